@@ -1,0 +1,1 @@
+from ldl_cy._version import __version__

@@ -1,0 +1,98 @@
+"""The op protocol: what a layer's kernel looks like to the engine.
+
+Laws of a kernel (tests/contract.py enforces them):
+
+- ``y`` and ``dx`` are overwritten, ``grad`` is added to;
+- ``dx`` may be NULL (nobody below wants it), ``grad`` may be NULL (frozen weights);
+- every buffer but ``grad`` arrives undefined; ``dy`` and ``cache`` are the kernel's to destroy
+  in ``backward``, which runs at most once after each ``forward``;
+- ``cache`` holds whatever ``forward`` left for ``backward``: n * cache_size numbers, laid out as the
+  kernel likes; without ``cache`` (NULL: inference) forward keeps nothing;
+- ``scratch`` holds n * scratch_size + scratch_fixed numbers and is forgotten after the call;
+- write only what was given; no allocation, GIL, threads, globals, errors, validation;
+- rows are independent, unless the op is flagged COUPLES_ROWS.
+
+One table of pointers per dtype: the pointers are fused functions at one type, cast to void*.
+Not ``cdef`` classes with fused virtual methods: Cython calls the base method (cython#3607).
+"""
+from libc.stdint cimport uint64_t
+
+cdef enum Flag:
+    COUPLES_ROWS = 1        # forward needs sums over the whole batch: has reduce
+    USES_LENGTHS = 2        # looks across steps and reads call.lengths
+    ACCEPTS_CSR = 4
+    COLUMN_TILES = 8        # a task is a tile of columns over all rows: call.tile of call.n_tiles
+
+cdef enum Layout:
+    LAYOUT_ROWS = 0
+    LAYOUT_TIME_MAJOR = 1
+    LAYOUT_BATCH_INNER = 2
+
+ctypedef struct Call:
+    Py_ssize_t n                # rows of this call
+    Py_ssize_t row0             # the first of them, counted within the batch
+    Py_ssize_t n_batch          # rows of the whole batch
+    int training
+    uint64_t seed
+    uint64_t epoch
+    uint64_t step
+    Py_ssize_t tile
+    Py_ssize_t n_tiles
+    const int *lengths          # (n,) valid steps of each row, or NULL
+    double *partial             # (n_partial,) written by reduce; the total while forward, backward run
+    const int *stop             # the abort flag, for very long calls
+
+ctypedef void (*prepare_t)(
+    const Op *op, const Call *call, const void *theta, const void *state, void *derived) noexcept nogil
+ctypedef void (*forward_t)(
+    const Op *op, const Call *call, const void *theta, const void *state, const void *derived,
+    const void *x, void *y, void *cache, void *scratch) noexcept nogil
+ctypedef void (*backward_t)(
+    const Op *op, const Call *call, const void *theta, const void *state, const void *derived,
+    const void *x, const void *y, void *dy, void *dx, void *grad,
+    void *cache, void *scratch) noexcept nogil
+ctypedef void (*tangent_t)(
+    const Op *op, const Call *call, const void *theta, const void *dtheta, const void *state,
+    const void *derived, const void *x, const void *dx, const void *y, void *dy,
+    const void *cache, void *scratch) noexcept nogil
+# Sums over this block's rows into call.partial; dy is NULL on the way forward.
+ctypedef void (*reduce_t)(
+    const Op *op, const Call *call, const void *theta, const void *x, const void *y,
+    const void *dy, const void *cache) noexcept nogil
+# partials (n_blocks, n_partial) in block order -> total (n_partial,); may update the running state
+# when state is not NULL. A NULL combine means: added in block order.
+ctypedef void (*combine_t)(
+    const Op *op, const Call *call, Py_ssize_t n_blocks, const double *partials, double *total,
+    void *state) noexcept nogil
+
+ctypedef struct Op:
+    # sizes in numbers of the dtype; x, y, cache, scratch per row
+    Py_ssize_t x_size
+    Py_ssize_t y_size
+    Py_ssize_t n_params
+    Py_ssize_t n_state
+    Py_ssize_t n_derived
+    Py_ssize_t n_partial
+    Py_ssize_t cache_size
+    Py_ssize_t scratch_size
+    Py_ssize_t scratch_fixed
+    int x_layout
+    int y_layout
+    int flags
+    int layer                   # place in the model: part of the random stream's name
+    Py_ssize_t n_tiles          # COLUMN_TILES only
+    double flops                # of a forward pass over one row
+    prepare_t prepare           # theta -> derived, once a step, once a predict; or NULL
+    forward_t forward
+    backward_t backward
+    tangent_t tangent           # or NULL: J v is then a central difference
+    reduce_t reduce
+    combine_t combine
+    long long sizes[40]         # the kernel's own numbers; a kernel file overlays its struct on it
+
+cdef class Kernel:
+    """An op filled for one dtype. The engine copies ``op``; Python can call it alone."""
+    cdef Op op
+    cdef readonly str name
+    cdef readonly str dtype     # "float32" or "float64"
+    cdef readonly dict config   # what it was made from, for repr and for stepping through

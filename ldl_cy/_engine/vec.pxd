@@ -1,0 +1,278 @@
+"""The door to the vectorised C kernels: fused inline functions over the table chosen at import.
+
+What each one does stands in vec/vec.h, once.
+"""
+from cython cimport floating
+from libc.stdint cimport uint64_t
+
+cdef extern from "vec/vec.h" nogil:
+    enum:
+        LDL_IDENTITY, LDL_RELU, LDL_SOFTMAX, LDL_TANH, LDL_LOGISTIC, LDL_N_ACTIVATIONS
+    bint ldl_keeps_z(int kind)
+
+    ctypedef struct ldl_vec_f32:
+        void (*activate)(int, float, Py_ssize_t, Py_ssize_t, const float*, float*) noexcept
+        void (*activate_grad)(
+            int, float, Py_ssize_t, Py_ssize_t, const float*, const float*, float*) noexcept
+        void (*fill_rows)(Py_ssize_t, Py_ssize_t, const float*, float*, Py_ssize_t) noexcept
+        void (*add_column_sums)(Py_ssize_t, Py_ssize_t, const float*, float*) noexcept
+        void (*transpose)(
+            Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, Py_ssize_t) noexcept
+        void (*exp)(Py_ssize_t, const float*, float*) noexcept
+        void (*log)(Py_ssize_t, const float*, float*) noexcept
+        void (*add)(Py_ssize_t, const float*, float*) noexcept
+        void (*scale)(Py_ssize_t, float, float*) noexcept
+        void (*axpy)(Py_ssize_t, float, const float*, float*) noexcept
+        double (*sum_squares)(Py_ssize_t, const float*) noexcept
+        double (*max_abs)(Py_ssize_t, const float*) noexcept
+        void (*dropout)(
+            Py_ssize_t, uint64_t, uint64_t, double, const float*, float*) noexcept
+        double (*squared_error)(
+            Py_ssize_t, Py_ssize_t, const float*, const float*, const float*, float, float*) noexcept
+        double (*log_loss_codes)(
+            Py_ssize_t, Py_ssize_t, const float*, const float*, const float*, float, float*,
+            float) noexcept
+        double (*log_loss_probs)(
+            Py_ssize_t, Py_ssize_t, const float*, const float*, const float*, float, float*,
+            float) noexcept
+        double (*binary_log_loss)(
+            Py_ssize_t, Py_ssize_t, const float*, const float*, const float*, float, float*) noexcept
+        void (*lstm_forward)(
+            Py_ssize_t, Py_ssize_t, float*, const float*, float*, float*, float*) noexcept
+        void (*lstm_backward)(
+            Py_ssize_t, Py_ssize_t, float*, const float*, const float*, const float*, float*) noexcept
+        void (*gru_forward)(
+            Py_ssize_t, Py_ssize_t, float*, float*, const float*, const float*, float*) noexcept
+        void (*gru_backward)(
+            Py_ssize_t, Py_ssize_t, float*, float*, const float*, float*) noexcept
+        void (*rule_sgd)(Py_ssize_t, float*, const float*, float*, float*, const double*) noexcept
+        void (*rule_adam)(Py_ssize_t, float*, const float*, float*, float*, const double*) noexcept
+
+    ctypedef struct ldl_vec_f64:
+        void (*activate)(int, double, Py_ssize_t, Py_ssize_t, const double*, double*) noexcept
+        void (*activate_grad)(
+            int, double, Py_ssize_t, Py_ssize_t, const double*, const double*, double*) noexcept
+        void (*fill_rows)(Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t) noexcept
+        void (*add_column_sums)(Py_ssize_t, Py_ssize_t, const double*, double*) noexcept
+        void (*transpose)(
+            Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, double*, Py_ssize_t) noexcept
+        void (*exp)(Py_ssize_t, const double*, double*) noexcept
+        void (*log)(Py_ssize_t, const double*, double*) noexcept
+        void (*add)(Py_ssize_t, const double*, double*) noexcept
+        void (*scale)(Py_ssize_t, double, double*) noexcept
+        void (*axpy)(Py_ssize_t, double, const double*, double*) noexcept
+        double (*sum_squares)(Py_ssize_t, const double*) noexcept
+        double (*max_abs)(Py_ssize_t, const double*) noexcept
+        void (*dropout)(
+            Py_ssize_t, uint64_t, uint64_t, double, const double*, double*) noexcept
+        double (*squared_error)(
+            Py_ssize_t, Py_ssize_t, const double*, const double*, const double*, double, double*) noexcept
+        double (*log_loss_codes)(
+            Py_ssize_t, Py_ssize_t, const double*, const double*, const double*, double, double*,
+            double) noexcept
+        double (*log_loss_probs)(
+            Py_ssize_t, Py_ssize_t, const double*, const double*, const double*, double, double*,
+            double) noexcept
+        double (*binary_log_loss)(
+            Py_ssize_t, Py_ssize_t, const double*, const double*, const double*, double, double*) noexcept
+        void (*lstm_forward)(
+            Py_ssize_t, Py_ssize_t, double*, const double*, double*, double*, double*) noexcept
+        void (*lstm_backward)(
+            Py_ssize_t, Py_ssize_t, double*, const double*, const double*, const double*, double*) noexcept
+        void (*gru_forward)(
+            Py_ssize_t, Py_ssize_t, double*, double*, const double*, const double*, double*) noexcept
+        void (*gru_backward)(
+            Py_ssize_t, Py_ssize_t, double*, double*, const double*, double*) noexcept
+        void (*rule_sgd)(Py_ssize_t, double*, const double*, double*, double*, const double*) noexcept
+        void (*rule_adam)(Py_ssize_t, double*, const double*, double*, double*, const double*) noexcept
+
+    ctypedef struct ldl_vec:
+        const char *name
+        ldl_vec_f32 f32
+        ldl_vec_f64 f64
+
+cdef const ldl_vec *table       # set at import; tests may choose another
+
+
+cdef inline void activate(
+    int kind, floating slope, Py_ssize_t rows, Py_ssize_t k, const floating *z, floating *y,
+) noexcept nogil:
+    if floating is float:
+        table.f32.activate(kind, slope, rows, k, z, y)
+    else:
+        table.f64.activate(kind, slope, rows, k, z, y)
+
+
+cdef inline void activate_grad(
+    int kind, floating slope, Py_ssize_t rows, Py_ssize_t k, const floating *a,
+    const floating *dy, floating *dz,
+) noexcept nogil:
+    if floating is float:
+        table.f32.activate_grad(kind, slope, rows, k, a, dy, dz)
+    else:
+        table.f64.activate_grad(kind, slope, rows, k, a, dy, dz)
+
+
+cdef inline void fill_rows(
+    Py_ssize_t rows, Py_ssize_t k, const floating *b, floating *y, Py_ssize_t ldy,
+) noexcept nogil:
+    if floating is float:
+        table.f32.fill_rows(rows, k, b, y, ldy)
+    else:
+        table.f64.fill_rows(rows, k, b, y, ldy)
+
+
+cdef inline void add_column_sums(
+    Py_ssize_t rows, Py_ssize_t k, const floating *x, floating *total,
+) noexcept nogil:
+    if floating is float:
+        table.f32.add_column_sums(rows, k, x, total)
+    else:
+        table.f64.add_column_sums(rows, k, x, total)
+
+
+cdef inline void transpose(
+    Py_ssize_t rows, Py_ssize_t cols, const floating *a, Py_ssize_t lda, floating *b,
+    Py_ssize_t ldb,
+) noexcept nogil:
+    if floating is float:
+        table.f32.transpose(rows, cols, a, lda, b, ldb)
+    else:
+        table.f64.transpose(rows, cols, a, lda, b, ldb)
+
+
+cdef inline void exp(Py_ssize_t n, const floating *x, floating *y) noexcept nogil:
+    if floating is float:
+        table.f32.exp(n, x, y)
+    else:
+        table.f64.exp(n, x, y)
+
+
+cdef inline void log(Py_ssize_t n, const floating *x, floating *y) noexcept nogil:
+    if floating is float:
+        table.f32.log(n, x, y)
+    else:
+        table.f64.log(n, x, y)
+
+
+cdef inline void add(Py_ssize_t n, const floating *x, floating *y) noexcept nogil:
+    if floating is float:
+        table.f32.add(n, x, y)
+    else:
+        table.f64.add(n, x, y)
+
+
+cdef inline void scale(Py_ssize_t n, floating alpha, floating *y) noexcept nogil:
+    if floating is float:
+        table.f32.scale(n, alpha, y)
+    else:
+        table.f64.scale(n, alpha, y)
+
+
+cdef inline void axpy(Py_ssize_t n, floating alpha, const floating *x, floating *y) noexcept nogil:
+    if floating is float:
+        table.f32.axpy(n, alpha, x, y)
+    else:
+        table.f64.axpy(n, alpha, x, y)
+
+
+cdef inline double sum_squares(Py_ssize_t n, const floating *x) noexcept nogil:
+    if floating is float:
+        return table.f32.sum_squares(n, x)
+    else:
+        return table.f64.sum_squares(n, x)
+
+
+cdef inline double max_abs(Py_ssize_t n, const floating *x) noexcept nogil:
+    if floating is float:
+        return table.f32.max_abs(n, x)
+    else:
+        return table.f64.max_abs(n, x)
+
+
+cdef inline void dropout(
+    Py_ssize_t n, uint64_t key, uint64_t first, double rate, const floating *x, floating *y,
+) noexcept nogil:
+    if floating is float:
+        table.f32.dropout(n, key, first, rate, x, y)
+    else:
+        table.f64.dropout(n, key, first, rate, x, y)
+
+
+cdef inline double squared_error(
+    Py_ssize_t rows, Py_ssize_t k, const floating *y, const floating *t, const floating *w,
+    floating scale, floating *dy,
+) noexcept nogil:
+    if floating is float:
+        return table.f32.squared_error(rows, k, y, t, w, scale, dy)
+    else:
+        return table.f64.squared_error(rows, k, y, t, w, scale, dy)
+
+
+cdef inline double log_loss_codes(
+    Py_ssize_t rows, Py_ssize_t k, const floating *y, const floating *t, const floating *w,
+    floating scale, floating *dy, floating smoothing,
+) noexcept nogil:
+    if floating is float:
+        return table.f32.log_loss_codes(rows, k, y, t, w, scale, dy, smoothing)
+    else:
+        return table.f64.log_loss_codes(rows, k, y, t, w, scale, dy, smoothing)
+
+
+cdef inline double log_loss_probs(
+    Py_ssize_t rows, Py_ssize_t k, const floating *y, const floating *t, const floating *w,
+    floating scale, floating *dy, floating smoothing,
+) noexcept nogil:
+    if floating is float:
+        return table.f32.log_loss_probs(rows, k, y, t, w, scale, dy, smoothing)
+    else:
+        return table.f64.log_loss_probs(rows, k, y, t, w, scale, dy, smoothing)
+
+
+cdef inline double binary_log_loss(
+    Py_ssize_t rows, Py_ssize_t k, const floating *y, const floating *t, const floating *w,
+    floating scale, floating *dy,
+) noexcept nogil:
+    if floating is float:
+        return table.f32.binary_log_loss(rows, k, y, t, w, scale, dy)
+    else:
+        return table.f64.binary_log_loss(rows, k, y, t, w, scale, dy)
+
+
+cdef inline void lstm_forward(
+    Py_ssize_t n, Py_ssize_t u, floating *z, const floating *c_prev, floating *c, floating *tc,
+    floating *h,
+) noexcept nogil:
+    if floating is float:
+        table.f32.lstm_forward(n, u, z, c_prev, c, tc, h)
+    else:
+        table.f64.lstm_forward(n, u, z, c_prev, c, tc, h)
+
+
+cdef inline void lstm_backward(
+    Py_ssize_t n, Py_ssize_t u, floating *z, const floating *c_prev, const floating *tc,
+    const floating *dh, floating *dc,
+) noexcept nogil:
+    if floating is float:
+        table.f32.lstm_backward(n, u, z, c_prev, tc, dh, dc)
+    else:
+        table.f64.lstm_backward(n, u, z, c_prev, tc, dh, dc)
+
+
+cdef inline void gru_forward(
+    Py_ssize_t n, Py_ssize_t u, floating *a, floating *s, const floating *cn,
+    const floating *h_prev, floating *h,
+) noexcept nogil:
+    if floating is float:
+        table.f32.gru_forward(n, u, a, s, cn, h_prev, h)
+    else:
+        table.f64.gru_forward(n, u, a, s, cn, h_prev, h)
+
+
+cdef inline void gru_backward(
+    Py_ssize_t n, Py_ssize_t u, floating *a, floating *s, const floating *h_prev, floating *dh,
+) noexcept nogil:
+    if floating is float:
+        table.f32.gru_backward(n, u, a, s, h_prev, dh)
+    else:
+        table.f64.gru_backward(n, u, a, s, h_prev, dh)

@@ -1,0 +1,98 @@
+/* The vectorised kernels: one table of functions per instruction set and dtype.
+ *
+ * vec.c is compiled once per instruction set (LDL_ISA = v2, v3, v4, or base elsewhere); each object
+ * exports one `const ldl_vec ldl_vec_<isa>`. _engine/vec.pyx picks one at import.
+ *
+ * Everything is row-major and contiguous unless a stride is given. `rows, k` is a matrix of rows of
+ * k numbers. Input and output may be the same array where a comment says "in place". Results do not
+ * depend on the instruction set: polynomials of our own, no contraction to fma, fixed order of sums.
+ */
+#ifndef LDL_VEC_H
+#define LDL_VEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The numbers are known to Python as ldl_cy._engine.vec.ACTIVATIONS (same order). */
+enum ldl_activation {
+    LDL_IDENTITY, LDL_RELU, LDL_LEAKY_RELU, LDL_ELU, LDL_SELU, LDL_GELU, LDL_SILU, LDL_SOFTPLUS,
+    LDL_TANH, LDL_LOGISTIC, LDL_SOFTMAX, LDL_MISH, LDL_HARD_SIGMOID, LDL_N_ACTIVATIONS
+};
+
+/* T is float or double. Sums of losses and norms are always double. */
+#define LDL_VEC_TABLE(T)                                                                          \
+    /* y = f(z), rows of k (softmax works along a row); slope: leaky_relu's and elu's number.      \
+       In place. */                                                                               \
+    void (*activate)(int kind, T slope, ptrdiff_t rows, ptrdiff_t k, const T *z, T *y);           \
+    /* dz = dy f'(z). `a` is z where ldl_keeps_z(kind), else y = f(z). In place (dz == dy). */    \
+    void (*activate_grad)(int kind, T slope, ptrdiff_t rows, ptrdiff_t k, const T *a,             \
+                          const T *dy, T *dz);                                                    \
+    void (*exp)(ptrdiff_t n, const T *x, T *y);                                                   \
+    void (*log)(ptrdiff_t n, const T *x, T *y);                                                   \
+    /* y[i] = b; b may be NULL: zeros; rows of y are ldy apart */                                 \
+    void (*fill_rows)(ptrdiff_t rows, ptrdiff_t k, const T *b, T *y, ptrdiff_t ldy);              \
+    /* sum[j] += sum_i x[i, j] */                                                                 \
+    void (*add_column_sums)(ptrdiff_t rows, ptrdiff_t k, const T *x, T *sum);                     \
+    /* b (cols, rows) = a (rows, cols) transposed; rows of a are lda apart, of b ldb */           \
+    void (*transpose)(ptrdiff_t rows, ptrdiff_t cols, const T *a, ptrdiff_t lda,                  \
+                      T *b, ptrdiff_t ldb);                                                       \
+    void (*add)(ptrdiff_t n, const T *x, T *y);                   /* y += x */                    \
+    void (*scale)(ptrdiff_t n, T alpha, T *y);                    /* y *= alpha */                \
+    void (*axpy)(ptrdiff_t n, T alpha, const T *x, T *y);         /* y += alpha x */              \
+    double (*sum_squares)(ptrdiff_t n, const T *x);                                               \
+    double (*max_abs)(ptrdiff_t n, const T *x);                   /* NaN counts as infinity */    \
+    /* y = x m / (1 - rate), m_i = [uniform(key, first + i) >= rate]; see rng.h. In place. */     \
+    void (*dropout)(ptrdiff_t n, uint64_t key, uint64_t first, double rate, const T *x, T *y);    \
+                                                                                                  \
+    /* Losses over rows of k raw outputs y: return sum_i w_i l_i; dy (rows, k) = scale w_i dl_i,  \
+       or nothing when dy is NULL. w NULL: ones. In place (dy == y). l_i is the sum over the      \
+       k outputs, not the mean: callers divide through scale. */                                  \
+    double (*squared_error)(ptrdiff_t rows, ptrdiff_t k, const T *y, const T *t, const T *w,      \
+                            T scale, T *dy);                     /* l = sum_j (y - t)^2 */        \
+    double (*log_loss_codes)(ptrdiff_t rows, ptrdiff_t k, const T *y, const T *t, const T *w,     \
+                             T scale, T *dy, T smoothing);       /* t (rows,): class codes */     \
+    double (*log_loss_probs)(ptrdiff_t rows, ptrdiff_t k, const T *y, const T *t, const T *w,     \
+                             T scale, T *dy, T smoothing);       /* t (rows, k) */                \
+    double (*binary_log_loss)(ptrdiff_t rows, ptrdiff_t k, const T *y, const T *t, const T *w,    \
+                              T scale, T *dy);                   /* t (rows, k) in [0, 1] */      \
+                                                                                                  \
+    /* LSTM gates of one step. z (n, 4u) in the order i, f, g, o holds the pre-activations and    \
+       leaves as the gates; c = f c_prev + i g, tc = tanh(c), h = o tc.                           \
+       c_prev NULL: zeros. All (n, u) contiguous; tc may be NULL. */                              \
+    void (*lstm_forward)(ptrdiff_t n, ptrdiff_t u, T *z, const T *c_prev, T *c, T *tc, T *h);     \
+    /* z: the gates on entry, dz on exit. dc (n, u): gradient of c from the step after on entry,  \
+       of c_prev on exit. dh: the whole gradient of h. */                                         \
+    void (*lstm_backward)(ptrdiff_t n, ptrdiff_t u, T *z, const T *c_prev, const T *tc,           \
+                          const T *dh, T *dc);                                                    \
+    /* GRU gates r, z, n. a (n, 3u) = x W + b for r, z, n; s (n, 3u) = h_prev U (r and z are added \
+       to a, the third part is s_n + c_n, c_n (u,) may be NULL). a leaves as the gates, the third \
+       part of s as h U_n + c_n. h = (1 - z) n + z h_prev. h_prev NULL: zeros, and s then is      \
+       taken as zeros on entry. */                                                                \
+    void (*gru_forward)(ptrdiff_t n, ptrdiff_t u, T *a, T *s, const T *cn, const T *h_prev, T *h); \
+    /* a: gates on entry, gradient of (x W + b) on exit; s third part on entry as forward left it; \
+       ds (n, 3u) on exit: gradient of h_prev U. dh: gradient of h on entry, on exit the part of   \
+       h_prev's gradient that does not pass U: dh z. */                                           \
+    void (*gru_backward)(ptrdiff_t n, ptrdiff_t u, T *a, T *s, const T *h_prev, T *dh);           \
+                                                                                                  \
+    /* Update rules over a piece of the flat vector; coef is the step's row of coefficients. */   \
+    /* coef: lr, momentum, nesterov (0 or 1). v = momentum v - lr g; theta += v, or with nesterov \
+       theta += momentum v - lr g. v may be NULL when momentum is 0. */                           \
+    void (*rule_sgd)(ptrdiff_t n, T *theta, const T *g, T *v, T *unused, const double *coef);     \
+    /* coef: step = lr/(1-b1^t), b1, b2, 1/sqrt(1-b2^t), eps.                                     \
+       m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; theta -= step m / (sqrt(v) c + eps) */         \
+    void (*rule_adam)(ptrdiff_t n, T *theta, const T *g, T *m, T *v, const double *coef);
+
+typedef struct { LDL_VEC_TABLE(float) } ldl_vec_f32;
+typedef struct { LDL_VEC_TABLE(double) } ldl_vec_f64;
+typedef struct {
+    const char *name;
+    ldl_vec_f32 f32;
+    ldl_vec_f64 f64;
+} ldl_vec;
+
+static inline int ldl_keeps_z(int kind)
+{
+    return kind == LDL_GELU || kind == LDL_SILU || kind == LDL_MISH;
+}
+
+#endif

@@ -1,0 +1,104 @@
+"""Build of the compiled rooms. Everything else stands in pyproject.toml."""
+import os
+import platform
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).parent
+# The stable ABI, but only where 3.11 itself builds: newer Pythons would give their files a name
+# that 3.11 does not import.
+ABI3 = sys.version_info[:2] == (3, 11) and sys.implementation.name == "cpython"
+LIMITED_API = [("Py_LIMITED_API", "0x030B0000")] if ABI3 else []
+PARALLEL = int(os.environ.get("LDL_CY_BUILD_JOBS", os.cpu_count() or 1))
+
+X86 = platform.machine().lower() in {"x86_64", "amd64", "x64"}
+# The vector kernels, once per instruction set; _engine/vec.pyx chooses at import.
+ISA_FLAGS = {
+    "unix": {
+        "v2": ["-msse4.2", "-mpopcnt"],
+        "v3": ["-mavx2", "-mfma"],
+        "v4": ["-mavx2", "-mfma", "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl",
+               "-mprefer-vector-width=512"],
+    },
+    "msvc": {"v2": [], "v3": ["/arch:AVX2"], "v4": ["/arch:AVX512"]},
+}
+# No -ffast-math: sums keep their order and NaN stays NaN. No contraction: the same bits everywhere.
+C_FLAGS = {
+    "unix": ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off",
+             "-Wno-unreachable-code"],
+    "msvc": ["/O2", "/fp:precise"],
+}
+
+
+class BuildExt(build_ext):
+    """Adds the compiler's flags, and vec.c once per instruction set."""
+
+    def build_extension(self, ext: Extension) -> None:
+        kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
+        ext.extra_compile_args = C_FLAGS[kind] + ext.extra_compile_args
+        if kind == "unix" and sys.platform == "linux":
+            ext.extra_link_args = ["-Wl,-s", *ext.extra_link_args]
+        if ext.name.endswith("._engine.vec"):
+            ext.extra_objects = [*ext.extra_objects, *self.vector_objects(kind, ext)]
+        super().build_extension(ext)
+
+    def vector_objects(self, kind: str, ext: Extension) -> list[str]:
+        """One object file per instruction set, from one source."""
+        objects = []
+        for isa, flags in (ISA_FLAGS[kind] if X86 else {"base": []}).items():
+            objects += self.compiler.compile(
+                ["ldl_cy/_engine/vec/vec.c"],
+                output_dir=os.path.join(self.build_temp, "isa", isa),
+                macros=[("LDL_ISA", isa)],
+                include_dirs=ext.include_dirs,
+                extra_postargs=ext.extra_compile_args + flags,
+                depends=ext.depends,
+            )
+        return objects
+
+
+class BdistWheel(bdist_wheel):
+    """Tags the wheel cp311-abi3 where the extensions were built so."""
+
+    def finalize_options(self) -> None:
+        if ABI3:
+            self.py_limited_api = "cp311"
+        super().finalize_options()
+
+
+VEC_FILES = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "ldl_cy/_engine/vec").iterdir())
+extensions = [
+    Extension(
+        ".".join(p.relative_to(ROOT).with_suffix("").parts),
+        [str(p.relative_to(ROOT))],
+        include_dirs=["ldl_cy/_engine"],
+        depends=VEC_FILES,
+        define_macros=[*LIMITED_API, *([("LDL_X86", "1")] if X86 else [])],
+        py_limited_api=ABI3,
+    )
+    for p in sorted((ROOT / "ldl_cy").glob("_*/*.pyx"))
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        nthreads=PARALLEL,
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": False,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "freethreading_compatible": True,
+        },
+        shared_utility_qualified_name="ldl_cy._engine._cyutility",
+    ) + [],
+    cmdclass={"build_ext": BuildExt, "bdist_wheel": BdistWheel},
+    options={"build_ext": {"parallel": PARALLEL}},
+    zip_safe=False,
+)
