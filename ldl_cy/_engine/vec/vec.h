@@ -21,7 +21,7 @@ enum ldl_activation {
 
 /* T is float or double. Sums of losses and norms are always double. */
 #define LDL_VEC_TABLE(T)                                                                          \
-    /* y = f(z), rows of k (softmax works along a row); slope: leaky_relu's and elu's number.      \
+    /* y = f(z), rows of k (softmax works along a row); slope: of leaky_relu (elu has alpha 1). \
        In place. */                                                                               \
     void (*activate)(int kind, T slope, ptrdiff_t rows, ptrdiff_t k, const T *z, T *y);           \
     /* dz = dy f'(z). `a` is z where ldl_keeps_z(kind), else y = f(z). In place (dz == dy). */    \

@@ -1,0 +1,182 @@
+"""A kernel called alone from Python: how kernels are tested and how a person steps through a network.
+
+The engine never comes through here; it copies the Op struct and calls its pointers without the GIL.
+"""
+from libc.string cimport memset
+
+import numpy as np
+
+
+cdef void *address(object array, str name, str dtype, Py_ssize_t size) except? NULL:
+    """Where a buffer begins, after its dtype, layout and size were checked. None is NULL."""
+    if array is None:
+        return NULL
+    if not isinstance(array, np.ndarray) or array.dtype.name != dtype or not array.flags.c_contiguous:
+        raise TypeError(f"Kernel: {name} must be a C-contiguous array of {dtype}, got "
+                        f"{getattr(array, 'dtype', type(array).__name__)}.")
+    if array.size != size:
+        raise ValueError(f"Kernel: {name} must hold {size} numbers, got {array.size}.")
+    return <void*><size_t>array.ctypes.data
+
+
+cdef class Kernel:
+    """An op filled for one dtype: sizes and a table of function pointers.
+
+    Made by the functions of ``ldl_cy._kernels``, one for each kind of layer.
+    """
+
+    def __cinit__(self):
+        memset(&self.op, 0, sizeof(Op))
+
+    def __repr__(self):
+        numbers = ", ".join(f"{key}={value!r}" for key, value in (self.config or {}).items())
+        return f"<kernel {self.name} {self.dtype}: {numbers}>"
+
+    def __getattr__(self, key):
+        # sizes of the struct, read-only: kernel.x_size, kernel.n_params, ...
+        sizes = self.op
+        if key in sizes and isinstance(sizes[key], (int, float)):
+            return sizes[key]
+        raise AttributeError(f"Kernel has no attribute {key!r}.")
+
+    @property
+    def couples_rows(self):
+        return bool(self.op.flags & COUPLES_ROWS)
+
+    @property
+    def uses_lengths(self):
+        return bool(self.op.flags & USES_LENGTHS)
+
+    @property
+    def n_tiles(self):
+        return self.op.n_tiles if self.op.flags & COLUMN_TILES else 0
+
+    cdef int _call(self, Call *call, dict options, object x) except -1:
+        memset(call, 0, sizeof(Call))
+        call.n = x.size // self.op.x_size if self.op.x_size else x.shape[0]
+        call.row0 = options.pop("row0", 0)
+        call.n_batch = options.pop("n_batch", call.row0 + call.n)
+        call.training = options.pop("training", False)
+        call.seed = options.pop("seed", 0)
+        call.epoch = options.pop("epoch", 0)
+        call.step = options.pop("step", 0)
+        call.n_tiles = max(1, self.n_tiles)
+        lengths = options.pop("lengths", None)
+        if lengths is not None:
+            call.lengths = <const int*>address(lengths, "lengths", "int32", call.n)
+        if options:
+            raise TypeError(f"Kernel: unknown arguments {sorted(options)}.")
+        return 0
+
+    def _buffer(self, array, size):
+        # undefined on purpose: NaN, so that a kernel that reads before it writes is seen
+        return np.full(size, np.nan, self.dtype) if array is None else array
+
+    def forward(self, theta, x, *, state=None, keep=True, y=None, cache=None, derived=None,
+                scratch=None, **options):
+        """One forward pass over the rows of x.
+
+        Parameters
+        ----------
+        theta : array of shape (n_params,)
+        x : array of shape (n, x_size) or any shape with as many numbers
+        state : array of shape (n_state,), default=None
+            Running statistics; updated in place when ``training``.
+        keep : bool, default=True
+            Fill a cache for ``backward``; without it the kernel runs as at prediction.
+        y, cache, derived, scratch : arrays, default=None
+            Buffers to use; new ones full of NaN otherwise.
+        **options : training, seed, epoch, step, row0, n_batch, lengths
+
+        Returns
+        -------
+        y : array of shape (n, y_size)
+        cache : array, to hand to ``backward``; None with ``keep=False``
+        derived : array made from theta
+        """
+        cdef Call call
+        cdef Op *op = &self.op
+        cdef Py_ssize_t tile
+        self._call(&call, options, x)
+        n = call.n
+        derived = self._buffer(derived, op.n_derived)
+        scratch = self._buffer(scratch, n * op.scratch_size + op.scratch_fixed)
+        y = self._buffer(y, (n, op.y_size))
+        cache = self._buffer(cache, n * op.cache_size) if keep else None
+        cdef void *p_theta = address(theta, "theta", self.dtype, op.n_params)
+        cdef void *p_state = address(state, "state", self.dtype, op.n_state)
+        cdef void *p_derived = address(derived, "derived", self.dtype, op.n_derived)
+        cdef void *p_x = address(x, "x", self.dtype, n * op.x_size)
+        cdef void *p_y = address(y, "y", self.dtype, n * op.y_size)
+        cdef void *p_cache = address(cache, "cache", self.dtype, n * op.cache_size)
+        cdef void *p_scratch = address(scratch, "scratch", self.dtype, scratch.size)
+        total = self._reduce(&call, theta, x, None, None, cache, state)
+        with nogil:
+            if op.prepare != NULL:
+                op.prepare(op, &call, p_theta, p_state, p_derived)
+            for tile in range(call.n_tiles):
+                call.tile = tile
+                op.forward(op, &call, p_theta, p_state, p_derived, p_x, p_y, p_cache, p_scratch)
+        del total                                   # kept alive until here: call.partial points into it
+        return y, cache, derived
+
+    def backward(self, theta, x, y, dy, cache, *, state=None, derived=None, dx=None, grad=None,
+                 scratch=None, **options):
+        """The backward pass after a ``forward`` with ``keep=True``; dy and cache are used up.
+
+        Parameters
+        ----------
+        dx : array of shape (n, x_size), default=None
+            Overwritten with the gradient of x; None is NULL: not wanted.
+        grad : array of shape (n_params,), default=None
+            The gradient of theta is added to it; None is NULL: frozen.
+        """
+        cdef Call call
+        cdef Op *op = &self.op
+        cdef Py_ssize_t tile
+        self._call(&call, options, x)
+        n = call.n
+        scratch = self._buffer(scratch, n * op.scratch_size + op.scratch_fixed)
+        if derived is None:
+            derived = np.empty(0, self.dtype)
+        cdef void *p_theta = address(theta, "theta", self.dtype, op.n_params)
+        cdef void *p_state = address(state, "state", self.dtype, op.n_state)
+        cdef void *p_derived = address(derived, "derived", self.dtype, op.n_derived)
+        cdef void *p_x = address(x, "x", self.dtype, n * op.x_size)
+        cdef void *p_y = address(y, "y", self.dtype, n * op.y_size)
+        cdef void *p_dy = address(dy, "dy", self.dtype, n * op.y_size)
+        cdef void *p_dx = address(dx, "dx", self.dtype, n * op.x_size)
+        cdef void *p_grad = address(grad, "grad", self.dtype, op.n_params)
+        cdef void *p_cache = address(cache, "cache", self.dtype, n * op.cache_size)
+        cdef void *p_scratch = address(scratch, "scratch", self.dtype, scratch.size)
+        total = self._reduce(&call, theta, x, y, dy, cache, None)
+        with nogil:
+            for tile in range(call.n_tiles):
+                call.tile = tile
+                op.backward(op, &call, p_theta, p_state, p_derived, p_x, p_y, p_dy, p_dx, p_grad,
+                            p_cache, p_scratch)
+        del total
+        return dx, grad
+
+    cdef object _reduce(self, Call *call, theta, x, y, dy, cache, state):
+        """The whole batch's sums of an op that couples rows, as one block; call.partial gets them."""
+        cdef Op *op = &self.op
+        cdef double[::1] one, total
+        if op.reduce == NULL or (dy is None and not call.training):
+            return None
+        one = np.full(op.n_partial, np.nan)
+        total = np.full(op.n_partial, np.nan)
+        call.partial = &one[0]
+        op.reduce(
+            op, call, address(theta, "theta", self.dtype, op.n_params),
+            address(x, "x", self.dtype, call.n * op.x_size),
+            address(y, "y", self.dtype, call.n * op.y_size),
+            address(dy, "dy", self.dtype, call.n * op.y_size),
+            address(cache, "cache", self.dtype, call.n * op.cache_size))
+        if op.combine != NULL:
+            op.combine(op, call, 1, &one[0], &total[0],
+                       address(state, "state", self.dtype, op.n_state))
+        else:
+            total[:] = one
+        call.partial = &total[0]
+        return total

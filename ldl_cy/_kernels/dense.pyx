@@ -1,0 +1,111 @@
+"""Dense: y = f(x W + b), along the last axis of x."""
+from cython cimport floating
+
+from ldl_cy._engine cimport vec
+from ldl_cy._engine.blas cimport gemm
+from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t, prepare_t
+
+from ldl_cy._engine.vec import ACTIVATIONS
+
+# Up to this many weights the products of a block are small, and OpenBLAS runs small products
+# unpacked, except for the transposed one of dx: a transposed copy of W turns it into a plain one.
+cdef Py_ssize_t LARGEST_COPY = 1 << 16
+
+ctypedef struct Dense:
+    Py_ssize_t steps            # vectors in a row: 1, or the steps of a sequence
+    Py_ssize_t n_in
+    Py_ssize_t n_out
+    int activation
+    int use_bias
+    int copies                  # derived holds W^T
+    double slope
+
+
+cdef void prepare(
+    const Op *op, const Call *call,
+    const floating *theta,      # W (n_in, n_out), b (n_out,)
+    const floating *state,
+    floating *derived,          # W^T (n_out, n_in)
+) noexcept nogil:
+    cdef const Dense *s = <const Dense*>&op.sizes[0]
+    if s.copies:
+        vec.transpose(s.n_in, s.n_out, theta, s.n_out, derived, s.n_in)
+
+
+cdef void forward(
+    const Op *op, const Call *call, const floating *theta, const floating *state,
+    const floating *derived,
+    const floating *x,          # (n, n_in)
+    floating *y,                # (n, n_out)
+    floating *cache,            # z (n, n_out) where the activation's derivative needs it
+    floating *scratch,
+) noexcept nogil:
+    cdef const Dense *s = <const Dense*>&op.sizes[0]
+    cdef Py_ssize_t n = call.n * s.steps
+    cdef const floating *b = theta + s.n_in * s.n_out if s.use_bias else NULL
+    cdef floating *z = y
+    if op.cache_size and cache != NULL:
+        z = cache
+    # z = 1 b^T + x W: the rows are filled with the bias, the product is added
+    vec.fill_rows(n, s.n_out, b, z, s.n_out)
+    gemm(False, False, n, s.n_out, s.n_in, <floating>1, x, s.n_in, theta, s.n_out, <floating>1, z, s.n_out)
+    if s.activation != vec.LDL_IDENTITY:
+        vec.activate(s.activation, <floating>s.slope, n, s.n_out, z, y)
+
+
+cdef void backward(
+    const Op *op, const Call *call, const floating *theta, const floating *state,
+    const floating *derived,    # W^T (n_out, n_in)
+    const floating *x,          # (n, n_in)
+    const floating *y,          # (n, n_out)
+    floating *dy,               # (n, n_out), becomes dz
+    floating *dx,               # (n, n_in) or NULL
+    floating *grad,             # dW, db or NULL
+    floating *cache, floating *scratch,
+) noexcept nogil:
+    cdef const Dense *s = <const Dense*>&op.sizes[0]
+    cdef Py_ssize_t n = call.n * s.steps
+    # dz = dy f'(z)
+    if s.activation != vec.LDL_IDENTITY:
+        vec.activate_grad(s.activation, <floating>s.slope, n, s.n_out, cache if op.cache_size else y, dy, dy)
+    if grad != NULL:
+        # dW += x^T dz;  db += 1^T dz
+        gemm(True, False, s.n_in, s.n_out, n, <floating>1, x, s.n_in, dy, s.n_out, <floating>1, grad, s.n_out)
+        if s.use_bias:
+            vec.add_column_sums(n, s.n_out, dy, grad + s.n_in * s.n_out)
+    if dx != NULL:
+        # dx = dz W^T
+        if s.copies:
+            gemm(False, False, n, s.n_in, s.n_out, <floating>1, dy, s.n_out, derived, s.n_in,
+                 <floating>0, dx, s.n_in)
+        else:
+            gemm(False, True, n, s.n_in, s.n_out, <floating>1, dy, s.n_out, theta, s.n_out,
+                 <floating>0, dx, s.n_in)
+
+
+def dense(str dtype, *, Py_ssize_t steps, Py_ssize_t n_in, Py_ssize_t n_out, str activation="identity",
+          double slope=0.01, bint use_bias=True):
+    """The kernel of ``layers.Dense`` for rows of ``steps`` vectors of n_in numbers."""
+    cdef Kernel kernel = Kernel()
+    cdef Op *op = &kernel.op
+    cdef Dense *s = <Dense*>&op.sizes[0]
+    s.steps, s.n_in, s.n_out = steps, n_in, n_out
+    s.activation, s.slope, s.use_bias = ACTIVATIONS.index(activation), slope, use_bias
+    s.copies = n_in * n_out <= LARGEST_COPY
+    op.x_size = steps * n_in
+    op.y_size = steps * n_out
+    op.n_params = n_in * n_out + (n_out if use_bias else 0)
+    op.n_derived = n_in * n_out if s.copies else 0
+    op.cache_size = op.y_size if vec.ldl_keeps_z(s.activation) else 0
+    op.flops = 2.0 * steps * n_in * n_out
+    if dtype == "float32":
+        op.prepare = <prepare_t>prepare[float]
+        op.forward = <forward_t>forward[float]
+        op.backward = <backward_t>backward[float]
+    else:
+        op.prepare = <prepare_t>prepare[double]
+        op.forward = <forward_t>forward[double]
+        op.backward = <backward_t>backward[double]
+    kernel.name, kernel.dtype = "dense", dtype
+    kernel.config = {"steps": steps, "n_in": n_in, "n_out": n_out, "activation": activation}
+    return kernel

@@ -1,0 +1,135 @@
+"""How weights begin. Each initializer is a pure function of a shape and a random stream.
+
+Weights are drawn in float64 and rounded to the model's dtype afterwards. Fans follow Keras: the last
+axis holds the outputs, the one before it the inputs, and axes in front (a convolution's window)
+multiply both.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Shape = tuple[int, ...]
+Draw = Callable[[Shape, Any], np.ndarray]
+
+
+def fans(shape: Shape) -> tuple[int, int]:
+    """(fan_in, fan_out): how many numbers meet in one output, and how many one input reaches."""
+    if len(shape) < 2:
+        return (shape[0], shape[0]) if shape else (1, 1)
+    window = math.prod(shape[:-2])
+    return window * shape[-2], window * shape[-1]
+
+
+def zeros(shape: Shape, stream: Any) -> np.ndarray:
+    """All 0."""
+    return np.zeros(shape)
+
+
+def ones(shape: Shape, stream: Any) -> np.ndarray:
+    """All 1."""
+    return np.ones(shape)
+
+
+def normal(shape: Shape, stream: Any) -> np.ndarray:
+    """N(0, 0.05^2), as Keras's RandomNormal."""
+    return 0.05 * stream.normal(shape)
+
+
+def uniform(shape: Shape, stream: Any) -> np.ndarray:
+    """U(-0.05, 0.05), as Keras's RandomUniform."""
+    return 0.05 * (2 * stream.uniform(shape) - 1)
+
+
+def _scaled(numerator: float, both: bool, gaussian: bool) -> Draw:
+    def draw(shape: Shape, stream: Any) -> np.ndarray:
+        fan_in, fan_out = fans(shape)
+        variance = numerator / max(1, fan_in + fan_out if both else fan_in)
+        if gaussian:
+            return math.sqrt(variance) * stream.normal(shape)
+        # U(-a, a) has the variance a^2 / 3
+        return math.sqrt(3 * variance) * (2 * stream.uniform(shape) - 1)
+
+    return draw
+
+
+# Var = 2 / (fan_in + fan_out): Glorot and Bengio, AISTATS 2010.
+glorot_uniform, glorot_normal = _scaled(2, True, False), _scaled(2, True, True)
+# Var = 2 / fan_in: He et al., ICCV 2015.
+he_uniform, he_normal = _scaled(2, False, False), _scaled(2, False, True)
+# Var = 1 / fan_in: LeCun et al., "Efficient BackProp", 1998.
+lecun_uniform, lecun_normal = _scaled(1, False, False), _scaled(1, False, True)
+
+
+def orthogonal(shape: Shape, stream: Any) -> np.ndarray:
+    """Rows or columns orthonormal: Q of a QR factorisation of a normal matrix, signs of R's diagonal moved into Q.
+
+    Saxe, McClelland, Ganguli, ICLR 2014; with the signs Q is uniform over the orthogonal group
+    (Mezzadri, Notices of the AMS 54, 2007).
+    """
+    if len(shape) < 2:
+        raise ValueError(f"orthogonal: the shape must have two axes or more, got {shape}.")
+    rows, cols = math.prod(shape[:-1]), shape[-1]
+    q, r = np.linalg.qr(stream.normal((max(rows, cols), min(rows, cols))))
+    q *= np.where(np.diagonal(r) < 0, -1.0, 1.0)
+    return np.ascontiguousarray(q if rows >= cols else q.T).reshape(shape)
+
+
+def identity(shape: Shape, stream: Any) -> np.ndarray:
+    """The identity matrix (Le, Jaitly, Hinton, arXiv:1504.00941, for recurrent ReLU nets)."""
+    if len(shape) != 2:
+        raise ValueError(f"identity: the shape must have two axes, got {shape}.")
+    return np.eye(*shape)
+
+
+class Constant:
+    """All the same value.
+
+    Parameters
+    ----------
+    value : float
+    """
+
+    def __init__(self, value: float) -> None:
+        from ldl_cy.checks import check_real
+
+        self.value = check_real("Constant", "value", value)
+
+    def __call__(self, shape: Shape, stream: Any) -> np.ndarray:
+        return np.full(shape, self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Constant) and other.value == self.value
+
+    def __hash__(self) -> int:
+        return hash(("Constant", self.value))
+
+    def __repr__(self) -> str:
+        return f"Constant({self.value!r})"
+
+    def get_config(self) -> dict[str, float]:
+        """The constructor's arguments, by name."""
+        return {"value": self.value}
+
+
+INITIALIZERS: dict[str, Draw] = {
+    "zeros": zeros, "ones": ones, "normal": normal, "uniform": uniform,
+    "glorot_uniform": glorot_uniform, "glorot_normal": glorot_normal,
+    "he_uniform": he_uniform, "he_normal": he_normal,
+    "lecun_uniform": lecun_uniform, "lecun_normal": lecun_normal,
+    "orthogonal": orthogonal, "identity": identity,
+}
+
+
+def get(owner: str, argument: str, initializer: Any) -> Draw:
+    """The function behind a name, or the callable itself; anything else is an error."""
+    if isinstance(initializer, str) and initializer in INITIALIZERS:
+        return INITIALIZERS[initializer]
+    if callable(initializer):
+        return initializer
+    raise (ValueError if isinstance(initializer, str) else TypeError)(
+        f"{owner}: {argument} must be one of {', '.join(INITIALIZERS)} or a function of (shape, stream), "
+        f"got {initializer!r}.")

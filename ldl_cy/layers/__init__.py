@@ -1,0 +1,6 @@
+"""Layers: settings that build into kernels. They speak Keras's vocabulary."""
+from ldl_cy.layers.activation import Activation
+from ldl_cy.layers.base import Layer
+from ldl_cy.layers.dense import Dense
+
+__all__ = ["Activation", "Dense", "Layer"]

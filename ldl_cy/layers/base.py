@@ -1,0 +1,120 @@
+"""What every layer is: a description with ``build``, the only place where shapes are inferred or refused."""
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ldl_cy.checks import check_bool
+
+if TYPE_CHECKING:
+    from ldl_cy._engine.graph import Graph
+    from ldl_cy._engine.op import Kernel
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One array of weights: what it is called, its shape, and its initializer (see ``initializers.get``)."""
+
+    name: str
+    shape: Shape
+    initializer: Any
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def decays(self) -> bool:
+        """alpha and weight_decay act on parameters of two or more axes (not biases, norms)."""
+        return len(self.shape) >= 2
+
+
+@dataclass(frozen=True)
+class Built:
+    """What ``build`` returns.
+
+    Attributes
+    ----------
+    output_shape : tuple of ints, without the batch axis
+    kernel : dtype -> Kernel, or None where only the shape changes
+    parameters : in the order in which the kernel lays them out in theta
+    state : running statistics, likewise
+    """
+
+    output_shape: Shape
+    kernel: Callable[[str], Kernel] | None = None
+    parameters: tuple[Parameter, ...] = ()
+    state: tuple[Parameter, ...] = ()
+
+
+class Layer:
+    """Base of all layers.
+
+    Parameters
+    ----------
+    name : str, default=None
+        Names the layer's parameters; by default the class name and the place in the model.
+    trainable : bool, default=True
+        False keeps the layer's weights as they are.
+
+    Notes
+    -----
+    A layer object is settings only and is never changed by building: the same object used twice
+    makes two sets of weights. Arguments are kept under their own names, as scikit-learn does.
+    """
+
+    def __init__(self, *, name: str | None = None, trainable: bool = True) -> None:
+        owner = type(self).__name__
+        if name is not None and (not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_]\w*", name)):
+            raise (ValueError if isinstance(name, str) else TypeError)(
+                f"{owner}: name must be None or a word of letters, digits and '_', got {name!r}.")
+        self.name = name
+        self.trainable = check_bool(owner, "trainable", trainable)
+
+    def build(self, input_shape: Shape) -> Built:
+        """Infer the output shape, or refuse the input shape with a ValueError that names the layer."""
+        raise TypeError(f"{type(self).__name__}: a layer must define build(input_shape).")
+
+    def connect(self, graph: Graph, x: int, name: str) -> int:
+        """Add this layer to a graph, reading value x; the number of its output value comes back."""
+        return graph.add_layer(self, x, name)
+
+    @classmethod
+    def default_name(cls) -> str:
+        """The class name in lower snake case: conv2d, max_pool2d, batch_norm."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, by name."""
+        names: dict[str, Any] = {}
+        for cls in reversed(type(self).__mro__):
+            if "__init__" in vars(cls) and cls is not object:
+                names.update(inspect.signature(cls.__init__).parameters)
+        return {
+            name: getattr(self, name)
+            for name, p in names.items()
+            if name != "self" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        }
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.get_config() == other.get_config()  # type: ignore[attr-defined]
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        defaults: dict[str, Any] = {}
+        for cls in reversed(type(self).__mro__):
+            if "__init__" in vars(cls) and cls is not object:
+                defaults.update({n: p.default for n, p in inspect.signature(cls.__init__).parameters.items()})
+        shown = [
+            repr(value) if defaults[name] is inspect.Parameter.empty else f"{name}={value!r}"
+            for name, value in self.get_config().items()
+            if defaults[name] is inspect.Parameter.empty or value != defaults[name]
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"

@@ -1,0 +1,33 @@
+"""Every activation against its NumPy formula."""
+import pytest
+from contract import CHECKS, DTYPES, LayerCase
+from references import ACTIVATIONS
+
+from ldl_cy.layers import Activation
+
+CASES = [
+    *[LayerCase(name, Activation(name), (7,), lambda p, x, f=f: f(x)) for name, f in ACTIVATIONS.items()],
+    *[LayerCase(f"{name} image", Activation(name), (3, 2, 5), lambda p, x, f=f: f(x))
+      for name, f in ACTIVATIONS.items()],
+    LayerCase("slope", Activation("leaky_relu", 0.3), (4,), lambda p, x: x * (1 - 0.7 * (x < 0))),
+    LayerCase("alias", Activation("swish"), (1,), lambda p, x: ACTIVATIONS["silu"](x)),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_contract(check, case, dtype):
+    check(case, dtype)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("rellu",), "Activation: activation must be None or one of"),
+    ((3,), "Activation: activation must be None or one of"),
+    (("leaky_relu", "a"), "Activation: negative_slope must be a number, got 'a'."),
+    (("leaky_relu", float("nan")), "Activation: negative_slope must be a number, got nan."),
+])
+def test_bad_arguments(arguments, message):
+    with pytest.raises((TypeError, ValueError)) as error:
+        Activation(*arguments)
+    assert str(error.value).startswith(message)

@@ -1,0 +1,63 @@
+"""Dense against y = x W + b in NumPy."""
+import numpy as np
+import pytest
+from contract import CHECKS, DTYPES, LayerCase
+from references import ACTIVATIONS
+
+from ldl_cy.layers import Dense
+
+
+def reference(activation="identity", bias=True):
+    def compute(p, x):
+        return ACTIVATIONS[activation](x @ p["kernel"] + (p["bias"] if bias else 0))
+    return compute
+
+
+CASES = [
+    LayerCase("plain", Dense(3), (5,), reference()),
+    LayerCase("one to one", Dense(1), (1,), reference()),
+    LayerCase("no bias", Dense(4, use_bias=False), (7,), reference(bias=False)),
+    LayerCase("sequence", Dense(4, "tanh"), (6, 3), reference("tanh")),
+    LayerCase("image", Dense(2, "relu"), (2, 3, 5), reference("relu")),
+    LayerCase("many rows", Dense(17, "relu"), (33,), reference("relu"), n=37),
+    *[LayerCase(name, Dense(6, name), (4,), reference(name)) for name in ACTIVATIONS],
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_contract(check, case, dtype):
+    check(case, dtype)
+
+
+def test_large_weights_take_the_path_without_a_copy():
+    kernel = Dense(257).build((256,)).kernel("float64")
+    assert kernel.n_derived == 0
+    rng = np.random.default_rng(0)
+    theta, x = rng.standard_normal(kernel.n_params), rng.standard_normal((3, 256))
+    y, cache, derived = kernel.forward(theta, x)
+    dy, dx = rng.standard_normal(y.shape), np.empty_like(x)
+    kernel.backward(theta, x, y, dy.copy(), cache, derived=derived, dx=dx)
+    np.testing.assert_allclose(dx, dy @ theta[:-257].reshape(256, 257).T, atol=1e-11)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"units": 0}, "Dense: units must be an int >= 1, got 0."),
+    ({"units": 2.0}, "Dense: units must be an int >= 1, got 2.0."),
+    ({"units": True}, "Dense: units must be an int >= 1, got True."),
+    ({"units": 3, "activation": "rellu"}, "Dense: activation must be None or one of"),
+    ({"units": 3, "use_bias": 1}, "Dense: use_bias must be True or False, got 1."),
+    ({"units": 3, "kernel_initializer": "xavier"}, "Dense: kernel_initializer must be one of"),
+    ({"units": 3, "name": "a b"}, "Dense: name must be None or a word"),
+    ({"units": 3, "trainable": "no"}, "Dense: trainable must be True or False, got 'no'."),
+])
+def test_bad_arguments(arguments, message):
+    with pytest.raises((TypeError, ValueError)) as error:
+        Dense(**arguments)
+    assert str(error.value).startswith(message)
+
+
+def test_bad_input_shape():
+    with pytest.raises(ValueError, match=r"Dense: the input must have the shape"):
+        Dense(3).build(())
