@@ -83,6 +83,12 @@ extensions = [
     )
     for p in sorted((ROOT / "ldl_cy").glob("_*/*.pyx"))
 ]
+# Cython's own helpers, once instead of in every module; cythonize writes the C file.
+SHARED = "ldl_cy._engine._cyutility"
+extensions.append(
+    Extension(SHARED, [SHARED.replace(".", "/") + ".c"], define_macros=LIMITED_API,
+              py_limited_api=ABI3)
+)
 
 setup(
     ext_modules=cythonize(
@@ -96,8 +102,8 @@ setup(
             "initializedcheck": False,
             "freethreading_compatible": True,
         },
-        shared_utility_qualified_name="ldl_cy._engine._cyutility",
-    ) + [],
+        shared_utility_qualified_name=SHARED,
+    ),
     cmdclass={"build_ext": BuildExt, "bdist_wheel": BdistWheel},
     options={"build_ext": {"parallel": PARALLEL}},
     zip_safe=False,

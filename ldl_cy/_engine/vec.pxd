@@ -11,80 +11,94 @@ cdef extern from "vec/vec.h" nogil:
     bint ldl_keeps_z(int kind)
 
     ctypedef struct ldl_vec_f32:
-        void (*activate)(int, float, Py_ssize_t, Py_ssize_t, const float*, float*) noexcept
+        void (*activate)(int, float, Py_ssize_t, Py_ssize_t, const float*, float*) noexcept nogil
         void (*activate_grad)(
-            int, float, Py_ssize_t, Py_ssize_t, const float*, const float*, float*) noexcept
-        void (*fill_rows)(Py_ssize_t, Py_ssize_t, const float*, float*, Py_ssize_t) noexcept
-        void (*add_column_sums)(Py_ssize_t, Py_ssize_t, const float*, float*) noexcept
+            int, float, Py_ssize_t, Py_ssize_t, const float*, const float*, float*) noexcept nogil
+        void (*fill_rows)(Py_ssize_t, Py_ssize_t, const float*, float*, Py_ssize_t) noexcept nogil
+        void (*add_column_sums)(Py_ssize_t, Py_ssize_t, const float*, float*) noexcept nogil
         void (*transpose)(
-            Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, Py_ssize_t) noexcept
-        void (*exp)(Py_ssize_t, const float*, float*) noexcept
-        void (*log)(Py_ssize_t, const float*, float*) noexcept
-        void (*add)(Py_ssize_t, const float*, float*) noexcept
-        void (*scale)(Py_ssize_t, float, float*) noexcept
-        void (*axpy)(Py_ssize_t, float, const float*, float*) noexcept
-        double (*sum_squares)(Py_ssize_t, const float*) noexcept
-        double (*max_abs)(Py_ssize_t, const float*) noexcept
+            Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, Py_ssize_t) noexcept nogil
+        void (*exp)(Py_ssize_t, const float*, float*) noexcept nogil
+        void (*log)(Py_ssize_t, const float*, float*) noexcept nogil
+        void (*add)(Py_ssize_t, const float*, float*) noexcept nogil
+        void (*scale)(Py_ssize_t, float, float*) noexcept nogil
+        void (*axpy)(Py_ssize_t, float, const float*, float*) noexcept nogil
+        double (*sum_squares)(Py_ssize_t, const float*) noexcept nogil
+        double (*max_abs)(Py_ssize_t, const float*) noexcept nogil
         void (*dropout)(
-            Py_ssize_t, uint64_t, uint64_t, double, const float*, float*) noexcept
+            Py_ssize_t, uint64_t, uint64_t, double, const float*, float*) noexcept nogil
         double (*squared_error)(
-            Py_ssize_t, Py_ssize_t, const float*, const float*, const float*, float, float*) noexcept
+            Py_ssize_t, Py_ssize_t, const float*, const float*, const float*, float,
+            float*) noexcept nogil
         double (*log_loss_codes)(
             Py_ssize_t, Py_ssize_t, const float*, const float*, const float*, float, float*,
-            float) noexcept
+            float) noexcept nogil
         double (*log_loss_probs)(
             Py_ssize_t, Py_ssize_t, const float*, const float*, const float*, float, float*,
-            float) noexcept
+            float) noexcept nogil
         double (*binary_log_loss)(
-            Py_ssize_t, Py_ssize_t, const float*, const float*, const float*, float, float*) noexcept
+            Py_ssize_t, Py_ssize_t, const float*, const float*, const float*, float,
+            float*) noexcept nogil
         void (*lstm_forward)(
-            Py_ssize_t, Py_ssize_t, float*, const float*, float*, float*, float*) noexcept
+            Py_ssize_t, Py_ssize_t, float*, const float*, float*, float*, float*) noexcept nogil
         void (*lstm_backward)(
-            Py_ssize_t, Py_ssize_t, float*, const float*, const float*, const float*, float*) noexcept
+            Py_ssize_t, Py_ssize_t, float*, const float*, const float*, const float*,
+            float*) noexcept nogil
         void (*gru_forward)(
-            Py_ssize_t, Py_ssize_t, float*, float*, const float*, const float*, float*) noexcept
+            Py_ssize_t, Py_ssize_t, float*, float*, const float*, const float*,
+            float*) noexcept nogil
         void (*gru_backward)(
-            Py_ssize_t, Py_ssize_t, float*, float*, const float*, float*) noexcept
-        void (*rule_sgd)(Py_ssize_t, float*, const float*, float*, float*, const double*) noexcept
-        void (*rule_adam)(Py_ssize_t, float*, const float*, float*, float*, const double*) noexcept
+            Py_ssize_t, Py_ssize_t, float*, float*, const float*, float*) noexcept nogil
+        void (*rule_sgd)(
+            Py_ssize_t, float*, const float*, float*, float*, const double*) noexcept nogil
+        void (*rule_adam)(
+            Py_ssize_t, float*, const float*, float*, float*, const double*) noexcept nogil
 
     ctypedef struct ldl_vec_f64:
-        void (*activate)(int, double, Py_ssize_t, Py_ssize_t, const double*, double*) noexcept
+        void (*activate)(int, double, Py_ssize_t, Py_ssize_t, const double*, double*) noexcept nogil
         void (*activate_grad)(
-            int, double, Py_ssize_t, Py_ssize_t, const double*, const double*, double*) noexcept
-        void (*fill_rows)(Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t) noexcept
-        void (*add_column_sums)(Py_ssize_t, Py_ssize_t, const double*, double*) noexcept
+            int, double, Py_ssize_t, Py_ssize_t, const double*, const double*,
+            double*) noexcept nogil
+        void (*fill_rows)(Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t) noexcept nogil
+        void (*add_column_sums)(Py_ssize_t, Py_ssize_t, const double*, double*) noexcept nogil
         void (*transpose)(
-            Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, double*, Py_ssize_t) noexcept
-        void (*exp)(Py_ssize_t, const double*, double*) noexcept
-        void (*log)(Py_ssize_t, const double*, double*) noexcept
-        void (*add)(Py_ssize_t, const double*, double*) noexcept
-        void (*scale)(Py_ssize_t, double, double*) noexcept
-        void (*axpy)(Py_ssize_t, double, const double*, double*) noexcept
-        double (*sum_squares)(Py_ssize_t, const double*) noexcept
-        double (*max_abs)(Py_ssize_t, const double*) noexcept
+            Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, double*, Py_ssize_t) noexcept nogil
+        void (*exp)(Py_ssize_t, const double*, double*) noexcept nogil
+        void (*log)(Py_ssize_t, const double*, double*) noexcept nogil
+        void (*add)(Py_ssize_t, const double*, double*) noexcept nogil
+        void (*scale)(Py_ssize_t, double, double*) noexcept nogil
+        void (*axpy)(Py_ssize_t, double, const double*, double*) noexcept nogil
+        double (*sum_squares)(Py_ssize_t, const double*) noexcept nogil
+        double (*max_abs)(Py_ssize_t, const double*) noexcept nogil
         void (*dropout)(
-            Py_ssize_t, uint64_t, uint64_t, double, const double*, double*) noexcept
+            Py_ssize_t, uint64_t, uint64_t, double, const double*, double*) noexcept nogil
         double (*squared_error)(
-            Py_ssize_t, Py_ssize_t, const double*, const double*, const double*, double, double*) noexcept
+            Py_ssize_t, Py_ssize_t, const double*, const double*, const double*, double,
+            double*) noexcept nogil
         double (*log_loss_codes)(
             Py_ssize_t, Py_ssize_t, const double*, const double*, const double*, double, double*,
-            double) noexcept
+            double) noexcept nogil
         double (*log_loss_probs)(
             Py_ssize_t, Py_ssize_t, const double*, const double*, const double*, double, double*,
-            double) noexcept
+            double) noexcept nogil
         double (*binary_log_loss)(
-            Py_ssize_t, Py_ssize_t, const double*, const double*, const double*, double, double*) noexcept
+            Py_ssize_t, Py_ssize_t, const double*, const double*, const double*, double,
+            double*) noexcept nogil
         void (*lstm_forward)(
-            Py_ssize_t, Py_ssize_t, double*, const double*, double*, double*, double*) noexcept
+            Py_ssize_t, Py_ssize_t, double*, const double*, double*, double*,
+            double*) noexcept nogil
         void (*lstm_backward)(
-            Py_ssize_t, Py_ssize_t, double*, const double*, const double*, const double*, double*) noexcept
+            Py_ssize_t, Py_ssize_t, double*, const double*, const double*, const double*,
+            double*) noexcept nogil
         void (*gru_forward)(
-            Py_ssize_t, Py_ssize_t, double*, double*, const double*, const double*, double*) noexcept
+            Py_ssize_t, Py_ssize_t, double*, double*, const double*, const double*,
+            double*) noexcept nogil
         void (*gru_backward)(
-            Py_ssize_t, Py_ssize_t, double*, double*, const double*, double*) noexcept
-        void (*rule_sgd)(Py_ssize_t, double*, const double*, double*, double*, const double*) noexcept
-        void (*rule_adam)(Py_ssize_t, double*, const double*, double*, double*, const double*) noexcept
+            Py_ssize_t, Py_ssize_t, double*, double*, const double*, double*) noexcept nogil
+        void (*rule_sgd)(
+            Py_ssize_t, double*, const double*, double*, double*, const double*) noexcept nogil
+        void (*rule_adam)(
+            Py_ssize_t, double*, const double*, double*, double*, const double*) noexcept nogil
 
     ctypedef struct ldl_vec:
         const char *name

@@ -1,0 +1,41 @@
+/* One table of kernels, for the instruction set this file is compiled for (LDL_ISA). */
+#include "vec.h"
+#include "rng.h"
+
+#include <math.h>
+
+#define LDL_CAT_(a, b) a##b
+#define LDL_CAT(a, b) LDL_CAT_(a, b)
+#define LDL_STR_(a) #a
+#define LDL_STR(a) LDL_STR_(a)
+
+#define T float
+#define F(name) name##_f32
+#define M(name) name##f
+#include "kernels.inc"
+#undef T
+#undef F
+#undef M
+
+#define T double
+#define F(name) name##_f64
+#define M(name) name
+#include "kernels.inc"
+#undef T
+#undef F
+#undef M
+
+#define TABLE(F) {                                                                                \
+    .activate = F(activate), .activate_grad = F(activate_grad), .exp = F(v_exp), .log = F(v_log), \
+    .fill_rows = F(fill_rows), .add_column_sums = F(add_column_sums), .transpose = F(transpose),  \
+    .add = F(add), .scale = F(scale), .axpy = F(axpy), .sum_squares = F(sum_squares),             \
+    .max_abs = F(max_abs), .dropout = F(dropout), .squared_error = F(squared_error),              \
+    .log_loss_codes = F(log_loss_codes), .log_loss_probs = F(log_loss_probs),                     \
+    .binary_log_loss = F(binary_log_loss), .lstm_forward = F(lstm_forward),                       \
+    .lstm_backward = F(lstm_backward), .gru_forward = F(gru_forward),                             \
+    .gru_backward = F(gru_backward), .rule_sgd = F(rule_sgd), .rule_adam = F(rule_adam) }
+#define F32(name) name##_f32
+#define F64(name) name##_f64
+
+extern const ldl_vec LDL_CAT(ldl_vec_, LDL_ISA);
+const ldl_vec LDL_CAT(ldl_vec_, LDL_ISA) = {LDL_STR(LDL_ISA), TABLE(F32), TABLE(F64)};
