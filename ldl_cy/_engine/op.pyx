@@ -32,12 +32,45 @@ cdef class Kernel:
         numbers = ", ".join(f"{key}={value!r}" for key, value in (self.config or {}).items())
         return f"<kernel {self.name} {self.dtype}: {numbers}>"
 
-    def __getattr__(self, key):
-        # sizes of the struct, read-only: kernel.x_size, kernel.n_params, ...
-        sizes = self.op
-        if key in sizes and isinstance(sizes[key], (int, float)):
-            return sizes[key]
-        raise AttributeError(f"Kernel has no attribute {key!r}.")
+    @property
+    def x_size(self):
+        return self.op.x_size
+
+    @property
+    def y_size(self):
+        return self.op.y_size
+
+    @property
+    def n_params(self):
+        return self.op.n_params
+
+    @property
+    def n_state(self):
+        return self.op.n_state
+
+    @property
+    def n_derived(self):
+        return self.op.n_derived
+
+    @property
+    def n_partial(self):
+        return self.op.n_partial
+
+    @property
+    def cache_size(self):
+        return self.op.cache_size
+
+    @property
+    def scratch_size(self):
+        return self.op.scratch_size
+
+    @property
+    def scratch_fixed(self):
+        return self.op.scratch_fixed
+
+    @property
+    def flops(self):
+        return self.op.flops
 
     @property
     def couples_rows(self):
@@ -50,27 +83,6 @@ cdef class Kernel:
     @property
     def n_tiles(self):
         return self.op.n_tiles if self.op.flags & COLUMN_TILES else 0
-
-    cdef int _call(self, Call *call, dict options, object x) except -1:
-        memset(call, 0, sizeof(Call))
-        call.n = x.size // self.op.x_size if self.op.x_size else x.shape[0]
-        call.row0 = options.pop("row0", 0)
-        call.n_batch = options.pop("n_batch", call.row0 + call.n)
-        call.training = options.pop("training", False)
-        call.seed = options.pop("seed", 0)
-        call.epoch = options.pop("epoch", 0)
-        call.step = options.pop("step", 0)
-        call.n_tiles = max(1, self.n_tiles)
-        lengths = options.pop("lengths", None)
-        if lengths is not None:
-            call.lengths = <const int*>address(lengths, "lengths", "int32", call.n)
-        if options:
-            raise TypeError(f"Kernel: unknown arguments {sorted(options)}.")
-        return 0
-
-    def _buffer(self, array, size):
-        # undefined on purpose: NaN, so that a kernel that reads before it writes is seen
-        return np.full(size, np.nan, self.dtype) if array is None else array
 
     def forward(self, theta, x, *, state=None, keep=True, y=None, cache=None, derived=None,
                 scratch=None, **options):
@@ -97,12 +109,12 @@ cdef class Kernel:
         cdef Call call
         cdef Op *op = &self.op
         cdef Py_ssize_t tile
-        self._call(&call, options, x)
+        fill_call(self, &call, options, x)
         n = call.n
-        derived = self._buffer(derived, op.n_derived)
-        scratch = self._buffer(scratch, n * op.scratch_size + op.scratch_fixed)
-        y = self._buffer(y, (n, op.y_size))
-        cache = self._buffer(cache, n * op.cache_size) if keep else None
+        derived = undefined(derived, op.n_derived, self.dtype)
+        scratch = undefined(scratch, n * op.scratch_size + op.scratch_fixed, self.dtype)
+        y = undefined(y, (n, op.y_size), self.dtype)
+        cache = undefined(cache, n * op.cache_size, self.dtype) if keep else None
         cdef void *p_theta = address(theta, "theta", self.dtype, op.n_params)
         cdef void *p_state = address(state, "state", self.dtype, op.n_state)
         cdef void *p_derived = address(derived, "derived", self.dtype, op.n_derived)
@@ -110,7 +122,7 @@ cdef class Kernel:
         cdef void *p_y = address(y, "y", self.dtype, n * op.y_size)
         cdef void *p_cache = address(cache, "cache", self.dtype, n * op.cache_size)
         cdef void *p_scratch = address(scratch, "scratch", self.dtype, scratch.size)
-        total = self._reduce(&call, theta, x, None, None, cache, state)
+        total = batch_sums(self, &call, theta, x, None, None, cache, state)
         with nogil:
             if op.prepare != NULL:
                 op.prepare(op, &call, p_theta, p_state, p_derived)
@@ -134,9 +146,9 @@ cdef class Kernel:
         cdef Call call
         cdef Op *op = &self.op
         cdef Py_ssize_t tile
-        self._call(&call, options, x)
+        fill_call(self, &call, options, x)
         n = call.n
-        scratch = self._buffer(scratch, n * op.scratch_size + op.scratch_fixed)
+        scratch = undefined(scratch, n * op.scratch_size + op.scratch_fixed, self.dtype)
         if derived is None:
             derived = np.empty(0, self.dtype)
         cdef void *p_theta = address(theta, "theta", self.dtype, op.n_params)
@@ -149,7 +161,7 @@ cdef class Kernel:
         cdef void *p_grad = address(grad, "grad", self.dtype, op.n_params)
         cdef void *p_cache = address(cache, "cache", self.dtype, n * op.cache_size)
         cdef void *p_scratch = address(scratch, "scratch", self.dtype, scratch.size)
-        total = self._reduce(&call, theta, x, y, dy, cache, None)
+        total = batch_sums(self, &call, theta, x, y, dy, cache, None)
         with nogil:
             for tile in range(call.n_tiles):
                 call.tile = tile
@@ -158,25 +170,49 @@ cdef class Kernel:
         del total
         return dx, grad
 
-    cdef object _reduce(self, Call *call, theta, x, y, dy, cache, state):
-        """The whole batch's sums of an op that couples rows, as one block; call.partial gets them."""
-        cdef Op *op = &self.op
-        cdef double[::1] one, total
-        if op.reduce == NULL or (dy is None and not call.training):
-            return None
-        one = np.full(op.n_partial, np.nan)
-        total = np.full(op.n_partial, np.nan)
-        call.partial = &one[0]
-        op.reduce(
-            op, call, address(theta, "theta", self.dtype, op.n_params),
-            address(x, "x", self.dtype, call.n * op.x_size),
-            address(y, "y", self.dtype, call.n * op.y_size),
-            address(dy, "dy", self.dtype, call.n * op.y_size),
-            address(cache, "cache", self.dtype, call.n * op.cache_size))
-        if op.combine != NULL:
-            op.combine(op, call, 1, &one[0], &total[0],
-                       address(state, "state", self.dtype, op.n_state))
-        else:
-            total[:] = one
-        call.partial = &total[0]
-        return total
+
+cdef int fill_call(Kernel kernel, Call *call, dict options, object x) except -1:
+    memset(call, 0, sizeof(Call))
+    call.n = x.size // kernel.op.x_size if kernel.op.x_size else x.shape[0]
+    call.row0 = options.pop("row0", 0)
+    call.n_batch = options.pop("n_batch", call.row0 + call.n)
+    call.training = options.pop("training", False)
+    call.seed = options.pop("seed", 0)
+    call.epoch = options.pop("epoch", 0)
+    call.step = options.pop("step", 0)
+    call.n_tiles = max(1, kernel.n_tiles)
+    lengths = options.pop("lengths", None)
+    if lengths is not None:
+        call.lengths = <const int*>address(lengths, "lengths", "int32", call.n)
+    if options:
+        raise TypeError(f"Kernel: unknown arguments {sorted(options)}.")
+    return 0
+
+
+cdef object undefined(array, size, str dtype):
+    # undefined on purpose: NaN, so that a kernel that reads before it writes is seen
+    return np.full(size, np.nan, dtype) if array is None else array
+
+
+cdef object batch_sums(Kernel kernel, Call *call, theta, x, y, dy, cache, state):
+    """The whole batch's sums of an op that couples rows, as one block; call.partial gets them."""
+    cdef Op *op = &kernel.op
+    cdef double[::1] one, total
+    if op.reduce == NULL or (dy is None and not call.training):
+        return None
+    one = np.full(op.n_partial, np.nan)
+    total = np.full(op.n_partial, np.nan)
+    call.partial = &one[0]
+    op.reduce(
+        op, call, address(theta, "theta", kernel.dtype, op.n_params),
+        address(x, "x", kernel.dtype, call.n * op.x_size),
+        address(y, "y", kernel.dtype, call.n * op.y_size),
+        address(dy, "dy", kernel.dtype, call.n * op.y_size),
+        address(cache, "cache", kernel.dtype, call.n * op.cache_size))
+    if op.combine != NULL:
+        op.combine(op, call, 1, &one[0], &total[0],
+                   address(state, "state", kernel.dtype, op.n_state))
+    else:
+        total[:] = one
+    call.partial = &total[0]
+    return total

@@ -25,6 +25,13 @@ ACTIVATIONS = (
     "identity", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "tanh", "logistic",
     "softmax", "mish", "hard_sigmoid")
 
+
+
+def default_slope(name):
+    """The slope argument of an activation where nobody set it: leaky_relu's 0.01, elu's alpha of 1."""
+    return 0.01 if name == "leaky_relu" else 1.0
+
+
 table = ldl_tables[ldl_n_tables() - 1]
 
 

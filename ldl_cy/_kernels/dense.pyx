@@ -5,7 +5,7 @@ from ldl_cy._engine cimport vec
 from ldl_cy._engine.blas cimport gemm
 from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t, prepare_t
 
-from ldl_cy._engine.vec import ACTIVATIONS
+from ldl_cy._engine.vec import ACTIVATIONS, default_slope
 
 # Up to this many weights the products of a block are small, and OpenBLAS runs small products
 # unpacked, except for the transposed one of dx: a transposed copy of W turns it into a plain one.
@@ -84,13 +84,13 @@ cdef void backward(
 
 
 def dense(str dtype, *, Py_ssize_t steps, Py_ssize_t n_in, Py_ssize_t n_out, str activation="identity",
-          double slope=0.01, bint use_bias=True):
+          bint use_bias=True):
     """The kernel of ``layers.Dense`` for rows of ``steps`` vectors of n_in numbers."""
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
     cdef Dense *s = <Dense*>&op.sizes[0]
     s.steps, s.n_in, s.n_out = steps, n_in, n_out
-    s.activation, s.slope, s.use_bias = ACTIVATIONS.index(activation), slope, use_bias
+    s.activation, s.slope, s.use_bias = ACTIVATIONS.index(activation), default_slope(activation), use_bias
     s.copies = n_in * n_out <= LARGEST_COPY
     op.x_size = steps * n_in
     op.y_size = steps * n_out
