@@ -2,5 +2,6 @@
 from ldl_cy.layers.activation import Activation
 from ldl_cy.layers.base import Layer
 from ldl_cy.layers.dense import Dense
+from ldl_cy.layers.recurrent import GRU, LSTM, RNN, SimpleRNN
 
-__all__ = ["Activation", "Dense", "Layer"]
+__all__ = ["GRU", "LSTM", "RNN", "Activation", "Dense", "Layer", "SimpleRNN"]
