@@ -1,6 +1,7 @@
 """Layers: settings that build into kernels. They speak Keras's vocabulary."""
 from ldl_cy.layers.activation import Activation
 from ldl_cy.layers.base import Layer
+from ldl_cy.layers.conv import Conv1D, Conv2D
 from ldl_cy.layers.dense import Dense
 
-__all__ = ["Activation", "Dense", "Layer"]
+__all__ = ["Activation", "Conv1D", "Conv2D", "Dense", "Layer"]
