@@ -39,12 +39,11 @@ cdef inline void walk(
     const Window *s,
     floating *x,                # (n, h, w, c)
     Py_ssize_t first, Py_ssize_t count,
-    Py_ssize_t ky0, Py_ssize_t ky1,
     Py_ssize_t ch, Py_ssize_t cg,
-    floating *panel,            # (count, ky1 - ky0, kw, cg)
+    floating *panel,            # (count, kh, kw, cg)
 ) noexcept nogil:
     cdef:
-        Py_ssize_t run = s.kw * cg, k = (ky1 - ky0) * run
+        Py_ssize_t run = s.kw * cg, k = s.kh * run
         bint whole = cg == s.c and s.dw == 1            # a row of the window is one run of memory
         Py_ssize_t ox = first % s.ow, oy = first // s.ow % s.oh, image = first // (s.oh * s.ow)
         Py_ssize_t m, i, ky, kx, iy, ix, jx
@@ -52,9 +51,9 @@ cdef inline void walk(
         floating *to
     while count > 0:
         m = min(count, s.ow - ox)                       # pixels of one output row
-        for ky in range(ky0, ky1):
+        for ky in range(s.kh):
             iy = oy * s.sh + ky * s.dh - s.top
-            to = panel + (ky - ky0) * run
+            to = panel + ky * run
             if iy < 0 or iy >= s.h:
                 if not scatter:
                     for i in range(m):
@@ -85,22 +84,20 @@ cdef inline void im2row(
     const Window *s,
     const floating *x,                                  # IN  (n, h, w, c)
     Py_ssize_t first, Py_ssize_t count,                 # output pixels
-    Py_ssize_t ky0, Py_ssize_t ky1,                     # rows of the window
     Py_ssize_t ch, Py_ssize_t cg,                       # channels ch .. ch + cg - 1
-    floating *panel,                                    # OUT (count, ky1 - ky0, kw, cg)
+    floating *panel,                                    # OUT (count, kh, kw, cg)
 ) noexcept nogil:
-    walk(False, s, <floating*>x, first, count, ky0, ky1, ch, cg, panel)
+    walk(False, s, <floating*>x, first, count, ch, cg, panel)
 
 
 cdef inline void row2im(
     const Window *s,
     floating *dx,                                       # IN/OUT (n, h, w, c)
     Py_ssize_t first, Py_ssize_t count,
-    Py_ssize_t ky0, Py_ssize_t ky1,
     Py_ssize_t ch, Py_ssize_t cg,
-    const floating *panel,                              # IN  (count, ky1 - ky0, kw, cg)
+    const floating *panel,                              # IN  (count, kh, kw, cg)
 ) noexcept nogil:
-    walk(True, s, dx, first, count, ky0, ky1, ch, cg, <floating*>panel)
+    walk(True, s, dx, first, count, ch, cg, <floating*>panel)
 
 
 cdef inline void im2col(
