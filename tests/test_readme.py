@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 README = Path(__file__).parent.parent / "README.md"
-EXAMPLES = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+TEXT = README.read_text(encoding="utf-8")
+EXAMPLES = list(re.finditer(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL))
 
 
-@pytest.mark.parametrize("code", EXAMPLES, ids=["pipeline", "layers"])
-def test_example(code):
+@pytest.mark.parametrize("example", EXAMPLES, ids=["pipeline", "layers"])
+def test_example(example):
+    # empty lines in front, so that a traceback shows the README's own line
+    code = "\n" * TEXT.count("\n", 0, example.start(1)) + example[1]
     exec(compile(code, str(README), "exec"), {})
