@@ -41,7 +41,8 @@ def wheel_faults(wheel: Path) -> list[str]:
         if name.suffix == ".py" and not (ROOT / name).exists()]
     if wheel.stat().st_size >= MAX_BYTES:
         faults.append(f"{wheel.stat().st_size:,} bytes, the bound is {MAX_BYTES:,}")
-    if sys.version_info[:2] == (3, 11) and sys.implementation.name == "cpython" and "-cp311-abi3-" not in wheel.name:
+    abi3 = sys.version_info[:2] == (3, 11) and sys.implementation.name == "cpython"
+    if abi3 and "-cp311-abi3-" not in wheel.name:
         faults.append("built on Python 3.11, so the tag should be cp311-abi3")
     return faults
 

@@ -16,8 +16,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="command")
     demo = commands.add_parser(
         "demo", help="train small networks on scikit-learn's data and check what they reach",
-        description="Trains a linear regression, an MLP, a CNN, an Elman RNN and an LSTM, prints one table and "
-        "draws one picture. The exit code is 1 where a target is missed.")
+        description="Trains a linear regression, an MLP, a CNN, an Elman RNN and an LSTM, prints one table "
+        "and draws one picture. The exit code is 1 where a target is missed.")
     demo.add_argument(
         "--output", default="ldl_cy_demo.png", metavar="PNG", help="the picture (default: %(default)s)")
     demo.add_argument("--quick", action="store_true", help="two epochs each; targets are not checked")

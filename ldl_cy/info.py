@@ -23,7 +23,7 @@ def blas() -> str:
     from threadpoolctl import threadpool_info
 
     found = [library for library in threadpool_info() if library["user_api"] == "blas"]
-    # NumPy's wheels bring a BLAS of their own, from the folder numpy.libs; SciPy's is in scipy.libs or scipy/.dylibs.
+    # NumPy's wheels bring a BLAS of their own in numpy.libs; SciPy's is in scipy.libs or scipy/.dylibs.
     scipys = [
         library for library in found
         if any(part.startswith("scipy") for part in Path(library["filepath"]).parts[-3:-1])]
@@ -37,17 +37,18 @@ def blas() -> str:
 
 def information() -> dict[str, str]:
     """What ``ldl-cy info`` prints, by name."""
-    from ldl_cy._engine import vec
+    from ldl_cy._engine.vec import instruction_set, instruction_sets
     from ldl_cy.threads import available_threads
 
     return {
         "ldl_cy": __version__,
-        "Python": f"{platform.python_version()} ({sys.implementation.name}, {platform.system()} {platform.machine()})",
+        "Python": f"{platform.python_version()} ({sys.implementation.name}), {platform.system()} "
+                  f"{platform.machine()}",
         "NumPy": installed("numpy"),
         "SciPy": installed("scipy"),
         "scikit-learn": installed("scikit-learn"),
         "BLAS": blas(),
-        "instruction set": f"{vec.instruction_set()} (of {', '.join(vec.instruction_sets())})",
+        "instruction set": f"{instruction_set()} (of {', '.join(instruction_sets())})",
         "threads": str(available_threads()),
     }
 

@@ -48,8 +48,8 @@ def test_info_names_scipys_blas_and_not_numpys(monkeypatch):
 
 
 def test_module_runs_as_a_program(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "ldl_cy", "--version"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-m", "ldl_cy", "--version"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"ldl_cy {ldl_cy.__version__}"
 
 

@@ -25,9 +25,9 @@ def run(output: str | Path = "ldl_cy_demo.png", quick: bool = False) -> int:
         The exit code: 0, or 1 where a target is missed.
     """
     from ldl_cy.demo.presentation import draw, table
-    from ldl_cy.demo.systems import SYSTEMS
+    from ldl_cy.demo.systems import SYSTEMS, Result
 
-    results = []
+    results: list[Result] = []
     for train in SYSTEMS:
         summary = (train.__doc__ or "").partition("\n")[0]
         print(f"[{len(results) + 1}/{len(SYSTEMS)}] {summary}", flush=True)
@@ -46,5 +46,6 @@ def run(output: str | Path = "ldl_cy_demo.png", quick: bool = False) -> int:
         print("Two epochs each: the targets were not checked.")
         return 0
     missed = [f"{r.system}: {r.score_text}, target {r.target_text}" for r in results if not r.reached]
-    print(*missed or [f"All {len(results)} targets reached in {sum(r.seconds for r in results):.1f} s."], sep="\n")
+    seconds = sum(r.seconds for r in results)
+    print(*missed or [f"All {len(results)} targets reached in {seconds:.1f} s."], sep="\n")
     return 1 if missed else 0

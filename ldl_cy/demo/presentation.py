@@ -13,7 +13,8 @@ RIGHT = {"parameters", "time"}
 def table(results: Sequence[Result]) -> str:
     """One line for each result under a header, columns aligned."""
     rows = [HEADER] + [
-        (r.system, r.data, f"{r.n_parameters:,}", f"{r.seconds:.2f} s", r.score_text, r.target_text, r.baseline)
+        (r.system, r.data, f"{r.n_parameters:,}", f"{r.seconds:.2f} s", r.score_text, r.target_text,
+         r.baseline)
         for r in results]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
     lines = [

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -76,10 +76,10 @@ def digits_baseline() -> str:
 
 
 def classify_digits(
-    system: str, network: list[layers.Layer], optimizer: Any, epochs: int, target: float,
+    system: str, network: Sequence[layers.Layer], optimizer: Any, epochs: int, target: float,
     input_shape: tuple[int, ...],
 ) -> tuple[Result, Sequential]:
-    """Train a network on digits whose rows are read in ``input_shape``, and count its hits on the test rows."""
+    """Train a network on digits, rows read in ``input_shape``, and count its hits on the test rows."""
     X, X_test, y, y_test = digits()
     model = Sequential(network, random_state=SEED)
     start = time.perf_counter()
@@ -101,8 +101,8 @@ def linear_regression(epochs: int | None = None) -> Result:
 
     model = Sequential([layers.Dense(1)], dtype="float64", random_state=SEED)
     start = time.perf_counter()
-    # The curvatures of the mean squared error here are about 0.1 and 2.6: at the rate 0.5 both directions shrink,
-    # and where no gradient entry exceeds 1e-9 the weights are within 1e-8 of the solution.
+    # The curvatures of the mean squared error here are about 0.1 and 2.6: at the rate 0.5 both
+    # directions shrink, and where no gradient entry exceeds 1e-9 the weights are within 1e-8.
     history = model.fit(
         x, y, loss="squared_error", optimizer=optimizers.GD(learning_rate=0.5, tol=1e-9),
         epochs=2000 if epochs is None else epochs, verbose=1)
@@ -121,7 +121,8 @@ def mlp(epochs: int | None = None) -> Result:
     """Stochastic gradient descent on an MLP"""
     network = [layers.Dense(256, "relu", kernel_initializer="he_normal"), layers.Dense(10)]
     return classify_digits(
-        "SGD, MLP 256", network, optimizers.SGD(0.1, momentum=0.9), 40 if epochs is None else epochs, 0.97, (64,))[0]
+        "SGD, MLP 256", network, optimizers.SGD(0.1, momentum=0.9),
+        40 if epochs is None else epochs, 0.97, (64,))[0]
 
 
 def cnn(epochs: int | None = None) -> Result:
