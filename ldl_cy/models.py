@@ -270,7 +270,7 @@ class Sequential:
 
     def _check_last_layer(self, loss: losses.Loss) -> None:
         last = getattr(self.layers[-1], "activation", None)
-        if last in loss.includes or last == "sigmoid" and "logistic" in loss.includes:
+        if last in loss.includes or (last == "sigmoid" and "logistic" in loss.includes):
             raise ValueError(f"{loss.name}: the last layer must give raw outputs, since the loss applies "
                              f"{last} itself; drop activation={last!r} from layer {self._names[-1]!r}.")
 

@@ -5,7 +5,7 @@ from libc.string cimport memset
 
 from ldl_cy._engine.blocks cimport backward_node, forward_node, gather_rows, make_call, run_block
 from ldl_cy._engine.op cimport Call, Kernel
-from ldl_cy._engine.pool cimport Pool, task_t
+from ldl_cy._engine.pool cimport Pool
 from ldl_cy._kernels.losses cimport LossKernel
 
 import numpy as np
@@ -302,7 +302,6 @@ cdef class Workspace:
         """All phases over the batch set; 1 when the stop flag came up."""
         cdef Run *run = &self.run
         cdef Phase *phase
-        cdef Instruction *s
         cdef Py_ssize_t i, tasks
         cdef int p, kind
         for i in range(run.n_nodes):
