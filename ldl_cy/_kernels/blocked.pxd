@@ -83,7 +83,7 @@ cdef inline void add_outer(                                             # C += A
     floating *panel,            # PANEL numbers to use
 ) noexcept nogil:
     """With ``tiles`` out of small products."""
-    cdef Py_ssize_t i, j, l, p, q, w, ld, width = BLOCK_BYTES // sizeof(floating)
+    cdef Py_ssize_t i, j, p, q, w, ld, row, width = BLOCK_BYTES // sizeof(floating)
     cdef const floating *b
     # rows of B a power of two apart meet in few sets of L1: a copy pays when 64 rows of C use it
     cdef bint copies = m >= 64 and n * sizeof(floating) % 1024 == 0
@@ -98,8 +98,8 @@ cdef inline void add_outer(                                             # C += A
             w = min(width, n - j)
             b, ld = B + j, n
             if copies:
-                for l in range(q):
-                    memcpy(panel + l * w, b + l * n, w * sizeof(floating))
+                for row in range(q):
+                    memcpy(panel + row * w, b + row * n, w * sizeof(floating))
                 b, ld = panel, w
             i = 0
             while i < m:
