@@ -17,6 +17,7 @@ cdef enum:
     BLOCK_ROWS = 128
     BLOCK_BYTES = 256           # of a row of a block
     ROWS_AT_ONCE = 96           # of A: 96 x 64 x 128 is a small product
+    PANEL = 64 * 64             # scratch of add_outer
 
 
 cdef inline void pack(
@@ -79,23 +80,31 @@ cdef inline void add_outer(                                             # C += A
     const floating *A,          # (k, m)
     const floating *B,          # (k, n)
     floating *C,                # (m, n)
+    floating *panel,            # PANEL numbers to use
 ) noexcept nogil:
-    """With ``tiles`` out of small products, nothing copied."""
-    cdef Py_ssize_t i, j, p, q, w, width = BLOCK_BYTES // sizeof(floating)
-    # in float64 twice the bytes meet in a tile: fewer rows of A and B, and large ones stay whole
-    cdef Py_ssize_t depth = 64 if floating is float else 32, height = 64 if floating is float else 128
-    if not tiles or (floating is double and m * n > 32768):
+    """With ``tiles`` out of small products."""
+    cdef Py_ssize_t i, j, p, q, w, ld, row, width = BLOCK_BYTES // sizeof(floating)
+    cdef const floating *b
+    # rows of B a power of two apart meet in few sets of L1: a copy pays when 64 rows of C use it
+    cdef bint copies = m >= 64 and n * sizeof(floating) % 1024 == 0
+    if not tiles:
         gemm(True, False, m, n, k, <floating>1, A, m, B, n, <floating>1, C, n)
         return
     while k > 0:
-        q = min(depth, k)
+        # in float64 twice the bytes meet in a tile; from contiguous rows of B it may be deeper
+        q = min(64 if floating is float or copies else 32, k)
         j = 0
         while j < n:
             w = min(width, n - j)
+            b, ld = B + j, n
+            if copies:
+                for row in range(q):
+                    memcpy(panel + row * w, b + row * n, w * sizeof(floating))
+                b, ld = panel, w
             i = 0
             while i < m:
-                p = min(height, m - i)
-                gemm(True, False, p, w, q, <floating>1, A + i, m, B + j, n, <floating>1, C + i * n + j, n)
+                p = min(<Py_ssize_t>128, m - i)
+                gemm(True, False, p, w, q, <floating>1, A + i, m, b, ld, <floating>1, C + i * n + j, n)
                 i += p
             j += w
         A += q * m

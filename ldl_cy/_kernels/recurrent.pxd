@@ -158,4 +158,5 @@ cdef inline void begin(
                 dh_row[j] += dy_row[j]
         dy += t * u
     for i in range(later, m):
-        memcpy(dh + i * u, dy + row_of(p, i) * (p.n_steps if return_sequences else 1) * u, u * sizeof(floating))
+        memcpy(dh + i * u, dy + row_of(p, i) * (p.n_steps if return_sequences else 1) * u,
+               u * sizeof(floating))

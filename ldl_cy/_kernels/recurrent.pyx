@@ -9,14 +9,14 @@ from libc.string cimport memcpy, memset
 
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.op cimport USES_LENGTHS, Call, Kernel, Op, backward_t, forward_t, prepare_t
-from ldl_cy._kernels.blocked cimport add_outer, pack, product
+from ldl_cy._kernels.blocked cimport PANEL, add_outer, pack, product
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope, instruction_set
 
 # Up to this many weights of W and U are copied into blocks, both ways.
 cdef Py_ssize_t LARGEST_COPY = 1 << 21
 # The pre-activations of a chunk: long enough for the products over it, small enough for L2.
-cdef Py_ssize_t CHUNK_BYTES = 1 << 18
+cdef Py_ssize_t CHUNK_BYTES = 1 << 19
 cdef Py_ssize_t LONGEST_SPAN = 64
 
 
@@ -52,7 +52,8 @@ cdef void forward(
 ) noexcept nogil:
     cdef const Recurrent *s = <const Recurrent*>&op.sizes[0]
     cdef:
-        Py_ssize_t d = s.n_in, u = s.units, width = s.width, n = call.n, span = span_of(s, n, sizeof(floating))
+        Py_ssize_t d = s.n_in, u = s.units, width = s.width
+        Py_ssize_t n = call.n, span = span_of(s, n, sizeof(floating))
         Py_ssize_t t, t0, t1, m, at, start = 0              # at: place of step t, start: of its chunk
         bint keep = cache != NULL
         Py_ssize_t kept = n * s.n_steps if keep else n * span, states = n * s.n_steps if keep else 2 * n
@@ -75,7 +76,7 @@ cdef void forward(
         floating *a_t
         floating *h_prev = NULL
         floating *c_prev = NULL
-        Steps p = plan(s, call, <int*>(scratch + n * (op.scratch_size - 1)))
+        Steps p = plan(s, call, <int*>(scratch + n * (op.scratch_size - 1) + PANEL))
     clear_output(s, &p, y)
     t1 = 0
     while t1 < p.longest:
@@ -85,7 +86,7 @@ cdef void forward(
         if not keep:
             start = 0
         m = rows_of(&p, t0, t1)
-        # z = 1 b^T + x W
+        # z = 1 b^T + x W: the rows are filled with the bias, the product is added
         copy_in(&p, t0, t1, d, x, xt + start * d)
         vec.fill_rows(m, width, b, z + start * width, width)
         product(False, m, width, d, xt + start * d, W, W_blocks, <floating>1, z + start * width)
@@ -159,7 +160,8 @@ cdef void backward(
 ) noexcept nogil:
     cdef const Recurrent *s = <const Recurrent*>&op.sizes[0]
     cdef:
-        Py_ssize_t d = s.n_in, u = s.units, width = s.width, n = call.n, span = span_of(s, n, sizeof(floating))
+        Py_ssize_t d = s.n_in, u = s.units, width = s.width
+        Py_ssize_t n = call.n, span = span_of(s, n, sizeof(floating))
         Py_ssize_t t, t0, t1, m, at, end, kept = n * s.n_steps
         const floating *W = theta
         const floating *U = W + d * width
@@ -172,12 +174,13 @@ cdef void backward(
         floating *a = h + kept * u                          # (kept, width)    GRU
         floating *xt = after_states(s, c, kept, kept, n, True)      # (kept, d)
         floating *dr = a if s.cell == CELL_GRU else z       # what meets U: becomes the gradient of h_prev U
-        floating *dh = scratch                              # (n, u)
+        floating *panel = scratch                           # (PANEL,)
+        floating *dh = panel + PANEL                        # (n, u)
         floating *dc = dh + n * u                           # (n, u)
         floating *dxt = dc + n * u                          # (n span, d)
         floating *h_prev
         floating *c_prev
-        Steps p = plan(s, call, <int*>(scratch + n * (op.scratch_size - 1)))
+        Steps p = plan(s, call, <int*>(scratch + n * (op.scratch_size - 1) + PANEL))
     if dx != NULL:
         clear_tails(&p, d, dx)
     at = p.total
@@ -208,7 +211,7 @@ cdef void backward(
                         <floating>(1 if s.cell == CELL_GRU else 0), dh)
         m = end - at
         if grad != NULL:
-            add_gradients(s, &p, t0, t1, at, m, xt + at * d, z + at * width, h, dr, grad)
+            add_gradients(s, &p, t0, t1, at, m, xt + at * d, z + at * width, h, dr, grad, panel)
         if dx != NULL:
             # dx = dz W^T
             product(True, m, d, width, z + at * width, W, Wt_blocks, <floating>0, dxt)
@@ -224,13 +227,14 @@ cdef void add_gradients(
     const floating *h,          # (all, u)
     const floating *dr,         # (all, width)
     floating *grad,
+    floating *panel,            # PANEL numbers to use
 ) noexcept nogil:
     cdef:
         Py_ssize_t d = s.n_in, u = s.units, width = s.width, i, t, rows, now, before
         floating *dU = grad + d * width
         floating *db = dU + u * width
     # dW += x^T dz
-    add_outer(s.small_products, d, width, m, xt, dz, grad)
+    add_outer(s.small_products, d, width, m, xt, dz, grad, panel)
     if s.use_bias:
         # db += 1^T dz;  dc_n += 1^T of the third part of dr
         vec.add_column_sums(m, width, dz, db)
@@ -248,17 +252,17 @@ cdef void add_gradients(
         while before == now and t < t1 and rows_at(p, t) == now:
             rows += now
             t += 1
-        add_outer(s.small_products, u, width, rows, h + (at - before) * u, dr + at * width, dU)
+        add_outer(s.small_products, u, width, rows, h + (at - before) * u, dr + at * width, dU, panel)
         at += rows
 
 
 def recurrent(str dtype, *, str cell, Py_ssize_t n_steps, Py_ssize_t n_in, Py_ssize_t units,
               str activation="tanh", bint return_sequences=False, bint go_backwards=False,
               bint use_bias=True, object small_products=None):
-    """The kernel of ``layers.RNN``, ``LSTM`` and ``GRU`` (cell "rnn", "lstm", "gru") over n_steps vectors of n_in.
+    """The kernel of ``layers.RNN``, ``LSTM`` and ``GRU`` over rows of n_steps vectors of n_in numbers.
 
-    ``activation`` is read by "rnn" only. ``small_products``: whether the BLAS runs small products
-    unpacked (see blocked.pxd); None: where there is AVX-512.
+    ``cell`` is "rnn", "lstm" or "gru"; ``activation`` is read by "rnn" only. ``small_products``: whether
+    the BLAS runs small products unpacked (see blocked.pxd); None: where there is AVX-512.
     """
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
@@ -288,9 +292,9 @@ def recurrent(str dtype, *, str cell, Py_ssize_t n_steps, Py_ssize_t n_in, Py_ss
         op.cache_size += n_steps * width
         predicting += width
         op.n_params += units if use_bias else 0
-    # backward: dh, dc, dx of a chunk; the order of the rows in both
+    # backward: dh, dc, dx of a chunk; the order of the rows in both, and their panel
     op.scratch_size = max(predicting, 2 * units + s.span * n_in) + 1
-    op.scratch_fixed = size_of_plan(n_steps)
+    op.scratch_fixed = size_of_plan(n_steps) + PANEL
     op.flops = 2.0 * n_steps * (n_in + units) * width + 10.0 * n_steps * width
     if dtype == "float32":
         op.prepare = <prepare_t>prepare[float]

@@ -118,7 +118,7 @@ def test_lengths_forward(cell, lengths, return_sequences, go_backwards, dtype):
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 @pytest.mark.parametrize("cell", CELLS)
 def test_lengths_gradients(cell, lengths, return_sequences, go_backwards):
-    layer, case, built, kernel, theta, x = with_lengths(cell, return_sequences, go_backwards, "float64")
+    *_, kernel, theta, x = with_lengths(cell, return_sequences, go_backwards, "float64")
     lengths = np.array(lengths, np.int32)
     past = np.arange(7) >= lengths[:, None]
     y, cache, derived = kernel.forward(theta, x, lengths=lengths)
@@ -145,8 +145,7 @@ def test_lengths_gradients(cell, lengths, return_sequences, go_backwards):
 def test_lengths_over_several_chunks(cell, return_sequences, go_backwards):
     """Rows with lengths, together, equal each row alone in a kernel of its own length."""
     n, n_steps = 40, 19
-    layer, case, built, kernel, theta, x = with_lengths(
-        cell, return_sequences, go_backwards, "float64", n, n_steps)
+    layer, *_, kernel, theta, x = with_lengths(cell, return_sequences, go_backwards, "float64", n, n_steps)
     rng = np.random.default_rng(2)
     lengths = rng.integers(1, n_steps, n, np.int32, endpoint=True)
     y, cache, derived = kernel.forward(theta, x, lengths=lengths)
@@ -159,7 +158,8 @@ def test_lengths_over_several_chunks(cell, return_sequences, go_backwards):
         row = x[i:i + 1, :length].copy()
         y_i, cache, derived = alone.forward(theta, row)
         dx_i = np.empty_like(row)
-        alone.backward(theta, row, y_i.copy(), dy[i, :y_i.size].copy(), cache, derived=derived, dx=dx_i, grad=total)
+        alone.backward(theta, row, y_i.copy(), dy[i, :y_i.size].copy(), cache, derived=derived, dx=dx_i,
+                       grad=total)
         close(y[i, :y_i.size], y_i, 1e-12)
         close(dx[i, :length], dx_i, 1e-12)
         assert not y[i, y_i.size:].any() and not dx[i, length:].any()
@@ -169,16 +169,18 @@ def test_lengths_over_several_chunks(cell, return_sequences, go_backwards):
 @pytest.mark.parametrize("small_products", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("cell", CELLS)
-def test_products_in_blocks_and_whole(cell, dtype, small_products, return_sequences):
-    """Both ways through blocked.pxd, in sizes that leave partial blocks, against NumPy and a derivative."""
-    layer = cell(131, return_sequences=return_sequences)
+@pytest.mark.parametrize("units", [131, 128])               # partial blocks; rows a power of two apart
+def test_products_in_blocks_and_whole(units, cell, dtype, small_products, return_sequences):
+    """Both ways through blocked.pxd against NumPy and a derivative."""
+    layer = cell(units, return_sequences=return_sequences)
     case = LayerCase("blocks", layer, (3, 70), None, n=50)
     built, _, theta, x = case.make(dtype)
     theta *= theta.dtype.type(0.1)
     kernel = built.kernel(dtype, small_products=small_products)
     assert (kernel.n_derived > 0) == small_products
+    expected = compute(layer, case.parameters(built, theta), x.astype(float))
     y, dx, grad = run(kernel, theta, x)
-    close(y, compute(layer, case.parameters(built, theta), x.astype(float)), 1e-12 if dtype == "float64" else 1e-5)
+    close(y, expected, 1e-12 if dtype == "float64" else 1e-5)
     whole = built.kernel("float64", small_products=False)
     theta, x = theta.astype(float), x.astype(float)
     if dtype == "float64" and not small_products:
@@ -205,11 +207,13 @@ def test_shapes_and_names_of_parameters():
         GRU: {"kernel": (3, 15), "recurrent_kernel": (5, 15), "bias": (15,), "recurrent_bias": (5,)},
     }
     assert [cell.default_name() for cell in CELLS] == ["rnn", "lstm", "gru"]
-    assert all(cell(5, use_bias=False).build((7, 3)).parameters[-1].name == "recurrent_kernel" for cell in CELLS)
+    for cell in CELLS:
+        assert cell(5, use_bias=False).build((7, 3)).parameters[-1].name == "recurrent_kernel"
     assert layers.SimpleRNN is RNN
 
 
-@pytest.mark.parametrize(("initializer", "others"), [("zeros", 0), (lambda shape, stream: np.full(shape, 7), 7)])
+@pytest.mark.parametrize(("initializer", "others"), [
+    ("zeros", 0), ("ones", 1), (lambda shape, stream: np.full(shape, 7), 7)])
 def test_lstm_forgets_nothing_at_first(initializer, others):
     layer = LSTM(2, bias_initializer=initializer)
     assert layer.get_config()["bias_initializer"] is initializer
@@ -259,7 +263,8 @@ def test_bad_activation(activation):
 def test_bad_input_shape(cell, shape):
     with pytest.raises(ValueError) as error:
         cell(3).build(shape)
-    assert str(error.value) == f"{cell.__name__}: the input must have the shape (time, features), got {shape}."
+    assert str(error.value) == (
+        f"{cell.__name__}: the input must have the shape (time, features), got {shape}.")
 
 
 @pytest.mark.parametrize("cell", CELLS)
