@@ -162,7 +162,7 @@ cdef inline void add_kernel_gradient(
     const Conv *v, Py_ssize_t n,
     const floating *x,          # (n, h, w, c)
     const floating *dz,         # (n, oh, ow, f)
-    floating *dW,               # (kh, kw, cg, f)
+    floating *dW,               # (kh, kw, cg, f), db (f,)
     floating *panel,            # (k + 1, dW_panel)
 ) noexcept nogil:
     cdef:
@@ -178,9 +178,10 @@ cdef inline void add_kernel_gradient(
                 gemm(True, False, k, v.fg, m, <floating>1, panel, k, dz + first * f + g * v.fg, f,
                      <floating>1, dW + g * v.fg, f)
         else:
-            # dW += panel dz
+            # dW += panel dz, and with the row of ones db += 1^T dz
             im2col(s, x, first, m, panel)
-            gemm(False, False, k, f, m, <floating>1, panel, m, dz + first * f, f, <floating>1, dW, f)
+            gemm(False, False, k + v.use_bias, f, m, <floating>1, panel, m, dz + first * f, f,
+                 <floating>1, dW, f)
         first += m
 
 
@@ -262,7 +263,7 @@ cdef void backward(
     if v.activation != vec.LDL_IDENTITY:
         vec.activate_grad(v.activation, <floating>v.slope, n * s.oh * s.ow, f, a, dy, dy)
     # db += 1^T dz
-    if grad != NULL and v.use_bias:
+    if grad != NULL and v.use_bias and v.dW_way != COLUMNS:
         vec.add_column_sums(n * s.oh * s.ow, f, dy, grad + op.n_params - f)
     if grad != NULL and v.dW_way != TAPS:
         add_kernel_gradient(v, n, x, dy, grad, scratch)

@@ -131,7 +131,8 @@ def test_nan_is_the_maximum(channels, place, keep, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("channels", [2, 9])
 @pytest.mark.parametrize(("layer", "function"), [
-    (GlobalMaxPool1D(), np.max), (GlobalAvgPool1D(), np.mean), (MaxPool1D(2), np.max), (AvgPool1D(2), np.mean),
+    (GlobalMaxPool1D(), np.max), (GlobalAvgPool1D(), np.mean),
+    (MaxPool1D(2), np.max), (AvgPool1D(2), np.mean),
 ])
 def test_steps_past_the_end_are_left_out(layer, function, channels, dtype):
     lengths = np.array([5, 2, 1, 0], np.int32)
