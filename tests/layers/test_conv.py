@@ -126,6 +126,8 @@ def test_contract(check, case, dtype):
     (Conv2D(30, 3, groups=30), (19, 18, 30)),
     (Conv2D(130, 3, padding="same"), (4, 3, 140)),                        # products too large to stay small
     (Conv1D(18, 5, padding="causal", dilation_rate=4), (301, 20)),
+    (Conv1D(150, 3, 2, padding="same", activation="relu"), (403, 16)),    # rows in parts
+    (Conv2D(150, 1, activation="relu"), (13, 17, 16)),
 ])
 def test_larger_maps(layer, shape, dtype):
     """Forward against the definition; gradients through <dy, L v> = <L^T dy, v>: y is linear in x and W."""
@@ -235,7 +237,7 @@ def test_bad_arguments_1d(arguments, message):
     (Conv2D(4, 3, groups=2), (8, 8, 3),
      "Conv2D: the input's channels must be a multiple of groups 2, got 3."),
     (Conv2D(2**16, 1), (1, 1, 2**15), "Conv2D: the size of the kernel must be at most 2147483647"),
-    (Conv1D(1, 1), (2**26, 32), "Conv1D: the length of an image row must be at most 2147483647"),
+    (Conv1D(1, 1, 2**26), (4, 32), "Conv1D: strides * channels must be at most 2147483647 (BLAS's int), got"),
 ])
 def test_bad_input_shape(layer, shape, message):
     with pytest.raises(ValueError) as error:
