@@ -115,6 +115,12 @@ def test_first_of_equal_maxima_takes_the_gradient(channels, dtype):
     y, dx = forward_backward(GlobalMaxPool2D(), x, np.ones(channels), dtype)
     assert (y == 2).all()
     assert (dx[0, 0, 1] == 1).all() and dx.sum() == channels
+    for equal in ([0], [0, 1, 2, 3], [1, 2], [1, 3], [2, 3]):
+        x = np.zeros((1, 4, channels))
+        x[:, equal] = 5
+        y, dx = forward_backward(MaxPool2D(), x.reshape(1, 2, 2, channels), np.ones(channels), dtype)
+        assert (y == 5).all()
+        assert (dx.reshape(4, channels)[equal[0]] == 1).all() and dx.sum() == channels
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -124,8 +130,14 @@ def test_first_of_equal_maxima_takes_the_gradient(channels, dtype):
 def test_nan_is_the_maximum(channels, place, keep, dtype):
     x = np.ones((1, 4, channels), dtype)
     x[0, place, -1] = np.nan
-    y, _, _ = MaxPool1D(4).build((4, channels)).kernel(dtype).forward(np.empty(0, dtype), x, keep=keep)
-    assert np.isnan(y[0, -1]) and (y[0, :-1] == 1).all()
+    for layer, shape in ((MaxPool1D(4), (4, channels)), (MaxPool2D(2), (2, 2, channels))):
+        kernel = layer.build(shape).kernel(dtype)
+        y, cache, _ = kernel.forward(np.empty(0, dtype), x.reshape(1, *shape), keep=keep)
+        assert np.isnan(y[0, -1]) and (y[0, :-1] == 1).all()
+        if keep:
+            dx = np.empty_like(x)
+            kernel.backward(np.empty(0, dtype), x, y, np.ones_like(y), cache, dx=dx)
+            assert dx[0, place, -1] == 1 and dx.sum() == channels
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
