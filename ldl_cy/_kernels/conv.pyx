@@ -1,4 +1,7 @@
-"""Convolution of channels-last images: y = f(windows of x times W + b), panel after panel through gemm.
+"""Convolution of channels-last images, y = f(windows of x times W + b), as products of matrices.
+
+Many channels: pieces of image rows times one cell of the window after another, straight from x. Few
+channels: panels of windows, copied together.
 
 A 1-D convolution is one of images of height 1. Groups are convolutions side by side: group g reads the
 channels g cg .. and writes the filters g fg .. of W (kh, kw, cg, f).
