@@ -1,4 +1,7 @@
-"""Convolution of channels-last images: y = f(windows of x times W + b), panel after panel through gemm.
+"""Convolution of channels-last images, y = f(windows of x times W + b), as products of matrices.
+
+Many channels: pieces of image rows times one cell of the window after another, straight from x. Few
+channels: panels of windows, copied together.
 
 A 1-D convolution is one of images of height 1. Groups are convolutions side by side: group g reads the
 channels g cg .. and writes the filters g fg .. of W (kh, kw, cg, f).
@@ -15,6 +18,8 @@ from ldl_cy._engine.vec import ACTIVATIONS, default_slope
 
 # OpenBLAS runs products of up to this many multiplications unpacked and without locks.
 SMALL_PRODUCT = 10**6
+# Numbers of the output that stay in cache while the cells of the window go by.
+BLOCK = 2**14
 # Fewer channels than this make poor runs of memory and poor columns of a product.
 FEW = 16
 
@@ -38,7 +43,8 @@ ctypedef struct Conv:
     Py_ssize_t dW_panel
     Py_ssize_t dx_panel
     Py_ssize_t piece            # TAPS: at most so many pixels in a product
-    Py_ssize_t block            # TAPS: output rows that stay in cache while the window's cells go by
+    Py_ssize_t rows             # TAPS: output that stays in cache while the window's cells go by, a few
+    Py_ssize_t cols             # rows, or, where even one is too long, a part of one
     int activation
     int use_bias
     double slope
@@ -56,9 +62,9 @@ cdef inline void add_taps(
     const floating *W,          # (kh, kw, cg, f);  dx: (kh, kw, f, cg);  dW: NULL
     const floating *z,          # (oh, ow, f) or dz
     floating *to,               # z, dx or dW (kh, kw, cg, f): added to
-    Py_ssize_t row0, Py_ssize_t row1,
+    Py_ssize_t row0, Py_ssize_t row1, Py_ssize_t col0, Py_ssize_t col1,
 ) noexcept nogil:
-    """The share of output rows row0 .. row1 - 1 of one image: a pixel's step in memory is lda."""
+    """The share of the output pixels in rows row0 .. row1 - 1, columns col0 .. col1 - 1 of one image."""
     cdef:
         const Window *s = &v.s
         Py_ssize_t c = s.c, cg = v.cg, fg = v.fg, f = v.groups * v.fg
@@ -68,8 +74,8 @@ cdef inline void add_taps(
             tap = (ky * s.kw + kx) * cg * f
             # the output pixels low <= ox < high see the image through this cell
             ix = kx * s.dw - s.left
-            low = 0 if ix >= 0 else (s.sw - 1 - ix) // s.sw
-            high = 0 if ix >= s.w else min(s.ow, (s.w - 1 - ix) // s.sw + 1)
+            low = col0 if ix >= 0 else max(col0, (s.sw - 1 - ix) // s.sw)
+            high = 0 if ix >= s.w else min(col1, (s.w - 1 - ix) // s.sw + 1)
             for oy in range(row0, row1):
                 iy = oy * s.sh + ky * s.dh - s.top
                 if iy < 0 or iy >= s.h:
@@ -105,17 +111,20 @@ cdef inline void convolve_taps(
 ) noexcept nogil:
     cdef:
         const Window *s = &v.s
-        Py_ssize_t f = v.groups * v.fg, image, row, rows, at
-    for image in range(n):
-        row = 0
-        while row < s.oh:
-            rows = min(v.block, s.oh - row)
-            at = (image * s.oh + row) * s.ow * f
-            vec.fill_rows(rows * s.ow, f, b, z + at, f)
-            add_taps(WANT_Y, v, x + image * s.h * s.w * s.c, W, <const floating*>NULL,
-                     z + image * s.oh * s.ow * f, row, row + rows)
-            if v.activation != vec.LDL_IDENTITY:
-                vec.activate(v.activation, <floating>v.slope, rows * s.ow, f, z + at, y + at)
+        Py_ssize_t f = v.groups * v.fg, i, top, row, rows, col, cols, at
+    row = col = 0
+    while row < n * s.oh:
+        # a block ends with its image
+        rows, cols = min(v.rows, s.oh - row % s.oh), min(v.cols, s.ow - col)
+        i, top, at = row // s.oh, row % s.oh, (row * s.ow + col) * f
+        vec.fill_rows(rows * cols, f, b, z + at, f)
+        add_taps(WANT_Y, v, x + i * s.h * s.w * s.c, W, <const floating*>NULL, z + i * s.oh * s.ow * f,
+                 top, top + rows, col, col + cols)
+        if v.activation != vec.LDL_IDENTITY:
+            vec.activate(v.activation, <floating>v.slope, rows * cols, f, z + at, y + at)
+        col += cols
+        if col == s.ow:
+            col = 0
             row += rows
 
 
@@ -162,7 +171,7 @@ cdef inline void add_kernel_gradient(
     const Conv *v, Py_ssize_t n,
     const floating *x,          # (n, h, w, c)
     const floating *dz,         # (n, oh, ow, f)
-    floating *dW,               # (kh, kw, cg, f)
+    floating *dW,               # (kh, kw, cg, f), db (f,)
     floating *panel,            # (k + 1, dW_panel)
 ) noexcept nogil:
     cdef:
@@ -178,9 +187,10 @@ cdef inline void add_kernel_gradient(
                 gemm(True, False, k, v.fg, m, <floating>1, panel, k, dz + first * f + g * v.fg, f,
                      <floating>1, dW + g * v.fg, f)
         else:
-            # dW += panel dz
+            # dW += panel dz, and with the row of ones db += 1^T dz
             im2col(s, x, first, m, panel)
-            gemm(False, False, k, f, m, <floating>1, panel, m, dz + first * f, f, <floating>1, dW, f)
+            gemm(False, False, k + v.use_bias, f, m, <floating>1, panel, m, dz + first * f, f,
+                 <floating>1, dW, f)
         first += m
 
 
@@ -256,13 +266,13 @@ cdef void backward(
     cdef:
         const Conv *v = <const Conv*>&op.sizes[0]
         const Window *s = &v.s
-        Py_ssize_t n = call.n, f = v.groups * v.fg, i, row, rows
+        Py_ssize_t n = call.n, f = v.groups * v.fg, i, top, row, rows, col, cols
         floating *a = cache if op.cache_size else y
     # dz = dy f'(z)
     if v.activation != vec.LDL_IDENTITY:
         vec.activate_grad(v.activation, <floating>v.slope, n * s.oh * s.ow, f, a, dy, dy)
     # db += 1^T dz
-    if grad != NULL and v.use_bias:
+    if grad != NULL and v.use_bias and v.dW_way != COLUMNS:
         vec.add_column_sums(n * s.oh * s.ow, f, dy, grad + op.n_params - f)
     if grad != NULL and v.dW_way != TAPS:
         add_kernel_gradient(v, n, x, dy, grad, scratch)
@@ -270,16 +280,19 @@ cdef void backward(
         memset(dx, 0, n * op.x_size * sizeof(floating))
         if v.dx_way != TAPS:
             scatter(v, n, dy, derived + v.copy, dx, scratch)
-    for i in range(n):
-        row = 0
-        while row < s.oh:
-            rows = min(v.block, s.oh - row)
-            if grad != NULL and v.dW_way == TAPS:
-                add_taps(WANT_DW, v, x + i * op.x_size, <const floating*>NULL, dy + i * op.y_size, grad,
-                         row, row + rows)
-            if dx != NULL and v.dx_way == TAPS:
-                add_taps(WANT_DX, v, <const floating*>NULL, derived + v.copy, dy + i * op.y_size,
-                         dx + i * op.x_size, row, row + rows)
+    row = col = 0
+    while row < n * s.oh:
+        rows, cols = min(v.rows, s.oh - row % s.oh), min(v.cols, s.ow - col)
+        i, top = row // s.oh, row % s.oh
+        if grad != NULL and v.dW_way == TAPS:
+            add_taps(WANT_DW, v, x + i * op.x_size, <const floating*>NULL, dy + i * op.y_size, grad,
+                     top, top + rows, col, col + cols)
+        if dx != NULL and v.dx_way == TAPS:
+            add_taps(WANT_DX, v, <const floating*>NULL, derived + v.copy, dy + i * op.y_size,
+                     dx + i * op.x_size, top, top + rows, col, col + cols)
+        col += cols
+        if col == s.ow:
+            col = 0
             row += rows
 
 
@@ -318,7 +331,8 @@ def conv(str dtype, *, image, kernel, strides, dilation, padding, output, Py_ssi
     else:
         v.y_way = COLUMNS if v.fg >= FEW else UPRIGHT
     v.piece = max(8, min(s.ow, SMALL_PRODUCT // max(1, v.cg * v.fg)))
-    v.block = max(1, 16384 // max(1, s.ow * filters))
+    v.rows = max(1, BLOCK // (s.ow * filters))
+    v.cols = min(s.ow, max(64, BLOCK // filters))
     # short pieces make poor sums of dW
     v.dW_way = ROWS if v.y_way == TAPS and s.ow < FEW else min(v.y_way, COLUMNS)
     v.dx_way = TAPS if min(v.cg, v.fg) >= FEW or pointwise else ROWS

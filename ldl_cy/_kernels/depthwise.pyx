@@ -20,7 +20,8 @@ ctypedef struct Depthwise:
 
 
 cdef inline void multiply_add(
-    Py_ssize_t c, const floating *a, const floating *b, floating *total) noexcept nogil:
+    Py_ssize_t c, const floating *a, const floating *b, floating *total,
+) noexcept nogil:
     """total += a b"""
     cdef Py_ssize_t j
     for j in range(c):

@@ -7,7 +7,6 @@ from cython cimport floating
 from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memset
 
-from ldl_cy._engine cimport vec
 from ldl_cy._engine.op cimport USES_LENGTHS, Call, Kernel, Op, backward_t, forward_t
 from ldl_cy._kernels.panels cimport Window
 
@@ -73,13 +72,37 @@ cdef inline void take_larger(
 
 
 cdef inline void add_where(
-    Py_ssize_t c, int cell, const place_t *place, const floating *dy, floating *dx) noexcept nogil:
+    Py_ssize_t c, int cell, const place_t *place, const floating *dy, floating *dx,
+) noexcept nogil:
     """dx += dy where this cell was the maximum"""
     cdef Py_ssize_t j
     cdef floating d
     for j in range(c):
         d = dy[j]
         dx[j] += d if place[j] == <place_t>cell else <floating>0
+
+
+cdef inline bint largest_of_four(
+    Py_ssize_t c,
+    const floating *upper,      # (2, c) cells 0 and 1
+    const floating *lower,      # (2, c) cells 2 and 3
+    floating *y,                # (c,)
+    place_t *place,             # (c,)
+) noexcept nogil:
+    """The same for a whole window of 2x2, the usual one, without jumps; False where a NaN may be there."""
+    cdef:
+        Py_ssize_t j
+        floating a, b, d, e, top, bottom, total = 0
+        int right, below_right, below
+    for j in range(c):
+        a, b, d, e = upper[j], upper[c + j], lower[j], lower[c + j]
+        top = b if b > a else a
+        bottom = e if e > d else d
+        right, below_right, below = b > a, e > d, bottom > top
+        y[j] = bottom if bottom > top else top
+        place[j] = <place_t>(right + (-below & (2 + below_right - right)))
+        total += (a + b) + (d + e)
+    return total == total
 
 
 cdef inline void take_largest(
@@ -133,6 +156,9 @@ cdef inline void max_image(
             corner = x + ((oy * s.sh - s.top) * s.w + ox * s.sw - s.left) * s.c
             place = places + at if places != NULL else NULL
             if s.c < NARROW and r.kx0 < r.kx1:
+                if (s.kh == 2 and s.kw == 2 and r.ky1 - r.ky0 == 2 and r.kx1 - r.kx0 == 2 and place != NULL
+                        and largest_of_four(s.c, corner, corner + s.w * s.c, y + at, place)):
+                    continue
                 take_largest(s, &r, corner, y + at, place)
                 continue
             first = True

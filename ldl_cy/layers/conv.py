@@ -58,8 +58,9 @@ class _Conv(Layer):
         shape = (*size, c_in // self.groups, filters)
         weights = Parameter("kernel", shape, self.kernel_initializer)
         check_blas_size(owner, "the size of the kernel", weights.size)
-        check_blas_size(owner, "the length of an image row", image[1] * c_in)
-        parameters = (weights,)
+        # pixels that one product reads lie so far apart
+        check_blas_size(owner, "strides * channels", windows["strides"][1] * c_in)
+        parameters: tuple[Parameter, ...] = (weights,)
         if self.use_bias:
             parameters += (Parameter("bias", (filters,), self.bias_initializer),)
         settings = dict(

@@ -23,11 +23,13 @@ class _Pool(Layer):
         self.pool_size = check_sizes(owner, "pool_size", pool_size, self.axes)
         self.strides = None if strides is None else check_sizes(owner, "strides", strides, self.axes)
         self.padding = check_padding(owner, padding, self.axes)
-        if not isinstance(self.padding, str):
-            # a window must not lie in the padding alone
-            if any(p >= k for p, k in zip(pair(self.padding, self.axes), pair(self.pool_size, self.axes))):
-                raise ValueError(
-                    f"{owner}: padding must be less than pool_size {self.pool_size}, got {self.padding}.")
+        if isinstance(self.padding, str):
+            return
+        sizes, pads = pair(self.pool_size, self.axes), pair(self.padding, self.axes)
+        if any(before >= size for size, before in list(zip(sizes, pads))[-self.axes:]):
+            # else a window could lie in the padding alone
+            raise ValueError(
+                f"{owner}: padding must be less than pool_size {self.pool_size}, got {self.padding}.")
 
     def build(self, input_shape: Shape) -> Built:
         from ldl_cy._kernels.pooling import pool

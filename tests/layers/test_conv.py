@@ -1,7 +1,7 @@
 """Conv1D and Conv2D against sums over windows in NumPy."""
 import numpy as np
 import pytest
-from contract import CHECKS, DTYPES, LayerCase
+from contract import CHECKS, DTYPES, LayerCase, close
 from references import ACTIVATIONS
 
 from ldl_cy.layers import Conv1D, Conv2D
@@ -112,3 +112,134 @@ CASES = [
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_contract(check, case, dtype):
     check(case, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("layer", "shape"), [
+    (Conv2D(20, 3, padding="same", activation="relu"), (21, 19, 16)),     # pieces of rows, several blocks
+    (Conv2D(20, 3, 2, "same", activation="silu"), (24, 13, 33)),
+    (Conv2D(40, 3), (13, 21, 24)),
+    (Conv2D(24, 5, padding=2, activation="tanh"), (23, 17, 3)),           # panels, the last one shorter
+    (Conv2D(9, 7, 2, 3), (41, 37, 1)),
+    (Conv2D(33, 3, padding="same", activation="relu"), (25, 23, 1)),
+    (Conv2D(32, 3, padding="same", groups=2), (18, 17, 34)),
+    (Conv2D(30, 3, groups=30), (19, 18, 30)),
+    (Conv2D(130, 3, padding="same"), (4, 3, 140)),                        # products too large to stay small
+    (Conv1D(18, 5, padding="causal", dilation_rate=4), (301, 20)),
+    (Conv1D(150, 3, 2, padding="same", activation="relu"), (403, 16)),    # rows in parts
+    (Conv2D(150, 1, activation="relu"), (13, 17, 16)),
+])
+def test_larger_maps(layer, shape, dtype):
+    """Forward against the definition; gradients through <dy, L v> = <L^T dy, v>: y is linear in x and W."""
+    kernel = layer.build(shape).kernel(dtype)
+    rng = np.random.default_rng(0)
+    theta = rng.standard_normal(kernel.n_params) / np.sqrt(kernel.flops / 2 / kernel.y_size)
+    theta = theta.astype(dtype)
+    x = rng.standard_normal((2, *shape)).astype(dtype)
+    tol = 1e-11 if dtype == "float64" else 1e-4
+    one = case("", layer, shape)
+    y, cache, derived = kernel.forward(theta, x)
+    expected = one.reference(one.parameters(layer.build(shape), theta), x.astype(float))
+    np.testing.assert_allclose(y, expected.reshape(y.shape), rtol=0, atol=tol)
+
+    linear = type(layer)(**{**layer.get_config(), "activation": None}).build(shape).kernel(dtype)
+    y, cache, derived = linear.forward(theta, x)
+    dy = rng.standard_normal(y.shape).astype(dtype)
+    dx, grad = np.full_like(x, np.nan), np.zeros_like(theta)
+    linear.backward(theta, x, y.copy(), dy.copy(), cache, derived=derived, dx=dx, grad=grad)
+    v, w = rng.standard_normal(x.shape).astype(dtype), rng.standard_normal(theta.size).astype(dtype)
+    moved = linear.forward(theta, x + v)[0] - y
+    close(np.vdot(dx, v), np.vdot(dy, moved), tol * np.sqrt(dy.size) * 10)
+    close(np.vdot(grad, w), np.vdot(dy, linear.forward(w, x)[0]), tol * np.sqrt(dy.size * theta.size))
+
+
+def test_parameters():
+    built = Conv2D(6, (3, 2), groups=2).build((8, 8, 4))
+    assert [(p.name, p.shape) for p in built.parameters] == [("kernel", (3, 2, 2, 6)), ("bias", (6,))]
+    built = Conv1D(5, 3, use_bias=False).build((8, 4))
+    assert [(p.name, p.shape) for p in built.parameters] == [("kernel", (3, 4, 5))]
+    assert Conv2D.default_name() == "conv2d" and Conv1D.default_name() == "conv1d"
+
+
+def test_lists_are_kept_as_tuples():
+    layer = Conv2D(3, [3, 2], [1, 2], [0, 1], [2, 1])
+    assert layer == Conv2D(3, (3, 2), (1, 2), (0, 1), (2, 1))
+    assert Conv2D(3, np.int64(2)).kernel_size == 2
+
+
+PAIR = "must be an int >= 1 or a pair of them, got"
+PADDING = "must be 'valid', 'same', an int >= 0 or a pair of them, got"
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"filters": 0}, "Conv2D: filters must be an int >= 1, got 0."),
+    ({"filters": 2.0}, "Conv2D: filters must be an int >= 1, got 2.0."),
+    ({"kernel_size": 0}, f"Conv2D: kernel_size {PAIR} 0."),
+    ({"kernel_size": (3, 0)}, f"Conv2D: kernel_size {PAIR} (3, 0)."),
+    ({"kernel_size": (3,)}, f"Conv2D: kernel_size {PAIR} (3,)."),
+    ({"kernel_size": "3"}, f"Conv2D: kernel_size {PAIR} '3'."),
+    ({"kernel_size": None}, f"Conv2D: kernel_size {PAIR} None."),
+    ({"strides": -1}, f"Conv2D: strides {PAIR} -1."),
+    ({"strides": 1.0}, f"Conv2D: strides {PAIR} 1.0."),
+    ({"padding": "full"}, f"Conv2D: padding {PADDING} 'full'."),
+    ({"padding": "causal"}, f"Conv2D: padding {PADDING} 'causal'."),
+    ({"padding": -1}, f"Conv2D: padding {PADDING} -1."),
+    ({"padding": (1, 2, 3)}, f"Conv2D: padding {PADDING} (1, 2, 3)."),
+    ({"padding": None}, f"Conv2D: padding {PADDING} None."),
+    ({"dilation_rate": 0}, f"Conv2D: dilation_rate {PAIR} 0."),
+    ({"dilation_rate": True}, f"Conv2D: dilation_rate {PAIR} True."),
+    ({"groups": 0}, "Conv2D: groups must be an int >= 1, got 0."),
+    ({"groups": 2.5}, "Conv2D: groups must be an int >= 1, got 2.5."),
+    ({"groups": 3}, "Conv2D: filters must be a multiple of groups 3, got 4."),
+    ({"activation": "rellu"}, "Conv2D: activation must be None or one of"),
+    ({"activation": 1}, "Conv2D: activation must be None or one of"),
+    ({"algorithm": "fft"}, "Conv2D: algorithm must be one of 'auto', 'direct', got 'fft'."),
+    ({"algorithm": None}, "Conv2D: algorithm must be one of 'auto', 'direct', got None."),
+    ({"use_bias": 1}, "Conv2D: use_bias must be True or False, got 1."),
+    ({"kernel_initializer": "xavier"}, "Conv2D: kernel_initializer must be one of"),
+    ({"bias_initializer": 0}, "Conv2D: bias_initializer must be"),
+    ({"name": "a b"}, "Conv2D: name must be None or a word"),
+    ({"trainable": 0}, "Conv2D: trainable must be True or False, got 0."),
+])
+def test_bad_arguments(arguments, message):
+    with pytest.raises((TypeError, ValueError)) as error:
+        Conv2D(**{"filters": 4, "kernel_size": 3, **arguments})
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"kernel_size": 0}, "Conv1D: kernel_size must be an int >= 1, got 0."),
+    ({"kernel_size": (3,)}, "Conv1D: kernel_size must be an int >= 1, got (3,)."),
+    ({"strides": 0}, "Conv1D: strides must be an int >= 1, got 0."),
+    ({"dilation_rate": "2"}, "Conv1D: dilation_rate must be an int >= 1, got '2'."),
+    ({"padding": "full"}, "Conv1D: padding must be 'valid', 'same', 'causal' or an int >= 0, got 'full'."),
+    ({"padding": (1, 1)}, "Conv1D: padding must be 'valid', 'same', 'causal' or an int >= 0, got (1, 1)."),
+    ({"padding": 1.0}, "Conv1D: padding must be 'valid', 'same', 'causal' or an int >= 0, got 1.0."),
+    ({"groups": 3}, "Conv1D: filters must be a multiple of groups 3, got 4."),
+])
+def test_bad_arguments_1d(arguments, message):
+    with pytest.raises((TypeError, ValueError)) as error:
+        Conv1D(**{"filters": 4, "kernel_size": 3, **arguments})
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(("layer", "shape", "message"), [
+    (Conv2D(4, 3), (8, 8), "Conv2D: the input must have the shape (height, width, channels), got (8, 8)."),
+    (Conv1D(4, 3), (8,), "Conv1D: the input must have the shape (time, features), got (8,)."),
+    (Conv2D(4, 9), (8, 8, 1), "Conv2D: kernel_size (9, 9) does not fit into the padded input (8, 8)."),
+    (Conv2D(4, (1, 9), padding=(3, 0)), (8, 8, 1),
+     "Conv2D: kernel_size (1, 9) does not fit into the padded input (14, 8)."),
+    (Conv2D(4, 3, dilation_rate=4), (8, 8, 1),
+     "Conv2D: kernel_size (3, 3) (dilated (9, 9)) does not fit into the padded input (8, 8)."),
+    (Conv1D(4, 9), (8, 1), "Conv1D: kernel_size 9 does not fit into the padded input 8."),
+    (Conv1D(4, 3, dilation_rate=4), (8, 1),
+     "Conv1D: kernel_size 3 (dilated 9) does not fit into the padded input 8."),
+    (Conv2D(4, 3, groups=2), (8, 8, 3),
+     "Conv2D: the input's channels must be a multiple of groups 2, got 3."),
+    (Conv2D(2**16, 1), (1, 1, 2**15), "Conv2D: the size of the kernel must be at most 2147483647"),
+    (Conv1D(1, 1, 2**26), (4, 32), "Conv1D: strides * channels must be at most 2147483647 (BLAS's int), got"),
+])
+def test_bad_input_shape(layer, shape, message):
+    with pytest.raises(ValueError) as error:
+        layer.build(shape)
+    assert str(error.value).startswith(message)
