@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from ldl_cy._version import __version__
 
@@ -40,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit code: 0, or 1 where the demo misses a target.
     """
-    arguments = parser().parse_args(argv)
+    top = parser()
+    arguments = top.parse_args(argv)
     # Loaded here, so that --help and --version answer at once.
     if arguments.command == "info":
         from ldl_cy.info import show
@@ -48,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return show()
     from ldl_cy.demo import run
 
+    if not Path(arguments.output).resolve().parent.is_dir():
+        top.error(f"--output: there is no folder for {arguments.output}")
     return run(output=arguments.output, quick=arguments.quick)
 
 

@@ -53,7 +53,7 @@ def test_module_runs_as_a_program(tmp_path):
     assert done.stdout.strip() == f"ldl_cy {ldl_cy.__version__}"
 
 
-@pytest.mark.parametrize("arguments", [[], ["dance"], ["demo", "--fast"]])
+@pytest.mark.parametrize("arguments", [[], ["dance"], ["demo", "--fast"], ["demo", "--output", "no/such/x.png"]])
 def test_wrong_commands_exit_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as error:
         main(arguments)

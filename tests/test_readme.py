@@ -9,6 +9,7 @@ TEXT = README.read_text(encoding="utf-8")
 EXAMPLES = list(re.finditer(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL))
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("example", EXAMPLES, ids=["pipeline", "layers"])
 def test_example(example):
     # empty lines in front, so that a traceback shows the README's own line

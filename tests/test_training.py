@@ -349,9 +349,10 @@ except KeyboardInterrupt:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT cannot be sent to one process there")
 @pytest.mark.parametrize(("batch_size", "threads"), [("32", 1), ("'full'", 1), ("1000", 2)])
-def test_ctrl_c_leaves_a_usable_model(batch_size, threads):
+def test_ctrl_c_leaves_a_usable_model(batch_size, threads, tmp_path):
+    # away from the source folder, which would be imported instead of the installed package
     process = subprocess.Popen([sys.executable, "-c", INTERRUPTED % (batch_size, threads)],
-                               stdout=subprocess.PIPE, text=True)
+                               stdout=subprocess.PIPE, text=True, cwd=tmp_path)
     assert process.stdout.readline() == "ready\n"
     time.sleep(1.0)
     sent = time.time()

@@ -26,7 +26,6 @@ ACTIVATIONS = (
     "softmax", "mish", "hard_sigmoid")
 
 
-
 def default_slope(name):
     """The slope argument of an activation where nobody set it: leaky_relu's 0.01, elu's alpha of 1."""
     return 0.01 if name == "leaky_relu" else 1.0
