@@ -1,0 +1,36 @@
+"""Pieces of networks that the families share."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ldl_cy import layers
+
+
+def read_sizes(name: str, sizes: Any) -> list[int]:
+    """An int or a sequence of ints as a list; every one must be positive."""
+    given = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+    if np.any(np.array(given) <= 0):
+        raise ValueError(f"{name} must be > 0, got {given}.")
+    return [int(size) for size in given]
+
+
+def dense_layers(sizes: list[int], activations: list[str], dropout: float) -> list[layers.Layer]:
+    """Hidden fully connected layers, dropout behind each."""
+    stack: list[layers.Layer] = []
+    for units, activation in zip(sizes, activations):
+        stack += [layers.Dense(units, activation), *dropout_layers(dropout)]
+    return stack
+
+
+def dropout_layers(rate: float) -> list[layers.Layer]:
+    """One Dropout layer, or none where nothing is dropped."""
+    return [layers.Dropout(rate)] if rate > 0 else []
+
+
+def need(layer: str, parameter: str) -> type[layers.Layer]:
+    """A layer class that a parameter asks for."""
+    if not hasattr(layers, layer):
+        raise ValueError(f"{parameter} must be False: this version of ldl_cy has no {layer} layer.")
+    return getattr(layers, layer)

@@ -1,0 +1,177 @@
+"""The training of an estimator's model: epochs, stopping, and SciPy's L-BFGS."""
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.optimize import _check_optimize_result
+
+from ldl_cy.estimators.data import Rows
+
+NON_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+    "preprocessed.")
+SMALLEST_LEARNING_RATE = 1e-6       # "adaptive" stops below it, as scikit-learn does
+
+
+class Watch:
+    """What is remembered between epochs: curves, the best so far, and how long nothing improved.
+
+    The estimator's public attributes hold the curves; this adds the rules.
+    """
+
+    def __init__(self, estimator: Any, validation: Rows | None) -> None:
+        self.estimator = estimator
+        self.validation = validation
+
+    @staticmethod
+    def start(estimator: Any) -> None:
+        """The attributes of a first fit."""
+        estimator.n_iter_ = 0
+        estimator.t_ = 0
+        estimator.loss_curve_ = []
+        estimator.best_loss_ = None if estimator.early_stopping else np.inf
+        estimator.validation_scores_ = None
+        estimator.best_validation_score_ = None
+        estimator._no_improvement_count = 0
+        estimator._best = snapshot(estimator.model_) if estimator.early_stopping else None
+
+    def epoch_ends(self, loss: float, n_samples: int) -> None:
+        """Record an epoch and count it as an improvement or not."""
+        est = self.estimator
+        est.n_iter_ += 1
+        est.loss_ = loss
+        est.t_ += n_samples
+        est.loss_curve_.append(loss)
+        if est.verbose:
+            print(f"Iteration {est.n_iter_}, loss = {loss:.8f}")
+        if self.validation is not None:
+            self.score()
+        if est.early_stopping:
+            return
+        improved = loss <= est.best_loss_ - est.tol
+        est._no_improvement_count = 0 if improved else est._no_improvement_count + 1
+        est.best_loss_ = min(est.best_loss_, loss)
+
+    def score(self) -> None:
+        """Score the validation rows; with early stopping this decides what is best."""
+        est = self.estimator
+        score = est._score_encoded(*self.validation)
+        if est.validation_scores_ is None:
+            est.validation_scores_, est.best_validation_score_ = [], -np.inf
+        est.validation_scores_.append(score)
+        if est.verbose:
+            print(f"Validation score: {score:f}")
+        if est.early_stopping:
+            worse = score < est.best_validation_score_ + est.tol
+            est._no_improvement_count = est._no_improvement_count + 1 if worse else 0
+        if score > est.best_validation_score_:
+            est.best_validation_score_ = score
+            if est.early_stopping:
+                est._best = snapshot(est.model_)
+
+    def stops(self) -> bool:
+        """Whether training ends here; "adaptive" first makes the steps smaller."""
+        est = self.estimator
+        if est._no_improvement_count <= est.n_iter_no_change:
+            return False
+        what = "Validation score" if est.early_stopping else "Training loss"
+        text = f"{what} did not improve more than tol={est.tol:f} for {est.n_iter_no_change} consecutive epochs."
+        if est.solver == "sgd" and est.learning_rate == "adaptive":
+            if est._step_size > SMALLEST_LEARNING_RATE:
+                est._step_size /= 5.0
+                est._no_improvement_count = 0
+                if est.verbose:
+                    print(f"{text} Setting learning rate to {est._step_size:f}")
+                return False
+            text += " Learning rate too small."
+        if est.verbose:
+            print(f"{text} Stopping.")
+        return True
+
+
+def snapshot(model: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """A copy of a model's weights and running statistics."""
+    return model.theta.copy(), {name: value.copy() for name, value in model.state.items()}
+
+
+def restore(model: Any, saved: tuple[np.ndarray, dict[str, np.ndarray]]) -> None:
+    model.theta[:] = saved[0]
+    for name, value in saved[1].items():
+        model.state[name][...] = value
+
+
+def train(estimator: Any, rows: Rows, validation: Rows | None, *, incremental: bool) -> None:
+    """Fit ``estimator.model_``: one epoch (incremental), or epochs until nothing improves or max_iter."""
+    try:
+        if estimator.solver == "lbfgs":
+            train_lbfgs(estimator, rows, validation)
+        else:
+            train_epochs(estimator, rows, validation, incremental=incremental)
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=4)
+    if estimator.early_stopping:
+        restore(estimator.model_, estimator._best)
+    if not np.isfinite(estimator.model_.theta).all():
+        raise ValueError(NON_FINITE)
+
+
+def train_epochs(estimator: Any, rows: Rows, validation: Rows | None, *, incremental: bool) -> None:
+    est, watch = estimator, Watch(estimator, validation)
+    if not incremental or not hasattr(est, "_step_size"):
+        est._step_size = est.learning_rate_init
+    options = {
+        "loss": est._make_loss(), "alpha": est.alpha, "batch_size": est._batch_size(len(rows.X)),
+        "shuffle": est.shuffle, "sample_weight": rows.weight, "n_threads": est.n_threads}
+    est.n_iter_ = 0
+    for _ in range(est.max_iter):
+        history = est.model_.fit(rows.X, rows.y, optimizer=est._make_optimizer(), epochs=1, **options)
+        watch.epoch_ends(est._reported_loss(history.history["loss"][-1], rows), len(rows.X))
+        if est.solver == "sgd" and est.learning_rate == "invscaling":
+            est._step_size = est.learning_rate_init / (est.t_ + 1) ** est.power_t
+        if watch.stops() or incremental:
+            return
+    warnings.warn(
+        f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) reached and the optimization hasn't "
+        "converged yet.", ConvergenceWarning, stacklevel=5)
+
+
+def train_lbfgs(estimator: Any, rows: Rows, validation: Rows | None) -> None:
+    """SciPy's L-BFGS-B on the whole of the data."""
+    est, model = estimator, estimator.model_
+    data_loss = model.objective(
+        rows.X, rows.y, loss=est._make_loss(), sample_weight=rows.weight)
+    total = len(rows.X) if rows.weight is None else float(rows.weight.sum())
+    shrink = est.alpha / total * decaying(model)
+
+    def loss_and_grad(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        loss, grad = data_loss(theta.astype(model.theta.dtype))
+        pull = shrink * theta
+        return loss + 0.5 * float(pull @ theta), grad + pull
+
+    watch, halted = Watch(est, validation), []
+
+    def after_iteration(intermediate_result: scipy.optimize.OptimizeResult) -> None:
+        model.theta[:] = intermediate_result.x
+        watch.epoch_ends(est._reported_loss(intermediate_result.fun, rows), len(rows.X))
+        if est.early_stopping and watch.stops():
+            halted.append(True)
+            raise StopIteration     # SciPy's way of ending from a callback
+
+    est.n_iter_ = 0
+    result = scipy.optimize.minimize(
+        loss_and_grad, model.theta.astype(float), jac=True, method="L-BFGS-B", callback=after_iteration,
+        options={"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol})
+    model.theta[:] = result.x
+    est.loss_ = est._reported_loss(result.fun, rows)
+    if not halted:
+        est.n_iter_ = _check_optimize_result("lbfgs", result, est.max_iter)
+
+
+def decaying(model: Any) -> np.ndarray:
+    """1.0 where alpha acts on theta (parameters of two or more axes), 0.0 elsewhere."""
+    parts = [np.full(p.size, float(p.ndim >= 2)) for p in model.parameters.values()]
+    return np.concatenate(parts) if parts else np.zeros(0)
