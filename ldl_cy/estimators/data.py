@@ -38,7 +38,7 @@ def read(estimator: Any, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeri
     if with_y:
         options.update(multi_output=True, y_numeric=y_numeric)
     several_axes = not reset and estimator._reads_nd and (
-        np.ndim(X) > 2 or len(estimator._row_shape) > 1)
+        count_axes(X) > 2 or len(estimator._row_shape) > 1)
     if not several_axes:
         result = validate_data(estimator, X, y, reset=reset, **options)
     elif with_y:
@@ -51,6 +51,11 @@ def read(estimator: Any, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeri
     if sparse.issparse(X):
         X = X.toarray()
     return (X, y) if with_y else X
+
+
+def count_axes(X: Any) -> int:
+    """Axes of an array, a data frame, a sparse matrix, or nested lists."""
+    return len(X.shape) if hasattr(X, "shape") else np.asarray(X).ndim
 
 
 def check_row_shape(estimator: Any, row_shape: Shape) -> None:
