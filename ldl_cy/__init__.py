@@ -1,1 +1,33 @@
+"""Deep learning as linear algebra: dense, convolutional and recurrent networks in Cython over SciPy's BLAS.
+
+Everything loads on first use; the estimators, and with them scikit-learn, too.
+"""
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 from ldl_cy._version import __version__
+
+_MODULES = ("callbacks", "initializers", "layers", "losses", "optimizers")
+_ESTIMATORS = tuple(f"{family}{kind}" for family in ("MLP", "CNN", "RNN", "NeuralNet")
+                    for kind in ("Classifier", "Regressor"))
+
+__all__ = ["Sequential", "__version__", *_MODULES, *_ESTIMATORS]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Sequential":
+        from ldl_cy.models import Sequential as value
+    elif name in _ESTIMATORS:
+        value = getattr(importlib.import_module("ldl_cy.estimators"), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"ldl_cy.{name}")
+    else:
+        raise AttributeError(f"module 'ldl_cy' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,6 +9,8 @@ import numbers
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 BLAS_INT_MAX = 2**31 - 1
 
 
@@ -82,3 +84,60 @@ def check_input_rank(owner: str, input_shape: tuple[int, ...], rank: int, axes: 
     """The rank of a layer's input; ``axes`` names the axes, e.g. '(height, width, channels)'."""
     if len(input_shape) != rank:
         raise ValueError(f"{owner}: the input must have the shape {axes}, got {input_shape}.")
+
+
+def check_finite(owner: str, name: str, array: np.ndarray) -> None:
+    """No NaN, no infinity."""
+    if array.dtype.kind != "f" or not array.size:
+        return
+    # a finite sum proves it without a second array; an overflowing one proves nothing
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(array.sum()):
+            return
+    rows = max(1, (1 << 20) // max(1, array[0].size))
+    for start in range(0, len(array), rows):
+        part = array[start:start + rows]
+        if not np.isfinite(part).all():
+            bad = "NaN" if np.isnan(part).any() else "infinity"
+            raise ValueError(f"{owner}: {name} must be finite, got {bad}.")
+
+
+def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dtype: str) -> np.ndarray:
+    """An array (n, *shape) of finite numbers as (n, size): float32, float64, uint8 as they are, the rest in dtype.
+
+    Rows stay where they are (memmaps too) as long as each row is contiguous.
+    """
+    X = np.asarray(X) if not isinstance(X, np.ndarray) else X
+    if X.dtype.kind not in "fiub":
+        raise TypeError(f"{owner}: {name} must be an array of numbers, got dtype {X.dtype}.")
+    wanted = "(n, ...)" if shape is None else str(("n", *shape)).replace("'", "")
+    if X.ndim < 1 or (shape is not None and X.shape[1:] != tuple(shape)):
+        raise ValueError(f"{owner}: {name} must have the shape {wanted}, got {X.shape}.")
+    if X.shape[0] == 0:
+        raise ValueError(f"{owner}: {name} must have at least one row, got the shape {X.shape}.")
+    if X.dtype.name not in ("float32", "float64", "uint8"):
+        X = X.astype(dtype)
+    check_finite(owner, name, X)
+    if X.dtype.name == "float64" and dtype == "float32" and np.abs(X).max(initial=0) > np.finfo(dtype).max:
+        raise ValueError(f"{owner}: {name} must fit into float32, got {np.abs(X).max():g}.")
+    flat = X.reshape(len(X), -1)
+    if flat.shape[1] > 1 and flat.strides[1] != flat.itemsize:
+        flat = np.ascontiguousarray(flat)
+    return flat
+
+
+def check_weights(owner: str, sample_weight: Any, n: int, dtype: str) -> np.ndarray | None:
+    """(n,) finite numbers >= 0 that do not all vanish, or None."""
+    if sample_weight is None:
+        return None
+    w = np.asarray(sample_weight)
+    if w.dtype.kind not in "fiub":
+        raise TypeError(f"{owner}: sample_weight must be an array of numbers, got dtype {w.dtype}.")
+    if w.shape != (n,):
+        raise ValueError(f"{owner}: sample_weight must have the shape {(n,)}, got {w.shape}.")
+    check_finite(owner, "sample_weight", w)
+    if w.min() < 0:
+        raise ValueError(f"{owner}: sample_weight must be >= 0, got {w.min()}.")
+    if w.max() == 0:
+        raise ValueError(f"{owner}: sample_weight must not be zero for every row.")
+    return np.ascontiguousarray(w, dtype)

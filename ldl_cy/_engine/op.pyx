@@ -72,6 +72,10 @@ cdef class Kernel:
     def flops(self):
         return self.op.flops
 
+    def name_layer(self, int layer):
+        """Tell the kernel its layer's place in the model: part of the name of its random stream."""
+        self.op.layer = layer
+
     @property
     def couples_rows(self):
         return bool(self.op.flags & COUPLES_ROWS)

@@ -1,0 +1,183 @@
+"""What the engine does with one block of rows: gather, ops, adds and puts, loss, and all of it backwards."""
+from cython cimport floating
+from libc.string cimport memcpy, memset
+
+from ldl_cy._engine cimport vec
+from ldl_cy._engine.op cimport Call
+from ldl_cy._engine.program cimport (
+    ADD_DX, BACKWARD, DX_ADD, DX_NONE, DX_WRITE, FORWARD, KIND_ADD, KIND_OP, LOSS, REDUCE, Instruction,
+    Phase, Run)
+
+
+cdef inline char *at(Run *run, Py_ssize_t place, Py_ssize_t row0, int thread) noexcept nogil:
+    """Where the rows from row0 of a buffer are for this thread; NULL for place -1."""
+    if place < 0:
+        return NULL
+    return (run.places[place].base + row0 * run.places[place].row_bytes
+            + thread * run.places[place].thread_bytes)
+
+
+cdef inline void gather_rows(
+    Run *run, Py_ssize_t row0, Py_ssize_t n, floating *x,   # x (n, x_size)
+) noexcept nogil:
+    cdef Py_ssize_t i, j, row, size = run.x_size
+    cdef const char *source
+    for i in range(n):
+        row = run.start + row0 + i
+        if run.order != NULL:
+            row = run.order[row]
+        source = run.X + row * run.x_stride
+        if floating is float and run.x_kind == 0 or floating is double and run.x_kind == 1:
+            memcpy(x + i * size, source, size * sizeof(floating))
+        elif run.x_kind == 0:
+            for j in range(size):
+                x[i * size + j] = <floating>(<const float*>source)[j]
+        elif run.x_kind == 1:
+            for j in range(size):
+                x[i * size + j] = <floating>(<const double*>source)[j]
+        else:
+            for j in range(size):
+                x[i * size + j] = (<const unsigned char*>source)[j]
+
+
+cdef inline const floating *gather_small(
+    Run *run, Py_ssize_t row0, Py_ssize_t n, const floating *source, Py_ssize_t size, floating *out,
+) noexcept nogil:
+    """Targets or weights of a block: in place where rows are read as they lie."""
+    cdef Py_ssize_t i
+    if run.order == NULL:
+        return source + (run.start + row0) * size
+    for i in range(n):
+        memcpy(out + i * size, source + run.order[run.start + row0 + i] * size, size * sizeof(floating))
+    return out
+
+
+cdef inline void put(
+    const Instruction *s, Py_ssize_t n, const floating *x, floating *y) noexcept nogil:
+    """y[:, off : off + w] = x, a piece of a concatenation."""
+    cdef Py_ssize_t i
+    for i in range(n * s.outer):
+        memcpy(y + i * s.y_width + s.y_offset, x + i * s.x_width, s.x_width * sizeof(floating))
+
+
+cdef inline void put_backward(
+    const Instruction *s, Py_ssize_t n, const floating *dy, floating *dx) noexcept nogil:
+    """dx = or += dy[:, off : off + w]"""
+    cdef Py_ssize_t i
+    for i in range(n * s.outer):
+        if s.dx == DX_WRITE:
+            memcpy(dx + i * s.x_width, dy + i * s.y_width + s.y_offset, s.x_width * sizeof(floating))
+        else:
+            vec.add(s.x_width, dy + i * s.y_width + s.y_offset, dx + i * s.x_width)
+
+
+cdef inline void pass_gradient(int mode, Py_ssize_t n, const floating *dy, floating *dx) noexcept nogil:
+    """dx = or += dy: an input of an add."""
+    if mode == DX_WRITE:
+        memcpy(dx, dy, n * sizeof(floating))
+    elif mode == DX_ADD:
+        vec.add(n, dy, dx)
+
+
+cdef inline void make_call(Run *run, Call *call, Py_ssize_t row0, Py_ssize_t n) noexcept nogil:
+    memset(call, 0, sizeof(Call))
+    call.n, call.row0, call.n_batch = n, row0, run.n
+    call.training = run.training
+    call.seed, call.epoch, call.step = run.seed, run.epoch, run.step
+    call.n_tiles = 1
+    call.stop = <const int*>&run.stop
+
+
+cdef inline void forward_node(
+    Run *run, Instruction *s, Call *call, int thread, const floating *theta) noexcept nogil:
+    cdef Py_ssize_t row0 = call.row0, n = call.n
+    cdef char *x = at(run, s.x, row0, thread)
+    cdef char *y = at(run, s.y, row0, thread)
+    if s.kind == KIND_OP:
+        if s.partial >= 0 and run.training:
+            call.partial = run.totals + s.partial
+        s.op.forward(&s.op, call, run.theta + s.theta, run.state + s.state, run.derived + s.derived, x, y,
+                     at(run, s.cache, row0, thread), run.scratch + thread * run.scratch_bytes)
+    elif s.kind == KIND_ADD:
+        # y = x + x2
+        memcpy(y, x, n * s.x_size * sizeof(floating))
+        vec.add(n * s.x_size, <const floating*>at(run, s.x2, row0, thread), <floating*>y)
+    else:
+        put(s, n, <const floating*>x, <floating*>y)
+
+
+cdef inline void backward_node(
+    Run *run, Instruction *s, Call *call, int thread, Py_ssize_t lane, const floating *theta,
+) noexcept nogil:
+    cdef Py_ssize_t row0 = call.row0, n = call.n
+    cdef char *dy = at(run, s.gy, row0, thread)
+    cdef char *dx = at(run, s.gx, row0, thread) if s.dx != DX_NONE else NULL
+    cdef char *target = dx
+    cdef char *grad = NULL
+    if s.kind == KIND_OP:
+        if s.dx == DX_ADD:
+            target = at(run, s.temporary, row0, thread)
+        if s.trainable:
+            grad = run.grad + lane * run.lane_bytes + s.theta
+        if s.partial >= 0 and run.training:
+            call.partial = run.totals + s.partial
+        s.op.backward(&s.op, call, run.theta + s.theta, run.state + s.state, run.derived + s.derived,
+                      at(run, s.x, row0, thread), at(run, s.y, row0, thread), dy, target, grad,
+                      at(run, s.cache, row0, thread), run.scratch + thread * run.scratch_bytes)
+        if s.dx == DX_ADD and not run.phases[run.phase].column:
+            # a value with several readers: its gradient is the sum of theirs
+            vec.add(n * s.x_size, <const floating*>target, <floating*>dx)
+    elif s.kind == KIND_ADD:
+        pass_gradient(s.dx, n * s.x_size, <const floating*>dy, <floating*>dx)
+        if s.dx2 != DX_NONE:
+            pass_gradient(s.dx2, n * s.x_size, <const floating*>dy, <floating*>at(run, s.gx2, row0, thread))
+    elif s.dx != DX_NONE:
+        put_backward(s, n, <const floating*>dy, <floating*>dx)
+
+
+cdef inline void loss_of_block(
+    Run *run, Py_ssize_t block, Py_ssize_t row0, Py_ssize_t n, int thread, const floating *theta,
+) noexcept nogil:
+    cdef floating *room = <floating*>(run.gathered + thread * run.gathered_bytes)
+    cdef const floating *t = gather_small(run, row0, n, <const floating*>run.targets, run.t_size, room)
+    cdef const floating *w = NULL
+    if run.weights != NULL:
+        w = gather_small(run, row0, n, <const floating*>run.weights, 1, room + run.block_rows * run.t_size)
+    run.block_loss[block] = run.loss.compute(
+        run.loss, n, at(run, run.output, row0, thread), t, w, run.loss_scale,
+        at(run, run.n_values + run.output, row0, thread) if run.backward else NULL)
+
+
+cdef inline void run_block(
+    Run *run, Py_ssize_t lane, Py_ssize_t block, int thread, const floating *theta) noexcept nogil:
+    """One block of rows through the actions of a phase."""
+    cdef Phase *phase = run.phases + run.phase
+    cdef Py_ssize_t row0 = block * run.block_rows
+    cdef Py_ssize_t n = min(run.block_rows, run.n - row0)
+    cdef int a, kind
+    cdef Instruction *s
+    cdef Call call
+    if run.gather and run.phase == 0:
+        gather_rows(run, row0, n, <floating*>at(run, 0, row0, thread))
+    for a in range(phase.first, phase.last):
+        kind = run.actions[a].kind
+        if kind == LOSS:
+            if run.loss != NULL:
+                loss_of_block(run, block, row0, n, thread, theta)
+            continue
+        s = run.nodes + run.actions[a].node
+        make_call(run, &call, row0, n)
+        if kind == FORWARD:
+            forward_node(run, s, &call, thread, theta)
+        elif kind == BACKWARD:
+            backward_node(run, s, &call, thread, lane, theta)
+        elif kind == ADD_DX:
+            if s.dx == DX_ADD:
+                vec.add(n * s.x_size, <const floating*>at(run, s.temporary, row0, thread),
+                        <floating*>at(run, s.gx, row0, thread))
+        elif run.training:
+            # this block's part of the sums over the batch
+            call.partial = run.partials + block * s.op.n_partial
+            s.op.reduce(&s.op, &call, run.theta + s.theta, at(run, s.x, row0, thread),
+                        at(run, s.y, row0, thread), NULL if kind == REDUCE else at(run, s.gy, row0, thread),
+                        at(run, s.cache, row0, thread))

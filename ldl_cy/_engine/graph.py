@@ -1,0 +1,155 @@
+"""The network as a graph: numbered values in topological order, and the nodes between them.
+
+Layers add themselves with ``Layer.connect``. Nodes are of three kinds: an op (a kernel with its
+weights), and the program's own instructions ``add`` (y = a + b) and ``put`` (y[..., off:off+w] = x, the
+pieces of a concatenation). A change of shape makes a new value over the same buffer and no node.
+"""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ldl_cy.layers.base import Built, Layer, Parameter, Shape
+
+if TYPE_CHECKING:
+    from ldl_cy._engine.op import Kernel
+
+
+@dataclass
+class Node:
+    """One instruction: buffers x (and x2 for add) -> buffer y."""
+
+    kind: str                       # "op", "add", "put"
+    x: int
+    y: int
+    x2: int = -1
+    kernel: Kernel | None = None
+    trainable: bool = True
+    theta: int = 0                  # offsets into the flat vectors
+    state: int = 0
+    derived: int = 0
+    outer: int = 0                  # put: y is (outer, y_width), x is (outer, x_width), at y_offset
+    x_width: int = 0
+    y_width: int = 0
+    y_offset: int = 0
+
+
+@dataclass
+class Entry:
+    """A named array and its place in a flat vector."""
+
+    name: str
+    parameter: Parameter
+    offset: int
+    trainable: bool
+    layer: int
+
+
+@dataclass
+class Graph:
+    """A network being built for one dtype and one input shape.
+
+    Values and buffers are counted from 0, the input. ``buffers[v]`` is the buffer of value v,
+    ``sizes[b]`` how many numbers a row of buffer b has.
+    """
+
+    dtype: str
+    input_shape: Shape
+    shapes: list[Shape] = field(default_factory=list)
+    buffers: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    parameters: list[Entry] = field(default_factory=list)
+    state: list[Entry] = field(default_factory=list)
+    outputs: dict[str, int] = field(default_factory=dict)      # layer name -> value
+    flops: float = 0.0                                          # of a forward pass over one row
+    n_layers: int = 0
+
+    def __post_init__(self) -> None:
+        self.new_value(tuple(self.input_shape))
+
+    @property
+    def n_params(self) -> int:
+        return sum(e.parameter.size for e in self.parameters)
+
+    @property
+    def n_state(self) -> int:
+        return sum(e.parameter.size for e in self.state)
+
+    @property
+    def n_derived(self) -> int:
+        return sum(node.kernel.n_derived for node in self.nodes if node.kernel)
+
+    def new_value(self, shape: Shape, buffer: int | None = None) -> int:
+        """A value of a shape, over a new buffer or an existing one."""
+        if buffer is None:
+            buffer = len(self.sizes)
+            self.sizes.append(math.prod(shape))
+        self.shapes.append(shape)
+        self.buffers.append(buffer)
+        return len(self.shapes) - 1
+
+    def add_layer(self, layer: Layer, x: int, name: str) -> int:
+        """Build a layer on value x; the value of its output comes back."""
+        built: Built = layer.build(self.shapes[x])
+        self.n_layers += 1
+        if built.kernel is None:
+            y = self.new_value(built.output_shape, self.buffers[x])
+        else:
+            y = self.add_kernel(built.kernel(self.dtype), x, built.output_shape, layer.trainable,
+                                self.place(self.parameters, built.parameters, name, layer.trainable),
+                                self.place(self.state, built.state, name, layer.trainable))
+        self.outputs[name] = y
+        return y
+
+    def place(self, entries: list[Entry], parameters: tuple[Parameter, ...], name: str, trainable: bool) -> int:
+        """Give parameters the next places of a flat vector; the first one's offset comes back."""
+        start = offset = sum(e.parameter.size for e in entries)
+        for parameter in parameters:
+            entries.append(Entry(f"{name}.{parameter.name}", parameter, offset, trainable, self.n_layers - 1))
+            offset += parameter.size
+        return start
+
+    def add_kernel(
+        self, kernel: Kernel, x: int, shape: Shape, trainable: bool = True, theta: int = 0, state: int = 0,
+    ) -> int:
+        """An op reading value x."""
+        derived = self.n_derived
+        y = self.new_value(tuple(shape))
+        self.nodes.append(Node("op", self.buffers[x], self.buffers[y], kernel=kernel, theta=theta,
+                               state=state, derived=derived,
+                               trainable=trainable and kernel.n_params > 0))
+        kernel.name_layer(max(0, self.n_layers - 1))
+        self.flops += kernel.flops
+        return y
+
+    def add(self, a: int, b: int) -> int:
+        """y = a + b, two values of one shape."""
+        y = self.new_value(self.shapes[a])
+        self.nodes.append(Node("add", self.buffers[a], self.buffers[y], x2=self.buffers[b], trainable=False))
+        return y
+
+    def concatenate(self, values: list[int]) -> int:
+        """Join values along the last axis."""
+        *front, _ = self.shapes[values[0]]
+        widths = [self.shapes[v][-1] for v in values]
+        y = self.new_value((*front, sum(widths)))
+        offset = 0
+        for v, width in zip(values, widths):
+            self.nodes.append(Node("put", self.buffers[v], self.buffers[y], outer=math.prod(front), x_width=width,
+                                   y_width=sum(widths), y_offset=offset, trainable=False))
+            offset += width
+        return y
+
+    def needs_gradient(self) -> list[bool]:
+        """For each buffer: is a trainable weight at or below it?"""
+        needs = [False] * len(self.sizes)
+        for node in self.nodes:
+            below = needs[node.x] or (node.x2 >= 0 and needs[node.x2])
+            needs[node.y] = needs[node.y] or below or node.trainable
+        return needs
+
+    def describe(self) -> list[tuple[str, Any]]:
+        """(layer name, output shape) in order."""
+        return [(name, self.shapes[v]) for name, v in self.outputs.items()]

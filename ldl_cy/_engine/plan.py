@@ -1,0 +1,255 @@
+"""The plan of a step: a line of actions, cut by barriers into phases, and a place for every buffer.
+
+A training step is  F0 F1 .. Fm  LOSS  Bm .. B1 B0  over each block of rows, depth-first, so that a
+block's activations stay in L2. An op that couples rows puts a barrier into the line, forward and
+backward: R_k | F_k .. LOSS .. B_k+1 RB_k | B_k ..  (R: the block's partial sums). An op in column tiles
+stands alone between two barriers. Buffers that live within one phase belong to the thread; those that
+live across a barrier hold the whole batch.
+
+A plan is fixed by the network and the batch size, never by the number of threads: blocks of R rows
+are dealt in order to A lanes, each with a gradient accumulator of its own, and lanes are added in order.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ldl_cy._engine.graph import Graph, Node
+
+FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, ADD_DX = range(6)
+NONE, WRITE, ADD = range(3)             # what becomes of a gradient with respect to an op's input
+
+L2_BYTES = 512 * 1024                   # a block's activations and caches stay below this
+FLOPS_PER_WEIGHT = 200                  # a block does at least so much for each weight it reads
+FLOPS_PER_LANE = 2e6                    # below this a second accumulator costs more than it brings
+MAX_LANES = 8
+ALIGN = 16                              # numbers: 64 bytes of float32
+STAGGER = 16                            # between buffers, so that equal sizes do not alias in cache
+
+
+@dataclass
+class Buffer:
+    """A piece of workspace: ``size`` numbers a row."""
+
+    size: int
+    first: int = -1                     # actions between which it is alive
+    last: int = -1
+    whole: bool = False                 # lives across a barrier
+    offset: int = -1                    # in the thread's arena (rows R) or in the whole-batch memory
+
+    def touch(self, time: int) -> None:
+        self.first = time if self.first < 0 else self.first
+        self.last = max(self.last, time)
+
+
+@dataclass
+class Planned:
+    """A node with its workspace: numbers of buffers, -1 where there is none."""
+
+    node: Node
+    cache: int = -1
+    temporary: int = -1                 # where dx goes before it is added to another reader's
+    dx: int = NONE
+    dx2: int = NONE
+    partial: int = -1                   # offset into the partial sums
+
+
+@dataclass
+class Plan:
+    """What a Workspace is made from.
+
+    Buffers 0 .. V-1 are the graph's values, V .. 2V-1 their gradients, then caches and temporaries.
+    """
+
+    graph: Graph
+    output: int                         # buffer of the last value
+    training: bool
+    capacity: int                       # rows of the largest batch
+    target_size: int = 0
+    keep: tuple[int, ...] = ()          # buffers to hold for the whole batch (trace)
+    cuts: tuple[int, ...] = ()          # nodes after which a barrier is put: for tests and measurements
+    block_rows: int = 0                 # 0: chosen here
+    lanes: int = 0
+    input_gradient: bool = False        # also make the gradient of the input
+    actions: list[tuple[int, int]] = field(default_factory=list)
+    phases: list[tuple[int, int, bool]] = field(default_factory=list)   # first, last + 1, column tiles
+    buffers: list[Buffer] = field(default_factory=list)
+    nodes: list[Planned] = field(default_factory=list)
+    arena: int = 0                      # numbers a thread needs
+    whole: int = 0                      # numbers a row of the whole-batch buffers
+    n_partial: int = 0
+
+    def __post_init__(self) -> None:
+        self.nodes = [Planned(node) for node in self.graph.nodes]
+        self.buffers = [Buffer(size) for size in self.graph.sizes for _ in (0,)]
+        self.buffers += [Buffer(size) for size in self.graph.sizes]
+        self.needs = self.graph.needs_gradient() if self.training else [False] * len(self.graph.sizes)
+        if self.input_gradient:
+            self.needs = [True] * len(self.graph.sizes)
+        self._line_up()
+        self._lifetimes()
+        self._choose_blocks()
+        self._place()
+
+    def _line_up(self) -> None:
+        """Actions and barriers."""
+        barriers: set[int] = set()
+        actions = self.actions
+        columns: set[int] = set()
+
+        def column(kind: int, i: int) -> None:
+            barriers.add(len(actions))
+            columns.add(len(actions))
+            actions.append((kind, i))
+            barriers.add(len(actions))
+
+        for i, planned in enumerate(self.nodes):
+            kernel = planned.node.kernel
+            if kernel is not None and kernel.couples_rows and self.training:
+                planned.partial = self.n_partial
+                self.n_partial += kernel.n_partial
+                actions.append((REDUCE, i))
+                barriers.add(len(actions))
+            if kernel is not None and kernel.n_tiles:
+                column(FORWARD, i)
+            else:
+                actions.append((FORWARD, i))
+            if i in self.cuts:
+                barriers.add(len(actions))
+        if self.target_size:
+            actions.append((LOSS, -1))
+        if self.training:
+            for i in reversed(range(len(self.nodes))):
+                kernel = self.nodes[i].node.kernel
+                if not self.needs[self.nodes[i].node.y]:
+                    continue
+                if i in self.cuts:
+                    barriers.add(len(actions))
+                if kernel is not None and kernel.couples_rows:
+                    actions.append((REDUCE_BACK, i))
+                    barriers.add(len(actions))
+                if kernel is not None and kernel.n_tiles:
+                    column(BACKWARD, i)
+                    actions.append((ADD_DX, i))     # tiles share dx: added to another reader's once
+                else:
+                    actions.append((BACKWARD, i))
+        edges = sorted({0, len(actions)} | barriers)
+        self.phases = [(a, b, a in columns) for a, b in zip(edges, edges[1:]) if a < b]
+
+    def _new(self, size: int) -> int:
+        self.buffers.append(Buffer(size))
+        return len(self.buffers) - 1
+
+    def _lifetimes(self) -> None:
+        """When each buffer is alive, and how each gradient is written: the first reader writes, others add."""
+        n_values = len(self.graph.sizes)
+        written: set[int] = set()
+        b = self.buffers
+        if self.actions:
+            b[0].touch(0)
+        for time, (kind, i) in enumerate(self.actions):
+            if kind == LOSS:
+                b[self.output].touch(time)
+                if self.training:
+                    b[n_values + self.output].touch(time)
+                continue
+            planned = self.nodes[i]
+            node = planned.node
+            inputs = [v for v in (node.x, node.x2) if v >= 0]
+            for v in inputs:
+                b[v].touch(time)
+            if kind == FORWARD:
+                b[node.y].touch(time)
+                if self.training and node.kernel is not None and node.kernel.cache_size:
+                    planned.cache = self._new(node.kernel.cache_size)
+                    b[planned.cache].touch(time)
+                continue
+            if kind == REDUCE:
+                continue
+            if kind == ADD_DX:
+                if planned.dx == ADD:
+                    b[planned.temporary].touch(time)
+                    b[n_values + node.x].touch(time)
+                continue
+            b[node.y].touch(time)
+            b[n_values + node.y].touch(time)
+            if planned.cache >= 0:
+                b[planned.cache].touch(time)
+            if kind == BACKWARD:
+                modes = []
+                for v in inputs:
+                    modes.append((ADD if v in written else WRITE) if self.needs[v] else NONE)
+                    if self.needs[v]:
+                        written.add(v)
+                        b[n_values + v].touch(time)
+                planned.dx = modes[0]
+                planned.dx2 = modes[1] if len(modes) > 1 else NONE
+                if node.kind == "op" and planned.dx == ADD:
+                    planned.temporary = self._new(node.kernel.x_size)
+                    b[planned.temporary].touch(time)
+        end = len(self.actions) - 1
+        if not self.training:
+            b[self.output].touch(end)
+        for v in self.keep:
+            b[v].whole = True
+            b[v].touch(end)
+        phase_of = [p for p, (a, z, _) in enumerate(self.phases) for _ in range(a, z)]
+        for buffer in b:
+            if buffer.first >= 0 and phase_of[buffer.first] != phase_of[buffer.last]:
+                buffer.whole = True
+        for first, last, column in self.phases:
+            if column:                      # tiles share every buffer
+                for buffer in b:
+                    if buffer.first >= 0 and buffer.first < last and buffer.last >= first:
+                        buffer.whole = True
+
+    def _choose_blocks(self) -> None:
+        """R rows a block and A lanes, from the network and the batch size alone."""
+        graph, n = self.graph, max(1, self.capacity)
+        itemsize = 4 if graph.dtype == "float32" else 8
+        row = sum(b.size for b in self.buffers if b.first >= 0 and not b.whole) * itemsize
+        row += self.target_size * itemsize
+        flops = max(1.0, graph.flops)
+        # few rows a block would read every weight too often
+        least = int(min(n, max(1, FLOPS_PER_WEIGHT * graph.n_params / flops)))
+        if not self.block_rows:
+            self.block_rows = max(1, min(n, max(L2_BYTES // max(1, row), least)))
+        if not self.lanes:
+            if self.training:
+                self.lanes = max(1, min(MAX_LANES, n // least, int(3 * flops * n / FLOPS_PER_LANE)))
+            else:
+                self.lanes = -(-n // self.block_rows)
+        if self.training:
+            # equal blocks, a whole number of them in each lane
+            per_lane = -(-n // self.lanes)
+            self.block_rows = max(1, -(-per_lane // -(-per_lane // min(per_lane, self.block_rows))))
+
+    def _place(self) -> None:
+        """Offsets: the arena is shared by buffers whose lives do not meet (first fit, largest first)."""
+        rows = self.block_rows
+        local = [b for b in self.buffers if b.first >= 0 and not b.whole and b.size]
+        placed: list[tuple[int, int, Buffer]] = []
+        for buffer in sorted(local, key=lambda b: -b.size):
+            size = -(-buffer.size * rows // ALIGN) * ALIGN + STAGGER
+            start = 0
+            for low, high, other in sorted(placed, key=lambda p: p[0]):
+                if other.last < buffer.first or buffer.last < other.first:
+                    continue
+                if start + size <= low:
+                    break
+                start = max(start, high)
+            buffer.offset = start
+            placed.append((start, start + size, buffer))
+            self.arena = max(self.arena, start + size)
+        for buffer in self.buffers:
+            if buffer.first >= 0 and buffer.whole:
+                buffer.offset = self.whole
+                self.whole += buffer.size
+
+    def scratch(self) -> int:
+        """Numbers of scratch a thread needs."""
+        most = 0
+        for p in self.nodes:
+            if p.node.kernel is not None:
+                rows = self.capacity if p.node.kernel.n_tiles else self.block_rows
+                most = max(most, rows * p.node.kernel.scratch_size + p.node.kernel.scratch_fixed)
+        return most

@@ -1,0 +1,41 @@
+/* Atomics, a pause and a clock on gcc, clang and MSVC. */
+#ifndef LDL_PLATFORM_H
+#define LDL_PLATFORM_H
+
+#include <stdint.h>
+#include <time.h>
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+static inline long ldl_add(volatile long *p, long v) { return _InterlockedExchangeAdd(p, v); }
+static inline long ldl_load(const volatile long *p) { return _InterlockedOr((volatile long *)p, 0); }
+static inline void ldl_store(volatile long *p, long v) { _InterlockedExchange(p, v); }
+static inline long ldl_swap(volatile long *p, long v) { return _InterlockedExchange(p, v); }
+#else
+static inline long ldl_add(volatile long *p, long v) { return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST); }
+static inline long ldl_load(const volatile long *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
+static inline void ldl_store(volatile long *p, long v) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); }
+static inline long ldl_swap(volatile long *p, long v) { return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST); }
+#endif
+
+/* Tell the core that this is a waiting loop. */
+static inline void ldl_pause(void)
+{
+#if defined(_MSC_VER) && (defined(_M_X64) || defined(_M_IX86))
+    _mm_pause();
+#elif defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) && !defined(_MSC_VER)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Seconds on some clock, good enough to look for signals now and then. */
+static inline double ldl_seconds(void)
+{
+    struct timespec t;
+    timespec_get(&t, TIME_UTC);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+#endif

@@ -1,0 +1,147 @@
+"""The worker pool: Python threads that never touch Python again until they end.
+
+Between phases a worker spins for a moment, for phases follow each other within microseconds, and
+then sleeps on a lock of its own, for machines are shared. No OpenMP (see README, Design).
+"""
+import threading
+
+cdef extern from "platform.h" nogil:
+    long ldl_add(long *p, long v)
+    long ldl_load(const long *p)
+    void ldl_store(long *p, long v)
+    long ldl_swap(long *p, long v)
+    void ldl_pause()
+
+cdef extern from "vec/cpu.h" nogil:
+    unsigned long long ldl_flush_denormals()
+    void ldl_restore_denormals(unsigned long long)
+
+cdef int SPINS = 2000                       # pauses before a sleep, some 20 to 100 microseconds
+
+
+cdef class Pool:
+    """``with Pool(n) as pool:`` the caller and n - 1 workers.
+
+    Where a thread can't be started (Pyodide) the caller does all the work: results are the same.
+    """
+
+    def __cinit__(self, int n_threads):
+        cdef int i
+        self.n_threads = 1
+        self.workers = []
+        self.generation = 0
+        self.closing = False
+        for i in range(MAX_THREADS):
+            self.asleep[i] = 0
+            self.locks[i] = NULL
+
+    def __init__(self, int n_threads):
+        cdef int i
+        n_threads = max(1, min(n_threads, MAX_THREADS))
+        for i in range(n_threads if n_threads > 1 else 0):
+            self.locks[i] = PyThread_allocate_lock()
+            if self.locks[i] == NULL:
+                raise MemoryError("Pool: no lock could be allocated.")
+            PyThread_acquire_lock(self.locks[i], 1)
+        for i in range(1, n_threads):
+            worker = threading.Thread(target=self._run, args=(i,), daemon=True, name=f"ldl_cy-{i}")
+            try:
+                worker.start()
+            except RuntimeError:
+                break
+            self.workers.append(worker)
+            self.n_threads += 1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def close(self):
+        """End the workers and wait for them."""
+        cdef int i
+        self.closing = True
+        ldl_add(&self.generation, 1)
+        for i in range(1, self.n_threads):
+            self._wake(i)
+        for worker in self.workers:
+            worker.join()
+        self.workers = []
+        self.n_threads = 1
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(MAX_THREADS):
+            if self.locks[i] != NULL:
+                PyThread_free_lock(self.locks[i])
+
+    def _run(self, int thread):
+        with nogil:
+            self._work(thread)
+
+    cdef void _work(self, int thread) noexcept nogil:
+        cdef long seen = 0
+        cdef int spins
+        cdef unsigned long long mode = ldl_flush_denormals()
+        while True:
+            spins = 0
+            while ldl_load(&self.generation) == seen:
+                spins += 1
+                if spins < SPINS:
+                    ldl_pause()
+                else:
+                    ldl_store(&self.asleep[thread], 1)
+                    if ldl_load(&self.generation) == seen:
+                        self._sleep(thread)
+                    elif ldl_swap(&self.asleep[thread], 0) == 0:
+                        # the caller saw the mark and let the lock go: take that token back
+                        PyThread_acquire_lock(self.locks[thread], 1)
+            seen += 1
+            if self.closing:
+                break
+            self._take(thread)
+            if ldl_add(&self.busy, -1) == 1:
+                self._wake(0)
+        ldl_restore_denormals(mode)
+
+    cdef void _sleep(self, int thread) noexcept nogil:
+        PyThread_acquire_lock(self.locks[thread], 1)
+
+    cdef void _wake(self, int thread) noexcept nogil:
+        if ldl_swap(&self.asleep[thread], 0) == 1:
+            PyThread_release_lock(self.locks[thread])
+
+    cdef void _take(self, int thread) noexcept nogil:
+        cdef long task = ldl_add(&self.next_task, 1)
+        while task < self.n_tasks:
+            self.run(self.context, task, thread)
+            task = ldl_add(&self.next_task, 1)
+
+    cdef void parallel(self, task_t run, void *context, Py_ssize_t n_tasks) noexcept nogil:
+        cdef Py_ssize_t task
+        cdef int i, spins
+        if self.n_threads == 1 or n_tasks <= 1:
+            for task in range(n_tasks):
+                run(context, task, 0)
+            return
+        self.run = run
+        self.context = context
+        self.n_tasks = n_tasks
+        ldl_store(&self.next_task, 0)
+        ldl_store(&self.busy, self.n_threads - 1)
+        ldl_add(&self.generation, 1)
+        for i in range(1, self.n_threads):
+            self._wake(i)
+        self._take(0)
+        spins = 0
+        while ldl_load(&self.busy) > 0:
+            spins += 1
+            if spins < SPINS:
+                ldl_pause()
+            else:
+                ldl_store(&self.asleep[0], 1)
+                if ldl_load(&self.busy) > 0:
+                    self._sleep(0)
+                elif ldl_swap(&self.asleep[0], 0) == 0:
+                    PyThread_acquire_lock(self.locks[0], 1)

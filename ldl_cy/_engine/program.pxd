@@ -1,0 +1,116 @@
+"""The program as C sees it: instructions, actions, phases, where each buffer is, what this run reads."""
+from libc.stdint cimport uint64_t
+
+from ldl_cy._engine.op cimport Op
+from ldl_cy._engine.pool cimport Pool, task_t
+from ldl_cy._kernels.losses cimport Loss
+
+cdef enum:
+    KIND_OP, KIND_ADD, KIND_PUT
+
+cdef enum:                                  # as in plan.py
+    FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, ADD_DX
+
+cdef enum:
+    DX_NONE, DX_WRITE, DX_ADD
+
+cdef enum:
+    SHARED_UPDATE = 1 << 17                 # numbers read by an update: below this one thread does it
+
+# Where a buffer's rows are: base + row * row_bytes for the whole batch (or for data read in place),
+# base + thread * thread_bytes where every thread has its own. One of the two strides is 0.
+ctypedef struct Place:
+    char *base
+    Py_ssize_t row_bytes
+    Py_ssize_t thread_bytes
+
+ctypedef struct Instruction:
+    int kind
+    int trainable
+    int dx                                  # DX_NONE, DX_WRITE, DX_ADD
+    int dx2
+    Op op
+    Py_ssize_t x, x2, y                     # places of the values
+    Py_ssize_t gx, gx2, gy                  # places of their gradients
+    Py_ssize_t cache, temporary             # places, or -1
+    Py_ssize_t theta, state, derived        # byte offsets
+    Py_ssize_t partial
+    Py_ssize_t x_size
+    Py_ssize_t outer, x_width, y_width, y_offset
+
+ctypedef struct Action:
+    int kind
+    int node
+
+ctypedef struct Phase:
+    int first
+    int last
+    int column
+    Py_ssize_t n_tiles
+    double flops                            # over one row
+
+ctypedef struct Run:
+    Instruction *nodes
+    Action *actions
+    Phase *phases
+    Place *places
+    Py_ssize_t n_nodes, n_phases, n_values, output, itemsize
+    # the data
+    const char *X
+    int x_kind                              # 0 float32, 1 float64, 2 uint8
+    Py_ssize_t x_stride                     # bytes from row to row
+    Py_ssize_t x_size, t_size
+    const long long *order                  # rows in the order of this epoch, or NULL: as they lie
+    const char *targets                     # (n, t_size) in the model's dtype
+    const char *weights                     # (n,) in the model's dtype, or NULL
+    const int *lengths
+    Py_ssize_t start                        # the batch is order[start : start + n]
+    Py_ssize_t n
+    # how it is cut
+    Py_ssize_t block_rows, n_blocks, blocks_per_lane
+    Py_ssize_t n_lanes
+    # memory
+    const char *theta
+    char *state
+    char *derived
+    char *grad                              # lane l at grad + l * lane_bytes; NULL: no gradients
+    Py_ssize_t lane_bytes
+    char *scratch                           # thread t at scratch + t * scratch_bytes
+    Py_ssize_t scratch_bytes
+    char *gathered                          # targets and weights of a block, a thread's own
+    Py_ssize_t gathered_bytes
+    double *partials                        # (n_blocks, n_partial) of one op at a time
+    double *totals                          # (n_partial,) of all ops that couple rows
+    double *block_loss                      # (n_blocks,)
+    Loss *loss
+    double loss_scale                       # 1 / sum of the batch's weights
+    # this step
+    int training
+    int backward
+    int gather                              # rows of X are copied into the input's place
+    uint64_t seed, epoch, step
+    int phase
+    volatile int stop
+    double next_poll
+    void *owner                             # the Workspace, for an exception to be kept
+
+cdef class Workspace:
+    cdef Run run
+    cdef readonly object plan
+    cdef readonly str dtype
+    cdef readonly Py_ssize_t n_params, n_threads
+    cdef readonly double flops              # of all phases, over one row
+    cdef object error                       # an exception that stopped the run
+    cdef list memory                        # arrays that the pointers point into
+    cdef object kernels
+    cdef Py_ssize_t n_blocks_max
+    cdef Place input_place                  # where gathered rows go
+    cdef object lanes                       # (n_lanes, padded n_params): the gradient accumulators
+    cdef task_t row_task, column_task, prepare_task
+
+    cdef int bind_data(self, object X, object targets, object weights, object order, object loss) except -1
+    cdef int bind_memory(self, object theta, object state, Py_ssize_t n) except -1
+    cdef void set_batch(self, Py_ssize_t start, Py_ssize_t n) noexcept nogil
+    cdef int run_step(self, Pool pool) noexcept nogil
+    cdef double batch_loss(self) noexcept nogil
+    cdef double batch_weight(self) noexcept nogil

@@ -1,0 +1,412 @@
+"""Runs a plan: memory for its buffers, and its phases over a batch, on one thread or several."""
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from ldl_cy._engine.blocks cimport backward_node, forward_node, gather_rows, make_call, run_block
+from ldl_cy._engine.op cimport Call, Kernel
+from ldl_cy._engine.pool cimport Pool, task_t
+from ldl_cy._kernels.losses cimport LossKernel
+
+import numpy as np
+
+cdef extern from "platform.h" nogil:
+    double ldl_seconds()
+
+cdef double POLL_SECONDS = 0.05             # how often the calling thread looks for Ctrl-C
+SHARED_FLOPS = 2e6                          # a phase with less work is not worth waking a worker
+cdef double shared_flops = SHARED_FLOPS
+
+
+cdef void look_for_signals(Run *run) noexcept nogil:
+    """Ctrl-C in the main thread: keep the exception, raise the stop flag."""
+    if ldl_seconds() < run.next_poll:
+        return
+    with gil:
+        try:
+            PyErr_CheckSignals()
+        except BaseException as error:
+            (<Workspace>run.owner).error = error
+            run.stop = 1
+    run.next_poll = ldl_seconds() + POLL_SECONDS
+
+
+cdef void row_task_f32(void *context, Py_ssize_t lane, int thread) noexcept nogil:
+    cdef Run *run = <Run*>context
+    cdef Py_ssize_t block
+    for block in range(lane * run.blocks_per_lane, min(run.n_blocks, (lane + 1) * run.blocks_per_lane)):
+        if thread == 0:
+            look_for_signals(run)
+        if run.stop:
+            return
+        run_block[float](run, lane, block, thread, NULL)
+
+
+cdef void row_task_f64(void *context, Py_ssize_t lane, int thread) noexcept nogil:
+    cdef Run *run = <Run*>context
+    cdef Py_ssize_t block
+    for block in range(lane * run.blocks_per_lane, min(run.n_blocks, (lane + 1) * run.blocks_per_lane)):
+        if thread == 0:
+            look_for_signals(run)
+        if run.stop:
+            return
+        run_block[double](run, lane, block, thread, NULL)
+
+
+cdef void column_task(void *context, Py_ssize_t tile, int thread) noexcept nogil:
+    """One tile of columns over all rows; its gradient is written once, so lane 0 takes it."""
+    cdef Run *run = <Run*>context
+    cdef Phase *phase = run.phases + run.phase
+    cdef Instruction *s = run.nodes + run.actions[phase.first].node
+    cdef Call call
+    if run.stop:
+        return
+    make_call(run, &call, 0, run.n)
+    call.tile, call.n_tiles = tile, phase.n_tiles
+    if run.actions[phase.first].kind == FORWARD:
+        forward_node[float](run, s, &call, thread, NULL)
+    else:
+        backward_node[float](run, s, &call, thread, 0, NULL)
+
+
+cdef void gather_task_f32(void *context, Py_ssize_t block, int thread) noexcept nogil:
+    cdef Run *run = <Run*>context
+    cdef Py_ssize_t row0 = block * run.block_rows
+    gather_rows[float](run, row0, min(run.block_rows, run.n - row0), <float*>(
+        run.places[0].base + row0 * run.places[0].row_bytes))
+
+
+cdef void gather_task_f64(void *context, Py_ssize_t block, int thread) noexcept nogil:
+    cdef Run *run = <Run*>context
+    cdef Py_ssize_t row0 = block * run.block_rows
+    gather_rows[double](run, row0, min(run.block_rows, run.n - row0), <double*>(
+        run.places[0].base + row0 * run.places[0].row_bytes))
+
+
+cdef void prepare_task(void *context, Py_ssize_t node, int thread) noexcept nogil:
+    cdef Run *run = <Run*>context
+    cdef Instruction *s = run.nodes + node
+    cdef Call call
+    if s.kind == KIND_OP and s.op.prepare != NULL:
+        make_call(run, &call, 0, run.n)
+        s.op.prepare(&s.op, &call, run.theta + s.theta, run.state + s.state, run.derived + s.derived)
+
+
+cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    # division is C's here and cuts towards 0: numerators must not be negative
+    return (a + b - 1) // b
+
+
+cdef Py_ssize_t pointer(object array) except? -1:
+    return 0 if array is None else array.ctypes.data
+
+
+cdef object aligned(Py_ssize_t size, str dtype):
+    """An array of zeros that begins on a cache line."""
+    raw = np.zeros(size * np.dtype(dtype).itemsize + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start:start + size * np.dtype(dtype).itemsize].view(dtype)
+
+
+cdef void combine(Run *run, Instruction *s, bint forward) noexcept nogil:
+    cdef double *total = run.totals + s.partial
+    cdef Py_ssize_t i, j
+    cdef Call call
+    if forward and s.op.combine != NULL:
+        make_call(run, &call, 0, run.n)
+        s.op.combine(&s.op, &call, run.n_blocks, run.partials, total, run.state + s.state)
+        return
+    for j in range(s.op.n_partial):
+        total[j] = 0
+    for i in range(run.n_blocks):
+        for j in range(s.op.n_partial):
+            total[j] += run.partials[i * s.op.n_partial + j]
+
+
+cdef class Workspace:
+    """Memory and tables for one plan. Used by one call at a time.
+
+    Parameters
+    ----------
+    plan : Plan
+    n_threads : int
+        Threads that may work at a time; the result does not depend on it.
+    """
+
+    def __cinit__(self):
+        memset(&self.run, 0, sizeof(Run))
+
+    def __dealloc__(self):
+        free(self.run.nodes)
+        free(self.run.actions)
+        free(self.run.phases)
+        free(self.run.places)
+
+    def __init__(self, plan, int n_threads=1):
+        cdef Run *run = &self.run
+        graph = plan.graph
+        self.plan, self.dtype, self.n_threads = plan, graph.dtype, n_threads
+        self.n_params = graph.n_params
+        self.memory, self.error = [], None
+        run.owner = <void*>self
+        run.itemsize = 4 if self.dtype == "float32" else 8
+        single = self.dtype == "float32"
+        self.row_task = row_task_f32 if single else row_task_f64
+        self.column_task, self.prepare_task = column_task, prepare_task
+        run.n_values, run.output = len(graph.sizes), plan.output
+        run.block_rows, run.n_lanes = plan.block_rows, plan.lanes
+        run.backward = plan.training
+        run.x_size, run.t_size = graph.sizes[0], plan.target_size
+        self._tables(plan)
+        self._memory(plan, n_threads)
+
+    def _tables(self, plan):
+        cdef Run *run = &self.run
+        cdef Instruction *s
+        cdef Py_ssize_t i, item = run.itemsize
+        run.n_nodes, run.n_phases = len(plan.nodes), len(plan.phases)
+        run.nodes = <Instruction*>calloc(max(1, run.n_nodes), sizeof(Instruction))
+        run.actions = <Action*>calloc(max(1, len(plan.actions)), sizeof(Action))
+        run.phases = <Phase*>calloc(max(1, run.n_phases), sizeof(Phase))
+        if run.nodes == NULL or run.actions == NULL or run.phases == NULL:
+            raise MemoryError("Workspace: no memory for the program's tables.")
+        kinds = {"op": KIND_OP, "add": KIND_ADD, "put": KIND_PUT}
+        self.kernels = [p.node.kernel for p in plan.nodes]
+        for i, p in enumerate(plan.nodes):
+            s = run.nodes + i
+            node = p.node
+            s.kind, s.trainable, s.dx, s.dx2 = kinds[node.kind], node.trainable and plan.training, p.dx, p.dx2
+            if node.kernel is not None:
+                s.op = (<Kernel>node.kernel).op
+            s.x, s.x2, s.y = node.x, node.x2, node.y
+            s.gx, s.gx2, s.gy = run.n_values + node.x, run.n_values + node.x2, run.n_values + node.y
+            s.cache, s.temporary, s.partial = p.cache, p.temporary, p.partial
+            s.theta, s.state, s.derived = node.theta * item, node.state * item, node.derived * item
+            s.x_size = plan.graph.sizes[node.x]
+            s.outer, s.x_width, s.y_width, s.y_offset = node.outer, node.x_width, node.y_width, node.y_offset
+        for i, (kind, node_index) in enumerate(plan.actions):
+            run.actions[i].kind, run.actions[i].node = kind, node_index
+        self.flops = 0
+        for i, (first, last, column) in enumerate(plan.phases):
+            run.phases[i].first, run.phases[i].last, run.phases[i].column = first, last, column
+            for kind, node_index in plan.actions[first:last]:
+                kernel = self.kernels[node_index] if kind < LOSS else None
+                if kernel is not None:
+                    run.phases[i].flops += kernel.flops * (2 if kind == BACKWARD else 1)
+            if column:
+                run.phases[i].n_tiles = self.kernels[plan.actions[first][1]].n_tiles
+            self.flops += run.phases[i].flops
+
+    def _memory(self, plan, n_threads):
+        cdef Run *run = &self.run
+        cdef Py_ssize_t i, item = run.itemsize
+        run.places = <Place*>calloc(max(1, len(plan.buffers)), sizeof(Place))
+        if run.places == NULL:
+            raise MemoryError("Workspace: no memory for the program's tables.")
+        arena = ceil_div(plan.arena, 16) * 16 + 16
+        scratch = ceil_div(plan.scratch(), 16) * 16 + 16
+        gathered = ceil_div(plan.block_rows * (plan.target_size + 1), 16) * 16 + 16
+        arenas = aligned(arena * n_threads, self.dtype)
+        whole = aligned(plan.whole * plan.capacity, self.dtype)
+        scratches = aligned(scratch * n_threads, self.dtype)
+        rooms = aligned(gathered * n_threads, self.dtype)
+        derived = aligned(max(1, plan.graph.n_derived), self.dtype)
+        self.n_blocks_max = ceil_div(max(1, plan.capacity), plan.block_rows)
+        most = max([k.n_partial for k in self.kernels if k is not None], default=0)
+        partials = np.zeros(max(1, self.n_blocks_max * most))
+        totals = np.zeros(max(1, plan.n_partial))
+        block_loss = np.zeros(self.n_blocks_max)
+        self.memory = [arenas, whole, scratches, rooms, derived, partials, totals, block_loss]
+        for i, buffer in enumerate(plan.buffers):
+            if buffer.offset < 0:
+                continue
+            if buffer.whole:
+                run.places[i].base = <char*>pointer(whole) + <Py_ssize_t>(buffer.offset * plan.capacity) * item
+                run.places[i].row_bytes = buffer.size * item
+            else:
+                run.places[i].base = <char*>pointer(arenas) + <Py_ssize_t>buffer.offset * item
+                run.places[i].thread_bytes = arena * item
+        run.scratch, run.scratch_bytes = <char*>pointer(scratches), scratch * item
+        run.gathered, run.gathered_bytes = <char*>pointer(rooms), gathered * item
+        self.input_place = run.places[0]
+        run.derived = <char*>pointer(derived)
+        run.partials, run.totals = <double*>pointer(partials), <double*>pointer(totals)
+        run.block_loss = <double*>pointer(block_loss)
+        if plan.training:
+            lane = ceil_div(plan.graph.n_params, 16) * 16 + 16
+            grad = aligned(lane * plan.lanes, self.dtype)
+            self.lanes = grad.reshape(plan.lanes, lane)
+            run.grad, run.lane_bytes = <char*>pointer(grad), lane * item
+
+    cdef int bind_data(self, object X, object targets, object weights, object order, object loss) except -1:
+        """Point at data that checks.py has found good: X (n, x_size) whose rows are contiguous."""
+        cdef Run *run = &self.run
+        run.X = <const char*>pointer(X)
+        run.x_kind = {"float32": 0, "float64": 1, "uint8": 2}[X.dtype.name]
+        run.x_stride = X.strides[0] if X.shape[0] > 1 else run.x_size * X.dtype.itemsize
+        run.targets, run.weights = <const char*>pointer(targets), <const char*>pointer(weights)
+        run.order = <const long long*>pointer(order)
+        run.loss = NULL if loss is None else &(<LossKernel>loss).loss
+        run.gather = (order is not None or X.dtype.name != self.dtype
+                      or run.x_stride != run.x_size * run.itemsize)
+        run.places[0] = self.input_place
+        return 0
+
+    cdef int bind_memory(self, object theta, object state, Py_ssize_t n) except -1:
+        cdef Run *run = &self.run
+        run.theta, run.state = <const char*>pointer(theta), <char*>pointer(state)
+        run.stop, run.next_poll, self.error = 0, 0, None
+        blocks = ceil_div(self.plan.capacity, run.block_rows)
+        run.blocks_per_lane = max(1, ceil_div(blocks, max(1, run.n_lanes)))
+        if not run.backward:
+            run.blocks_per_lane = 1
+        n_blocks = ceil_div(max(1, n), run.block_rows)
+        if n_blocks > self.n_blocks_max:
+            # inference over more rows than planned: only the blocks' losses grow with them
+            if self.plan.whole or run.backward:
+                raise ValueError(f"Workspace: planned for {self.plan.capacity} rows, got {n}.")
+            block_loss = np.zeros(n_blocks)
+            self.memory.append(block_loss)
+            run.block_loss, self.n_blocks_max = <double*>pointer(block_loss), n_blocks
+        return 0
+
+    cdef void set_batch(self, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
+        cdef Run *run = &self.run
+        run.start, run.n = start, n
+        run.n_blocks = ceil_div(n, run.block_rows)
+        if not run.gather:
+            # rows are read where they lie
+            run.places[0].base = <char*>run.X + start * run.x_stride
+            run.places[0].row_bytes, run.places[0].thread_bytes = run.x_stride, 0
+
+    cdef double batch_weight(self) noexcept nogil:
+        """Sum of the batch's weights."""
+        cdef Run *run = &self.run
+        cdef Py_ssize_t i, row
+        cdef double total = 0
+        if run.weights == NULL:
+            return run.n
+        for i in range(run.start, run.start + run.n):
+            row = i if run.order == NULL else run.order[i]
+            total += (<const float*>run.weights)[row] if run.itemsize == 4 else (
+                <const double*>run.weights)[row]
+        return total
+
+    cdef double batch_loss(self) noexcept nogil:
+        """sum_i w_i l_i over the batch, blocks in order."""
+        cdef Py_ssize_t block
+        cdef double total = 0
+        for block in range(self.run.n_blocks):
+            total += self.run.block_loss[block]
+        return total
+
+    cdef int run_step(self, Pool pool) noexcept nogil:
+        """All phases over the batch set; 1 when the stop flag came up."""
+        cdef Run *run = &self.run
+        cdef Phase *phase
+        cdef Instruction *s
+        cdef Py_ssize_t i, tasks
+        cdef int p, kind
+        for i in range(run.n_nodes):
+            prepare_task(run, i, 0)
+        if run.gather and run.n_phases and run.phases[0].column:
+            for i in range(run.n_blocks):
+                if run.itemsize == 4:
+                    gather_task_f32(run, i, 0)
+                else:
+                    gather_task_f64(run, i, 0)
+        for p in range(run.n_phases):
+            phase = run.phases + p
+            run.phase = p
+            if phase.column:
+                tasks = phase.n_tiles
+            else:
+                tasks = ceil_div(run.n_blocks, run.blocks_per_lane)
+            if phase.flops * run.n >= shared_flops and tasks > 1:
+                pool.parallel(self.column_task if phase.column else self.row_task, run, tasks)
+            else:
+                for i in range(tasks):
+                    if phase.column:
+                        self.column_task(run, i, 0)
+                    else:
+                        self.row_task(run, i, 0)
+            if run.stop:
+                return 1
+            # the barrier after an op's partial sums: add them in block order
+            kind = run.actions[phase.last - 1].kind
+            if kind == REDUCE or kind == REDUCE_BACK:
+                if run.training:
+                    combine(run, run.nodes + run.actions[phase.last - 1].node, kind == REDUCE)
+        return 0
+
+    def predict(self, X, out, theta, state, Pool pool):
+        """out (n, y_size) = the network's raw output for the rows of X."""
+        cdef Run *run = &self.run
+        cdef Py_ssize_t n = X.shape[0]
+        self.bind_data(X, None, None, None, None)
+        self.bind_memory(theta, state, n)
+        run.training = 0
+        if out is not None:
+            run.places[run.output].base = <char*>pointer(out)
+            run.places[run.output].row_bytes = out.strides[0] if n > 1 else (
+                self.plan.graph.sizes[run.output] * run.itemsize)
+            run.places[run.output].thread_bytes = 0
+        with nogil:
+            self.set_batch(0, n)
+            self.run_step(pool)
+        self._raise()
+
+    def evaluate(self, X, targets, weights, theta, state, loss, Pool pool):
+        """(sum_i w_i l_i, sum_i w_i) without gradients."""
+        cdef double total, weight
+        self.bind_data(X, targets, weights, None, loss)
+        self.bind_memory(theta, state, X.shape[0])
+        self.run.training = 0
+        cdef Py_ssize_t n = X.shape[0]
+        with nogil:
+            self.set_batch(0, n)
+            self.run_step(pool)
+            total, weight = self.batch_loss(), self.batch_weight()
+        self._raise()
+        return total, weight
+
+    def gradient(self, X, targets, weights, theta, state, loss, grad, Pool pool, *, training=False,
+                 seed=0, epoch=0, step=0, dx=None):
+        """Mean loss over the rows of X; grad (n_params,) is overwritten with its gradient.
+
+        ``dx`` (n, x_size) receives the gradient of the input where the plan makes it.
+        """
+        cdef Run *run = &self.run
+        cdef double total, weight
+        self.bind_data(X, targets, weights, None, loss)
+        self.bind_memory(theta, state, X.shape[0])
+        run.training, run.seed, run.epoch, run.step = training, seed, epoch, step
+        lanes = self.lanes
+        lanes[:] = 0
+        if dx is not None:
+            run.places[run.n_values].base = <char*>pointer(dx)
+            run.places[run.n_values].row_bytes = run.x_size * run.itemsize
+            run.places[run.n_values].thread_bytes = 0
+        cdef Py_ssize_t n = X.shape[0]
+        with nogil:
+            self.set_batch(0, n)
+            weight = self.batch_weight()
+            run.loss_scale = 1.0 / weight
+            self.run_step(pool)
+            total = self.batch_loss()
+        self._raise()
+        grad[:] = lanes[0, :self.n_params]
+        for lane in lanes[1:]:
+            grad += lane[:self.n_params]
+        return total / weight
+
+    def kept(self, buffer, n):
+        """A copy of n rows of a buffer that the plan keeps (see Plan.keep)."""
+        b = self.plan.buffers[buffer]
+        start = b.offset * self.plan.capacity
+        return self.memory[1][start:start + n * b.size].reshape(n, b.size).copy()
+
+    def _raise(self):
+        error, self.error = self.error, None
+        if error is not None:
+            raise error

@@ -1,0 +1,278 @@
+"""The step loop: epochs of batches without Python, and the pass that adds the lanes and applies the rule."""
+from cython cimport floating
+from libc.math cimport isfinite, sqrt
+from libc.string cimport memcpy, memset
+
+from ldl_cy._engine cimport vec
+from ldl_cy._engine.pool cimport Pool
+from ldl_cy._engine.program cimport SHARED_UPDATE, Run, Workspace
+from ldl_cy._engine.rng cimport ldl_key, shuffle
+
+import numpy as np
+
+from ldl_cy._engine.rng import PERMUTATION
+
+cdef extern from "vec/cpu.h" nogil:
+    unsigned long long ldl_flush_denormals()
+    void ldl_restore_denormals(unsigned long long)
+
+# why a run ended
+DONE, CONVERGED, NON_FINITE, STOPPED = range(4)
+cdef enum:
+    R_DONE, R_CONVERGED, R_NON_FINITE, R_STOPPED
+
+cdef enum:
+    CHUNK = 4096                            # numbers of theta in a task of the update
+
+# numbers: theta, the lanes' gradients and slots of a piece, added, decayed, clipped, applied
+ctypedef void (*rule_f32)(Py_ssize_t, float*, const float*, float*, float*, const double*) noexcept nogil
+ctypedef void (*rule_f64)(Py_ssize_t, double*, const double*, double*, double*, const double*) noexcept nogil
+
+ctypedef struct Update:
+    Run *run
+    char *theta
+    char *slots                             # (n_slots, n_params)
+    Py_ssize_t n_params, n_slots, n_chunks
+    int rule                                # 0 SGD, 1 Adam
+    const double *coef                      # this step's row
+    double weight_decay                     # decoupled, times this step's rate: theta *= 1 - weight_decay
+    double alpha                            # of this step: alpha / sum of weights
+    double clip_norm
+    double clip_scale
+    bint want_norms                         # squares and maximum of the gradient
+    Py_ssize_t n_ranges
+    const long long *ranges                 # (n_ranges, 2): where alpha and weight_decay act
+    double *penalties                       # (n_chunks,) sums of theta^2
+    double *squares                         # (n_chunks,) sums of g^2
+    double *largest                         # (n_chunks,) max |g|
+
+
+cdef inline void reduce_chunk(Update *u, Py_ssize_t chunk, const floating *tag) noexcept nogil:
+    """g = sum of the lanes in order + alpha theta, and what is asked of its size."""
+    cdef Py_ssize_t a = chunk * CHUNK, b = min(u.n_params, a + CHUNK), i, low, high, lane
+    cdef floating *g = <floating*>u.run.grad + a
+    cdef floating *theta = <floating*>u.theta
+    for lane in range(1, u.run.n_lanes):
+        vec.add(b - a, <const floating*>(u.run.grad + lane * u.run.lane_bytes) + a, g)
+    if u.alpha != 0:
+        u.penalties[chunk] = 0
+        for i in range(u.n_ranges):
+            low, high = max(a, u.ranges[2 * i]), min(b, u.ranges[2 * i + 1])
+            if low < high:
+                u.penalties[chunk] += vec.sum_squares(high - low, theta + low)
+                vec.axpy(high - low, <floating>u.alpha, theta + low, g + low - a)
+    if u.want_norms:
+        u.squares[chunk] = vec.sum_squares(b - a, g)
+        u.largest[chunk] = vec.max_abs(b - a, g)
+
+
+cdef inline void apply_chunk(Update *u, Py_ssize_t chunk, const floating *tag) noexcept nogil:
+    """Clip, decay, apply the rule; then the lanes are zeroed for the next step."""
+    cdef Py_ssize_t a = chunk * CHUNK, b = min(u.n_params, a + CHUNK), i, low, high, lane
+    cdef floating *g = <floating*>u.run.grad + a
+    cdef floating *theta = <floating*>u.theta
+    cdef floating *slot0 = <floating*>u.slots + a if u.n_slots > 0 else NULL
+    cdef floating *slot1 = <floating*>u.slots + u.n_params + a if u.n_slots > 1 else NULL
+    if u.clip_scale != 1:
+        vec.scale(b - a, <floating>u.clip_scale, g)
+    if u.weight_decay != 0:
+        for i in range(u.n_ranges):
+            low, high = max(a, u.ranges[2 * i]), min(b, u.ranges[2 * i + 1])
+            if low < high:
+                vec.scale(high - low, <floating>(1 - u.weight_decay), theta + low)
+    if floating is float:
+        (vec.table.f32.rule_sgd if u.rule == 0 else vec.table.f32.rule_adam)(
+            b - a, theta + a, g, slot0, slot1, u.coef)
+    else:
+        (vec.table.f64.rule_sgd if u.rule == 0 else vec.table.f64.rule_adam)(
+            b - a, theta + a, g, slot0, slot1, u.coef)
+    for lane in range(u.run.n_lanes):
+        memset(u.run.grad + lane * u.run.lane_bytes + a * sizeof(floating), 0, (b - a) * sizeof(floating))
+
+
+cdef void reduce_task(void *context, Py_ssize_t chunk, int thread) noexcept nogil:
+    cdef Update *u = <Update*>context
+    if u.run.itemsize == 4:
+        reduce_chunk[float](u, chunk, NULL)
+    else:
+        reduce_chunk[double](u, chunk, NULL)
+
+
+cdef void apply_task(void *context, Py_ssize_t chunk, int thread) noexcept nogil:
+    cdef Update *u = <Update*>context
+    if u.run.itemsize == 4:
+        apply_chunk[float](u, chunk, NULL)
+    else:
+        apply_chunk[double](u, chunk, NULL)
+
+
+cdef void both_task(void *context, Py_ssize_t chunk, int thread) noexcept nogil:
+    reduce_task(context, chunk, thread)
+    apply_task(context, chunk, thread)
+
+
+cdef double gradient_norm(Update *u) noexcept nogil:
+    cdef double total = 0
+    cdef Py_ssize_t i
+    for i in range(u.n_chunks):
+        total += u.squares[i]
+    return sqrt(total)
+
+
+cdef void update(Update *u, Pool pool) noexcept nogil:
+    """One step of the rule. Shared among threads where theta and the lanes are long enough."""
+    cdef Py_ssize_t i
+    cdef double norm
+    cdef bint share = u.n_params * (u.run.n_lanes + u.n_slots + 1) >= SHARED_UPDATE
+    u.clip_scale = 1
+    if u.clip_norm <= 0:
+        if share:
+            pool.parallel(both_task, u, u.n_chunks)
+        else:
+            for i in range(u.n_chunks):
+                both_task(u, i, 0)
+        return
+    # ||g|| must be known before g is scaled: two passes
+    if share:
+        pool.parallel(reduce_task, u, u.n_chunks)
+    else:
+        for i in range(u.n_chunks):
+            reduce_task(u, i, 0)
+    norm = gradient_norm(u)
+    if norm > u.clip_norm:
+        u.clip_scale = u.clip_norm / norm
+    if share:
+        pool.parallel(apply_task, u, u.n_chunks)
+    else:
+        for i in range(u.n_chunks):
+            apply_task(u, i, 0)
+
+
+cdef double vector_max_abs(Run *run, const char *x, Py_ssize_t n) noexcept nogil:
+    if run.itemsize == 4:
+        return vec.max_abs(n, <const float*>x)
+    return vec.max_abs(n, <const double*>x)
+
+
+cdef size_t where(object array) except? 0:
+    return 0 if array is None else array.ctypes.data
+
+
+def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, double[:, ::1] coef, *,
+          Py_ssize_t batch_size, Py_ssize_t epochs, order, bint reshuffle, seed, Py_ssize_t epoch, Py_ssize_t step,
+          double[::1] losses, Pool pool):
+    """Run up to ``epochs`` epochs and apply a rule after each batch.
+
+    Parameters
+    ----------
+    ws : Workspace of a training plan with a loss
+    theta : (n_params,); slots : (n_slots, n_params); state : (n_state,): changed in place
+    X, targets, weights : checked data; weights may be None
+    rule : Rule (see optimizers): number, alpha, clip_norm, ranges, tol
+    coef : (epochs * steps an epoch, 1 + n_coef), for each step what weight_decay takes off and the rule's row;
+        one row alone serves all steps
+    order : (n,) int64 or None, rows as they are visited; None: as they lie
+    reshuffle : bool, draw ``order`` anew for each epoch from (seed, epoch)
+    seed, epoch, step : where in the random streams this begins
+    losses : (epochs,) receives each epoch's mean loss, penalty included
+
+    Returns
+    -------
+    (epochs done, steps done, reason, largest gradient entry of the last step)
+
+    After NON_FINITE theta, slots and state are those of the last finite epoch; after STOPPED those of the
+    last whole step, and the exception that stopped the run is raised by the caller through ``ws.error``.
+    """
+    cdef Run *run = &ws.run
+    cdef Update u
+    cdef Py_ssize_t n = X.shape[0], start, size, e, done = 0, steps = 0, n_slots = slots.shape[0]
+    cdef Py_ssize_t item = run.itemsize, n_params = ws.n_params, n_state = state.shape[0]
+    cdef int reason = R_DONE, failed
+    cdef double total, weight, batch, penalty, epoch_weight, tol = rule.tol, alpha = rule.alpha, largest = 0
+    cdef unsigned long long mode
+    cdef unsigned long long key, seed_bits = <unsigned long long>(int(seed) & 0xFFFFFFFFFFFFFFFF)
+    cdef int permutation = PERMUTATION
+    cdef bint row_changes = coef.shape[0] > 1
+    cdef Py_ssize_t i
+    ranges = np.ascontiguousarray(rule.ranges, np.int64)
+    n_chunks = (n_params + CHUNK - 1) // CHUNK
+    sums = np.zeros((3, max(1, n_chunks)))
+    backup = [theta.copy(), slots.copy(), state.copy()]
+    ws.bind_data(X, targets, weights, order, loss)
+    ws.bind_memory(theta, state, min(n, batch_size))
+    ws.lanes[:] = 0
+    memset(&u, 0, sizeof(Update))
+    u.run, u.theta, u.slots = run, <char*>where(theta), <char*>where(slots)
+    u.n_params, u.n_slots, u.n_chunks = n_params, n_slots, n_chunks
+    u.rule, u.clip_norm, u.want_norms = rule.number, rule.clip_norm, rule.clip_norm > 0 or tol > 0
+    u.n_ranges, u.ranges = len(ranges), <const long long*>where(ranges)
+    u.penalties, u.squares, u.largest = <double*>where(sums[0]), <double*>where(sums[1]), <double*>where(sums[2])
+    cdef char *saved_theta = <char*>where(backup[0])
+    cdef char *saved_slots = <char*>where(backup[1])
+    cdef char *saved_state = <char*>where(backup[2])
+    cdef char *p_state = <char*>where(state)
+    cdef long long *p_order = <long long*>where(order)
+    run.training, run.seed = 1, seed_bits
+    with nogil:
+        mode = ldl_flush_denormals()
+        for e in range(epochs):
+            memcpy(saved_theta, u.theta, n_params * item)
+            memcpy(saved_slots, u.slots, n_slots * n_params * item)
+            memcpy(saved_state, p_state, n_state * item)
+            run.epoch = epoch + e
+            if reshuffle:
+                key = ldl_key(ldl_key(ldl_key(0, seed_bits), <unsigned long long>permutation), epoch + e)
+                shuffle(key, n, p_order)
+            total = epoch_weight = 0
+            start = 0
+            while start < n:
+                size = min(batch_size, n - start)
+                ws.set_batch(start, size)
+                start += size
+                run.step = step + steps
+                weight = ws.batch_weight()
+                run.loss_scale = 1 / weight if weight > 0 else 0
+                u.weight_decay = coef[steps if row_changes else 0, 0]
+                u.coef = &coef[steps if row_changes else 0, 1]
+                if weight <= 0:             # nothing to learn from: no update
+                    steps += 1
+                    continue
+                failed = ws.run_step(pool)
+                if failed:
+                    reason = R_STOPPED
+                    break
+                batch = ws.batch_loss()
+                if not isfinite(batch):
+                    reason = R_NON_FINITE
+                    break
+                u.alpha = alpha / weight
+                update(&u, pool)
+                steps += 1
+                if alpha != 0:
+                    # the loss that is minimised: mean loss + alpha/2 sum theta^2 / sum w
+                    penalty = 0
+                    for i in range(u.n_chunks):
+                        penalty += u.penalties[i]
+                    batch += 0.5 * alpha * penalty
+                total += batch
+                epoch_weight += weight
+            if reason == R_DONE and not isfinite(vector_max_abs(run, u.theta, n_params)):
+                reason = R_NON_FINITE
+            if reason == R_NON_FINITE:
+                memcpy(u.theta, saved_theta, n_params * item)
+                memcpy(u.slots, saved_slots, n_slots * n_params * item)
+                memcpy(p_state, saved_state, n_state * item)
+            if reason != R_DONE:
+                break
+            losses[e] = total / epoch_weight if epoch_weight > 0 else 0
+            done += 1
+            if tol > 0:
+                largest = 0
+                for i in range(u.n_chunks):
+                    largest = max(largest, u.largest[i])
+                if largest <= tol:
+                    reason = R_CONVERGED
+                    break
+        ldl_restore_denormals(mode)
+    error, ws.error = ws.error, None
+    return done, steps, reason, largest, error

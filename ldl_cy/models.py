@@ -1,0 +1,454 @@
+"""Sequential, a stack of layers: all of a network's weights in one vector, and what can be done with it."""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from ldl_cy import losses
+from ldl_cy._engine.graph import Graph
+from ldl_cy._engine.plan import Plan
+from ldl_cy._engine.pool import Pool
+from ldl_cy._engine.program import SHARED_FLOPS, Workspace
+from ldl_cy._engine.rng import INITIAL_WEIGHTS, Stream
+from ldl_cy.checks import check_choice, check_int, check_ints, check_rows, check_weights
+from ldl_cy.initializers import get as get_initializer
+from ldl_cy.layers.base import Layer
+from ldl_cy.threads import blas_at_one_thread, choose_threads
+
+Shape = tuple[int, ...]
+PREDICT_ROWS = 1024                 # capacity of a predict whose buffers hold the whole batch
+
+
+class Sequential:
+    """A stack of layers, trained as one.
+
+    Parameters
+    ----------
+    layers : list of layers
+    dtype : "float32" or "float64", default="float32"
+        Everything is computed in it.
+    random_state : int >= 0, default=None
+        Seed of initial weights, permutations and dropout; None draws one.
+
+    Attributes
+    ----------
+    theta : (n_parameters,) array, every weight, writable
+    parameters : mapping of names to views into theta
+    state : mapping of names to views of the running statistics, which are not in theta
+    epoch, step : int, how far training has come
+    input_shape, output_shape : tuples without the batch axis; None before ``build``
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ldl_cy import Sequential, layers
+    >>> model = Sequential([layers.Dense(4, "tanh"), layers.Dense(1)], random_state=0)
+    >>> X = np.linspace(-1, 1, 64)[:, None]
+    >>> history = model.fit(X, X**2, loss="squared_error", optimizer="adam", epochs=5)
+    >>> model.predict(X).shape
+    (64, 1)
+    """
+
+    def __init__(
+        self, layers: Iterable[Layer], dtype: str = "float32", random_state: int | None = None,
+    ) -> None:
+        stack = list(layers) if isinstance(layers, Iterable) else [layers]
+        for layer in stack:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"Sequential: layers must be a list of layers, got {layer!r}.")
+        if not stack:
+            raise ValueError("Sequential: layers must hold at least one layer, got [].")
+        self.layers: tuple[Layer, ...] = tuple(stack)
+        self.dtype = check_choice("Sequential", "dtype", np.dtype(dtype).name if isinstance(dtype, (type, np.dtype))
+                                  else dtype, ("float32", "float64"))
+        if random_state is None:
+            self.random_state = int(np.random.SeedSequence().generate_state(1)[0])
+        else:
+            self.random_state = check_int("Sequential", "random_state", random_state, 0)
+        self._names = self._layer_names()
+        self._graph: Graph | None = None
+        self._lock = threading.Lock()           # of the list of free workspaces
+        self._fit_lock = threading.Lock()
+
+    def _layer_names(self) -> list[str]:
+        names = [layer.name or f"{layer.default_name()}_{i}" for i, layer in enumerate(self.layers)]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"Sequential: names of layers must differ, got {name!r} twice.")
+        return names
+
+    # -- building -----------------------------------------------------------------------------------
+
+    def build(self, input_shape: int | Sequence[int]) -> Sequential:
+        """Infer all shapes and draw the initial weights.
+
+        Parameters
+        ----------
+        input_shape : int or sequence of ints >= 1
+            Shape of one sample, without the batch axis.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            A layer does not fit the shape that reaches it; the message names both.
+        """
+        if isinstance(input_shape, (tuple, list)):
+            shape = check_ints("Sequential", "input_shape", tuple(input_shape), len(input_shape))
+        else:
+            shape = (check_int("Sequential", "input_shape", input_shape),)
+        if self._graph is not None and shape == self.input_shape:
+            return self
+        graph = self._make_graph(shape)
+        self._graph = graph
+        self.theta = np.zeros(graph.n_params, self.dtype)
+        self._state = np.zeros(graph.n_state, self.dtype)
+        self._free: dict[Any, list[Workspace]] = {}
+        self.parameters: Mapping[str, np.ndarray] = MappingProxyType(self._views(self.theta, graph.parameters))
+        self.state: Mapping[str, np.ndarray] = MappingProxyType(self._views(self._state, graph.state))
+        self.reset()
+        return self
+
+    def _make_graph(self, shape: Shape) -> Graph:
+        graph = Graph(self.dtype, shape)
+        value, before = 0, "the input"
+        for layer, name in zip(self.layers, self._names):
+            try:
+                value = layer.connect(graph, value, name)
+            except ValueError as error:
+                raise ValueError(
+                    f"{error} (layer {name!r} after {before} of shape {graph.shapes[value]})") from None
+            before = repr(name)
+        return graph
+
+    @staticmethod
+    def _views(vector: np.ndarray, entries: Iterable[Any]) -> dict[str, np.ndarray]:
+        return {e.name: vector[e.offset:e.offset + e.parameter.size].reshape(e.parameter.shape) for e in entries}
+
+    def reset(self) -> Sequential:
+        """Initial weights again, and training counted from 0."""
+        graph = self._built()
+        for vector, entries in ((self.theta, graph.parameters), (self._state, graph.state)):
+            for i, e in enumerate(entries):
+                draw = get_initializer("Sequential", "initializer", e.parameter.initializer)
+                values = draw(e.parameter.shape, Stream(self.random_state, INITIAL_WEIGHTS, i))
+                vector[e.offset:e.offset + e.parameter.size] = np.asarray(values, float).ravel()
+        self.epoch = self.step = 0
+        self._slots = np.zeros((0, graph.n_params), self.dtype)
+        self._optimizer_name = ""
+        self._optimizer_steps = 0
+        return self
+
+    def _built(self) -> Graph:
+        if self._graph is None:
+            raise ValueError("Sequential: the model must be built first: call build(input_shape) or fit.")
+        return self._graph
+
+    @property
+    def input_shape(self) -> Shape | None:
+        """Shape of a sample."""
+        return None if self._graph is None else self._graph.input_shape
+
+    @property
+    def output_shape(self) -> Shape | None:
+        """Shape of a sample's output."""
+        return None if self._graph is None else self._graph.shapes[-1]
+
+    @property
+    def n_parameters(self) -> int:
+        """Length of theta."""
+        return self._built().n_params
+
+    # -- workspaces ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def _workspace(self, n: int, n_threads: int, *, training: bool = False, loss_size: int = 0,
+                   keep: tuple[int, ...] = (), input_gradient: bool = False) -> Any:
+        """A workspace of its own for each call at a time; they are kept for the next."""
+        graph = self._built()
+        key = (n if training else 0, n_threads, training, loss_size, keep, input_gradient)
+        with self._lock:
+            free = self._free.setdefault(key, [])
+            workspace = free.pop() if free else None
+        if workspace is None:
+            plan = Plan(graph, graph.buffers[-1], training, n if training else PREDICT_ROWS, loss_size, keep,
+                        input_gradient=input_gradient)
+            workspace = Workspace(plan, n_threads)
+        try:
+            yield workspace
+        finally:
+            with self._lock:
+                free.append(workspace)
+                while len(self._free) > 8:
+                    self._free.pop(next(iter(self._free)))
+
+    @contextmanager
+    def _pool(self, workspace: Workspace, n: int) -> Any:
+        """Workers for n rows; small work stays on the calling thread, where BLAS does not start threads."""
+        if workspace.flops * n < SHARED_FLOPS:
+            with Pool(1) as pool, blas_at_one_thread():
+                yield pool
+        else:
+            with blas_at_one_thread(), Pool(workspace.n_threads) as pool:
+                yield pool
+
+    def _check_X(self, X: Any, name: str = "X") -> np.ndarray:
+        return check_rows("Sequential", name, X, self._built().input_shape, self.dtype)
+
+    # -- what a network gives ------------------------------------------------------------------------
+
+    def predict(
+        self, X: Any, *, batch_size: int | None = None, n_threads: int | None = None,
+    ) -> np.ndarray:
+        """The last layer's raw output.
+
+        Parameters
+        ----------
+        X : array of shape (n, *input_shape)
+        batch_size : int >= 1, default=None
+            Rows at a time; the result does not depend on it beyond rounding.
+        n_threads : int >= 1, default=None
+            None: as many as are available.
+
+        Returns
+        -------
+        array of shape (n, *output_shape) in the model's dtype
+        """
+        graph = self._built()
+        rows = self._check_X(X)
+        threads = choose_threads("Sequential", n_threads)
+        out = np.empty((len(rows), graph.sizes[graph.buffers[-1]]), self.dtype)
+        if graph.buffers[-1] == 0:              # layers that only change the shape
+            out[:] = rows
+            return out.reshape(len(rows), *graph.shapes[-1])
+        with self._workspace(0, threads) as ws, self._pool(ws, len(rows)) as pool:
+            size = check_int("Sequential", "batch_size", batch_size) if batch_size is not None else len(rows)
+            if ws.plan.whole:
+                size = min(size, ws.plan.capacity)
+            for start in range(0, len(rows), size):
+                ws.predict(rows[start:start + size], out[start:start + size], self.theta, self._state, pool)
+        return out.reshape(len(rows), *graph.shapes[-1])
+
+    def _bind(self, X: Any, y: Any, loss: Any, sample_weight: Any) -> tuple[Any, ...]:
+        graph = self._built()
+        loss = losses.get(loss)
+        self._check_last_layer(loss)
+        rows = self._check_X(X)
+        targets, kernel = loss.bind(y, len(rows), graph.shapes[-1], self.dtype)
+        return rows, targets, check_weights("Sequential", sample_weight, len(rows), self.dtype), kernel
+
+    def _check_last_layer(self, loss: losses.Loss) -> None:
+        last = getattr(self.layers[-1], "activation", None)
+        if last in loss.includes or last == "sigmoid" and "logistic" in loss.includes:
+            raise ValueError(f"{loss.name}: the last layer must give raw outputs, since the loss applies "
+                             f"{last} itself; drop activation={last!r} from layer {self._names[-1]!r}.")
+
+    def evaluate(self, X: Any, y: Any, *, loss: Any, sample_weight: Any = None, n_threads: int | None = None) -> float:
+        """Mean loss, without dropout and with running statistics.
+
+        Parameters
+        ----------
+        X : array of shape (n, *input_shape)
+        y : targets, see the loss
+        loss : str or Loss
+        sample_weight : (n,) numbers >= 0, default=None
+
+        Returns
+        -------
+        float : sum_i w_i l_i / sum_i w_i
+        """
+        rows, targets, weights, kernel = self._bind(X, y, loss, sample_weight)
+        threads = choose_threads("Sequential", n_threads)
+        total = weight = 0.0
+        with self._workspace(0, threads, loss_size=kernel.target_size) as ws, self._pool(ws, len(rows)) as pool:
+            size = ws.plan.capacity if ws.plan.whole else len(rows)
+            for a in range(0, len(rows), size):
+                part = slice(a, a + size)
+                t, w = ws.evaluate(rows[part], targets[part], None if weights is None else weights[part],
+                                   self.theta, self._state, kernel, pool)
+                total, weight = total + t, weight + w
+        return total / weight
+
+    def loss_and_grad(
+        self, X: Any, y: Any, *, loss: Any, sample_weight: Any = None, theta: Any = None, training: bool = False,
+        n_threads: int | None = None,
+    ) -> tuple[float, np.ndarray]:
+        """Mean loss and its gradient with respect to theta; the model is not changed.
+
+        Parameters
+        ----------
+        X, y, loss, sample_weight : see ``evaluate``
+        theta : (n_parameters,) array, default=None
+            Weights to use in place of the model's.
+        training : bool, default=False
+            Use dropout masks and batch statistics as at the model's next step.
+
+        Returns
+        -------
+        loss : float
+        grad : (n_parameters,) array in the model's dtype
+        """
+        f = self.objective(X, y, loss=loss, sample_weight=sample_weight, training=training, n_threads=n_threads)
+        return f(self.theta if theta is None else theta)
+
+    def objective(
+        self, X: Any, y: Any, *, loss: Any, sample_weight: Any = None, training: bool = False,
+        n_threads: int | None = None,
+    ) -> Callable[[Any], tuple[float, np.ndarray]]:
+        """theta -> (loss, gradient), with all checks done once, for optimizers of other libraries.
+
+        ``scipy.optimize.minimize(model.objective(X, y, loss=...), model.theta, jac=True)``
+        """
+        rows, targets, weights, kernel = self._bind(X, y, loss, sample_weight)
+        threads = choose_threads("Sequential", n_threads)
+        n_params = self.n_parameters
+
+        def loss_and_gradient(theta: Any) -> tuple[float, np.ndarray]:
+            at = np.ascontiguousarray(theta, self.dtype)
+            if at.shape != (n_params,):
+                raise ValueError(f"Sequential: theta must have the shape {(n_params,)}, got {at.shape}.")
+            grad = np.empty(n_params, self.dtype)
+            state = self._state.copy()          # batch statistics must not reach the model's
+            with self._workspace(len(rows), threads, training=True, loss_size=kernel.target_size) as ws, \
+                    self._pool(ws, 3 * len(rows)) as pool:
+                value = ws.gradient(rows, targets, weights, at, state, kernel, grad, pool, training=training,
+                                    seed=self.random_state, epoch=self.epoch, step=self.step)
+            return value, grad
+
+        return loss_and_gradient
+
+    def trace(self, X: Any) -> dict[str, np.ndarray]:
+        """Every layer's output at prediction, by layer name.
+
+        Parameters
+        ----------
+        X : array of shape (n, *input_shape)
+
+        Returns
+        -------
+        dict of layer names to arrays (n, *shape)
+        """
+        graph = self._built()
+        rows = self._check_X(X)
+        kept = tuple(sorted({graph.buffers[v] for v in graph.outputs.values()} - {0}))
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in graph.outputs}
+        with self._workspace(0, 1, keep=kept) as ws, self._pool(ws, 1) as pool:
+            for a in range(0, len(rows), ws.plan.capacity):
+                part = np.ascontiguousarray(rows[a:a + ws.plan.capacity], self.dtype)
+                ws.predict(part, None, self.theta, self._state, pool)
+                for name, v in graph.outputs.items():
+                    b = graph.buffers[v]
+                    values = ws.kept(b, len(part)) if b else part
+                    parts[name].append(values.reshape(len(part), *graph.shapes[v]))
+        return {name: np.concatenate(p) for name, p in parts.items()}
+
+    # -- training ------------------------------------------------------------------------------------
+
+    def fit(
+        self, X: Any, y: Any, *, loss: Any, optimizer: Any = "sgd", batch_size: int | str = "auto",
+        epochs: int = 10, alpha: float = 0.0, shuffle: bool = True, sample_weight: Any = None,
+        validation_data: Any = None, validation_split: float = 0.0, callbacks: Any = (),
+        n_threads: int | None = None, verbose: int = 0,
+    ) -> Any:
+        """Train; a second call goes on where the first ended.
+
+        Parameters
+        ----------
+        X : array of shape (n, *input_shape)
+            Builds the model if it is not built yet. Read row by row: memmaps stay on disk.
+        y : targets, see the loss
+        loss : str or Loss
+        optimizer : str or Optimizer, default="sgd"
+            Its state is kept from fit to fit as long as its class stays the same.
+        batch_size : int >= 1, "auto" or "full", default="auto"
+            "auto" is 32, or the full batch for full-batch optimizers.
+        epochs : int >= 1, default=10
+            Further epochs.
+        alpha : float >= 0, default=0.0
+            Adds alpha/2 Σθ² / Σw over parameters of two or more axes to a batch's loss.
+        shuffle : bool, default=True
+            Visit the rows in a new order each epoch, a function of the seed and the epoch.
+        sample_weight : (n,) numbers >= 0, default=None
+        validation_data : (X, y) or (X, y, sample_weight), default=None
+        validation_split : float in [0, 1), default=0.0
+            The share of rows, from the end, that is held out; not with validation_data.
+        callbacks : list of callbacks or functions ``f(model, logs)``
+        n_threads : int >= 1, default=None
+            The result does not depend on it, to the bit.
+        verbose : int, default=0
+            1 shows a progress bar.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        ValueError, TypeError
+            Bad input, before any work: the model is unchanged.
+        FloatingPointError
+            The loss or a weight became non-finite; the weights are those of the last finite epoch.
+        RuntimeError
+            Another fit of this model is running.
+        """
+        from ldl_cy.training import fit
+
+        if not self._fit_lock.acquire(blocking=False):
+            raise RuntimeError("Sequential: another fit of this model is running.")
+        try:
+            return fit(
+                self, X, y, loss=loss, optimizer=optimizer, batch_size=batch_size, epochs=epochs, alpha=alpha,
+                shuffle=shuffle, sample_weight=sample_weight, validation_data=validation_data,
+                validation_split=validation_split, callbacks=callbacks, n_threads=n_threads, verbose=verbose)
+        finally:
+            self._fit_lock.release()
+
+    # -- describing and keeping ------------------------------------------------------------------------
+
+    def summary(self) -> None:
+        """Print the layers with their output shapes, parameters and multiply-adds per sample."""
+        from ldl_cy.summary import summary
+
+        print(summary(self))
+
+    def save(self, path: str | Path) -> None:
+        """Write the model, with the state of its training, to one file (see ``serialize``)."""
+        from ldl_cy.serialize import save
+
+        save(self, path)
+
+    @staticmethod
+    def load(path: str | Path, custom: Mapping[str, Any] | None = None) -> Sequential:
+        """Read a model written by ``save``; no code is run from the file.
+
+        Parameters
+        ----------
+        path : file
+        custom : dict of class name to layer class, default=None
+            Layers that are not ldl_cy's own.
+        """
+        from ldl_cy.serialize import load
+
+        return load(path, dict(custom or {}))
+
+    def __getstate__(self) -> dict[str, Any]:
+        from ldl_cy.serialize import to_dict
+
+        return to_dict(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from ldl_cy.serialize import restore
+
+        restore(self, state)
+
+    def __repr__(self) -> str:
+        return f"Sequential([{', '.join(map(repr, self.layers))}], dtype={self.dtype!r})"

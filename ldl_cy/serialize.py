@@ -1,0 +1,152 @@
+"""Models in files: a zip of model.json and .npy arrays. Nothing in a file is run; no pickle.
+
+model.json names the layers by class and configuration; classes come from ``ldl_cy.layers`` and from the
+caller's ``custom``. Arrays: theta, state, slots (the optimizer's).
+"""
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ldl_cy.models import Sequential
+
+FORMAT = 1
+LARGEST_JSON = 1 << 24          # bytes: a description is never longer, a hostile file may be
+
+
+def _encode(value: Any) -> Any:
+    from ldl_cy.initializers import Constant
+    from ldl_cy.layers.base import Layer
+
+    if isinstance(value, (Layer, Constant)):
+        return {"class": type(value).__name__, "config": {k: _encode(v) for k, v in value.get_config().items()}}
+    if isinstance(value, tuple):
+        return {"tuple": [_encode(v) for v in value]}
+    if isinstance(value, list):
+        return [_encode(v) for v in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"save: {value!r} cannot be written to a file; use a named initializer or a layer of ldl_cy.")
+
+
+def _decode(value: Any, classes: dict[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_decode(v, classes) for v in value]
+    if isinstance(value, dict):
+        if "tuple" in value:
+            return tuple(_decode(v, classes) for v in value["tuple"])
+        name = value.get("class")
+        if name not in classes:
+            raise ValueError(f"load: the file needs the class {name!r}; pass it as custom={{{name!r}: ...}}.")
+        return classes[name](**{k: _decode(v, classes) for k, v in value["config"].items()})
+    return value
+
+
+def to_dict(model: Sequential) -> dict[str, Any]:
+    """Everything a model is: its description and its arrays."""
+    described = {
+        "format": FORMAT, "dtype": model.dtype, "random_state": model.random_state,
+        "input_shape": model.input_shape,
+    }
+    state: dict[str, Any] = {"described": described, "layers": model.layers}
+    if model._graph is not None:
+        described.update(epoch=model.epoch, step=model.step, optimizer=model._optimizer_name,
+                         optimizer_steps=model._optimizer_steps)
+        state["arrays"] = {"theta": model.theta, "state": model._state, "slots": model._slots}
+    return state
+
+
+def restore(model: Sequential, state: dict[str, Any]) -> None:
+    """Make a model what ``to_dict`` described; sizes are checked before anything is taken over."""
+    described = state["described"]
+    type(model).__init__(model, state["layers"], described["dtype"], described["random_state"])
+    if described["input_shape"] is None:
+        return
+    model.build(tuple(described["input_shape"]))
+    arrays = state["arrays"]
+    for name, shape in (("theta", model.theta.shape), ("state", model._state.shape),
+                        ("slots", (arrays["slots"].shape[0], model.n_parameters))):
+        array = arrays[name]
+        if array.shape != shape or array.dtype != model.dtype:
+            raise ValueError(f"load: {name} must be {shape} of {model.dtype}, got {array.shape} of {array.dtype}.")
+    model.theta[:] = arrays["theta"]
+    model._state[:] = arrays["state"]
+    model._slots = np.ascontiguousarray(arrays["slots"])
+    model.epoch, model.step = int(described["epoch"]), int(described["step"])
+    model._optimizer_name = str(described["optimizer"])
+    model._optimizer_steps = int(described["optimizer_steps"])
+
+
+def save(model: Sequential, path: str | Path) -> None:
+    """Write a model; the file appears whole or not at all (temporary file, fsync, rename).
+
+    Raises
+    ------
+    TypeError
+        A layer's setting cannot be written, e.g. an initializer that is a function.
+    """
+    state = to_dict(model)
+    text = json.dumps({**state["described"], "layers": [_encode(layer) for layer in state["layers"]]}, indent=1)
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent or ".", prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                archive.writestr("model.json", text)
+                for name, array in state.get("arrays", {}).items():
+                    buffer = io.BytesIO()
+                    np.lib.format.write_array(buffer, array, allow_pickle=False)
+                    archive.writestr(f"{name}.npy", buffer.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load(path: str | Path, custom: dict[str, Any]) -> Sequential:
+    """Read a model written by ``save``; see ``Sequential.load``.
+
+    Raises
+    ------
+    ValueError
+        The file is not a model, is damaged, or needs a class that is not known.
+    """
+    from ldl_cy import layers
+    from ldl_cy.initializers import Constant
+    from ldl_cy.layers.base import Layer
+    from ldl_cy.models import Sequential
+
+    classes: dict[str, Any] = {
+        name: value for name, value in vars(layers).items() if isinstance(value, type) and issubclass(value, Layer)}
+    classes |= {"Constant": Constant, **custom}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo("model.json").file_size > LARGEST_JSON:
+                raise ValueError("model.json is too long")
+            described = json.loads(archive.read("model.json"))
+            if not isinstance(described, dict) or described.get("format") != FORMAT:
+                raise ValueError(f"the format must be {FORMAT}, got {described.get('format')!r}")
+            arrays = {}
+            if described["input_shape"] is not None:
+                for name in ("theta", "state", "slots"):
+                    with archive.open(f"{name}.npy") as file:
+                        arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+        stack = [_decode(layer, classes) for layer in described.pop("layers")]
+        model: Sequential = Sequential.__new__(Sequential)
+        restore(model, {"described": described, "layers": stack, "arrays": arrays})
+    except (zipfile.BadZipFile, KeyError, EOFError, json.JSONDecodeError, AttributeError, TypeError,
+            UnicodeDecodeError, ValueError) as error:
+        if str(error).startswith("load:"):
+            raise
+        raise ValueError(f"load: {path} is not a readable ldl_cy model: {error}") from error
+    return model

@@ -1,0 +1,175 @@
+"""The fit: everything is checked first, then epochs run compiled, with Python in between where it is wanted."""
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ldl_cy import losses, optimizers
+from ldl_cy._engine.train import CONVERGED, NON_FINITE, train
+from ldl_cy.callbacks import Callback, History, ProgressBar, check_callbacks
+from ldl_cy.checks import check_bool, check_int, check_real, check_rows, check_weights
+from ldl_cy.threads import choose_threads, running_fit
+
+if TYPE_CHECKING:
+    from ldl_cy.models import Sequential
+
+COEFFICIENTS = 1 << 16          # rows of coefficients made at a time
+EPOCHS_A_CALL = 1 << 14
+
+
+def choose_batch_size(batch_size: Any, optimizer: optimizers.Optimizer, n: int) -> int:
+    """The rows of a step; see ``Sequential.fit``."""
+    if isinstance(batch_size, str) and batch_size in ("auto", "full"):
+        return n if batch_size == "full" or optimizer.full_batch else min(32, n)
+    if isinstance(batch_size, str):
+        raise ValueError(f"Sequential: batch_size must be an int >= 1, 'auto' or 'full', got {batch_size!r}.")
+    size = check_int("Sequential", "batch_size", batch_size)
+    if optimizer.full_batch:
+        raise ValueError(f"Sequential: batch_size must be 'auto' or 'full' with {type(optimizer).__name__}, "
+                         f"which takes the full batch, got {batch_size}.")
+    return min(size, n)
+
+
+def split_validation(
+    model: Sequential, X: Any, y: Any, sample_weight: Any, validation_data: Any, share: float,
+) -> tuple[Any, Any, Any, tuple[Any, ...] | None]:
+    """(X, y, sample_weight, validation triple or None)."""
+    if validation_data is not None:
+        if share:
+            raise ValueError("Sequential: validation_split must be 0 with validation_data, got both.")
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+            raise TypeError("Sequential: validation_data must be (X, y) or (X, y, sample_weight), "
+                            f"got {type(validation_data).__name__}.")
+        return X, y, sample_weight, (*validation_data, None)[:3]
+    if not share:
+        return X, y, sample_weight, None
+    X, y = np.asarray(X), np.asarray(y)
+    n = len(X) - max(1, round(share * len(X)))
+    if n < 1:
+        raise ValueError(f"Sequential: validation_split must leave a row to train on, got {share} of {len(X)}.")
+    if sample_weight is not None:
+        sample_weight = np.asarray(sample_weight)
+        return X[:n], y[:n], sample_weight[:n], (X[n:], y[n:], sample_weight[n:])
+    return X[:n], y[:n], None, (X[n:], y[n:], None)
+
+
+def fit(
+    model: Sequential, X: Any, y: Any, *, loss: Any, optimizer: Any, batch_size: Any, epochs: int, alpha: float,
+    shuffle: bool, sample_weight: Any, validation_data: Any, validation_split: float, callbacks: Any,
+    n_threads: int | None, verbose: int,
+) -> History:
+    """See ``Sequential.fit``, whose lock is held."""
+    owner = "Sequential"
+    loss = losses.get(loss)
+    optimizer = optimizers.get(optimizer)
+    epochs = check_int(owner, "epochs", epochs)
+    alpha = check_real(owner, "alpha", alpha, 0)
+    shuffle = check_bool(owner, "shuffle", shuffle)
+    share = check_real(owner, "validation_split", validation_split, 0, 1, high_open=True)
+    watchers: list[Callback] = check_callbacks(callbacks)
+    threads = choose_threads(owner, n_threads)
+    X, y, sample_weight, validation = split_validation(model, X, y, sample_weight, validation_data, share)
+    rows = check_rows(owner, "X", X, model.input_shape, model.dtype)
+    n = len(rows)
+    size = choose_batch_size(batch_size, optimizer, n)
+    weights = check_weights(owner, sample_weight, n, model.dtype)
+    shape = model.input_shape or np.shape(X)[1:]
+    # a model that is not built yet is built last: until then nothing may change
+    graph = model._graph or model._make_graph(tuple(shape))
+    model._check_last_layer(loss)
+    targets, kernel = loss.bind(y, n, graph.shapes[-1], model.dtype)
+    if validation is not None:
+        check_rows(owner, "validation_data", validation[0], tuple(shape), model.dtype)
+        loss.bind(validation[1], len(validation[0]), graph.shapes[-1], model.dtype)
+        check_weights(owner, validation[2], len(validation[0]), model.dtype)
+    model.build(shape)
+    if model._optimizer_name != type(optimizer).__name__ or len(model._slots) != optimizer.n_slots:
+        model._slots = np.zeros((optimizer.n_slots, model.n_parameters), model.dtype)
+        model._optimizer_name, model._optimizer_steps = type(optimizer).__name__, 0
+    history = History()
+    if verbose:
+        watchers.append(ProgressBar())
+    with ExitStack() as stack:
+        stack.enter_context(running_fit())
+        ws = stack.enter_context(
+            model._workspace(size, threads, training=True, loss_size=kernel.target_size))
+        pool = stack.enter_context(model._pool(ws, size))
+        runner = Runner(model, ws, pool, rows, targets, weights, kernel, optimizer, alpha, size,
+                        shuffle and size < n)
+        for watcher in watchers:
+            watcher.on_fit_begin(model, epochs)
+            stack.callback(watcher.on_fit_end, model)
+        runner.run(epochs, history, watchers, validation, loss)
+    return history
+
+
+class Runner:
+    """One fit: runs epochs in one compiled call or, where somebody watches, one at a time."""
+
+    def __init__(
+        self, model: Sequential, ws: Any, pool: Any, rows: np.ndarray, targets: np.ndarray,
+        weights: np.ndarray | None, kernel: Any, optimizer: optimizers.Optimizer, alpha: float, size: int,
+        shuffle: bool,
+    ) -> None:
+        self.model, self.ws, self.pool, self.kernel = model, ws, pool, kernel
+        self.rows, self.targets, self.weights = rows, targets, weights
+        self.optimizer, self.alpha, self.size, self.shuffle = optimizer, alpha, size, shuffle
+        self.order = np.arange(len(rows)) if shuffle else None
+        graph = model._built()
+        self.ranges = np.array(
+            [(e.offset, e.offset + e.parameter.size) for e in graph.parameters
+             if e.parameter.decays and e.trainable], np.int64).reshape(-1, 2)
+
+    def call(self, epochs: int) -> tuple[np.ndarray, int]:
+        """Run epochs compiled: (losses of those done, why it ended)."""
+        model, optimizer = self.model, self.optimizer
+        steps = -(-len(self.rows) // self.size)
+        found = np.zeros(epochs)
+        done, taken, reason, _, error = train(
+            self.ws, model.theta, model._slots, model._state, self.rows, self.targets, self.weights,
+            self.kernel, optimizer.rule(self.alpha, self.ranges),
+            optimizer.coefficients(model._optimizer_steps, epochs * steps),
+            batch_size=self.size, epochs=epochs, order=self.order, reshuffle=self.shuffle,
+            seed=model.random_state, epoch=model.epoch, step=model.step, losses=found, pool=self.pool)
+        model.epoch += done
+        model.step += taken
+        model._optimizer_steps += taken
+        if error is not None:
+            raise error
+        if reason == NON_FINITE:
+            raise FloatingPointError(
+                f"Sequential: the loss or a weight became non-finite in epoch {model.epoch + 1}; the weights are "
+                f"those of epoch {model.epoch}. A smaller learning_rate or clip_norm may help.")
+        return found[:done], reason
+
+    def run(
+        self, epochs: int, history: History, watchers: list[Callback], validation: tuple[Any, ...] | None,
+        loss: losses.Loss,
+    ) -> None:
+        """All epochs, unless something ends the fit before."""
+        model = self.model
+        steps = -(-len(self.rows) // self.size)
+        at_once = max(1, min(EPOCHS_A_CALL, COEFFICIENTS // steps)) if not watchers and validation is None else 1
+        left = epochs
+        while left:
+            before = model.epoch
+            found, reason = self.call(min(left, at_once))
+            left -= len(found)
+            stop = False
+            for i, value in enumerate(found):
+                logs = {"loss": float(value)}
+                if validation is not None:
+                    logs["val_loss"] = model.evaluate(
+                        validation[0], validation[1], loss=loss, sample_weight=validation[2],
+                        n_threads=self.ws.n_threads)
+                history.on_epoch_end(model, before + i + 1, logs)
+                for watcher in watchers:
+                    stop = watcher.on_epoch_end(model, model.epoch, logs) is True or stop
+            if stop:
+                history.stop_reason = "callback"
+                return
+            if reason == CONVERGED:
+                history.stop_reason = "converged"
+                return
