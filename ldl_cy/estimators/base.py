@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from ldl_cy import layers, optimizers
+from ldl_cy import layers
 from ldl_cy.estimators.data import Rows, Shape, canonical, check_row_shape, hold_out, read
 from ldl_cy.estimators.training import Watch, train
 from ldl_cy.layers.activation import ACTIVATIONS, ALIASES
@@ -142,9 +142,9 @@ class BaseNetwork(BaseEstimator, ABC):
         """Whether rows are held out class by class."""
         return False
 
-    def _reported_loss(self, loss: float, rows: Rows) -> float:
-        """The loss that is shown, from the loss that is minimised."""
-        return float(loss)
+    def _averaged_outputs(self) -> int:
+        """Over how many outputs the reported loss is a mean, where the minimised one is a sum."""
+        return 1
 
     # Fitting.
 
@@ -266,16 +266,6 @@ class BaseNetwork(BaseEstimator, ABC):
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
                 stacklevel=5)
         return min(int(self.batch_size), n)
-
-    def _make_optimizer(self) -> Any:
-        """The optimizer with the step size of this epoch."""
-        rate = self._step_size
-        if self.solver == "adam":
-            return optimizers.Adam(rate, beta_1=self.beta_1, beta_2=self.beta_2, epsilon=self.epsilon)
-        if self.solver == "sgd":
-            return optimizers.SGD(
-                rate, momentum=self.momentum, nesterov=self.nesterovs_momentum and self.momentum > 0)
-        return optimizers.GD(rate, tol=0.0)     # when to stop is decided here, as for the others
 
     @available_if(_check_partial_fit)
     @_fit_context(prefer_skip_nested_validation=True)

@@ -77,7 +77,7 @@ class BaseCNN(BaseNetwork):
         for filters in read_sizes("filters", self.filters):
             if self.batch_norm:
                 stack += [convolution(filters, kernel, padding="same", use_bias=False),
-                          need("BatchNorm", "batch_norm")(), layers.Activation(self.activation)]
+                          need(layers, "BatchNorm", "batch_norm=True")(), layers.Activation(self.activation)]
             else:
                 stack.append(convolution(filters, kernel, padding="same", activation=self.activation))
             if all(length >= window for length, window in zip(size, pool)):

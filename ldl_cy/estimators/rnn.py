@@ -67,7 +67,7 @@ class BaseRNN(BaseNetwork):
         stack: list[layers.Layer] = [
             cell(n, return_sequences=i < len(units) - 1) for i, n in enumerate(units)]
         if self.bidirectional:
-            stack = [need("Bidirectional", "bidirectional")(layer) for layer in stack]
+            stack = [need(layers, "Bidirectional", "bidirectional=True")(layer) for layer in stack]
         sizes = read_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
         return [*stack, *dropout_layers(self.dropout),
                 *dense_layers(sizes, [self.activation] * len(sizes), self.dropout)]

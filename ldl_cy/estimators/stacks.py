@@ -26,11 +26,11 @@ def dense_layers(sizes: list[int], activations: list[str], dropout: float) -> li
 
 def dropout_layers(rate: float) -> list[layers.Layer]:
     """One Dropout layer, or none where nothing is dropped."""
-    return [layers.Dropout(rate)] if rate > 0 else []
+    return [need(layers, "Dropout", f"dropout={rate}")(rate)] if rate > 0 else []
 
 
-def need(layer: str, parameter: str) -> type[layers.Layer]:
-    """A layer class that a parameter asks for."""
-    if not hasattr(layers, layer):
-        raise ValueError(f"{parameter} must be False: this version of ldl_cy has no {layer} layer.")
-    return getattr(layers, layer)
+def need(module: Any, name: str, setting: str) -> Any:
+    """A class that a setting asks for."""
+    if not hasattr(module, name):
+        raise ValueError(f"{setting} is unknown to this version of ldl_cy: it has no {name}.")
+    return getattr(module, name)

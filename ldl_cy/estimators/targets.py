@@ -17,6 +17,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from ldl_cy import losses
 from ldl_cy.estimators.base import BaseNetwork, _check_partial_fit
 from ldl_cy.estimators.data import read
+from ldl_cy.estimators.stacks import need
 
 
 class ClassifierNetwork(ClassifierMixin, BaseNetwork):
@@ -191,13 +192,16 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
 
     def _set_outputs(self, encoded: np.ndarray) -> None:
         self.n_outputs_ = encoded.shape[1]
-        self.out_activation_ = "exp" if isinstance(self._make_loss(), losses.Poisson) else "identity"
+        self.out_activation_ = "exp" if self._make_loss().name == "poisson" else "identity"
 
     def _make_loss(self) -> losses.Loss:
         # Half the squared errors of the outputs, added: the mean over outputs is undone.
         if self.loss == "poisson":
-            return losses.Poisson(scale=float(self.n_outputs_))
+            return need(losses, "Poisson", "loss='poisson'")(scale=float(self.n_outputs_))
         return losses.SquaredError(scale=0.5 * self.n_outputs_)
+
+    def _averaged_outputs(self) -> int:
+        return self.n_outputs_ if isinstance(self.loss, str) and self.loss != "poisson" else 1
 
     def _activate(self, raw: np.ndarray) -> np.ndarray:
         return np.exp(raw) if self.out_activation_ == "exp" else raw

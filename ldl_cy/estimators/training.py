@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.optimize import _check_optimize_result
 
 from ldl_cy.estimators.data import Rows
+from ldl_cy.estimators.solvers import make_optimizer
 
 NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
@@ -113,23 +114,31 @@ def train(estimator: Any, rows: Rows, validation: Rows | None, *, incremental: b
             train_epochs(estimator, rows, validation, incremental=incremental)
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=4)
+    except FloatingPointError as error:     # the model holds the weights of the last finite epoch
+        if not estimator.early_stopping:
+            raise ValueError(NON_FINITE) from error
+        warnings.warn(f"{error} The best weights so far are kept.", ConvergenceWarning, stacklevel=4)
     if estimator.early_stopping:
         restore(estimator.model_, estimator._best)
-    if not np.isfinite(estimator.model_.theta).all():
-        raise ValueError(NON_FINITE)
 
 
 def train_epochs(estimator: Any, rows: Rows, validation: Rows | None, *, incremental: bool) -> None:
-    est, watch = estimator, Watch(estimator, validation)
+    """One call of ``Sequential.fit`` an epoch; what happens between epochs is decided here."""
+    est, model, watch, n = estimator, estimator.model_, Watch(estimator, validation), len(rows.X)
     if not incremental or not hasattr(est, "_step_size"):
         est._step_size = est.learning_rate_init
+    size = est._batch_size(n)
+    n_batches = 1 if size == "full" else -(-n // size)
     options = {
-        "loss": est._make_loss(), "alpha": est.alpha, "batch_size": est._batch_size(len(rows.X)),
-        "shuffle": est.shuffle, "sample_weight": rows.weight, "n_threads": est.n_threads}
+        "loss": est._make_loss(), "alpha": est.alpha, "batch_size": size, "shuffle": est.shuffle,
+        "sample_weight": rows.weight, "n_threads": est.n_threads}
     est.n_iter_ = 0
     for _ in range(est.max_iter):
-        history = est.model_.fit(rows.X, rows.y, optimizer=est._make_optimizer(), epochs=1, **options)
-        watch.epoch_ends(est._reported_loss(history.history["loss"][-1], rows), len(rows.X))
+        before = squares(model)
+        history = model.fit(rows.X, rows.y, optimizer=make_optimizer(est), epochs=1, **options)
+        # what the squares were on average when the epoch's batches began, if they changed evenly
+        mean = before + (squares(model) - before) * (n_batches - 1) / (2 * n_batches)
+        watch.epoch_ends(shown_loss(est, history.history["loss"][-1], mean * n_batches, rows), n)
         if est.solver == "sgd" and est.learning_rate == "invscaling":
             est._step_size = est.learning_rate_init / (est.t_ + 1) ** est.power_t
         if watch.stops() or incremental:
@@ -140,38 +149,55 @@ def train_epochs(estimator: Any, rows: Rows, validation: Rows | None, *, increme
 
 
 def train_lbfgs(estimator: Any, rows: Rows, validation: Rows | None) -> None:
-    """SciPy's L-BFGS-B on the whole of the data."""
-    est, model = estimator, estimator.model_
+    """SciPy's L-BFGS-B on all rows at once."""
+    est, model, watch = estimator, estimator.model_, Watch(estimator, validation)
     data_loss = model.objective(
-        rows.X, rows.y, loss=est._make_loss(), sample_weight=rows.weight)
-    total = len(rows.X) if rows.weight is None else float(rows.weight.sum())
-    shrink = est.alpha / total * decaying(model)
+        rows.X, rows.y, loss=est._make_loss(), sample_weight=rows.weight, n_threads=est.n_threads)
+    shrink = np.concatenate([
+        np.full(p.size, est.alpha / total_weight(rows) if p.ndim >= 2 else 0.0)
+        for p in model.parameters.values()])
+    start, halted = model.theta.astype(float), []
 
     def loss_and_grad(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        loss, grad = data_loss(theta.astype(model.theta.dtype))
+        loss, grad = data_loss(theta)
         pull = shrink * theta
         return loss + 0.5 * float(pull @ theta), grad + pull
 
-    watch, halted = Watch(est, validation), []
-
     def after_iteration(intermediate_result: scipy.optimize.OptimizeResult) -> None:
         model.theta[:] = intermediate_result.x
-        watch.epoch_ends(est._reported_loss(intermediate_result.fun, rows), len(rows.X))
+        watch.epoch_ends(shown_loss(est, intermediate_result.fun, squares(model), rows), len(rows.X))
         if est.early_stopping and watch.stops():
             halted.append(True)
             raise StopIteration     # SciPy's way of ending from a callback
 
     est.n_iter_ = 0
     result = scipy.optimize.minimize(
-        loss_and_grad, model.theta.astype(float), jac=True, method="L-BFGS-B", callback=after_iteration,
+        loss_and_grad, start, jac=True, method="L-BFGS-B", callback=after_iteration,
         options={"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol})
+    if not (np.isfinite(result.x).all() and np.isfinite(result.fun)):
+        model.theta[:] = start
+        raise FloatingPointError("The loss or a weight became non-finite.")
     model.theta[:] = result.x
-    est.loss_ = est._reported_loss(result.fun, rows)
+    est.loss_ = shown_loss(est, result.fun, squares(model), rows)
     if not halted:
         est.n_iter_ = _check_optimize_result("lbfgs", result, est.max_iter)
 
 
-def decaying(model: Any) -> np.ndarray:
-    """1.0 where alpha acts on theta (parameters of two or more axes), 0.0 elsewhere."""
-    parts = [np.full(p.size, float(p.ndim >= 2)) for p in model.parameters.values()]
-    return np.concatenate(parts) if parts else np.zeros(0)
+def squares(model: Any) -> float:
+    """Σθ² over the parameters that alpha acts on."""
+    return sum(float(np.vdot(p, p)) for p in model.parameters.values() if p.ndim >= 2)
+
+
+def total_weight(rows: Rows) -> float:
+    return float(len(rows.X)) if rows.weight is None else float(rows.weight.sum())
+
+
+def shown_loss(estimator: Any, loss: float, squares: float, rows: Rows) -> float:
+    """The loss that is reported, from the loss that is minimised.
+
+    They differ for the squared errors of several outputs: scikit-learn minimises their sum and reports
+    their mean over outputs. So the data's part is divided by the number of outputs, the penalty is not.
+    """
+    k = estimator._averaged_outputs()
+    penalty = 0.5 * estimator.alpha * squares / total_weight(rows)
+    return float(loss) if k == 1 else (loss - penalty) / k + penalty

@@ -1,0 +1,33 @@
+"""Solvers: from an estimator's parameters to an optimizer."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ldl_cy import optimizers
+
+
+class Adam(optimizers.Adam):
+    """Adam with epsilon where scikit-learn has it, beside the root of the uncorrected second moment.
+
+    θ ← θ − η √(1−β₂ᵗ)/(1−β₁ᵗ) · m / (√v + ε). The two differ where gradients are as small as ε, such as
+    those that the penalty alone gives to a unit that is never active.
+    """
+
+    def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
+        """As the parent's, with ε/√(1−β₂ᵗ) in the last column."""
+        rows = super().formula(rates, first)
+        rows[:, 4] *= rows[:, 3]
+        return rows
+
+
+def make_optimizer(estimator: Any) -> optimizers.Optimizer:
+    """The optimizer of the next epoch."""
+    est, rate = estimator, estimator._step_size
+    if est.solver == "adam":
+        return Adam(rate, beta_1=est.beta_1, beta_2=est.beta_2, epsilon=est.epsilon)
+    if est.solver == "sgd":
+        return optimizers.SGD(
+            rate, momentum=est.momentum, nesterov=bool(est.nesterovs_momentum and est.momentum > 0))
+    return optimizers.GD(rate, tol=0.0)     # when to stop is decided between epochs, as for the others
