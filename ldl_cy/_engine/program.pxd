@@ -100,6 +100,7 @@ cdef class Workspace:
     cdef readonly str dtype
     cdef readonly Py_ssize_t n_params, n_threads
     cdef readonly double flops              # of all phases, over one row
+    cdef public double share_above          # flops of a phase from which workers take part
     cdef object error                       # an exception that stopped the run
     cdef list memory                        # arrays that the pointers point into
     cdef object kernels

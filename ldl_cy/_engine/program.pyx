@@ -15,7 +15,6 @@ cdef extern from "platform.h" nogil:
 
 cdef double POLL_SECONDS = 0.05             # how often the calling thread looks for Ctrl-C
 SHARED_FLOPS = 2e6                          # a phase with less work is not worth waking a worker
-cdef double shared_flops = SHARED_FLOPS
 
 
 cdef void look_for_signals(Run *run) noexcept nogil:
@@ -146,7 +145,7 @@ cdef class Workspace:
         cdef Run *run = &self.run
         graph = plan.graph
         self.plan, self.dtype, self.n_threads = plan, graph.dtype, n_threads
-        self.n_params = graph.n_params
+        self.n_params, self.share_above = graph.n_params, SHARED_FLOPS
         self.memory, self.error = [], None
         run.owner = <void*>self
         run.itemsize = 4 if self.dtype == "float32" else 8
@@ -322,7 +321,7 @@ cdef class Workspace:
                 tasks = phase.n_tiles
             else:
                 tasks = ceil_div(run.n_blocks, run.blocks_per_lane)
-            if phase.flops * run.n >= shared_flops and tasks > 1:
+            if phase.flops * run.n >= self.share_above and tasks > 1:
                 pool.parallel(self.column_task if phase.column else self.row_task, run, tasks)
             else:
                 for i in range(tasks):
@@ -346,6 +345,7 @@ cdef class Workspace:
         self.bind_data(X, None, None, None, None)
         self.bind_memory(theta, state, n)
         run.training = 0
+        cdef Place own = run.places[run.output]
         if out is not None:
             run.places[run.output].base = <char*>pointer(out)
             run.places[run.output].row_bytes = out.strides[0] if n > 1 else (
@@ -354,6 +354,7 @@ cdef class Workspace:
         with nogil:
             self.set_batch(0, n)
             self.run_step(pool)
+        run.places[run.output] = own
         self._raise()
 
     def evaluate(self, X, targets, weights, theta, state, loss, Pool pool):
@@ -383,6 +384,7 @@ cdef class Workspace:
         run.training, run.seed, run.epoch, run.step = training, seed, epoch, step
         lanes = self.lanes
         lanes[:] = 0
+        cdef Place own = run.places[run.n_values]
         if dx is not None:
             run.places[run.n_values].base = <char*>pointer(dx)
             run.places[run.n_values].row_bytes = run.x_size * run.itemsize
@@ -394,6 +396,7 @@ cdef class Workspace:
             run.loss_scale = 1.0 / weight
             self.run_step(pool)
             total = self.batch_loss()
+        run.places[run.n_values] = own
         self._raise()
         grad[:] = lanes[0, :self.n_params]
         for lane in lanes[1:]:

@@ -1,0 +1,348 @@
+"""Convolution of channels-last images: y = f(windows of x times W + b), panel after panel through gemm.
+
+A 1-D convolution is one of images of height 1. Groups are convolutions side by side: group g reads the
+channels g cg .. and writes the filters g fg .. of W (kh, kw, cg, f).
+"""
+from cython cimport floating
+from libc.string cimport memset
+
+from ldl_cy._engine cimport vec
+from ldl_cy._engine.blas cimport gemm
+from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t, prepare_t
+from ldl_cy._kernels.panels cimport Window, im2col, im2row, row2im
+
+from ldl_cy._engine.vec import ACTIVATIONS, default_slope
+
+# OpenBLAS runs products of up to this many multiplications unpacked and without locks.
+SMALL_PRODUCT = 10**6
+# Fewer channels than this make poor runs of memory and poor columns of a product.
+FEW = 16
+
+# Ways to make products of windows
+cdef enum:
+    TAPS                        # one for each cell of the window and piece of an output row: no copies
+    ROWS                        # panels by im2row
+    COLUMNS                     # panels by im2col, for very few channels
+    UPRIGHT                     # the same, and the product is (filters, pixels), for few filters too
+
+ctypedef struct Conv:
+    Window s
+    Py_ssize_t groups
+    Py_ssize_t cg               # channels and filters of a group
+    Py_ssize_t fg
+    int y_way
+    int dW_way                  # TAPS, ROWS or COLUMNS
+    int dx_way                  # TAPS or ROWS
+    Py_ssize_t y_panel          # pixels of a panel
+    Py_ssize_t dW_panel
+    Py_ssize_t dx_panel
+    Py_ssize_t piece            # TAPS: at most so many pixels in a product
+    Py_ssize_t block            # TAPS: output rows that stay in cache while the window's cells go by
+    int activation
+    int use_bias
+    double slope
+
+
+cdef enum Wanted:
+    WANT_Y
+    WANT_DX
+    WANT_DW
+
+
+cdef inline void add_taps(
+    Wanted wanted, const Conv *v,
+    const floating *x,          # (h, w, c)
+    const floating *W,          # (kh, kw, cg, f);  dx: (kh, kw, f, cg);  dW: NULL
+    const floating *z,          # (oh, ow, f) or dz
+    floating *to,               # z, dx or dW (kh, kw, cg, f): added to
+    Py_ssize_t row0, Py_ssize_t row1,
+) noexcept nogil:
+    """The share of output rows row0 .. row1 - 1 of one image: a pixel's step in memory is lda."""
+    cdef:
+        const Window *s = &v.s
+        Py_ssize_t c = s.c, cg = v.cg, fg = v.fg, f = v.groups * v.fg
+        Py_ssize_t ky, kx, oy, ox, iy, ix, low, high, m, g, at, tap, pixel
+    for ky in range(s.kh):
+        for kx in range(s.kw):
+            tap = (ky * s.kw + kx) * cg * f
+            # the output pixels low <= ox < high see the image through this cell
+            ix = kx * s.dw - s.left
+            low = 0 if ix >= 0 else (s.sw - 1 - ix) // s.sw
+            high = 0 if ix >= s.w else min(s.ow, (s.w - 1 - ix) // s.sw + 1)
+            for oy in range(row0, row1):
+                iy = oy * s.sh + ky * s.dh - s.top
+                if iy < 0 or iy >= s.h:
+                    continue
+                ox = low
+                while ox < high:
+                    m = min(v.piece, high - ox)
+                    pixel = (iy * s.w + ix + ox * s.sw) * c
+                    at = (oy * s.ow + ox) * f
+                    for g in range(v.groups):
+                        if wanted == WANT_Y:
+                            # z += x W
+                            gemm(False, False, m, fg, cg, <floating>1, x + pixel + g * cg, s.sw * c,
+                                 W + tap + g * fg, f, <floating>1, to + at + g * fg, f)
+                        elif wanted == WANT_DX:
+                            # dx += dz W^T
+                            gemm(False, False, m, cg, fg, <floating>1, z + at + g * fg, f,
+                                 W + tap + g * fg * cg, cg, <floating>1, to + pixel + g * cg, s.sw * c)
+                        else:
+                            # dW += x^T dz
+                            gemm(True, False, cg, fg, m, <floating>1, x + pixel + g * cg, s.sw * c,
+                                 z + at + g * fg, f, <floating>1, to + tap + g * fg, f)
+                    ox += m
+
+
+cdef inline void convolve_taps(
+    const Conv *v, Py_ssize_t n,
+    const floating *x,          # (n, h, w, c)
+    const floating *W,          # (kh, kw, cg, f)
+    const floating *b,          # (f,) or NULL
+    floating *z,                # (n, oh, ow, f)
+    floating *y,                # (n, oh, ow, f), may be z
+) noexcept nogil:
+    cdef:
+        const Window *s = &v.s
+        Py_ssize_t f = v.groups * v.fg, image, row, rows, at
+    for image in range(n):
+        row = 0
+        while row < s.oh:
+            rows = min(v.block, s.oh - row)
+            at = (image * s.oh + row) * s.ow * f
+            vec.fill_rows(rows * s.ow, f, b, z + at, f)
+            add_taps(WANT_Y, v, x + image * s.h * s.w * s.c, W, <const floating*>NULL,
+                     z + image * s.oh * s.ow * f, row, row + rows)
+            if v.activation != vec.LDL_IDENTITY:
+                vec.activate(v.activation, <floating>v.slope, rows * s.ow, f, z + at, y + at)
+            row += rows
+
+
+cdef inline void convolve_panels(
+    const Conv *v, Py_ssize_t n,
+    const floating *x,          # (n, h, w, c)
+    const floating *W,          # (kh, kw, cg, f)
+    const floating *b,          # (f,) or NULL
+    floating *z,                # (n, oh, ow, f)
+    floating *y,                # (n, oh, ow, f), may be z
+    floating *panel,            # (k, y_panel) and, UPRIGHT, (fg, y_panel)
+) noexcept nogil:
+    cdef:
+        const Window *s = &v.s
+        Py_ssize_t f = v.groups * v.fg, pixels = n * s.oh * s.ow, k = s.kh * s.kw * v.cg
+        Py_ssize_t first = 0, m, g, i, j
+        floating *zt = panel + k * v.y_panel
+    while first < pixels:
+        m = min(v.y_panel, pixels - first)
+        if v.y_way != UPRIGHT:
+            vec.fill_rows(m, f, b, z + first * f, f)
+        for g in range(v.groups):
+            if v.y_way == ROWS:
+                # z += panel W
+                im2row(s, x, first, m, g * v.cg, v.cg, panel)
+                gemm(False, False, m, v.fg, k, <floating>1, panel, k, W + g * v.fg, f,
+                     <floating>1, z + first * f + g * v.fg, f)
+                continue
+            im2col(s, x, first, m, g * v.cg, v.cg, panel)
+            if v.y_way == COLUMNS:
+                # z += panel^T W
+                gemm(True, False, m, v.fg, k, <floating>1, panel, m, W + g * v.fg, f,
+                     <floating>1, z + first * f + g * v.fg, f)
+            else:
+                # z^T = b 1^T + W^T panel: the pixels lie along memory, not the few filters
+                for j in range(v.fg):
+                    for i in range(m):
+                        zt[j * m + i] = b[g * v.fg + j] if b != NULL else 0
+                gemm(True, False, v.fg, m, k, <floating>1, W + g * v.fg, f, panel, m, <floating>1, zt, m)
+                vec.transpose(v.fg, m, zt, m, z + first * f + g * v.fg, f)
+        if v.activation != vec.LDL_IDENTITY:
+            vec.activate(v.activation, <floating>v.slope, m, f, z + first * f, y + first * f)
+        first += m
+
+
+cdef inline void add_kernel_gradient(
+    const Conv *v, Py_ssize_t n,
+    const floating *x,          # (n, h, w, c)
+    const floating *dz,         # (n, oh, ow, f)
+    floating *dW,               # (kh, kw, cg, f)
+    floating *panel,            # (dW_panel, k)
+) noexcept nogil:
+    cdef:
+        const Window *s = &v.s
+        Py_ssize_t f = v.groups * v.fg, pixels = n * s.oh * s.ow, k = s.kh * s.kw * v.cg
+        Py_ssize_t first = 0, m, g
+    while first < pixels:
+        m = min(v.dW_panel, pixels - first)
+        for g in range(v.groups):
+            if v.dW_way == ROWS:
+                # dW += panel^T dz
+                im2row(s, x, first, m, g * v.cg, v.cg, panel)
+                gemm(True, False, k, v.fg, m, <floating>1, panel, k, dz + first * f + g * v.fg, f,
+                     <floating>1, dW + g * v.fg, f)
+            else:
+                # dW += panel dz
+                im2col(s, x, first, m, g * v.cg, v.cg, panel)
+                gemm(False, False, k, v.fg, m, <floating>1, panel, m, dz + first * f + g * v.fg, f,
+                     <floating>1, dW + g * v.fg, f)
+        first += m
+
+
+cdef inline void scatter(
+    const Conv *v, Py_ssize_t n,
+    const floating *dz,         # (n, oh, ow, f)
+    const floating *Wt,         # (f, kh, kw, cg)
+    floating *dx,               # (n, h, w, c): added to
+    floating *panel,            # (dx_panel, k)
+) noexcept nogil:
+    cdef:
+        const Window *s = &v.s
+        Py_ssize_t f = v.groups * v.fg, pixels = n * s.oh * s.ow, k = s.kh * s.kw * v.cg
+        Py_ssize_t first = 0, m, g
+    while first < pixels:
+        m = min(v.dx_panel, pixels - first)
+        for g in range(v.groups):
+            # the windows of dx += dz W^T
+            gemm(False, False, m, k, v.fg, <floating>1, dz + first * f + g * v.fg, f, Wt + g * v.fg * k, k,
+                 <floating>0, panel, k)
+            row2im(s, dx, first, m, g * v.cg, v.cg, panel)
+        first += m
+
+
+cdef void prepare(
+    const Op *op, const Call *call,
+    const floating *theta,      # W (kh, kw, cg, f), b (f,)
+    const floating *state,
+    floating *derived,          # TAPS: (kh, kw, f, cg);  ROWS: (f, kh, kw, cg)
+) noexcept nogil:
+    cdef:
+        const Conv *v = <const Conv*>&op.sizes[0]
+        Py_ssize_t taps = v.s.kh * v.s.kw, f = v.groups * v.fg, t
+    if v.dx_way == ROWS:
+        vec.transpose(taps * v.cg, f, theta, f, derived, taps * v.cg)
+        return
+    for t in range(taps):
+        vec.transpose(v.cg, f, theta + t * v.cg * f, f, derived + t * v.cg * f, v.cg)
+
+
+cdef void forward(
+    const Op *op, const Call *call, const floating *theta, const floating *state,
+    const floating *derived,
+    const floating *x,          # (n, h, w, c)
+    floating *y,                # (n, oh, ow, f)
+    floating *cache,            # z (n, oh, ow, f) where the activation's derivative needs it
+    floating *scratch,
+) noexcept nogil:
+    cdef:
+        const Conv *v = <const Conv*>&op.sizes[0]
+        const floating *b = theta + op.n_params - v.groups * v.fg if v.use_bias else NULL
+        floating *z = cache if op.cache_size and cache != NULL else y
+    if v.y_way == TAPS:
+        convolve_taps(v, call.n, x, theta, b, z, y)
+    else:
+        convolve_panels(v, call.n, x, theta, b, z, y, scratch)
+
+
+cdef void backward(
+    const Op *op, const Call *call, const floating *theta, const floating *state,
+    const floating *derived,
+    const floating *x,          # (n, h, w, c)
+    floating *y,                # (n, oh, ow, f)
+    floating *dy,               # (n, oh, ow, f), becomes dz
+    floating *dx,               # (n, h, w, c) or NULL
+    floating *grad,             # dW, db or NULL
+    floating *cache, floating *scratch,
+) noexcept nogil:
+    cdef:
+        const Conv *v = <const Conv*>&op.sizes[0]
+        const Window *s = &v.s
+        Py_ssize_t n = call.n, f = v.groups * v.fg, i, row, rows
+        floating *a = cache if op.cache_size else y
+    # dz = dy f'(z)
+    if v.activation != vec.LDL_IDENTITY:
+        vec.activate_grad(v.activation, <floating>v.slope, n * s.oh * s.ow, f, a, dy, dy)
+    # db += 1^T dz
+    if grad != NULL and v.use_bias:
+        vec.add_column_sums(n * s.oh * s.ow, f, dy, grad + op.n_params - f)
+    if grad != NULL and v.dW_way != TAPS:
+        add_kernel_gradient(v, n, x, dy, grad, scratch)
+    if dx != NULL:
+        memset(dx, 0, n * op.x_size * sizeof(floating))
+        if v.dx_way != TAPS:
+            scatter(v, n, dy, derived, dx, scratch)
+    for i in range(n):
+        row = 0
+        while row < s.oh:
+            rows = min(v.block, s.oh - row)
+            if grad != NULL and v.dW_way == TAPS:
+                add_taps(WANT_DW, v, x + i * op.x_size, <const floating*>NULL, dy + i * op.y_size, grad,
+                         row, row + rows)
+            if dx != NULL and v.dx_way == TAPS:
+                add_taps(WANT_DX, v, <const floating*>NULL, derived, dy + i * op.y_size,
+                         dx + i * op.x_size, row, row + rows)
+            row += rows
+
+
+def panel_size(k, n, most):
+    """Pixels of a panel, so that pixels * k * n stays a small product; fixed for a layer."""
+    pixels = SMALL_PRODUCT // max(1, k * n)
+    # no small product possible: a long one then, which pays for OpenBLAS's packing
+    return 256 if pixels < 8 else min(pixels, most) // 8 * 8
+
+
+def conv(str dtype, *, image, kernel, strides, dilation, padding, output, Py_ssize_t filters,
+         Py_ssize_t groups=1, str activation="identity", bint use_bias=True):
+    """The kernel of ``layers.Conv1D`` and ``Conv2D``: image (h, w, c), padding (top, left), else (height, width)."""
+    cdef Kernel made = Kernel()
+    cdef Op *op = &made.op
+    cdef Conv *v = <Conv*>&op.sizes[0]
+    cdef Window *s = &v.s
+    assert sizeof(Conv) <= sizeof(op.sizes)
+    pointwise = kernel == strides == (1, 1) and image[:2] == output
+    if pointwise:
+        # every pixel is its own window: rows may be as long as the image
+        image, output = (1, image[0] * image[1], image[2]), (1, output[0] * output[1])
+    s.h, s.w, s.c = image
+    s.kh, s.kw = kernel
+    s.sh, s.sw = strides
+    s.dh, s.dw = dilation
+    s.top, s.left = padding
+    s.oh, s.ow = output
+    v.groups, v.cg, v.fg = groups, s.c // groups, filters // groups
+    v.activation, v.slope, v.use_bias = ACTIVATIONS.index(activation), default_slope(activation), use_bias
+    k = s.kh * s.kw * v.cg
+    if v.cg >= FEW or pointwise:
+        v.y_way = TAPS
+    elif s.kw * v.cg >= FEW:
+        v.y_way = ROWS
+    else:
+        v.y_way = COLUMNS if v.fg >= FEW else UPRIGHT
+    v.piece = max(8, min(s.ow, SMALL_PRODUCT // max(1, v.cg * v.fg)))
+    v.block = max(1, 8192 // max(1, s.ow * filters))
+    v.dW_way = v.y_way if v.y_way < UPRIGHT else COLUMNS
+    if s.ow < FEW and not pointwise and v.y_way == TAPS:
+        v.dW_way = ROWS
+    v.dx_way = TAPS if min(v.cg, v.fg) >= FEW or pointwise else ROWS
+    most = 64 if v.y_way == ROWS else 256
+    v.y_panel, v.dW_panel, v.dx_panel = panel_size(k, v.fg, most), panel_size(k, v.fg, most), panel_size(k, v.fg, 64)
+    op.x_size = s.h * s.w * s.c
+    op.y_size = s.oh * s.ow * filters
+    op.n_params = k * filters + (filters if use_bias else 0)
+    op.n_derived = k * filters
+    op.cache_size = op.y_size if vec.ldl_keeps_z(v.activation) else 0
+    op.scratch_fixed = max(
+        0 if v.y_way == TAPS else v.y_panel * (k + (v.fg if v.y_way == UPRIGHT else 0)),
+        0 if v.dW_way == TAPS else v.dW_panel * k,
+        0 if v.dx_way == TAPS else v.dx_panel * k)
+    op.flops = 2.0 * s.oh * s.ow * k * filters
+    if dtype == "float32":
+        op.prepare = <prepare_t>prepare[float]
+        op.forward = <forward_t>forward[float]
+        op.backward = <backward_t>backward[float]
+    else:
+        op.prepare = <prepare_t>prepare[double]
+        op.forward = <forward_t>forward[double]
+        op.backward = <backward_t>backward[double]
+    made.name, made.dtype = "conv", dtype
+    made.config = {"image": image, "kernel": kernel, "strides": strides, "dilation": dilation,
+                   "filters": filters, "groups": groups, "activation": activation}
+    return made

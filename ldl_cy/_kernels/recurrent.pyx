@@ -1,0 +1,312 @@
+"""Recurrent cells: RNN, LSTM, GRU over a sequence, time-major inside.
+
+The products that do not wait for one another are taken together: x W, dW, dU, db and dx for a chunk
+of steps at a time, while its pre-activations are still in cache. What waits is one product with U
+and one fused gate kernel a step.
+"""
+from cython cimport floating
+from libc.string cimport memcpy
+
+from ldl_cy._engine cimport vec
+from ldl_cy._engine.blas cimport gemm
+from ldl_cy._engine.op cimport USES_LENGTHS, Call, Kernel, Op, backward_t, forward_t, prepare_t
+
+from ldl_cy._engine.vec import ACTIVATIONS, default_slope
+
+# Up to this many weights a transposed copy turns the small product of a step into a plain one.
+cdef Py_ssize_t LARGEST_COPY = 1 << 16
+# Rows of a chunk: enough for the products that sum over them, few enough to stay in cache.
+cdef Py_ssize_t CHUNK_ROWS = 256
+cdef Py_ssize_t LONGEST_SPAN = 32
+
+
+cdef inline Py_ssize_t span_of(const Recurrent *s, Py_ssize_t n) noexcept nogil:
+    """Steps of a chunk."""
+    return max(1, min(s.span, CHUNK_ROWS // max(n, 1)))
+
+
+cdef void prepare(
+    const Op *op, const Call *call,
+    const floating *theta,      # W (d, width), U (u, width), then biases
+    const floating *state,
+    floating *derived,          # U^T (width, u), W^T (width, d)
+) noexcept nogil:
+    cdef const Recurrent *s = <const Recurrent*>&op.sizes[0]
+    if s.copies_u:
+        vec.transpose(s.units, s.width, theta + s.n_in * s.width, s.width, derived, s.units)
+        derived += s.units * s.width
+    if s.copies_w:
+        vec.transpose(s.n_in, s.width, theta, s.width, derived, s.n_in)
+
+
+cdef void forward(
+    const Op *op, const Call *call,
+    const floating *theta,      # W (d, width), U (u, width), b (width,), GRU: c_n (u,)
+    const floating *state, const floating *derived,
+    const floating *x,          # (n, T, d)
+    floating *y,                # (n, T, u) or (n, u)
+    floating *cache, floating *scratch,
+) noexcept nogil:
+    cdef const Recurrent *s = <const Recurrent*>&op.sizes[0]
+    cdef:
+        Py_ssize_t d = s.n_in, u = s.units, width = s.width, n = call.n, span = span_of(s, n)
+        Py_ssize_t t, t0, t1, m, at, start = 0              # at: place of step t, start: of its chunk
+        bint keep = cache != NULL
+        Py_ssize_t kept = n * s.n_steps if keep else n * span, states = n * s.n_steps if keep else 2 * n
+        const floating *W = theta
+        const floating *U = W + d * width
+        const floating *b = U + u * width if s.use_bias else NULL
+        const floating *cn = b + width if s.use_bias and s.cell == CELL_GRU else NULL
+        # each step's rows when they are kept for backward; else a chunk, and two steps of the states
+        floating *z = cache if keep else scratch            # (kept, width)
+        floating *h = z + kept * width                      # (states, u)
+        floating *c = h + states * u                        # (states, u)              LSTM
+        floating *tc = c + states * u                       # (kept, u)                LSTM, kept only
+        floating *a = h + states * u                        # (kept or n, width)       GRU: h U
+        floating *xt = after_states(s, c, states, kept, n, keep)    # (kept, d)
+        floating *z_t
+        floating *h_t
+        floating *c_t = NULL
+        floating *a_t
+        floating *h_prev = NULL
+        floating *c_prev = NULL
+        Steps p = plan(s, call, <int*>(scratch + n * (op.scratch_size - 1)))
+    clear_output(s, &p, y)
+    t1 = 0
+    while t1 < p.longest:
+        t0, t1 = t1, min(t1 + span, p.longest)
+        if call.stop != NULL and call.stop[0]:
+            return
+        if not keep:
+            start = 0
+        m = rows_of(&p, t0, t1)
+        # z = 1 b^T + x W
+        copy_in(&p, t0, t1, d, x, xt + start * d)
+        vec.fill_rows(m, width, b, z + start * width, width)
+        gemm(False, False, m, width, d, <floating>1, xt + start * d, d, W, width,
+             <floating>1, z + start * width, width)
+        at = start
+        for t in range(t0, t1):
+            m = rows_at(&p, t)
+            z_t = z + at * width
+            h_t = h + (at if keep else (t & 1) * n) * u
+            if s.cell == CELL_GRU:
+                a_t = a + at * width if keep else a
+                if t:
+                    # a = h_prev U
+                    gemm(False, False, m, width, u, <floating>1, h_prev, u, U, width, <floating>0, a_t, width)
+                vec.gru_forward(m, u, z_t, a_t, cn, h_prev, h_t)
+            else:
+                if t:
+                    # z += h_prev U
+                    gemm(False, False, m, width, u, <floating>1, h_prev, u, U, width, <floating>1, z_t, width)
+                if s.cell == CELL_LSTM:
+                    c_t = c + (at if keep else (t & 1) * n) * u
+                    vec.lstm_forward(m, u, z_t, c_prev, c_t, tc + at * u if keep else NULL, h_t)
+                else:
+                    vec.activate(s.activation, <floating>s.slope, m, u, z_t, h_t)
+            copy_out(&p, t, u, s.return_sequences, h_t, y)
+            h_prev, c_prev = h_t, c_t
+            at += m
+        start = at
+
+
+cdef inline floating *after_states(
+    const Recurrent *s, floating *c, Py_ssize_t states, Py_ssize_t kept, Py_ssize_t n, bint keep,
+) noexcept nogil:
+    """Where xt begins: behind the cell states and their tanh, or behind h U."""
+    if s.cell == CELL_LSTM:
+        return c + (states + (kept if keep else 0)) * s.units
+    if s.cell == CELL_GRU:
+        return c + (kept if keep else n) * s.width
+    return c
+
+
+cdef inline void clear_output(const Recurrent *s, const Steps *p, floating *y) noexcept nogil:
+    """Zeros where no step writes: past the end of a row, and for a row without steps."""
+    cdef Py_ssize_t i
+    if s.return_sequences:
+        clear_tails(p, s.units, y)
+    else:
+        for i in range(rows_at(p, 0), p.n):
+            vec.fill_rows(1, s.units, <const floating*>NULL, y + row_of(p, i) * s.units, s.units)
+
+
+cdef inline Py_ssize_t rows_of(const Steps *p, Py_ssize_t t0, Py_ssize_t t1) noexcept nogil:
+    """Rows of the steps t0 to t1 - 1 together."""
+    cdef Py_ssize_t t, total = 0
+    if p.counts == NULL:
+        return (t1 - t0) * p.n
+    for t in range(t0, t1):
+        total += p.counts[t]
+    return total
+
+
+cdef void backward(
+    const Op *op, const Call *call,
+    const floating *theta,      # W (d, width), U (u, width), b (width,), GRU: c_n (u,)
+    const floating *state,
+    const floating *derived,    # U^T (width, u), W^T (width, d)
+    const floating *x, const floating *y,
+    floating *dy,               # (n, T, u) or (n, u)
+    floating *dx,               # (n, T, d) or NULL
+    floating *grad,             # dW, dU, db, GRU: dc_n; or NULL
+    floating *cache, floating *scratch,
+) noexcept nogil:
+    cdef const Recurrent *s = <const Recurrent*>&op.sizes[0]
+    cdef:
+        Py_ssize_t d = s.n_in, u = s.units, width = s.width, n = call.n, span = span_of(s, n)
+        Py_ssize_t t, t0, t1, m, at, end, kept = n * s.n_steps
+        const floating *W = theta
+        const floating *U = W + d * width
+        const floating *Ut = derived                        # (width, u)
+        const floating *Wt = derived + (u * width if s.copies_u else 0)     # (width, d)
+        floating *z = cache                                 # (kept, width)
+        floating *h = z + kept * width                      # (kept, u)
+        floating *c = h + kept * u                          # (kept, u)        LSTM
+        floating *tc = c + kept * u                         # (kept, u)        LSTM
+        floating *a = h + kept * u                          # (kept, width)    GRU
+        floating *xt = after_states(s, c, kept, kept, n, True)      # (kept, d)
+        floating *dr = a if s.cell == CELL_GRU else z       # what meets U: becomes the gradient of h_prev U
+        floating *dh = scratch                              # (n, u)
+        floating *dc = dh + n * u                           # (n, u)
+        floating *dxt = dc + n * u                          # (n span, d)
+        floating *h_prev
+        floating *c_prev
+        Steps p = plan(s, call, <int*>(scratch + n * (op.scratch_size - 1)))
+    if dx != NULL:
+        clear_tails(&p, d, dx)
+    at = p.total
+    t1 = p.longest
+    while t1 > 0:
+        if call.stop != NULL and call.stop[0]:
+            return
+        t0 = max(0, t1 - span)
+        end = at
+        for t in range(t1 - 1, t0 - 1, -1):
+            m = rows_at(&p, t)
+            at -= m
+            begin(&p, t, u, s.return_sequences, dy, dh, dc if s.cell == CELL_LSTM else NULL)
+            h_prev = h + (at - rows_at(&p, t - 1)) * u if t else NULL
+            c_prev = c + (at - rows_at(&p, t - 1)) * u if t else NULL
+            if s.cell == CELL_LSTM:
+                vec.lstm_backward(m, u, z + at * width, c_prev, tc + at * u, dh, dc)
+            elif s.cell == CELL_GRU:
+                vec.gru_backward(m, u, z + at * width, a + at * width, h_prev, dh)
+            elif vec.ldl_keeps_z(s.activation):
+                vec.activate_grad(s.activation, <floating>s.slope, m, u, z + at * u, dh, dh)
+                memcpy(z + at * u, dh, m * u * sizeof(floating))
+            else:
+                vec.activate_grad(s.activation, <floating>s.slope, m, u, h + at * u, dh, z + at * u)
+            if t:
+                # dh = dr U^T, for GRU on top of the part that passes by U
+                if s.copies_u:
+                    gemm(False, False, m, u, width, <floating>1, dr + at * width, width, Ut, u,
+                         <floating>(1 if s.cell == CELL_GRU else 0), dh, u)
+                else:
+                    gemm(False, True, m, u, width, <floating>1, dr + at * width, width, U, width,
+                         <floating>(1 if s.cell == CELL_GRU else 0), dh, u)
+        m = end - at
+        if grad != NULL:
+            add_gradients(s, &p, t0, t1, at, m, xt + at * d, z + at * width, h, dr, grad)
+        if dx != NULL:
+            # dx = dz W^T
+            if s.copies_w:
+                gemm(False, False, m, d, width, <floating>1, z + at * width, width, Wt, d, <floating>0, dxt, d)
+            else:
+                gemm(False, True, m, d, width, <floating>1, z + at * width, width, W, width, <floating>0, dxt, d)
+            copy_back(&p, t0, t1, d, dxt, dx)
+        t1 = t0
+
+
+cdef void add_gradients(
+    const Recurrent *s, const Steps *p, Py_ssize_t t0, Py_ssize_t t1,
+    Py_ssize_t at, Py_ssize_t m,                            # the chunk's first row and its rows
+    const floating *xt,         # (m, d)
+    const floating *dz,         # (m, width)
+    const floating *h,          # (all, u)
+    const floating *dr,         # (all, width)
+    floating *grad,
+) noexcept nogil:
+    cdef:
+        Py_ssize_t d = s.n_in, u = s.units, width = s.width, i, t, rows, now, before
+        floating *dU = grad + d * width
+        floating *db = dU + u * width
+    # dW += x^T dz
+    gemm(True, False, d, width, m, <floating>1, xt, d, dz, width, <floating>1, grad, width)
+    if s.use_bias:
+        # db += 1^T dz;  dc_n += 1^T of the third part of dr
+        vec.add_column_sums(m, width, dz, db)
+        if s.cell == CELL_GRU:
+            for i in range(at, at + m):
+                vec.add(u, dr + i * width + 2 * u, db + width)
+    # dU += h_prev^T dr: h_prev lies one step before dr, in one piece while no row ends
+    t = t0
+    if t == 0:
+        t, at = 1, at + rows_at(p, 0)
+    while t < t1:
+        now, before = rows_at(p, t), rows_at(p, t - 1)
+        rows = now
+        t += 1
+        while before == now and t < t1 and rows_at(p, t) == now:
+            rows += now
+            t += 1
+        gemm(True, False, u, width, rows, <floating>1, h + (at - before) * u, u, dr + at * width, width,
+             <floating>1, dU, width)
+        at += rows
+
+
+def recurrent(str dtype, *, str cell, Py_ssize_t n_steps, Py_ssize_t n_in, Py_ssize_t units,
+              str activation="tanh", bint return_sequences=False, bint go_backwards=False,
+              bint use_bias=True):
+    """The kernel of ``layers.RNN``, ``LSTM`` and ``GRU`` (cell "rnn", "lstm", "gru") over n_steps vectors of n_in.
+
+    ``activation`` is read by "rnn" only.
+    """
+    cdef Kernel kernel = Kernel()
+    cdef Op *op = &kernel.op
+    cdef Recurrent *s = <Recurrent*>&op.sizes[0]
+    cdef Py_ssize_t width
+    s.cell = {"rnn": CELL_RNN, "lstm": CELL_LSTM, "gru": CELL_GRU}[cell]
+    width = units * {"rnn": 1, "lstm": 4, "gru": 3}[cell]
+    s.n_steps, s.n_in, s.units, s.width = n_steps, n_in, units, width
+    s.activation, s.slope = ACTIVATIONS.index(activation), default_slope(activation)
+    s.return_sequences, s.go_backwards, s.use_bias = return_sequences, go_backwards, use_bias
+    s.copies_u = units * width <= LARGEST_COPY
+    s.copies_w = n_in * width <= LARGEST_COPY
+    s.span = min(n_steps, LONGEST_SPAN)
+    op.flags = USES_LENGTHS
+    op.x_size = n_steps * n_in
+    op.y_size = n_steps * units if return_sequences else units
+    op.n_params = (n_in + units + use_bias) * width
+    op.n_derived = (units * width if s.copies_u else 0) + (n_in * width if s.copies_w else 0)
+    # z, h and xt of every step; LSTM: c, tanh c; GRU: h U
+    op.cache_size = n_steps * (width + units + n_in)
+    # inference: z and xt of a chunk, h and c of two steps; GRU: h U of one
+    predicting = s.span * (width + n_in) + 2 * units
+    if cell == "lstm":
+        op.cache_size += n_steps * 2 * units
+        predicting += 2 * units
+    elif cell == "gru":
+        op.cache_size += n_steps * width
+        predicting += width
+        op.n_params += units if use_bias else 0
+    # backward: dh, dc, dx of a chunk; the order of the rows in both
+    op.scratch_size = max(predicting, 2 * units + s.span * n_in) + 1
+    op.scratch_fixed = size_of_plan(n_steps)
+    op.flops = 2.0 * n_steps * (n_in + units) * width + 10.0 * n_steps * width
+    if dtype == "float32":
+        op.prepare = <prepare_t>prepare[float]
+        op.forward = <forward_t>forward[float]
+        op.backward = <backward_t>backward[float]
+    else:
+        op.prepare = <prepare_t>prepare[double]
+        op.forward = <forward_t>forward[double]
+        op.backward = <backward_t>backward[double]
+    kernel.name, kernel.dtype = cell, dtype
+    kernel.config = {
+        "n_steps": n_steps, "n_in": n_in, "units": units, "return_sequences": return_sequences,
+        "go_backwards": go_backwards}
+    if cell == "rnn":
+        kernel.config["activation"] = activation
+    return kernel

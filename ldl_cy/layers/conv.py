@@ -1,0 +1,183 @@
+"""Conv1D and Conv2D, the convolutional layers."""
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from ldl_cy.checks import check_blas_size, check_bool, check_choice, check_int
+from ldl_cy.initializers import get as get_initializer
+from ldl_cy.layers.activation import check_activation
+from ldl_cy.layers.base import Built, Layer, Parameter, Shape
+from ldl_cy.layers.windows import Padding, check_padding, check_sizes, image_shape, lay_windows, pair
+
+
+class _Conv(Layer):
+    """What the convolutions share; ``axes`` is how many a window has."""
+
+    axes: int
+    paddings: tuple[str, ...] = ("valid", "same")
+
+    def __init__(
+        self, filters: int, kernel_size: Any, strides: Any = 1, padding: Padding = "valid",
+        dilation_rate: Any = 1, groups: int = 1, activation: str | None = None, *, use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
+        name: str | None = None, trainable: bool = True,
+    ) -> None:
+        super().__init__(name=name, trainable=trainable)
+        owner = type(self).__name__
+        self.filters = check_int(owner, "filters", filters)
+        self.kernel_size = check_sizes(owner, "kernel_size", kernel_size, self.axes)
+        self.strides = check_sizes(owner, "strides", strides, self.axes)
+        self.padding = check_padding(owner, padding, self.axes, self.paddings)
+        self.dilation_rate = check_sizes(owner, "dilation_rate", dilation_rate, self.axes)
+        self.groups = check_int(owner, "groups", groups)
+        if self.filters % self.groups:
+            raise ValueError(f"{owner}: filters must be a multiple of groups {self.groups}, got {self.filters}.")
+        self.activation = activation
+        check_activation(owner, activation)
+        self.use_bias = check_bool(owner, "use_bias", use_bias)
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        get_initializer(owner, "kernel_initializer", kernel_initializer)
+        get_initializer(owner, "bias_initializer", bias_initializer)
+
+    def build(self, input_shape: Shape) -> Built:
+        from ldl_cy._kernels.conv import conv
+
+        owner, filters = type(self).__name__, self.filters
+        image = image_shape(owner, input_shape, self.axes)
+        c_in = image[2]
+        if c_in % self.groups:
+            raise ValueError(
+                f"{owner}: the input's channels must be a multiple of groups {self.groups}, got {c_in}.")
+        windows = lay_windows(owner, "kernel_size", image, self.axes, self.kernel_size, self.strides,
+                              self.dilation_rate, self.padding)
+        size = windows["kernel"][2 - self.axes:]
+        shape = (*size, c_in // self.groups, filters)
+        weights = Parameter("kernel", shape, self.kernel_initializer)
+        check_blas_size(owner, "the size of the kernel", weights.size)
+        check_blas_size(owner, "the length of an image row", image[1] * c_in)
+        parameters = (weights,)
+        if self.use_bias:
+            parameters += (Parameter("bias", (filters,), self.bias_initializer),)
+        kernel = partial(
+            conv, **windows, dilation=pair(self.dilation_rate, self.axes), filters=filters,
+            groups=self.groups, activation=check_activation(owner, self.activation), use_bias=self.use_bias)
+        return Built((*windows["output"][2 - self.axes:], filters), kernel, parameters)
+
+
+class Conv1D(_Conv):
+    """Convolution along the time axis of sequences: y = f(windows of x times W + b).
+
+    Parameters
+    ----------
+    filters : int >= 1
+        Length of the output's last axis.
+    kernel_size : int >= 1
+        Steps that a window covers.
+    strides : int >= 1, default=1
+        Steps from one window to the next.
+    padding : {"valid", "same", "causal"} or int >= 0, default="valid"
+        Zeros around the sequence: none; so many that the output has ceil(steps / strides) steps, the odd
+        one at the end; only before, so that no output sees later steps; or that many at both ends.
+    dilation_rate : int >= 1, default=1
+        Steps from one cell of a window to the next.
+    groups : int >= 1, default=1
+        Splits channels and filters into so many convolutions side by side; as many groups as channels
+        make a depthwise convolution.
+    activation : str, default=None
+        Name of an activation (see ``Activation``); None is the identity.
+    use_bias : bool, default=True
+    kernel_initializer, bias_initializer : str or initializer, default="glorot_uniform", "zeros"
+    name, trainable : see ``Layer``
+
+    Shape
+    -----
+    Input (steps, c_in), output (steps_out, filters).
+
+    Attributes
+    ----------
+    kernel : (kernel_size, c_in / groups, filters)
+    bias : (filters,), with ``use_bias``
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or range, filters that groups do not divide; in ``build`` an input
+        that is not (steps, c_in), is too short, or has channels that groups do not divide.
+
+    References
+    ----------
+    Chellapilla, Puri, Simard, "High performance convolutional neural networks for document processing",
+    IWFHR 2006 (panels). Yu and Koltun, "Multi-scale context aggregation by dilated convolutions", ICLR 2016.
+    van den Oord et al., "WaveNet", arXiv:1609.03499 (causal).
+    """
+
+    axes = 1
+    paddings = ("valid", "same", "causal")
+
+
+class Conv2D(_Conv):
+    """Convolution of images: y = f(windows of x times W + b).
+
+    Parameters
+    ----------
+    filters : int >= 1
+        Length of the output's last axis.
+    kernel_size : int >= 1 or a pair (height, width)
+        Pixels that a window covers.
+    strides : int >= 1 or a pair, default=1
+        Pixels from one window to the next.
+    padding : {"valid", "same"}, int >= 0 or a pair of them, default="valid"
+        Zeros around the image: none; so many that the output has ceil(n / strides) pixels along an axis of
+        n, the odd one at the end; or that many on both sides of each axis.
+    dilation_rate : int >= 1 or a pair, default=1
+        Pixels from one cell of a window to the next.
+    groups : int >= 1, default=1
+        Splits channels and filters into so many convolutions side by side; as many groups as channels
+        make a depthwise convolution.
+    activation : str, default=None
+        Name of an activation (see ``Activation``); None is the identity.
+    algorithm : {"auto", "direct"}, default="auto"
+        How it is computed: "direct" by products with the windows themselves, "auto" as is fastest.
+    use_bias : bool, default=True
+    kernel_initializer, bias_initializer : str or initializer, default="glorot_uniform", "zeros"
+    name, trainable : see ``Layer``
+
+    Shape
+    -----
+    Input (height, width, c_in), output (height_out, width_out, filters).
+
+    Attributes
+    ----------
+    kernel : (kernel height, kernel width, c_in / groups, filters)
+    bias : (filters,), with ``use_bias``
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or range, filters that groups do not divide; in ``build`` an input
+        that is not (height, width, c_in), is too small, or has channels that groups do not divide.
+
+    References
+    ----------
+    Chellapilla, Puri, Simard, "High performance convolutional neural networks for document processing",
+    IWFHR 2006 (panels). Yu and Koltun, "Multi-scale context aggregation by dilated convolutions", ICLR 2016.
+    Krizhevsky, Sutskever, Hinton, "ImageNet classification with deep convolutional neural networks",
+    NeurIPS 2012 (groups). Chollet, "Xception", CVPR 2017 (depthwise).
+    """
+
+    axes = 2
+
+    def __init__(
+        self, filters: int, kernel_size: int | tuple[int, int], strides: int | tuple[int, int] = 1,
+        padding: Padding = "valid", dilation_rate: int | tuple[int, int] = 1, groups: int = 1,
+        activation: str | None = None, *, algorithm: str = "auto", use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
+        name: str | None = None, trainable: bool = True,
+    ) -> None:
+        super().__init__(
+            filters, kernel_size, strides, padding, dilation_rate, groups, activation, use_bias=use_bias,
+            kernel_initializer=kernel_initializer, bias_initializer=bias_initializer, name=name,
+            trainable=trainable)
+        self.algorithm = check_choice("Conv2D", "algorithm", algorithm, ("auto", "direct"))

@@ -1,0 +1,240 @@
+"""The plan and what runs it: gradients of graphs, coupled rows, column tiles, threads, barriers."""
+import numpy as np
+import pytest
+
+from ldl_cy import layers, losses, optimizers
+from ldl_cy._engine.examples import center, columns
+from ldl_cy._engine.graph import Graph
+from ldl_cy._engine.plan import Plan
+from ldl_cy._engine.pool import Pool
+from ldl_cy._engine.program import Workspace
+from ldl_cy._engine.train import train
+
+N_IN, N_OUT = 5, 3
+
+
+def straight(dtype):
+    graph = Graph(dtype, (N_IN,))
+    x = graph.add_layer(layers.Dense(7, "tanh"), 0, "a")
+    graph.add_layer(layers.Dense(N_OUT), x, "b")
+    return graph
+
+
+def coupled(dtype):
+    """Dense, centred over the batch, Dense: two barriers."""
+    graph = Graph(dtype, (N_IN,))
+    x = graph.add_layer(layers.Dense(6, "tanh"), 0, "a")
+    x = graph.add_kernel(center(dtype, k=6), x, (6,))
+    graph.state.append(_entry("center.mean", 6))
+    graph.add_layer(layers.Dense(N_OUT), x, "b")
+    return graph
+
+
+def tiled(dtype):
+    """A product in column tiles between two plain layers."""
+    graph = Graph(dtype, (N_IN,))
+    x = graph.add_layer(layers.Dense(6, "tanh"), 0, "a")
+    offset = graph.n_params
+    graph.parameters.append(_entry("columns.kernel", 66, (6, 11), offset))
+    x = graph.add_kernel(columns(dtype, n_in=6, n_out=11), x, (11,), theta=offset)
+    x = graph.add_layer(layers.Activation("tanh"), x, "act")
+    graph.add_layer(layers.Dense(N_OUT), x, "b")
+    return graph
+
+
+def tiled_first(dtype):
+    """Column tiles read the gathered input itself, and a second reader shares their value."""
+    graph = Graph(dtype, (N_IN,))
+    x = graph.add_layer(layers.Dense(4, "tanh"), 0, "a")
+    offset = graph.n_params
+    graph.parameters.append(_entry("columns.kernel", 32, (4, 8), offset))
+    left = graph.add_kernel(columns(dtype, n_in=4, n_out=8), x, (8,), theta=offset)
+    right = graph.add_layer(layers.Dense(8, "tanh"), x, "right")
+    x = graph.add(left, right)
+    graph.add_layer(layers.Dense(N_OUT), x, "b")
+    return graph
+
+
+def branches(dtype):
+    """y = Dense(concat(a, tanh(a) + Dense(a), a)): values with several readers, add, put."""
+    graph = Graph(dtype, (N_IN,))
+    a = graph.add_layer(layers.Dense(4, "tanh"), 0, "a")
+    left = graph.add_layer(layers.Dense(4, "logistic"), a, "left")
+    right = graph.add_layer(layers.Activation("tanh"), a, "right")
+    total = graph.add(left, right)
+    double = graph.add(total, total)
+    joined = graph.concatenate([a, double, a])
+    graph.add_layer(layers.Dense(N_OUT), joined, "b")
+    return graph
+
+
+def sequences(dtype):
+    """Concatenation along the last axis of (2, c) values, and a reshape without a node."""
+    graph = Graph(dtype, (2, N_IN))
+    a = graph.add_layer(layers.Dense(3, "tanh"), 0, "a")
+    b = graph.add_layer(layers.Dense(2, "tanh"), 0, "b")
+    x = graph.concatenate([a, b])
+    x = graph.new_value((10,), graph.buffers[x])
+    graph.add_layer(layers.Dense(N_OUT), x, "c")
+    return graph
+
+
+def _entry(name, size, shape=None, offset=0):
+    from ldl_cy._engine.graph import Entry
+    from ldl_cy.layers.base import Parameter
+
+    return Entry(name, Parameter(name, shape or (size,), "zeros"), offset, True, 0)
+
+
+GRAPHS = [straight, coupled, tiled, tiled_first, branches, sequences]
+
+
+def make(build, dtype, n=23, seed=0):
+    graph = build(dtype)
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, graph.sizes[0])).astype(dtype)
+    y = rng.standard_normal((n, N_OUT))
+    targets, kernel = losses.SquaredError().bind(y, n, (N_OUT,), dtype)
+    theta = (0.5 * rng.standard_normal(graph.n_params)).astype(dtype)
+    weights = rng.uniform(0.5, 2, n).astype(dtype)
+    return graph, X, targets, weights, kernel, theta
+
+
+def gradient(graph, X, targets, weights, kernel, theta, threads=1, **options):
+    plan = Plan(graph, graph.buffers[-1], True, len(X), N_OUT, **options)
+    workspace = Workspace(plan, threads)
+    workspace.share_above = 0
+    grad = np.full(graph.n_params, np.nan, graph.dtype)
+    with Pool(threads) as pool:
+        value = workspace.gradient(
+            X, targets, weights, theta, np.zeros(graph.n_state, graph.dtype), kernel, grad, pool, training=True)
+    return value, grad
+
+
+@pytest.mark.parametrize("build", GRAPHS)
+@pytest.mark.parametrize("options", [{}, {"block_rows": 4, "lanes": 3}], ids=["whole", "blocks"])
+def test_gradient_against_central_differences(build, options):
+    graph, X, targets, weights, kernel, theta = make(build, "float64")
+    _, grad = gradient(graph, X, targets, weights, kernel, theta, **options)
+    numeric = np.empty_like(grad)
+    for i in range(len(theta)):
+        values = []
+        for step in (1e-6, -1e-6):
+            moved = theta.copy()
+            moved[i] += step
+            values.append(gradient(graph, X, targets, weights, kernel, moved, **options)[0])
+        numeric[i] = (values[0] - values[1]) / 2e-6
+    np.testing.assert_allclose(grad, numeric, rtol=0, atol=2e-8)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("build", GRAPHS)
+def test_threads_give_the_same_bits(build, dtype):
+    graph, X, targets, weights, kernel, theta = make(build, dtype, n=61)
+    results = [gradient(graph, X, targets, weights, kernel, theta, threads=t, block_rows=4, lanes=5)
+               for t in (1, 2, 5)]
+    for value, grad in results[1:]:
+        assert value == results[0][0]
+        np.testing.assert_array_equal(grad, results[0][1])
+
+
+@pytest.mark.parametrize("build", GRAPHS)
+def test_barriers_anywhere_change_nothing(build):
+    """Depth-first blocks and a barrier after every op are the same arithmetic."""
+    graph, X, targets, weights, kernel, theta = make(build, "float64", n=31)
+    options = {"block_rows": 4, "lanes": 3}
+    value, grad = gradient(graph, X, targets, weights, kernel, theta, **options)
+    for cuts in ((0,), tuple(range(len(graph.nodes)))):
+        for threads in (1, 2):
+            other, other_grad = gradient(
+                graph, X, targets, weights, kernel, theta, threads=threads, cuts=cuts, **options)
+            assert other == value
+            np.testing.assert_array_equal(other_grad, grad)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("build", GRAPHS)
+def test_training_is_the_same_for_any_number_of_threads(build, dtype):
+    """Shuffled batches with a tail, momentum and Adam, clipping, alpha: 1, 2 and 5 threads, equal bits."""
+    for optimizer in (optimizers.SGD(0.05, momentum=0.9, clip_norm=1.0),
+                      optimizers.Adam(0.01, weight_decay=0.1)):
+        results = []
+        for threads in (1, 2, 5):
+            graph, X, targets, weights, kernel, theta = make(build, dtype, n=61)
+            plan = Plan(graph, graph.buffers[-1], True, 17, N_OUT, block_rows=2, lanes=4)
+            workspace = Workspace(plan, threads)
+            workspace.share_above = 0
+            state, found = np.zeros(graph.n_state, dtype), np.zeros(6)
+            slots = np.zeros((optimizer.n_slots, graph.n_params), dtype)
+            ranges = np.array([(0, graph.n_params)])
+            with Pool(threads) as pool:
+                done, steps, *_, error = train(
+                    workspace, theta, slots, state, X, targets, weights, kernel, optimizer.rule(0.1, ranges),
+                    optimizer.coefficients(0, 24), batch_size=17, epochs=6, order=np.arange(61), reshuffle=True,
+                    seed=1, epoch=0, step=0, losses=found, pool=pool)
+            assert (done, steps, error) == (6, 24, None)
+            assert found[-1] < found[0]
+            results.append((theta, slots, state, found))
+        for other in results[1:]:
+            for a, b in zip(other, results[0]):
+                np.testing.assert_array_equal(a, b)
+
+
+def test_coupled_rows_see_the_whole_batch():
+    """Centring inside a network equals NumPy over the batch, whatever the blocks; the running mean follows."""
+    graph = Graph("float64", (4,))
+    graph.add_kernel(center("float64", k=4), 0, (4,))
+    graph.state.append(_entry("center.mean", 4))
+    rng = np.random.default_rng(2)
+    X, y = rng.standard_normal((19, 4)) + 3, np.zeros((19, 4))
+    targets, kernel = losses.SquaredError().bind(y, 19, (4,), "float64")
+    for block_rows in (1, 5, 19):
+        plan = Plan(graph, graph.buffers[-1], True, 19, 4, block_rows=block_rows, lanes=2)
+        state, grad = np.ones(4), np.empty(0)
+        with Pool(2) as pool:
+            value = Workspace(plan, 2).gradient(X, targets, None, np.empty(0), state, kernel, grad, pool, training=True)
+        np.testing.assert_allclose(value, np.mean((X - X.mean(0)) ** 2), rtol=1e-12)
+        np.testing.assert_allclose(state, 0.9 + 0.1 * X.mean(0), rtol=1e-12)
+
+
+def test_input_gradient():
+    graph, X, targets, weights, kernel, theta = make(branches, "float64")
+    plan = Plan(graph, graph.buffers[-1], True, len(X), N_OUT, block_rows=5, input_gradient=True)
+    grad, dx = np.empty(graph.n_params), np.full_like(X, np.nan)
+    with Pool(1) as pool:
+        workspace = Workspace(plan, 1)
+        workspace.gradient(X, targets, weights, theta, np.empty(0), kernel, grad, pool, training=True, dx=dx)
+        for i, j in ((0, 0), (7, 3), (22, 4)):
+            values = []
+            for step in (1e-6, -1e-6):
+                moved = X.copy()
+                moved[i, j] += step
+                values.append(workspace.gradient(
+                    moved, targets, weights, theta, np.empty(0), kernel, grad, pool, training=True))
+            np.testing.assert_allclose(dx[i, j], (values[0] - values[1]) / 2e-6, atol=1e-8)
+
+
+def test_buffers_that_live_together_do_not_overlap():
+    for build in GRAPHS:
+        graph = build("float32")
+        plan = Plan(graph, graph.buffers[-1], True, 64, N_OUT, block_rows=8)
+        local = [b for b in plan.buffers if b.first >= 0 and not b.whole]
+        for i, a in enumerate(local):
+            for b in local[i + 1:]:
+                if a.first <= b.last and b.first <= a.last:
+                    low, high = sorted((a, b), key=lambda q: q.offset)
+                    assert low.offset + low.size * plan.block_rows <= high.offset
+
+
+def test_frozen_layers_end_the_backward_walk():
+    graph = Graph("float64", (N_IN,))
+    x = graph.add_layer(layers.Dense(4, "tanh", trainable=False), 0, "a")
+    graph.add_layer(layers.Dense(N_OUT), x, "b")
+    plan = Plan(graph, graph.buffers[-1], True, 8, N_OUT)
+    from ldl_cy._engine.plan import BACKWARD
+    assert [i for kind, i in plan.actions if kind == BACKWARD] == [1]
+    rng = np.random.default_rng(0)
+    targets, kernel = losses.SquaredError().bind(rng.standard_normal((8, 3)), 8, (3,), "float64")
+    theta = rng.standard_normal(graph.n_params)
+    _, grad = gradient(graph, rng.standard_normal((8, N_IN)), targets, None, kernel, theta)
+    assert not grad[:24].any() and grad[24:].all()

@@ -1,0 +1,255 @@
+"""RNN, LSTM, GRU against loops over rows and steps in NumPy."""
+import pickle
+
+import numpy as np
+import pytest
+from contract import CHECKS, DTYPES, LayerCase, close, run
+from references import ACTIVATIONS
+from scipy.special import expit
+
+from ldl_cy import layers
+from ldl_cy.layers import GRU, LSTM, RNN
+
+
+def rnn_step(p, x, h, c, f):
+    return f(x @ p["kernel"] + h @ p["recurrent_kernel"] + p.get("bias", 0)), c
+
+
+def lstm_step(p, x, h, c, f):
+    i, forget, g, o = np.split(x @ p["kernel"] + h @ p["recurrent_kernel"] + p.get("bias", 0), 4)
+    c = expit(forget) * c + expit(i) * np.tanh(g)
+    return expit(o) * np.tanh(c), c
+
+
+def gru_step(p, x, h, c, f):
+    xr, xz, xn = np.split(x @ p["kernel"] + p.get("bias", 0), 3)
+    hr, hz, hn = np.split(h @ p["recurrent_kernel"], 3)
+    r, z = expit(xr + hr), expit(xz + hz)
+    return (1 - z) * np.tanh(xn + r * (hn + p.get("recurrent_bias", 0))) + z * h, c
+
+
+STEPS = {"RNN": rnn_step, "LSTM": lstm_step, "GRU": gru_step}
+
+
+def compute(layer, p, x, lengths=None):
+    """Row by row, each over its own steps only."""
+    step, f = STEPS[type(layer).__name__], ACTIVATIONS[getattr(layer, "activation", None) or "identity"]
+    n, n_steps, u = len(x), x.shape[1], layer.units
+    states = np.zeros((n, n_steps, u))
+    last = np.zeros((n, u))
+    for i in range(n):
+        own = x[i, :n_steps if lengths is None else lengths[i]]
+        h = c = np.zeros(u)
+        for t, x_t in enumerate(own[::-1] if layer.go_backwards else own):
+            h, c = step(p, x_t, h, c, f)
+            states[i, t] = h
+        last[i] = h
+    return states if layer.return_sequences else last
+
+
+def case(layer, n_steps=4, n_in=3, n=5):
+    return LayerCase(f"{layer!r} of {n_steps}x{n_in}", layer, (n_steps, n_in),
+                     lambda p, x: compute(layer, p, x), n=n)
+
+
+CELLS = [RNN, LSTM, GRU]
+CASES = [
+    *[make for cell in CELLS for make in (
+        case(cell(5)),
+        case(cell(1), n_steps=1, n_in=1),
+        case(cell(16), n_steps=2, n_in=1, n=3),
+        case(cell(5, return_sequences=True), n_steps=7, n_in=1),
+        case(cell(1, go_backwards=True), n_steps=7),
+        case(cell(5, return_sequences=True, go_backwards=True), n=1),
+        case(cell(4, return_sequences=True, use_bias=False)),
+        case(cell(2), n_steps=9, n_in=2, n=43),             # several chunks of steps
+        case(cell(2, return_sequences=True), n_steps=35, n_in=1, n=2),
+    )],
+    *[case(RNN(4, name, return_sequences=True), n_steps=3) for name in ACTIVATIONS],
+    case(RNN(3, None)),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_contract(check, case, dtype):
+    check(case, dtype)
+
+
+LENGTHS = {
+    "mixed": [3, 7, 1, 7, 4, 3],
+    "full": [7] * 6,
+    "short": [2, 1, 2, 2, 1, 1],
+    "with none": [0, 5, 0, 1, 7, 7],
+}
+
+
+@pytest.fixture(params=[False, True], ids=["last", "sequences"])
+def return_sequences(request):
+    return request.param
+
+
+@pytest.fixture(params=[False, True], ids=["forwards", "backwards"])
+def go_backwards(request):
+    return request.param
+
+
+def with_lengths(cell, return_sequences, go_backwards, dtype, n=6, n_steps=7):
+    layer = cell(3, return_sequences=return_sequences, go_backwards=go_backwards)
+    case = LayerCase("lengths", layer, (n_steps, 2), None, n=n)
+    return layer, case, *case.make(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_lengths_forward(cell, lengths, return_sequences, go_backwards, dtype):
+    layer, case, built, kernel, theta, x = with_lengths(cell, return_sequences, go_backwards, dtype)
+    lengths = np.array(lengths, np.int32)
+    for i, length in enumerate(lengths):
+        x[i, length:] = np.nan                              # no step past the end is looked at
+    expected = compute(layer, case.parameters(built, theta), x.astype(float), lengths)
+    for keep in (True, False):
+        y, _, _ = kernel.forward(theta, x, lengths=lengths, keep=keep)
+        close(y, expected, 1e-12 if dtype == "float64" else 1e-5)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_lengths_gradients(cell, lengths, return_sequences, go_backwards):
+    layer, case, built, kernel, theta, x = with_lengths(cell, return_sequences, go_backwards, "float64")
+    lengths = np.array(lengths, np.int32)
+    past = np.arange(7) >= lengths[:, None]
+    y, cache, derived = kernel.forward(theta, x, lengths=lengths)
+    r = np.random.default_rng(1).standard_normal(y.shape)
+    if return_sequences:
+        r.reshape(6, 7, 3)[past] = 0
+    dx, grad = np.full_like(x, np.nan), np.ones_like(theta)
+    kernel.backward(theta, x, y, r.copy(), cache, derived=derived, dx=dx, grad=grad, lengths=lengths)
+    assert (dx[past] == 0).all()
+    for analytic, at in ((dx, x), (grad - 1, theta)):
+        numeric = np.empty(at.size)
+        for i in range(at.size):
+            pair = []
+            for h in (1e-6, -1e-6):
+                moved = at.copy()
+                moved.flat[i] += h
+                args = (theta, moved) if at is x else (moved, x)
+                pair.append(np.sum(r * kernel.forward(*args, lengths=lengths, keep=False)[0]))
+            numeric[i] = (pair[0] - pair[1]) / 2e-6
+        close(analytic, numeric, 2e-8)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_lengths_over_several_chunks(cell, return_sequences, go_backwards):
+    """Rows with lengths, together, equal each row alone in a kernel of its own length."""
+    n, n_steps = 40, 19
+    layer, case, built, kernel, theta, x = with_lengths(
+        cell, return_sequences, go_backwards, "float64", n, n_steps)
+    rng = np.random.default_rng(2)
+    lengths = rng.integers(1, n_steps, n, np.int32, endpoint=True)
+    y, cache, derived = kernel.forward(theta, x, lengths=lengths)
+    dy = rng.standard_normal(y.shape)
+    dx, grad = np.full_like(x, np.nan), np.zeros_like(theta)
+    kernel.backward(theta, x, y.copy(), dy.copy(), cache, derived=derived, dx=dx, grad=grad, lengths=lengths)
+    total = np.zeros_like(theta)
+    for i, length in enumerate(lengths):
+        alone = layer.build((int(length), 2)).kernel("float64")
+        row = x[i:i + 1, :length].copy()
+        y_i, cache, derived = alone.forward(theta, row)
+        dx_i = np.empty_like(row)
+        alone.backward(theta, row, y_i.copy(), dy[i, :y_i.size].copy(), cache, derived=derived, dx=dx_i, grad=total)
+        close(y[i, :y_i.size], y_i, 1e-12)
+        close(dx[i, :length], dx_i, 1e-12)
+        assert not y[i, y_i.size:].any() and not dx[i, length:].any()
+    close(grad, total, 1e-12)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_large_weights_take_the_path_without_a_copy(cell):
+    layer = cell(260, use_bias=False)
+    kernel = layer.build((3, 260)).kernel("float64")
+    assert kernel.n_derived == 0
+    rng = np.random.default_rng(0)
+    theta = 0.02 * rng.standard_normal(kernel.n_params)
+    x, v = rng.standard_normal((2, 2, 3, 260))
+    direction = 0.02 * rng.standard_normal(kernel.n_params)
+    _, dx, grad = run(kernel, theta, x)
+    r = np.random.default_rng(3).standard_normal((2, 260))
+    h = 1e-5
+    up, down = (np.sum(r * kernel.forward(theta + a * direction, x + a * v)[0]) for a in (h, -h))
+    np.testing.assert_allclose(np.sum(dx * v) + grad @ direction, (up - down) / (2 * h), rtol=1e-7)
+
+
+def test_shapes_and_names_of_parameters():
+    shapes = {cell: {p.name: p.shape for p in cell(5).build((7, 3)).parameters} for cell in CELLS}
+    assert shapes == {
+        RNN: {"kernel": (3, 5), "recurrent_kernel": (5, 5), "bias": (5,)},
+        LSTM: {"kernel": (3, 20), "recurrent_kernel": (5, 20), "bias": (20,)},
+        GRU: {"kernel": (3, 15), "recurrent_kernel": (5, 15), "bias": (15,), "recurrent_bias": (5,)},
+    }
+    assert [cell.default_name() for cell in CELLS] == ["rnn", "lstm", "gru"]
+    assert all(cell(5, use_bias=False).build((7, 3)).parameters[-1].name == "recurrent_kernel" for cell in CELLS)
+    assert layers.SimpleRNN is RNN
+
+
+@pytest.mark.parametrize(("initializer", "others"), [("zeros", 0), (lambda shape, stream: np.full(shape, 7), 7)])
+def test_lstm_forgets_nothing_at_first(initializer, others):
+    layer = LSTM(2, bias_initializer=initializer)
+    assert layer.get_config()["bias_initializer"] is initializer
+    bias = layer.build((7, 3)).parameters[-1].initializer((8,), None)
+    np.testing.assert_array_equal(bias, [others] * 2 + [1, 1] + [others] * 4)
+
+
+def test_lstm_bias_initializer_pickles():
+    draw = LSTM(2).build((7, 3)).parameters[-1].initializer
+    assert pickle.loads(pickle.dumps(draw)) == draw
+    np.testing.assert_array_equal(draw((4,), None), [0, 1, 0, 0])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"units": 0}, "units must be an int >= 1, got 0."),
+    ({"units": -3}, "units must be an int >= 1, got -3."),
+    ({"units": 2.0}, "units must be an int >= 1, got 2.0."),
+    ({"units": True}, "units must be an int >= 1, got True."),
+    ({"return_sequences": 1}, "return_sequences must be True or False, got 1."),
+    ({"go_backwards": None}, "go_backwards must be True or False, got None."),
+    ({"use_bias": "yes"}, "use_bias must be True or False, got 'yes'."),
+    ({"kernel_initializer": "xavier"}, "kernel_initializer must be one of"),
+    ({"recurrent_initializer": 3}, "recurrent_initializer must be one of"),
+    ({"bias_initializer": None}, "bias_initializer must be one of"),
+    ({"name": "a b"}, "name must be None or a word"),
+    ({"name": 3}, "name must be None or a word"),
+    ({"trainable": 0}, "trainable must be True or False, got 0."),
+])
+def test_bad_arguments(cell, arguments, message):
+    with pytest.raises((TypeError, ValueError)) as error:
+        cell(**{"units": 3, **arguments})
+    assert str(error.value).startswith(f"{cell.__name__}: {message}")
+
+
+@pytest.mark.parametrize("activation", ["rellu", 3])
+def test_bad_activation(activation):
+    with pytest.raises((TypeError, ValueError), match=r"RNN: activation must be None or one of"):
+        RNN(3, activation)
+    for cell in (LSTM, GRU):
+        with pytest.raises(TypeError):
+            cell(3, activation="tanh")
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("shape", [(), (8,), (2, 3, 4)])
+def test_bad_input_shape(cell, shape):
+    with pytest.raises(ValueError) as error:
+        cell(3).build(shape)
+    assert str(error.value) == f"{cell.__name__}: the input must have the shape (time, features), got {shape}."
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_weights_too_many_for_blas(cell):
+    with pytest.raises(ValueError, match=f"{cell.__name__}: features \\* units must be at most 2147483647"):
+        cell(2**16).build((7, 2**16))
+    with pytest.raises(ValueError, match=f"{cell.__name__}: units \\* units must be at most 2147483647"):
+        cell(2**16).build((7, 1))
