@@ -12,7 +12,12 @@ from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+    unique_labels,
+)
 
 from ldl_cy import losses
 from ldl_cy.estimators.base import BaseNetwork, _check_partial_fit
@@ -35,6 +40,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if classes == "learn":
+            check_classification_targets(y)
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
             return X, y
@@ -208,7 +214,10 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
 
     def _score_encoded(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> float:
         guess = self._activate(self.model_.predict(X, n_threads=self.n_threads))
-        return r2_score(y, guess, sample_weight=weight) if np.isfinite(guess).all() else np.nan
+        if not np.isfinite(guess).all():
+            return np.nan
+        with np.errstate(over="ignore"):        # a fit that diverges scores -inf
+            return r2_score(y, guess, sample_weight=weight)
 
     def predict(self, X):
         """Predict numbers.
