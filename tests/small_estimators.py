@@ -23,8 +23,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def small(name: str, **parameters: Any) -> Any:
     """An estimator by name with few units and a quick step size."""
     family = name.removesuffix("Classifier").removesuffix("Regressor")
-    settings = {"random_state": 0, "learning_rate_init": 0.01, "max_iter": 40, **SETTINGS[family], **parameters}
-    return getattr(ldl_cy, name)(**settings)
+    settings = {"random_state": 0, "learning_rate_init": 0.01, "max_iter": 40, **SETTINGS[family]}
+    return getattr(ldl_cy, name)(**{**settings, **parameters})
 
 
 def problem(estimator: Any, n: int = 60) -> tuple[np.ndarray, np.ndarray]:

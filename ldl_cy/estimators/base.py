@@ -4,7 +4,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
@@ -67,7 +67,7 @@ class BaseNetwork(BaseEstimator, ABC):
     model_: Sequential
     n_outputs_: int
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "solver": [StrOptions({"lbfgs", "sgd", "adam", "gd"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -205,7 +205,8 @@ class BaseNetwork(BaseEstimator, ABC):
         if validation is not None:
             held = self._read_validation(*validation)
         elif self.early_stopping:
-            rows, held = hold_out(rows, sample_weight, self.validation_fraction, random_state, self._stratifies())
+            rows, held = hold_out(
+                rows, sample_weight, self.validation_fraction, random_state, stratify=self._stratifies())
         if self.solver in FULL_BATCH:
             rows = canonical(rows)
         train(self, rows, held, incremental=incremental)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 from sklearn.utils._param_validation import Interval
 
@@ -47,7 +47,7 @@ class BaseCNN(BaseNetwork):
     dropout: float
     input_shape: Any
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "filters": SIZES,
         "kernel_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "pool_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
@@ -68,8 +68,8 @@ class BaseCNN(BaseNetwork):
 
     def _hidden_layers(self, shape: Shape) -> list[layers.Layer]:
         owner, axes = type(self).__name__, len(shape) - 1
-        convolution = layers.Conv1D if axes == 1 else layers.Conv2D
-        pooling = layers.MaxPool1D if axes == 1 else layers.MaxPool2D
+        convolution: Any = layers.Conv1D if axes == 1 else layers.Conv2D
+        pooling: Any = layers.MaxPool1D if axes == 1 else layers.MaxPool2D
         kernel = check_ints(owner, "kernel_size", as_tuple(self.kernel_size), axes)
         pool = check_ints(owner, "pool_size", as_tuple(self.pool_size), axes)
         size = shape[:-1]
@@ -127,7 +127,7 @@ class CNNClassifier(ClassifierNetwork, BaseCNN):
     True
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseCNN._parameter_constraints, **ClassifierNetwork._parameter_constraints}
 
     def __init__(
@@ -173,7 +173,7 @@ class CNNRegressor(RegressorNetwork, BaseCNN):
     True
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseCNN._parameter_constraints, **RegressorNetwork._parameter_constraints}
 
     def __init__(

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class BaseMLP(BaseNetwork):
     activation: Any
     dropout: float
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": SIZES,
         "activation": [*ACTIVATION, list, tuple],
         "dropout": DROPOUT,
@@ -45,7 +45,8 @@ class BaseMLP(BaseNetwork):
             return [self.activation] * count
         if len(self.activation) != count:
             raise ValueError(
-                f"activation must be one name or one for each of {count} hidden layers, got {self.activation!r}.")
+                f"activation must be one name, or one for each of {count} hidden layers, "
+                f"got {self.activation!r}.")
         return list(self.activation)
 
     def _hidden_layers(self, shape: Shape) -> list[layers.Layer]:
@@ -135,7 +136,7 @@ class MLPClassifier(ClassifierNetwork, BaseMLP):
     array([0, 1, 2])
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints, **ClassifierNetwork._parameter_constraints}
     loss = "log_loss"
 
@@ -183,7 +184,7 @@ class MLPRegressor(RegressorNetwork, BaseMLP):
     True
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints, **RegressorNetwork._parameter_constraints}
 
     def __init__(

@@ -1,7 +1,7 @@
 """Any stack of layers as an estimator."""
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from sklearn.utils._param_validation import StrOptions
 
@@ -25,7 +25,7 @@ class BaseNeuralNet(BaseNetwork):
     loss: Any
     input_shape: Any
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "layers": [list, tuple, None],
         "input_shape": INPUT_SHAPE,
     }
@@ -77,7 +77,7 @@ class NeuralNetClassifier(ClassifierNetwork, BaseNeuralNet):
     array([0, 1, 2])
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseNeuralNet._parameter_constraints, **ClassifierNetwork._parameter_constraints,
         "loss": [StrOptions({"auto"}), losses.Loss]}
 
@@ -95,7 +95,8 @@ class NeuralNetClassifier(ClassifierNetwork, BaseNeuralNet):
             return super()._make_loss()
         kind = losses.LogLoss if self.out_activation_ == "softmax" else losses.BinaryLogLoss
         if not isinstance(self.loss, kind):
-            raise ValueError(f"loss must be 'auto' or a {kind.__name__} object for these classes, got {self.loss!r}.")
+            raise ValueError(
+                f"loss must be 'auto' or a {kind.__name__} object for these classes, got {self.loss!r}.")
         return self.loss
 
 
@@ -132,7 +133,7 @@ class NeuralNetRegressor(RegressorNetwork, BaseNeuralNet):
     True
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseNeuralNet._parameter_constraints, **RegressorNetwork._parameter_constraints,
         "loss": [StrOptions({"auto", "squared_error", "poisson"}), losses.Loss]}
 

@@ -1,7 +1,7 @@
 """Recurrent networks for sequences."""
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from sklearn.utils._param_validation import StrOptions
 
@@ -42,7 +42,7 @@ class BaseRNN(BaseNetwork):
     dropout: float
     input_shape: Any
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "cell": [StrOptions(set(CELLS))],
         "units": SIZES,
         "bidirectional": ["boolean"],
@@ -108,7 +108,7 @@ class RNNClassifier(ClassifierNetwork, BaseRNN):
     True
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseRNN._parameter_constraints, **ClassifierNetwork._parameter_constraints}
 
     def __init__(
@@ -155,7 +155,7 @@ class RNNRegressor(RegressorNetwork, BaseRNN):
     True
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseRNN._parameter_constraints, **RegressorNetwork._parameter_constraints}
 
     def __init__(

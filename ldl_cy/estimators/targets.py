@@ -1,7 +1,7 @@
 """The two kinds of targets: classes and numbers."""
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -30,7 +30,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
 
     class_weight: Any
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseNetwork._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
@@ -51,7 +51,8 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
                 f"Previously got {self.classes_}, `y` has {given}")
         if len(np.setdiff1d(given, self.classes_, assume_unique=True)):
             raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {given}.")
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
+                f"'y' has {given}.")
         return X, y
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
@@ -110,7 +111,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         """
         if isinstance(self.class_weight, str):
             raise ValueError(
-                "class_weight 'balanced' is not supported for partial_fit, which sees a part of the data only. "
+                "class_weight 'balanced' is not supported for partial_fit, which sees a part of the data. "
                 "Pass the weights as a dict: compute_class_weight('balanced', classes=classes, y=y).")
         if _check_partial_fit_first_call(self, classes):
             several = type_of_target(y).startswith("multilabel")
@@ -182,7 +183,7 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
 
     loss: Any
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseNetwork._parameter_constraints,
         "loss": [StrOptions({"squared_error", "poisson"})],
     }

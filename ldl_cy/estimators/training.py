@@ -50,17 +50,17 @@ class Watch:
         if est.verbose:
             print(f"Iteration {est.n_iter_}, loss = {loss:.8f}")
         if self.validation is not None:
-            self.score()
+            self.score(self.validation)
         if est.early_stopping:
             return
         improved = loss <= est.best_loss_ - est.tol
         est._no_improvement_count = 0 if improved else est._no_improvement_count + 1
         est.best_loss_ = min(est.best_loss_, loss)
 
-    def score(self) -> None:
+    def score(self, held: Rows) -> None:
         """Score the validation rows; with early stopping this decides what is best."""
         est = self.estimator
-        score = est._score_encoded(*self.validation)
+        score = est._score_encoded(held.X, held.y, held.weight)
         if est.validation_scores_ is None:
             est.validation_scores_, est.best_validation_score_ = [], -np.inf
         est.validation_scores_.append(score)
@@ -80,7 +80,8 @@ class Watch:
         if est._no_improvement_count <= est.n_iter_no_change:
             return False
         what = "Validation score" if est.early_stopping else "Training loss"
-        text = f"{what} did not improve more than tol={est.tol:f} for {est.n_iter_no_change} consecutive epochs."
+        text = (f"{what} did not improve more than tol={est.tol:f} for {est.n_iter_no_change} consecutive "
+                "epochs.")
         if est.solver == "sgd" and est.learning_rate == "adaptive":
             if est._step_size > SMALLEST_LEARNING_RATE:
                 est._step_size /= 5.0

@@ -18,7 +18,8 @@ def kinds(estimator):
 
 def test_digits():
     train, test, y_train, y_test = train_test_split(DIGITS, Y_DIGITS, random_state=0)
-    clf = CNNClassifier(filters=(16, 32), hidden_layer_sizes=(64,), input_shape=(8, 8, 1), max_iter=15, random_state=0)
+    clf = CNNClassifier(
+        filters=(16, 32), hidden_layer_sizes=(64,), input_shape=(8, 8, 1), max_iter=15, random_state=0)
     assert clf.fit(train, y_train).score(test, y_test) > 0.97
     assert clf.n_features_in_ == 64 and clf.n_layers_ == 5
     assert kinds(clf) == ["Conv2D", "MaxPool2D", "Conv2D", "MaxPool2D", "Flatten", "Dense", "Dense"]
@@ -63,10 +64,10 @@ def test_dropout():
 
 
 @pytest.mark.parametrize("settings, X, message", [
-    ({"input_shape": (9, 9, 1)}, DIGITS, r"X has 64 features, but CNNClassifier is expecting samples of shape \(9"),
+    ({"input_shape": (9, 9, 1)}, DIGITS, r"X has 64 features, but CNNClassifier is expecting samples of sh"),
     ({"input_shape": (64,)}, DIGITS, "input_shape must be None or 2 or 3 ints >= 1"),
     ({"input_shape": (8, 8, 0)}, DIGITS, "input_shape must be None or 2 or 3 ints >= 1"),
-    ({"input_shape": (8, 8, 1)}, DIGITS.reshape(-1, 8, 8), r"X has samples of shape \(8, 8\), but CNNClassifier"),
+    ({"input_shape": (8, 8, 1)}, DIGITS.reshape(-1, 8, 8), r"X has samples of shape \(8, 8\), but"),
     ({}, DIGITS.reshape(-1, 4, 4, 2, 2), "reads images"),
     ({"kernel_size": (3, 3)}, DIGITS, "CNNClassifier: kernel_size must be an int >= 1 or"),
     ({"filters": (4, 0)}, DIGITS, "filters must be > 0"),
@@ -78,8 +79,8 @@ def test_what_is_refused(settings, X, message):
 
 def test_other_shapes_at_predict():
     clf = CNNClassifier(input_shape=(8, 8, 1), **FEW).fit(DIGITS, Y_DIGITS)
-    with pytest.raises(ValueError, match=r"X has samples of shape \(4, 16, 1\), but CNNClassifier is expecting"):
+    with pytest.raises(ValueError, match=r"X has samples of shape \(4, 16, 1\), but CNNClassifier is exp"):
         clf.predict(DIGITS.reshape(-1, 4, 16, 1))
     clf = CNNClassifier(**FEW).fit(DIGITS.reshape(-1, 8, 8), Y_DIGITS)
-    with pytest.raises(ValueError, match="X has 63 features, but CNNClassifier is expecting samples of shape"):
+    with pytest.raises(ValueError, match="X has 63 features, but CNNClassifier is expecting samples of sh"):
         clf.predict(DIGITS[:, 1:])

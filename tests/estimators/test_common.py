@@ -60,7 +60,8 @@ def test_random_state(name):
     np.testing.assert_array_equal(first.model_.theta, fitted(name, max_iter=3)[0].model_.theta)
     assert (first.model_.theta != fitted(name, max_iter=3, random_state=1)[0].model_.theta).any()
     given = np.random.RandomState(0)
-    np.testing.assert_array_equal(first.predict(X), fitted(name, max_iter=3, random_state=given)[0].predict(X))
+    second = fitted(name, max_iter=3, random_state=given)[0]
+    np.testing.assert_array_equal(first.predict(X), second.predict(X))
 
 
 def test_pickle_and_clone(name):
@@ -124,7 +125,7 @@ def test_data_is_checked(name):
     with pytest.raises(ValueError, match="Found input variables with inconsistent numbers of samples"):
         estimator.fit(X, y[1:])
     estimator.fit(X, y)
-    with pytest.raises(ValueError, match="X has 5 features, but .* is expecting 6 features as input"):
+    with pytest.raises(ValueError, match=r"X has 5 features, but .* is expecting 6 features as input"):
         estimator.predict(X[:, 1:])
     with pytest.raises(ValueError, match="Negative values in data passed to `sample_weight`"):
         estimator.fit(X, y, sample_weight=-np.ones(len(X)))

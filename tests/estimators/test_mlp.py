@@ -34,7 +34,8 @@ SOLVERS = [
     {"solver": "lbfgs"}, {"solver": "adam"}, {"solver": "sgd", "learning_rate_init": 0.01},
     {"solver": "sgd", "learning_rate_init": 0.01, "nesterovs_momentum": False, "batch_size": 40},
     {"solver": "sgd", "learning_rate_init": 0.1, "learning_rate": "invscaling"},
-    {"solver": "sgd", "learning_rate_init": 0.05, "learning_rate": "adaptive", "tol": 1e-2, "n_iter_no_change": 2},
+    {"solver": "sgd", "learning_rate_init": 0.05, "learning_rate": "adaptive", "tol": 1e-2,
+     "n_iter_no_change": 2},
 ]
 
 
@@ -42,14 +43,15 @@ SOLVERS = [
 @pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: "-".join(map(str, s.values())))
 @pytest.mark.parametrize("target", ["classes", "labels", "two", "number"])
 def test_scikit_learns_curve(target, solver, activation):
-    """With rows in the given order a seed gives scikit-learn's weights, losses and predictions, to rounding."""
+    """With rows in the given order a seed gives scikit-learn's weights and losses, to rounding."""
     settings = {"random_state": 3, "shuffle": False, "max_iter": 12, "alpha": 0.05, "activation": activation,
                 "hidden_layer_sizes": (9, 5), **solver}
     if target == "number":
         X, y, names = X_DIABETES, Y_DIABETES, (MLPRegressor, sklearn.neural_network.MLPRegressor)
     else:
         X, names = X_IRIS, (MLPClassifier, sklearn.neural_network.MLPClassifier)
-        y = {"classes": Y_IRIS, "two": Y_IRIS > 0, "labels": np.c_[Y_IRIS > 0, Y_IRIS > 1].astype(int)}[target]
+        labels = np.c_[Y_IRIS > 0, Y_IRIS > 1].astype(int)
+        y = {"classes": Y_IRIS, "two": Y_IRIS > 0, "labels": labels}[target]
     ours, theirs = (estimator(**settings).fit(X, y) for estimator in names)
     assert ours.n_iter_ == theirs.n_iter_
     assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-7)
@@ -102,8 +104,10 @@ def test_an_activation_for_each_layer():
 
 
 def test_dropout():
-    reg = MLPRegressor(hidden_layer_sizes=(32, 32), dropout=0.2, random_state=0, max_iter=20).fit(X_DIABETES, Y_DIABETES)
-    assert [type(layer).__name__ for layer in reg.model_.layers] == ["Dense", "Dropout", "Dense", "Dropout", "Dense"]
+    reg = MLPRegressor(hidden_layer_sizes=(32, 32), dropout=0.2, random_state=0, max_iter=20)
+    reg.fit(X_DIABETES, Y_DIABETES)
+    kinds = [type(layer).__name__ for layer in reg.model_.layers]
+    assert kinds == ["Dense", "Dropout", "Dense", "Dropout", "Dense"]
     assert len(reg.coefs_) == 3 and reg.n_layers_ == 4
     np.testing.assert_array_equal(reg.predict(X_DIABETES), reg.predict(X_DIABETES))
 
@@ -134,5 +138,6 @@ def test_digits():
 
 def test_diabetes():
     train, test, y_train, y_test = train_test_split(X_DIABETES, Y_DIABETES, random_state=0)
-    reg = MLPRegressor(hidden_layer_sizes=(20,), activation="tanh", solver="lbfgs", alpha=20.0, random_state=0).fit(train, y_train)
+    settings = {"hidden_layer_sizes": (20,), "activation": "tanh", "solver": "lbfgs", "alpha": 20.0}
+    reg = MLPRegressor(random_state=0, **settings).fit(train, y_train)
     assert reg.score(test, y_test) > 0.3

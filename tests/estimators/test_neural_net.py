@@ -30,8 +30,9 @@ def test_rows_in_any_shape():
 
 
 def test_loss_objects():
-    smooth = NeuralNetClassifier(loss=losses.LogLoss(label_smoothing=0.2), solver="lbfgs", random_state=0, alpha=0.0)
-    sure = NeuralNetClassifier(solver="lbfgs", random_state=0, alpha=0.0)
+    settings = {"solver": "lbfgs", "random_state": 0, "alpha": 0.0}
+    smooth = NeuralNetClassifier(loss=losses.LogLoss(label_smoothing=0.2), **settings)
+    sure = NeuralNetClassifier(**settings)
     assert smooth.fit(X, Y).predict_proba(X).max() < sure.fit(X, Y).predict_proba(X).max()
     with pytest.raises(ValueError, match="loss must be 'auto' or a BinaryLogLoss object for these classes"):
         smooth.fit(X, Y == 1)

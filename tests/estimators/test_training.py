@@ -129,7 +129,7 @@ def test_what_partial_fit_refuses():
     with pytest.raises(ValueError, match="class_weight 'balanced' is not supported for partial_fit"):
         MLPClassifier(class_weight="balanced").partial_fit(X, y, classes=[0, 1])
     clf = MLPClassifier().partial_fit(X, y, classes=[0, 1])
-    with pytest.raises(ValueError, match="`y` has classes not in `self.classes_`"):
+    with pytest.raises(ValueError, match="`y` has classes not in"):
         clf.partial_fit(X, y + 5)
     with pytest.raises(ValueError, match="y has 2 outputs, but MLPRegressor was fitted with 1 outputs"):
         MLPRegressor().partial_fit(X, y).partial_fit(X, np.c_[y, y])
@@ -140,7 +140,8 @@ def test_non_finite_weights():
     with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
         MLPRegressor(solver="sgd", learning_rate_init=1e6, random_state=0).fit(X, y)
     with pytest.warns(ConvergenceWarning, match="best weights so far are kept"):
-        reg = MLPRegressor(solver="sgd", learning_rate_init=1e6, early_stopping=True, random_state=0).fit(X, y)
+        reg = MLPRegressor(solver="sgd", learning_rate_init=1e6, early_stopping=True, random_state=0)
+        reg.fit(X, y)
     assert np.isfinite(reg.predict(X)).all()
 
 
