@@ -23,6 +23,8 @@ from ldl_cy.threads import blas_at_one_thread, choose_threads
 
 Shape = tuple[int, ...]
 PREDICT_ROWS = 1024                 # capacity of a predict whose buffers hold the whole batch
+TINY_FLOPS = 4e5                    # OpenBLAS starts no threads for products of less: nothing to hold
+ALONE = Pool(1)                     # the calling thread
 
 
 class Sequential:
@@ -193,10 +195,10 @@ class Sequential:
 
     @contextmanager
     def _pool(self, workspace: Workspace, n: int) -> Any:
-        """Workers for n rows; small work stays on the calling thread, where BLAS does not start threads."""
+        """Workers for n rows; small work stays on the calling thread."""
         if workspace.flops * n < SHARED_FLOPS:
-            with Pool(1) as pool, blas_at_one_thread():
-                yield pool
+            with blas_at_one_thread():
+                yield ALONE
         else:
             with blas_at_one_thread(), Pool(workspace.n_threads) as pool:
                 yield pool
@@ -225,18 +227,25 @@ class Sequential:
         """
         graph = self._built()
         rows = self._check_X(X)
-        threads = choose_threads("Sequential", n_threads)
-        out = np.empty((len(rows), graph.sizes[graph.buffers[-1]]), self.dtype)
+        out = np.empty((len(rows), *graph.shapes[-1]), self.dtype)
+        flat = out.reshape(len(rows), -1)
         if graph.buffers[-1] == 0:              # layers that only change the shape
-            out[:] = rows
-            return out.reshape(len(rows), *graph.shapes[-1])
+            flat[:] = rows
+            return out
+        if n_threads is None and batch_size is None and graph.flops * len(rows) < TINY_FLOPS:
+            with self._workspace(0, 1) as ws:
+                for start in range(0, len(rows), ws.plan.capacity):
+                    ws.predict(rows[start:start + ws.plan.capacity], flat[start:start + ws.plan.capacity],
+                               self.theta, self._state, ALONE)
+            return out
+        threads = choose_threads("Sequential", n_threads)
         with self._workspace(0, threads) as ws, self._pool(ws, len(rows)) as pool:
             size = check_int("Sequential", "batch_size", batch_size) if batch_size is not None else len(rows)
             if ws.plan.whole:
                 size = min(size, ws.plan.capacity)
             for start in range(0, len(rows), size):
-                ws.predict(rows[start:start + size], out[start:start + size], self.theta, self._state, pool)
-        return out.reshape(len(rows), *graph.shapes[-1])
+                ws.predict(rows[start:start + size], flat[start:start + size], self.theta, self._state, pool)
+        return out
 
     def _bind(self, X: Any, y: Any, loss: Any, sample_weight: Any) -> tuple[Any, ...]:
         graph = self._built()

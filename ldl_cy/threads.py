@@ -1,6 +1,7 @@
 """How many threads work, and BLAS held at one thread while they do."""
 from __future__ import annotations
 
+import functools
 import math
 import os
 import threading
@@ -32,6 +33,7 @@ def available_threads() -> int:
     return max(1, count)
 
 
+@functools.cache
 def _cgroup_quota() -> int:
     """Processors that the control group grants (v2, then v1); a large number without one."""
     try:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,7 +22,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ldl_cy import layers
+from ldl_cy import Sequential, layers, losses
+from ldl_cy._engine.plan import Plan
+from ldl_cy._engine.pool import Pool
+from ldl_cy._engine.program import Workspace
 
 DTYPES = ["float64", "float32"]
 GUARD = 24                      # numbers before and after every buffer
@@ -246,8 +250,63 @@ def check_config(case, dtype):
     assert case.layer.default_name().islower()
 
 
+def model_of(case, dtype):
+    """The layer alone as a model, with the case's weights."""
+    _, _, theta, x = case.make(dtype)
+    model = Sequential([case.layer], dtype=dtype, random_state=0).build(case.input_shape)
+    model.theta[:] = theta
+    return model, x
+
+
+def check_in_a_model(case, dtype):
+    """A model predicts what the kernel gives, names the parameters, and survives files and pickle."""
+    model, x = model_of(case, dtype)
+    built, kernel, theta, _ = case.make(dtype)
+    tol = 1e-12 if dtype == "float64" else 1e-5
+    y = kernel.forward(theta, x)[0].reshape(case.n, *built.output_shape)
+    found = model.predict(x)
+    assert found.shape == y.shape and found.dtype == dtype
+    close(found, y, tol)
+    name = case.layer.name or f"{case.layer.default_name()}_0"
+    assert list(model.parameters) == [f"{name}.{p.name}" for p in built.parameters]
+    close(np.concatenate([np.ravel(v) for v in model.parameters.values()]) if theta.size else theta, theta, 0)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(x), found)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(f"{folder}/model")
+        loaded = Sequential.load(f"{folder}/model")
+    np.testing.assert_array_equal(loaded.predict(x), found)
+    assert loaded.layers == model.layers
+    close(list(model.trace(x).values())[0], y, tol)
+
+
+def check_threads(case, dtype):
+    """Blocks of two rows in three lanes: 1, 2 and 5 threads give the same bits, and what one block gives."""
+    model, _ = model_of(case, dtype)
+    _, _, theta, x = case.make(dtype, 11)
+    graph = model._graph
+    y = np.random.default_rng(5).standard_normal((11, *graph.shapes[-1]))
+    targets, loss = losses.SquaredError().bind(y, 11, graph.shapes[-1], dtype)
+    results = []
+    for threads, options in ((1, {}), *((t, {"block_rows": 2, "lanes": 3}) for t in (1, 2, 5))):
+        plan = Plan(graph, graph.buffers[-1], True, 11, loss.target_size, input_gradient=True, **options)
+        workspace = Workspace(plan, threads)
+        workspace.share_above = 0
+        grad, dx = np.full(theta.size, np.nan, dtype), np.full((11, graph.sizes[0]), np.nan, dtype)
+        with Pool(threads) as pool:
+            value = workspace.gradient(
+                x.reshape(11, -1), targets, None, theta, np.zeros(graph.n_state, dtype), loss, grad, pool,
+                training=True, seed=11, epoch=2, step=5, dx=dx)
+        results.append((value, grad, dx))
+    tol = 1e-11 if dtype == "float64" else 1e-4
+    for a, b in zip(results[0], results[1]):
+        close(a, b, tol)
+    for other in results[2:]:
+        for a, b in zip(other, results[1]):
+            np.testing.assert_array_equal(a, b)
+
+
 CHECKS = [
     check_sizes, check_forward, check_inference_is_forward, check_gradients, check_grad_accumulates,
     check_dx_and_grad_may_be_null, check_buffers_and_guards, check_rows_alone, check_read_only_input,
-    check_config,
+    check_config, check_in_a_model, check_threads,
 ]

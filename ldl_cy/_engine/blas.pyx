@@ -1,0 +1,44 @@
+"""The BLAS door as Python sees it, so that it can be tested against NumPy."""
+from cython cimport floating
+
+
+def products(bint ta, bint tb, double alpha, const floating[:, :] A, const floating[:, :] B, double beta,
+             floating[:, :] C):
+    """C = alpha op(A) op(B) + beta C in place; rows may lie further apart than they are long."""
+    cdef Py_ssize_t m = C.shape[0], n = C.shape[1], k = A.shape[0] if ta else A.shape[1]
+    gemm(ta, tb, m, n, k, <floating>alpha, start(A), step(A), start(B), step(B), <floating>beta,
+         <floating*>start[floating](C), step[floating](C))
+
+
+def matrix_vector(bint trans, double alpha, const floating[:, :] A, const floating[:] x, double beta, floating[:] y):
+    """y = alpha op(A) x + beta y in place."""
+    gemv(trans, A.shape[0], A.shape[1], <floating>alpha, start(A), step(A), &x[0] if x.shape[0] else NULL,
+         x.strides[0] // <Py_ssize_t>sizeof(floating), <floating>beta, &y[0] if y.shape[0] else NULL,
+         y.strides[0] // <Py_ssize_t>sizeof(floating))
+
+
+def outer(double alpha, const floating[:] x, const floating[:] y, floating[:, :] A):
+    """A += alpha x yᵀ in place."""
+    ger(x.shape[0], y.shape[0], <floating>alpha, &x[0] if x.shape[0] else NULL,
+        x.strides[0] // <Py_ssize_t>sizeof(floating), &y[0] if y.shape[0] else NULL,
+        y.strides[0] // <Py_ssize_t>sizeof(floating), <floating*>start[floating](A), step[floating](A))
+
+
+def vectors(double alpha, const floating[:] x, floating[:] y):
+    """(x · y, ‖x‖₂), then y += alpha x in place."""
+    cdef Py_ssize_t n = x.shape[0], ix = x.strides[0] // <Py_ssize_t>sizeof(floating)
+    cdef Py_ssize_t iy = y.strides[0] // <Py_ssize_t>sizeof(floating)
+    cdef const floating *p = &x[0] if n else NULL
+    cdef floating *q = &y[0] if n else NULL
+    found = dot(n, p, ix, q, iy), nrm2(n, p, ix)
+    axpy(n, <floating>alpha, p, ix, q, iy)
+    return found
+
+
+cdef inline const floating *start(const floating[:, :] A) noexcept:
+    return &A[0, 0] if A.shape[0] and A.shape[1] else NULL
+
+
+cdef inline Py_ssize_t step(const floating[:, :] A) noexcept:
+    # BLAS wants a leading dimension of at least 1 and the row's length, also of empty matrices
+    return max(1, A.shape[1], A.strides[0] // <Py_ssize_t>sizeof(floating))

@@ -1,0 +1,64 @@
+"""Threads: how many, the pool's life, and BLAS held at one thread."""
+import threading
+
+import pytest
+
+from ldl_cy import threads
+from ldl_cy._engine.pool import Pool
+
+
+def test_pool_starts_and_ends_its_workers():
+    before = threading.active_count()
+    with Pool(4) as pool:
+        assert pool.n_threads == 4
+        assert threading.active_count() == before + 3
+    assert pool.n_threads == 1
+    assert threading.active_count() == before
+
+
+def test_pool_without_threads(monkeypatch):
+    """Where a thread can't be started the caller does the work."""
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with Pool(3) as pool:
+        assert pool.n_threads == 1
+
+
+def test_available_threads_follow_the_environment(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    count = threads.available_threads()
+    assert count >= 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert threads.available_threads() == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "100000")
+    assert threads.available_threads() == count
+    monkeypatch.setenv("OMP_NUM_THREADS", "nonsense")
+    assert threads.available_threads() == count
+
+
+def test_default_is_one_thread_beside_another_fit(monkeypatch):
+    monkeypatch.setattr(threads, "available_threads", lambda: 7)
+    assert threads.choose_threads("x", None) == 7
+    with threads.running_fit():
+        assert threads.choose_threads("x", None) == 1
+        assert threads.choose_threads("x", 3) == 3
+    assert threads.choose_threads("x", None) == 7
+    with pytest.raises(TypeError):
+        threads.choose_threads("x", 1.5)
+
+
+def test_holds_of_blas_nest():
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    def counts():
+        return {p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"}
+
+    with threadpool_limits(2, "blas"):
+        with threads.blas_at_one_thread():
+            with threads.blas_at_one_thread():
+                assert counts() == {1}
+            assert counts() == {1}
+        assert counts() == {2}
