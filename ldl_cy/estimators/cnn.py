@@ -70,8 +70,10 @@ class BaseCNN(BaseNetwork):
         owner, axes = type(self).__name__, len(shape) - 1
         convolution: Any = layers.Conv1D if axes == 1 else layers.Conv2D
         pooling: Any = layers.MaxPool1D if axes == 1 else layers.MaxPool2D
-        kernel = check_ints(owner, "kernel_size", as_tuple(self.kernel_size), axes)
-        pool = check_ints(owner, "pool_size", as_tuple(self.pool_size), axes)
+        kernel_sizes = check_ints(owner, "kernel_size", as_tuple(self.kernel_size), axes)
+        pool_sizes = check_ints(owner, "pool_size", as_tuple(self.pool_size), axes)
+        # layers of one axis take an int
+        kernel, pool = (sizes if axes > 1 else sizes[0] for sizes in (kernel_sizes, pool_sizes))
         size = shape[:-1]
         stack: list[layers.Layer] = []
         for filters in read_sizes("filters", self.filters):
@@ -80,9 +82,9 @@ class BaseCNN(BaseNetwork):
                           need(layers, "BatchNorm", "batch_norm=True")(), layers.Activation(self.activation)]
             else:
                 stack.append(convolution(filters, kernel, padding="same", activation=self.activation))
-            if all(length >= window for length, window in zip(size, pool)):
+            if all(length >= window for length, window in zip(size, pool_sizes)):
                 stack.append(pooling(pool))
-                size = tuple(length // window for length, window in zip(size, pool))
+                size = tuple(length // window for length, window in zip(size, pool_sizes))
         sizes = read_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
         return [*stack, layers.Flatten(), *dropout_layers(self.dropout),
                 *dense_layers(sizes, [self.activation] * len(sizes), self.dropout)]

@@ -11,6 +11,7 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from ldl_cy.estimators.data import Rows
 from ldl_cy.estimators.solvers import make_optimizer
+from ldl_cy.threads import blas_at_one_thread
 
 NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
@@ -172,9 +173,10 @@ def train_lbfgs(estimator: Any, rows: Rows, validation: Rows | None) -> None:
             raise StopIteration     # SciPy's way of ending from a callback
 
     est.n_iter_ = 0
-    result = scipy.optimize.minimize(
-        loss_and_grad, start, jac=True, method="L-BFGS-B", callback=after_iteration,
-        options={"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol})
+    with blas_at_one_thread():      # SciPy's own vectors are too short to share
+        result = scipy.optimize.minimize(
+            loss_and_grad, start, jac=True, method="L-BFGS-B", callback=after_iteration,
+            options={"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol})
     if not (np.isfinite(result.x).all() and np.isfinite(result.fun)):
         model.theta[:] = start
         raise FloatingPointError("The loss or a weight became non-finite.")
