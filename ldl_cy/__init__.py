@@ -17,8 +17,9 @@ __all__ = ["Sequential", "__version__", *_MODULES, *_ESTIMATORS]
 
 
 def __getattr__(name: str) -> Any:
+    value: Any
     if name == "Sequential":
-        from ldl_cy.models import Sequential as value
+        value = importlib.import_module("ldl_cy.models").Sequential
     elif name in _ESTIMATORS:
         value = getattr(importlib.import_module("ldl_cy.estimators"), name)
     elif name in _MODULES:

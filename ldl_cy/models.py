@@ -112,7 +112,7 @@ class Sequential:
             return self
         graph = self._make_graph(shape)
         self._graph = graph
-        self.theta = np.zeros(graph.n_params, self.dtype)
+        self._theta = np.zeros(graph.n_params, self.dtype)
         self._state = np.zeros(graph.n_state, self.dtype)
         self._free: dict[Any, list[Workspace]] = {}
         self.parameters: Mapping[str, np.ndarray] = MappingProxyType(self._views(self.theta, graph.parameters))
@@ -164,6 +164,19 @@ class Sequential:
     def output_shape(self) -> Shape | None:
         """Shape of a sample's output."""
         return None if self._graph is None else self._graph.shapes[-1]
+
+    @property
+    def theta(self) -> np.ndarray:
+        """Every weight in one vector; ``model.theta = values`` copies into it, since ``parameters`` are views."""
+        self._built()
+        return self._theta
+
+    @theta.setter
+    def theta(self, values: Any) -> None:
+        values = np.asarray(values)
+        if values.shape != self.theta.shape:
+            raise ValueError(f"Sequential: theta must have the shape {self.theta.shape}, got {values.shape}.")
+        self._theta[:] = values
 
     @property
     def n_parameters(self) -> int:
@@ -257,7 +270,7 @@ class Sequential:
 
     def _check_last_layer(self, loss: losses.Loss) -> None:
         last = getattr(self.layers[-1], "activation", None)
-        if last in loss.includes or last == "sigmoid" and "logistic" in loss.includes:
+        if last in loss.includes or (last == "sigmoid" and "logistic" in loss.includes):
             raise ValueError(f"{loss.name}: the last layer must give raw outputs, since the loss applies "
                              f"{last} itself; drop activation={last!r} from layer {self._names[-1]!r}.")
 

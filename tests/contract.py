@@ -276,7 +276,7 @@ def check_in_a_model(case, dtype):
         loaded = Sequential.load(f"{folder}/model")
     np.testing.assert_array_equal(loaded.predict(x), found)
     assert loaded.layers == model.layers
-    close(list(model.trace(x).values())[0], y, tol)
+    close(next(iter(model.trace(x).values())), y, tol)
 
 
 def check_threads(case, dtype):

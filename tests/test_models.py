@@ -29,6 +29,10 @@ def test_names_shapes_and_views():
     assert (model.theta[-2:] == 7).all()
     with pytest.raises(TypeError):
         model.parameters["out.bias"] = 0
+    model.theta = np.arange(model.n_parameters)
+    assert (model.parameters["out.bias"] == model.theta[-2:]).all() and model.theta[-1] == model.n_parameters - 1
+    with pytest.raises(ValueError, match="theta must have the shape"):
+        model.theta = 3
 
 
 def test_initial_weights_are_a_function_of_the_seed():

@@ -12,6 +12,7 @@ are dealt in order to A lanes, each with a gradient accumulator of its own, and 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from ldl_cy._engine.graph import Graph, Node
 
@@ -133,7 +134,7 @@ class Plan:
                 else:
                     actions.append((BACKWARD, i))
         edges = sorted({0, len(actions)} | barriers)
-        self.phases = [(a, b, a in columns) for a, b in zip(edges, edges[1:]) if a < b]
+        self.phases = [(a, b, a in columns) for a, b in pairwise(edges) if a < b]
 
     def _new(self, size: int) -> int:
         self.buffers.append(Buffer(size))
@@ -183,7 +184,7 @@ class Plan:
                         b[n_values + v].touch(time)
                 planned.dx = modes[0]
                 planned.dx2 = modes[1] if len(modes) > 1 else NONE
-                if node.kind == "op" and planned.dx == ADD:
+                if node.kernel is not None and planned.dx == ADD:
                     planned.temporary = self._new(node.kernel.x_size)
                     b[planned.temporary].touch(time)
         end = len(self.actions) - 1

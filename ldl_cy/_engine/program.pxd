@@ -106,6 +106,7 @@ cdef class Workspace:
     cdef object kernels
     cdef Py_ssize_t n_blocks_max
     cdef Place input_place                  # where gathered rows go
+    cdef object losses                      # of the blocks
     cdef object lanes                       # (n_lanes, padded n_params): the gradient accumulators
     cdef task_t row_task, column_task, prepare_task
 

@@ -5,7 +5,7 @@ from libc.string cimport memset
 
 from ldl_cy._engine.blocks cimport backward_node, forward_node, gather_rows, make_call, run_block
 from ldl_cy._engine.op cimport Call, Kernel
-from ldl_cy._engine.pool cimport Pool, task_t
+from ldl_cy._engine.pool cimport Pool
 from ldl_cy._kernels.losses cimport LossKernel
 
 import numpy as np
@@ -214,8 +214,8 @@ cdef class Workspace:
         most = max([k.n_partial for k in self.kernels if k is not None], default=0)
         partials = np.zeros(max(1, self.n_blocks_max * most))
         totals = np.zeros(max(1, plan.n_partial))
-        block_loss = np.zeros(self.n_blocks_max)
-        self.memory = [arenas, whole, scratches, rooms, derived, partials, totals, block_loss]
+        self.losses = np.zeros(self.n_blocks_max)
+        self.memory = [arenas, whole, scratches, rooms, derived, partials, totals]
         for i, buffer in enumerate(plan.buffers):
             if buffer.offset < 0:
                 continue
@@ -230,7 +230,7 @@ cdef class Workspace:
         self.input_place = run.places[0]
         run.derived = <char*>pointer(derived)
         run.partials, run.totals = <double*>pointer(partials), <double*>pointer(totals)
-        run.block_loss = <double*>pointer(block_loss)
+        run.block_loss = <double*>pointer(self.losses)
         if plan.training:
             lane = ceil_div(plan.graph.n_params, 16) * 16 + 16
             grad = aligned(lane * plan.lanes, self.dtype)
@@ -264,9 +264,8 @@ cdef class Workspace:
             # inference over more rows than planned: only the blocks' losses grow with them
             if self.plan.whole or run.backward:
                 raise ValueError(f"Workspace: planned for {self.plan.capacity} rows, got {n}.")
-            block_loss = np.zeros(n_blocks)
-            self.memory.append(block_loss)
-            run.block_loss, self.n_blocks_max = <double*>pointer(block_loss), n_blocks
+            self.losses = np.zeros(n_blocks)
+            run.block_loss, self.n_blocks_max = <double*>pointer(self.losses), n_blocks
         return 0
 
     cdef void set_batch(self, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
@@ -303,7 +302,6 @@ cdef class Workspace:
         """All phases over the batch set; 1 when the stop flag came up."""
         cdef Run *run = &self.run
         cdef Phase *phase
-        cdef Instruction *s
         cdef Py_ssize_t i, tasks
         cdef int p, kind
         for i in range(run.n_nodes):

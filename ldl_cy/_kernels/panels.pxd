@@ -1,8 +1,8 @@
 # Windows on images, and the panels that turn a convolution into matrix products.
 #
-# A panel holds what a few output pixels see, one row each ("im2row"), or, where there are few
-# channels, one column each ("im2col"): Chellapilla, Puri, Simard, IWFHR 2006. Pixels are counted over
-# all images of the call, so that a panel may begin in one output row, or image, and end in another.
+# A panel holds what a few output pixels see, one row each ("im2row"), or, of images of one channel, one
+# column each ("im2col"): Chellapilla, Puri, Simard, IWFHR 2006. Pixels are counted over all images of the
+# call, so that a panel may begin in one output row, or image, and end in another.
 from cython cimport floating
 from libc.string cimport memcpy, memset
 
@@ -102,16 +102,14 @@ cdef inline void row2im(
 
 cdef inline void im2col(
     const Window *s,
-    const floating *x,                                  # IN  (n, h, w, c)
+    const floating *x,                                  # IN  (n, h, w), one channel
     Py_ssize_t first, Py_ssize_t count,                 # output pixels
-    Py_ssize_t ch, Py_ssize_t cg,                       # channels ch .. ch + cg - 1
-    floating *panel,                                    # OUT (kh, kw, cg, count)
+    floating *panel,                                    # OUT (kh kw + 1, count), the last row of ones
 ) noexcept nogil:
     # Along an output row each cell of the window reads every sw-th pixel of an input row.
     cdef:
         Py_ssize_t ox = first % s.ow, oy = first // s.ow % s.oh, image = first // (s.oh * s.ow)
-        Py_ssize_t step = s.sw * s.c, done = 0
-        Py_ssize_t m, i, j, ky, kx, iy, ix, low, high
+        Py_ssize_t done = 0, m, i, ky, kx, iy, ix, low, high
         const floating *source
         floating *to
     while done < count:
@@ -121,26 +119,29 @@ cdef inline void im2col(
             for kx in range(s.kw):
                 # the pixels low <= i < high of the m see the image through this cell
                 ix = ox * s.sw + kx * s.dw - s.left
-                low = 0 if ix >= 0 else min(m, (s.sw - 1 - ix) // s.sw)
-                high = 0 if ix >= s.w else min(m, (s.w - 1 - ix) // s.sw + 1)
-                if iy < 0 or iy >= s.h or high < low:
-                    low = high = 0
-                source = x + ((image * s.h + iy) * s.w + ix) * s.c + ch
-                to = panel + (ky * s.kw + kx) * cg * count + done
-                for j in range(cg):
-                    for i in range(low):
-                        to[i] = 0
-                    if step == 1:
-                        memcpy(to + low, source + low, (high - low) * sizeof(floating))
-                    else:
-                        for i in range(low, high):
-                            to[i] = source[i * step + j]
-                    for i in range(high, m):
-                        to[i] = 0
-                    to += count
+                low, high = 0, m
+                if iy < 0 or iy >= s.h or ix >= s.w:
+                    high = 0
+                elif ix < 0 or ix + (m - 1) * s.sw >= s.w:
+                    low = 0 if ix >= 0 else min(m, (s.sw - 1 - ix) // s.sw)
+                    high = max(low, min(m, (s.w - 1 - ix) // s.sw + 1))
+                source = x + (image * s.h + iy) * s.w + ix
+                to = panel + (ky * s.kw + kx) * count + done
+                for i in range(low):
+                    to[i] = 0
+                if s.sw == 1:
+                    memcpy(to + low, source + low, (high - low) * sizeof(floating))
+                else:
+                    for i in range(low, high):
+                        to[i] = source[i * s.sw]
+                for i in range(high, m):
+                    to[i] = 0
         done += m
         ox = 0
         oy += 1
         if oy == s.oh:
             oy = 0
             image += 1
+    to = panel + s.kh * s.kw * count
+    for i in range(count):
+        to[i] = 1

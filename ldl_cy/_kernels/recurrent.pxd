@@ -25,8 +25,8 @@ ctypedef struct Recurrent:
     int return_sequences
     int go_backwards
     int use_bias
-    int copies_u                # derived holds U^T
-    int copies_w                # derived holds W^T, after it
+    int small_products          # worth while: see blocked.pxd
+    int copies                  # derived holds W and U in blocks
     double slope
 
 ctypedef struct Steps:

@@ -5,56 +5,61 @@ of steps at a time, while its pre-activations are still in cache. What waits is 
 and one fused gate kernel a step.
 """
 from cython cimport floating
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from ldl_cy._engine cimport vec
-from ldl_cy._engine.blas cimport gemm
 from ldl_cy._engine.op cimport USES_LENGTHS, Call, Kernel, Op, backward_t, forward_t, prepare_t
+from ldl_cy._kernels.blocked cimport add_outer, pack, product
 
-from ldl_cy._engine.vec import ACTIVATIONS, default_slope
+from ldl_cy._engine.vec import ACTIVATIONS, default_slope, instruction_set
 
-# Up to this many weights a transposed copy turns the small product of a step into a plain one.
-cdef Py_ssize_t LARGEST_COPY = 1 << 16
-# Rows of a chunk: enough for the products that sum over them, few enough to stay in cache.
-cdef Py_ssize_t CHUNK_ROWS = 256
-cdef Py_ssize_t LONGEST_SPAN = 32
+# Up to this many weights of W and U are copied into blocks, both ways.
+cdef Py_ssize_t LARGEST_COPY = 1 << 21
+# The pre-activations of a chunk: long enough for the products over it, small enough for L2.
+cdef Py_ssize_t CHUNK_BYTES = 1 << 18
+cdef Py_ssize_t LONGEST_SPAN = 64
 
 
-cdef inline Py_ssize_t span_of(const Recurrent *s, Py_ssize_t n) noexcept nogil:
+cdef inline Py_ssize_t span_of(const Recurrent *s, Py_ssize_t n, Py_ssize_t itemsize) noexcept nogil:
     """Steps of a chunk."""
-    return max(1, min(s.span, CHUNK_ROWS // max(n, 1)))
+    return max(1, min(s.span, CHUNK_BYTES // (max(n, 1) * s.width * itemsize)))
 
 
 cdef void prepare(
     const Op *op, const Call *call,
     const floating *theta,      # W (d, width), U (u, width), then biases
     const floating *state,
-    floating *derived,          # U^T (width, u), W^T (width, d)
+    floating *derived,          # blocks of W, U, W^T, U^T
 ) noexcept nogil:
     cdef const Recurrent *s = <const Recurrent*>&op.sizes[0]
-    if s.copies_u:
-        vec.transpose(s.units, s.width, theta + s.n_in * s.width, s.width, derived, s.units)
-        derived += s.units * s.width
-    if s.copies_w:
-        vec.transpose(s.n_in, s.width, theta, s.width, derived, s.n_in)
+    cdef Py_ssize_t d = s.n_in, u = s.units, width = s.width, i
+    if s.copies:
+        for i in range(2):
+            pack(width if i else d, d if i else width, i, theta, derived)
+            derived += d * width
+            pack(width if i else u, u if i else width, i, theta + d * width, derived)
+            derived += u * width
 
 
 cdef void forward(
     const Op *op, const Call *call,
     const floating *theta,      # W (d, width), U (u, width), b (width,), GRU: c_n (u,)
-    const floating *state, const floating *derived,
+    const floating *state,
+    const floating *derived,    # blocks of W, U, W^T, U^T
     const floating *x,          # (n, T, d)
     floating *y,                # (n, T, u) or (n, u)
     floating *cache, floating *scratch,
 ) noexcept nogil:
     cdef const Recurrent *s = <const Recurrent*>&op.sizes[0]
     cdef:
-        Py_ssize_t d = s.n_in, u = s.units, width = s.width, n = call.n, span = span_of(s, n)
+        Py_ssize_t d = s.n_in, u = s.units, width = s.width, n = call.n, span = span_of(s, n, sizeof(floating))
         Py_ssize_t t, t0, t1, m, at, start = 0              # at: place of step t, start: of its chunk
         bint keep = cache != NULL
         Py_ssize_t kept = n * s.n_steps if keep else n * span, states = n * s.n_steps if keep else 2 * n
         const floating *W = theta
         const floating *U = W + d * width
+        const floating *W_blocks = derived if s.copies else NULL
+        const floating *U_blocks = derived + d * width if s.copies else NULL
         const floating *b = U + u * width if s.use_bias else NULL
         const floating *cn = b + width if s.use_bias and s.cell == CELL_GRU else NULL
         # each step's rows when they are kept for backward; else a chunk, and two steps of the states
@@ -83,8 +88,7 @@ cdef void forward(
         # z = 1 b^T + x W
         copy_in(&p, t0, t1, d, x, xt + start * d)
         vec.fill_rows(m, width, b, z + start * width, width)
-        gemm(False, False, m, width, d, <floating>1, xt + start * d, d, W, width,
-             <floating>1, z + start * width, width)
+        product(False, m, width, d, xt + start * d, W, W_blocks, <floating>1, z + start * width)
         at = start
         for t in range(t0, t1):
             m = rows_at(&p, t)
@@ -94,12 +98,12 @@ cdef void forward(
                 a_t = a + at * width if keep else a
                 if t:
                     # a = h_prev U
-                    gemm(False, False, m, width, u, <floating>1, h_prev, u, U, width, <floating>0, a_t, width)
+                    product(False, m, width, u, h_prev, U, U_blocks, <floating>0, a_t)
                 vec.gru_forward(m, u, z_t, a_t, cn, h_prev, h_t)
             else:
                 if t:
                     # z += h_prev U
-                    gemm(False, False, m, width, u, <floating>1, h_prev, u, U, width, <floating>1, z_t, width)
+                    product(False, m, width, u, h_prev, U, U_blocks, <floating>1, z_t)
                 if s.cell == CELL_LSTM:
                     c_t = c + (at if keep else (t & 1) * n) * u
                     vec.lstm_forward(m, u, z_t, c_prev, c_t, tc + at * u if keep else NULL, h_t)
@@ -129,7 +133,7 @@ cdef inline void clear_output(const Recurrent *s, const Steps *p, floating *y) n
         clear_tails(p, s.units, y)
     else:
         for i in range(rows_at(p, 0), p.n):
-            vec.fill_rows(1, s.units, <const floating*>NULL, y + row_of(p, i) * s.units, s.units)
+            memset(y + row_of(p, i) * s.units, 0, s.units * sizeof(floating))
 
 
 cdef inline Py_ssize_t rows_of(const Steps *p, Py_ssize_t t0, Py_ssize_t t1) noexcept nogil:
@@ -146,7 +150,7 @@ cdef void backward(
     const Op *op, const Call *call,
     const floating *theta,      # W (d, width), U (u, width), b (width,), GRU: c_n (u,)
     const floating *state,
-    const floating *derived,    # U^T (width, u), W^T (width, d)
+    const floating *derived,    # blocks of W, U, W^T, U^T
     const floating *x, const floating *y,
     floating *dy,               # (n, T, u) or (n, u)
     floating *dx,               # (n, T, d) or NULL
@@ -155,12 +159,12 @@ cdef void backward(
 ) noexcept nogil:
     cdef const Recurrent *s = <const Recurrent*>&op.sizes[0]
     cdef:
-        Py_ssize_t d = s.n_in, u = s.units, width = s.width, n = call.n, span = span_of(s, n)
+        Py_ssize_t d = s.n_in, u = s.units, width = s.width, n = call.n, span = span_of(s, n, sizeof(floating))
         Py_ssize_t t, t0, t1, m, at, end, kept = n * s.n_steps
         const floating *W = theta
         const floating *U = W + d * width
-        const floating *Ut = derived                        # (width, u)
-        const floating *Wt = derived + (u * width if s.copies_u else 0)     # (width, d)
+        const floating *Wt_blocks = derived + (d + u) * width if s.copies else NULL
+        const floating *Ut_blocks = derived + (2 * d + u) * width if s.copies else NULL
         floating *z = cache                                 # (kept, width)
         floating *h = z + kept * width                      # (kept, u)
         floating *c = h + kept * u                          # (kept, u)        LSTM
@@ -200,21 +204,14 @@ cdef void backward(
                 vec.activate_grad(s.activation, <floating>s.slope, m, u, h + at * u, dh, z + at * u)
             if t:
                 # dh = dr U^T, for GRU on top of the part that passes by U
-                if s.copies_u:
-                    gemm(False, False, m, u, width, <floating>1, dr + at * width, width, Ut, u,
-                         <floating>(1 if s.cell == CELL_GRU else 0), dh, u)
-                else:
-                    gemm(False, True, m, u, width, <floating>1, dr + at * width, width, U, width,
-                         <floating>(1 if s.cell == CELL_GRU else 0), dh, u)
+                product(True, m, u, width, dr + at * width, U, Ut_blocks,
+                        <floating>(1 if s.cell == CELL_GRU else 0), dh)
         m = end - at
         if grad != NULL:
             add_gradients(s, &p, t0, t1, at, m, xt + at * d, z + at * width, h, dr, grad)
         if dx != NULL:
             # dx = dz W^T
-            if s.copies_w:
-                gemm(False, False, m, d, width, <floating>1, z + at * width, width, Wt, d, <floating>0, dxt, d)
-            else:
-                gemm(False, True, m, d, width, <floating>1, z + at * width, width, W, width, <floating>0, dxt, d)
+            product(True, m, d, width, z + at * width, W, Wt_blocks, <floating>0, dxt)
             copy_back(&p, t0, t1, d, dxt, dx)
         t1 = t0
 
@@ -233,7 +230,7 @@ cdef void add_gradients(
         floating *dU = grad + d * width
         floating *db = dU + u * width
     # dW += x^T dz
-    gemm(True, False, d, width, m, <floating>1, xt, d, dz, width, <floating>1, grad, width)
+    add_outer(s.small_products, d, width, m, xt, dz, grad)
     if s.use_bias:
         # db += 1^T dz;  dc_n += 1^T of the third part of dr
         vec.add_column_sums(m, width, dz, db)
@@ -251,17 +248,17 @@ cdef void add_gradients(
         while before == now and t < t1 and rows_at(p, t) == now:
             rows += now
             t += 1
-        gemm(True, False, u, width, rows, <floating>1, h + (at - before) * u, u, dr + at * width, width,
-             <floating>1, dU, width)
+        add_outer(s.small_products, u, width, rows, h + (at - before) * u, dr + at * width, dU)
         at += rows
 
 
 def recurrent(str dtype, *, str cell, Py_ssize_t n_steps, Py_ssize_t n_in, Py_ssize_t units,
               str activation="tanh", bint return_sequences=False, bint go_backwards=False,
-              bint use_bias=True):
+              bint use_bias=True, object small_products=None):
     """The kernel of ``layers.RNN``, ``LSTM`` and ``GRU`` (cell "rnn", "lstm", "gru") over n_steps vectors of n_in.
 
-    ``activation`` is read by "rnn" only.
+    ``activation`` is read by "rnn" only. ``small_products``: whether the BLAS runs small products
+    unpacked (see blocked.pxd); None: where there is AVX-512.
     """
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
@@ -272,14 +269,14 @@ def recurrent(str dtype, *, str cell, Py_ssize_t n_steps, Py_ssize_t n_in, Py_ss
     s.n_steps, s.n_in, s.units, s.width = n_steps, n_in, units, width
     s.activation, s.slope = ACTIVATIONS.index(activation), default_slope(activation)
     s.return_sequences, s.go_backwards, s.use_bias = return_sequences, go_backwards, use_bias
-    s.copies_u = units * width <= LARGEST_COPY
-    s.copies_w = n_in * width <= LARGEST_COPY
+    s.small_products = instruction_set() == "v4" if small_products is None else small_products
+    s.copies = s.small_products and (n_in + units) * width <= LARGEST_COPY
     s.span = min(n_steps, LONGEST_SPAN)
     op.flags = USES_LENGTHS
     op.x_size = n_steps * n_in
     op.y_size = n_steps * units if return_sequences else units
     op.n_params = (n_in + units + use_bias) * width
-    op.n_derived = (units * width if s.copies_u else 0) + (n_in * width if s.copies_w else 0)
+    op.n_derived = 2 * (n_in + units) * width if s.copies else 0
     # z, h and xt of every step; LSTM: c, tanh c; GRU: h U
     op.cache_size = n_steps * (width + units + n_in)
     # inference: z and xt of a chunk, h and c of two steps; GRU: h U of one

@@ -95,7 +95,7 @@ class Layer:
         names: dict[str, Any] = {}
         for cls in reversed(type(self).__mro__):
             if "__init__" in vars(cls) and cls is not object:
-                names.update(inspect.signature(cls.__init__).parameters)
+                names.update(inspect.signature(vars(cls)["__init__"]).parameters)
         return {
             name: getattr(self, name)
             for name, p in names.items()
@@ -111,7 +111,8 @@ class Layer:
         defaults: dict[str, Any] = {}
         for cls in reversed(type(self).__mro__):
             if "__init__" in vars(cls) and cls is not object:
-                defaults.update({n: p.default for n, p in inspect.signature(cls.__init__).parameters.items()})
+                signature = inspect.signature(vars(cls)["__init__"])
+                defaults.update({n: p.default for n, p in signature.parameters.items()})
         shown = [
             repr(value) if defaults[name] is inspect.Parameter.empty else f"{name}={value!r}"
             for name, value in self.get_config().items()

@@ -32,7 +32,8 @@ class _Conv(Layer):
         self.dilation_rate = check_sizes(owner, "dilation_rate", dilation_rate, self.axes)
         self.groups = check_int(owner, "groups", groups)
         if self.filters % self.groups:
-            raise ValueError(f"{owner}: filters must be a multiple of groups {self.groups}, got {self.filters}.")
+            raise ValueError(
+                f"{owner}: filters must be a multiple of groups {self.groups}, got {self.filters}.")
         self.activation = activation
         check_activation(owner, activation)
         self.use_bias = check_bool(owner, "use_bias", use_bias)
@@ -43,6 +44,7 @@ class _Conv(Layer):
 
     def build(self, input_shape: Shape) -> Built:
         from ldl_cy._kernels.conv import conv
+        from ldl_cy._kernels.depthwise import depthwise
 
         owner, filters = type(self).__name__, self.filters
         image = image_shape(owner, input_shape, self.axes)
@@ -60,9 +62,13 @@ class _Conv(Layer):
         parameters = (weights,)
         if self.use_bias:
             parameters += (Parameter("bias", (filters,), self.bias_initializer),)
-        kernel = partial(
-            conv, **windows, dilation=pair(self.dilation_rate, self.axes), filters=filters,
-            groups=self.groups, activation=check_activation(owner, self.activation), use_bias=self.use_bias)
+        settings = dict(
+            windows, dilation=pair(self.dilation_rate, self.axes), use_bias=self.use_bias,
+            activation=check_activation(owner, self.activation))
+        if self.groups == c_in == filters > 1:
+            kernel = partial(depthwise, **settings)
+        else:
+            kernel = partial(conv, **settings, filters=filters, groups=self.groups)
         return Built((*windows["output"][2 - self.axes:], filters), kernel, parameters)
 
 

@@ -65,7 +65,8 @@ class Dense(Layer):
             raise ValueError("Dense: the input must have the shape (..., n_in), got ().")
         *front, n_in = input_shape
         check_blas_size("Dense", "n_in * units", n_in * self.units)
-        parameters = (Parameter("kernel", (n_in, self.units), self.kernel_initializer),)
+        parameters: tuple[Parameter, ...] = (
+            Parameter("kernel", (n_in, self.units), self.kernel_initializer),)
         if self.use_bias:
             parameters += (Parameter("bias", (self.units,), self.bias_initializer),)
         kernel = partial(

@@ -166,20 +166,35 @@ def test_lengths_over_several_chunks(cell, return_sequences, go_backwards):
     close(grad, total, 1e-12)
 
 
+@pytest.mark.parametrize("small_products", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("cell", CELLS)
-def test_large_weights_take_the_path_without_a_copy(cell):
-    layer = cell(260, use_bias=False)
-    kernel = layer.build((3, 260)).kernel("float64")
-    assert kernel.n_derived == 0
-    rng = np.random.default_rng(0)
-    theta = 0.02 * rng.standard_normal(kernel.n_params)
-    x, v = rng.standard_normal((2, 2, 3, 260))
-    direction = 0.02 * rng.standard_normal(kernel.n_params)
-    _, dx, grad = run(kernel, theta, x)
-    r = np.random.default_rng(3).standard_normal((2, 260))
-    h = 1e-5
-    up, down = (np.sum(r * kernel.forward(theta + a * direction, x + a * v)[0]) for a in (h, -h))
-    np.testing.assert_allclose(np.sum(dx * v) + grad @ direction, (up - down) / (2 * h), rtol=1e-7)
+def test_products_in_blocks_and_whole(cell, dtype, small_products, return_sequences):
+    """Both ways through blocked.pxd, in sizes that leave partial blocks, against NumPy and a derivative."""
+    layer = cell(131, return_sequences=return_sequences)
+    case = LayerCase("blocks", layer, (3, 70), None, n=50)
+    built, _, theta, x = case.make(dtype)
+    theta *= theta.dtype.type(0.1)
+    kernel = built.kernel(dtype, small_products=small_products)
+    assert (kernel.n_derived > 0) == small_products
+    y, dx, grad = run(kernel, theta, x)
+    close(y, compute(layer, case.parameters(built, theta), x.astype(float)), 1e-12 if dtype == "float64" else 1e-5)
+    whole = built.kernel("float64", small_products=False)
+    theta, x = theta.astype(float), x.astype(float)
+    if dtype == "float64" and not small_products:
+        rng = np.random.default_rng(0)
+        v, direction = rng.standard_normal(x.shape), 0.1 * rng.standard_normal(theta.shape)
+        r = np.random.default_rng(3).standard_normal(y.shape)
+        h = 1e-6
+        up, down = (np.sum(r * whole.forward(theta + a * direction, x + a * v)[0]) for a in (h, -h))
+        np.testing.assert_allclose(np.sum(dx * v) + grad @ direction, (up - down) / (2 * h), rtol=1e-6)
+    _, dx_whole, grad_whole = run(whole, theta, x)
+    close(dx, dx_whole, 1e-12 if dtype == "float64" else 1e-4)
+    close(grad, grad_whole, 1e-12 if dtype == "float64" else 1e-4)
+
+
+def test_the_largest_weights_are_not_copied():
+    assert RNN(64).build((3, 2**15)).kernel("float32", small_products=True).n_derived == 0
 
 
 def test_shapes_and_names_of_parameters():

@@ -1,0 +1,55 @@
+"""The command line: ``ldl-cy`` or ``python -m ldl_cy``."""
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from ldl_cy._version import __version__
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command and its options."""
+    top = argparse.ArgumentParser(
+        prog="ldl-cy", description="Deep learning as linear algebra, in Cython over SciPy's BLAS.")
+    top.add_argument("--version", action="version", version=f"ldl_cy {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+    demo = commands.add_parser(
+        "demo", help="train small networks on scikit-learn's data and check what they reach",
+        description="Trains a linear regression, an MLP, a CNN, an Elman RNN and an LSTM, prints one table "
+        "and draws one picture. The exit code is 1 where a target is missed.")
+    demo.add_argument(
+        "--output", default="ldl_cy_demo.png", metavar="PNG", help="the picture (default: %(default)s)")
+    demo.add_argument("--quick", action="store_true", help="two epochs each; targets are not checked")
+    commands.add_parser(
+        "info", help="show versions, BLAS, instruction set and threads",
+        description="Shows what this copy of ldl_cy runs on.")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : sequence of str, default=None
+        The arguments after the program's name; None reads ``sys.argv``.
+
+    Returns
+    -------
+    int
+        The exit code: 0, or 1 where the demo misses a target.
+    """
+    arguments = parser().parse_args(argv)
+    # Loaded here, so that --help and --version answer at once.
+    if arguments.command == "info":
+        from ldl_cy.info import show
+
+        return show()
+    from ldl_cy.demo import run
+
+    return run(output=arguments.output, quick=arguments.quick)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,339 @@
+"""Pooling of channels-last images: the maximum or the mean of each window, channel by channel.
+
+A sequence is an image of height 1; with lengths its padded steps count as outside. Cells outside of the
+image are left out. The loops over channels are plain, so that the compiler vectorises them.
+"""
+from cython cimport floating
+from libc.stdint cimport int32_t, uint8_t
+from libc.string cimport memset
+
+from ldl_cy._engine cimport vec
+from ldl_cy._engine.op cimport USES_LENGTHS, Call, Kernel, Op, backward_t, forward_t
+from ldl_cy._kernels.panels cimport Window
+
+# The place of the maximum: a byte where a window has few cells.
+ctypedef fused place_t:
+    uint8_t
+    int32_t
+
+cdef enum:
+    CELLS_OF_A_BYTE = 255
+    NARROW = 8                  # fewer channels than this are gone through one by one
+
+ctypedef struct Pool:
+    Window s
+    int sequence                # lengths may cut the width
+    int wide                    # places are int32
+
+
+cdef struct Range:              # cells ky0 .. ky1 - 1, kx0 .. kx1 - 1 of a window lie in the image
+    Py_ssize_t ky0
+    Py_ssize_t ky1
+    Py_ssize_t kx0
+    Py_ssize_t kx1
+
+
+cdef inline Range inside(const Window *s, Py_ssize_t oy, Py_ssize_t ox, Py_ssize_t w) noexcept nogil:
+    cdef:
+        Py_ssize_t y = oy * s.sh - s.top, x = ox * s.sw - s.left
+        Range r
+    r.ky0, r.ky1 = max(0, -y), min(s.kh, s.h - y)
+    r.kx0, r.kx1 = max(0, -x), min(s.kw, w - x)
+    return r
+
+
+cdef inline Py_ssize_t width(const Pool *v, const Call *call, Py_ssize_t row) noexcept nogil:
+    return call.lengths[row] if v.sequence and call.lengths != NULL else v.s.w
+
+
+cdef inline void take_larger(
+    Py_ssize_t c, int cell,
+    const floating *x,          # (c,) the cell
+    floating *best,             # (c,)
+    place_t *place,             # (c,) or NULL
+) noexcept nogil:
+    """Keep the larger number and its cell: the first of equals; a NaN stays, or comes in."""
+    cdef:
+        Py_ssize_t j
+        floating new, old
+        place_t cell_before
+        bint take
+    # Without jumps, "or" among them, and with its loads outside of conditions the loop is vectorised.
+    if place == NULL:
+        for j in range(c):
+            new, old = x[j], best[j]
+            take = (new > old) | (new != new)
+            best[j] = new if take else old
+        return
+    for j in range(c):
+        new, old, cell_before = x[j], best[j], place[j]
+        take = (new > old) | (new != new)
+        place[j] = <place_t>cell if take else cell_before
+        best[j] = new if take else old
+
+
+cdef inline void add_where(
+    Py_ssize_t c, int cell, const place_t *place, const floating *dy, floating *dx) noexcept nogil:
+    """dx += dy where this cell was the maximum"""
+    cdef Py_ssize_t j
+    cdef floating d
+    for j in range(c):
+        d = dy[j]
+        dx[j] += d if place[j] == <place_t>cell else <floating>0
+
+
+cdef inline void take_largest(
+    const Window *s, const Range *r,
+    const floating *corner,     # cell (0, 0) of the window
+    floating *y,                # (c,)
+    place_t *place,             # (c,) or NULL
+) noexcept nogil:
+    """The same for all cells of a window, channel by channel."""
+    cdef:
+        Py_ssize_t ky, kx, j, cell, larger
+        floating new, best
+        bint nan
+    for j in range(s.c):
+        best, cell, nan = corner[(r.ky0 * s.w + r.kx0) * s.c + j], r.ky0 * s.kw + r.kx0, False
+        for ky in range(r.ky0, r.ky1):
+            for kx in range(r.kx0, r.kx1):
+                new = corner[(ky * s.w + kx) * s.c + j]
+                # a mask and not "if": which cell wins can't be guessed
+                larger = -<Py_ssize_t>(new > best)
+                cell ^= (cell ^ (ky * s.kw + kx)) & larger
+                best = new if new > best else best
+                nan |= new != new
+        if nan:
+            for ky in range(r.ky0, r.ky1):
+                for kx in range(r.kx0, r.kx1):
+                    new = corner[(ky * s.w + kx) * s.c + j]
+                    if new != new:
+                        best, cell = new, ky * s.kw + kx
+        y[j] = best
+        if place != NULL:
+            place[j] = <place_t>cell
+
+
+cdef inline void max_image(
+    const Window *s, Py_ssize_t w,
+    const floating *x,          # (h, w, c)
+    floating *y,                # (oh, ow, c)
+    place_t *places,            # (oh, ow, c) or NULL
+) noexcept nogil:
+    cdef:
+        Py_ssize_t oy, ox, ky, kx, j, at
+        Range r
+        bint first
+        const floating *corner
+        place_t *place
+    for oy in range(s.oh):
+        for ox in range(s.ow):
+            r = inside(s, oy, ox, w)
+            at = (oy * s.ow + ox) * s.c
+            corner = x + ((oy * s.sh - s.top) * s.w + ox * s.sw - s.left) * s.c
+            place = places + at if places != NULL else NULL
+            if s.c < NARROW and r.kx0 < r.kx1:
+                take_largest(s, &r, corner, y + at, place)
+                continue
+            first = True
+            for ky in range(r.ky0, r.ky1):
+                for kx in range(r.kx0, r.kx1):
+                    if not first:
+                        take_larger(s.c, ky * s.kw + kx, corner + (ky * s.w + kx) * s.c, y + at, place)
+                        continue
+                    first = False
+                    for j in range(s.c):
+                        y[at + j] = corner[(ky * s.w + kx) * s.c + j]
+                    if place != NULL:
+                        for j in range(s.c):
+                            place[j] = <place_t>(ky * s.kw + kx)
+            if first:
+                # a window beyond the sequence's end
+                for j in range(s.c):
+                    y[at + j] = 0
+
+
+cdef inline void max_image_grad(
+    const Window *s, Py_ssize_t w,
+    const place_t *places,      # (oh, ow, c)
+    const floating *dy,         # (oh, ow, c)
+    floating *dx,               # (h, w, c): added to
+) noexcept nogil:
+    cdef:
+        Py_ssize_t oy, ox, ky, kx, at, j
+        int cell, kw = <int>s.kw
+        Range r
+        floating *corner
+    for oy in range(s.oh):
+        for ox in range(s.ow):
+            r = inside(s, oy, ox, w)
+            at = (oy * s.ow + ox) * s.c
+            corner = dx + ((oy * s.sh - s.top) * s.w + ox * s.sw - s.left) * s.c
+            if s.c < NARROW and r.kx0 < r.kx1:
+                for j in range(s.c):
+                    cell = places[at + j]
+                    corner[((cell // kw) * s.w + cell % kw) * s.c + j] += dy[at + j]
+                continue
+            for ky in range(r.ky0, r.ky1):
+                for kx in range(r.kx0, r.kx1):
+                    add_where(s.c, ky * s.kw + kx, places + at, dy + at, corner + (ky * s.w + kx) * s.c)
+
+
+cdef void max_forward(
+    const Op *op, const Call *call, const floating *theta, const floating *state,
+    const floating *derived,
+    const floating *x,          # (n, h, w, c)
+    floating *y,                # (n, oh, ow, c)
+    floating *cache,            # places (n, oh, ow, c) of the maxima, bytes or int32
+    floating *scratch,
+) noexcept nogil:
+    cdef:
+        const Pool *v = <const Pool*>&op.sizes[0]
+        Py_ssize_t i, w
+        const floating *xi
+        floating *yi
+    for i in range(call.n):
+        w = width(v, call, i)
+        xi = x + i * op.x_size
+        yi = y + i * op.y_size
+        if cache == NULL:
+            max_image(&v.s, w, xi, yi, <uint8_t*>NULL)
+        elif v.wide:
+            max_image(&v.s, w, xi, yi, <int32_t*>cache + i * op.y_size)
+        else:
+            max_image(&v.s, w, xi, yi, <uint8_t*>cache + i * op.y_size)
+
+
+cdef void max_backward(
+    const Op *op, const Call *call, const floating *theta, const floating *state,
+    const floating *derived, const floating *x, const floating *y,
+    floating *dy,               # (n, oh, ow, c)
+    floating *dx,               # (n, h, w, c) or NULL
+    floating *grad,
+    floating *cache,            # places (n, oh, ow, c)
+    floating *scratch,
+) noexcept nogil:
+    cdef:
+        const Pool *v = <const Pool*>&op.sizes[0]
+        Py_ssize_t i, w
+        floating *dxi
+        floating *dyi
+    if dx == NULL:
+        return
+    memset(dx, 0, call.n * op.x_size * sizeof(floating))
+    for i in range(call.n):
+        w = width(v, call, i)
+        dxi = dx + i * op.x_size
+        dyi = dy + i * op.y_size
+        if v.wide:
+            max_image_grad(&v.s, w, <const int32_t*>cache + i * op.y_size, dyi, dxi)
+        else:
+            max_image_grad(&v.s, w, <const uint8_t*>cache + i * op.y_size, dyi, dxi)
+
+
+cdef void mean_forward(
+    const Op *op, const Call *call, const floating *theta, const floating *state,
+    const floating *derived,
+    const floating *x,          # (n, h, w, c)
+    floating *y,                # (n, oh, ow, c)
+    floating *cache, floating *scratch,
+) noexcept nogil:
+    cdef:
+        const Pool *v = <const Pool*>&op.sizes[0]
+        const Window *s = &v.s
+        Py_ssize_t i, oy, ox, ky, kx, j, w, cells
+        floating share
+        Range r
+        const floating *cell
+        floating *to = y
+    for i in range(call.n):
+        w = width(v, call, i)
+        for oy in range(s.oh):
+            for ox in range(s.ow):
+                r = inside(s, oy, ox, w)
+                for j in range(s.c):
+                    to[j] = 0
+                for ky in range(r.ky0, r.ky1):
+                    for kx in range(r.kx0, r.kx1):
+                        cell = x + i * op.x_size + (
+                            (oy * s.sh - s.top + ky) * s.w + ox * s.sw - s.left + kx) * s.c
+                        for j in range(s.c):
+                            to[j] += cell[j]
+                cells = (r.ky1 - r.ky0) * max(0, r.kx1 - r.kx0)
+                share = <floating>1 / max(1, cells)
+                for j in range(s.c):
+                    to[j] *= share
+                to += s.c
+
+
+cdef void mean_backward(
+    const Op *op, const Call *call, const floating *theta, const floating *state,
+    const floating *derived, const floating *x, const floating *y,
+    floating *dy,               # (n, oh, ow, c)
+    floating *dx,               # (n, h, w, c) or NULL
+    floating *grad, floating *cache, floating *scratch,
+) noexcept nogil:
+    cdef:
+        const Pool *v = <const Pool*>&op.sizes[0]
+        const Window *s = &v.s
+        Py_ssize_t i, oy, ox, ky, kx, j, w, cells
+        floating share
+        Range r
+        const floating *source = dy
+        floating *cell
+    if dx == NULL:
+        return
+    memset(dx, 0, call.n * op.x_size * sizeof(floating))
+    for i in range(call.n):
+        w = width(v, call, i)
+        for oy in range(s.oh):
+            for ox in range(s.ow):
+                r = inside(s, oy, ox, w)
+                cells = (r.ky1 - r.ky0) * max(0, r.kx1 - r.kx0)
+                share = <floating>1 / max(1, cells)
+                for ky in range(r.ky0, r.ky1):
+                    for kx in range(r.kx0, r.kx1):
+                        cell = dx + i * op.x_size + (
+                            (oy * s.sh - s.top + ky) * s.w + ox * s.sw - s.left + kx) * s.c
+                        for j in range(s.c):
+                            cell[j] += share * source[j]
+                source += s.c
+
+
+def pool(str dtype, *, str kind, image, kernel, strides, padding, output, bint sequence=False):
+    """The kernel of the pooling layers: kind "max" or "mean", image (h, w, c), padding (top, left)."""
+    cdef Kernel made = Kernel()
+    cdef Op *op = &made.op
+    cdef Pool *v = <Pool*>&op.sizes[0]
+    cdef Window *s = &v.s
+    s.h, s.w, s.c = image
+    s.kh, s.kw = kernel
+    s.sh, s.sw = strides
+    s.dh = s.dw = 1
+    s.top, s.left = padding
+    s.oh, s.ow = output
+    v.sequence = sequence
+    v.wide = s.kh * s.kw > CELLS_OF_A_BYTE
+    op.x_size = s.h * s.w * s.c
+    op.y_size = s.oh * s.ow * s.c
+    op.flops = 1.0 * s.kh * s.kw * op.y_size
+    op.flags = USES_LENGTHS if sequence else 0
+    if kind == "max":
+        # places in whole numbers of the dtype
+        size = 4 if dtype == "float32" else 8
+        op.cache_size = (op.y_size * (4 if v.wide else 1) + size - 1) // size
+    if kind == "max" and dtype == "float32":
+        op.forward = <forward_t>max_forward[float]
+        op.backward = <backward_t>max_backward[float]
+    elif kind == "max":
+        op.forward = <forward_t>max_forward[double]
+        op.backward = <backward_t>max_backward[double]
+    elif dtype == "float32":
+        op.forward = <forward_t>mean_forward[float]
+        op.backward = <backward_t>mean_backward[float]
+    else:
+        op.forward = <forward_t>mean_forward[double]
+        op.backward = <backward_t>mean_backward[double]
+    made.name, made.dtype = f"{kind}_pool", dtype
+    made.config = {"image": image, "kernel": kernel, "strides": strides, "padding": padding}
+    return made
