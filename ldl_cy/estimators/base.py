@@ -131,8 +131,8 @@ class BaseNetwork(BaseEstimator, ABC):
         """The loss object of ``Sequential.fit``."""
 
     @abstractmethod
-    def _score_encoded(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> float:
-        """Accuracy or R² on encoded rows."""
+    def _score_encoded(self, rows: Rows, n_threads: int) -> float:
+        """Accuracy or R² on rows with encoded targets."""
 
     def _class_weights(self, y: Any) -> np.ndarray | None:
         """One factor a sample, or None; only classifiers have them."""

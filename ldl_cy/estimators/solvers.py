@@ -23,11 +23,14 @@ class Adam(optimizers.Adam):
 
 
 def make_optimizer(estimator: Any) -> optimizers.Optimizer:
-    """The optimizer of the next epoch."""
+    """The optimizer of a fit; its step size follows ``estimator._step_size`` where that changes."""
     est, rate = estimator, estimator._step_size
     if est.solver == "adam":
         return Adam(rate, beta_1=est.beta_1, beta_2=est.beta_2, epsilon=est.epsilon)
     if est.solver == "sgd":
+        if est.learning_rate != "constant":
+            def rate(steps: np.ndarray) -> np.ndarray:
+                return np.full(len(steps), est._step_size)
         return optimizers.SGD(
             rate, momentum=est.momentum, nesterov=bool(est.nesterovs_momentum and est.momentum > 0))
     return optimizers.GD(rate, tol=0.0)     # when to stop is decided between epochs, as for the others

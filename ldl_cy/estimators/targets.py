@@ -21,7 +21,7 @@ from sklearn.utils.multiclass import (
 
 from ldl_cy import losses
 from ldl_cy.estimators.base import BaseNetwork, _check_partial_fit
-from ldl_cy.estimators.data import read
+from ldl_cy.estimators.data import Rows, read
 from ldl_cy.estimators.stacks import need
 
 
@@ -78,12 +78,12 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
             return losses.LogLoss()
         return losses.BinaryLogLoss(scale=float(self.n_outputs_))
 
-    def _score_encoded(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> float:
-        raw = self.model_.predict(X, n_threads=self.n_threads)
+    def _score_encoded(self, rows: Rows, n_threads: int) -> float:
+        raw = self.model_.predict(rows.X, n_threads=n_threads)
         if not np.isfinite(raw).all():
             return np.nan
         guess = raw.argmax(axis=1) if self.out_activation_ == "softmax" else raw > 0
-        return accuracy_score(y.astype(guess.dtype), guess, sample_weight=weight)
+        return accuracy_score(rows.y.astype(guess.dtype), guess, sample_weight=rows.weight)
 
     @available_if(_check_partial_fit)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -213,12 +213,12 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
     def _activate(self, raw: np.ndarray) -> np.ndarray:
         return np.exp(raw) if self.out_activation_ == "exp" else raw
 
-    def _score_encoded(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> float:
-        guess = self._activate(self.model_.predict(X, n_threads=self.n_threads))
+    def _score_encoded(self, rows: Rows, n_threads: int) -> float:
+        guess = self._activate(self.model_.predict(rows.X, n_threads=n_threads))
         if not np.isfinite(guess).all():
             return np.nan
         with np.errstate(over="ignore"):        # a fit that diverges scores -inf
-            return r2_score(y, guess, sample_weight=weight)
+            return r2_score(rows.y, guess, sample_weight=rows.weight)
 
     def predict(self, X):
         """Predict numbers.

@@ -9,9 +9,11 @@ import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.optimize import _check_optimize_result
 
+from ldl_cy.callbacks import Callback
 from ldl_cy.estimators.data import Rows
 from ldl_cy.estimators.solvers import make_optimizer
-from ldl_cy.threads import blas_at_one_thread
+from ldl_cy.models import Sequential
+from ldl_cy.threads import blas_at_one_thread, choose_threads
 
 NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
@@ -19,15 +21,18 @@ NON_FINITE = (
 SMALLEST_LEARNING_RATE = 1e-6       # "adaptive" stops below it, as scikit-learn does
 
 
-class Watch:
+class Watch(Callback):
     """What is remembered between epochs: curves, the best so far, and how long nothing improved.
 
     The estimator's public attributes hold the curves; this adds the rules.
     """
 
-    def __init__(self, estimator: Any, validation: Rows | None) -> None:
+    def __init__(self, estimator: Any, rows: Rows, validation: Rows | None) -> None:
         self.estimator = estimator
+        self.rows = rows
         self.validation = validation
+        # asked before the fit begins, which would count as another
+        self.n_threads = choose_threads(type(estimator).__name__, estimator.n_threads)
 
     @staticmethod
     def start(estimator: Any) -> None:
@@ -41,12 +46,12 @@ class Watch:
         estimator._no_improvement_count = 0
         estimator._best = snapshot(estimator.model_) if estimator.early_stopping else None
 
-    def epoch_ends(self, loss: float, n_samples: int) -> None:
-        """Record an epoch and count it as an improvement or not."""
+    def epoch_ends(self, loss: float, squares: float) -> None:
+        """Record an epoch and count it as an improvement or not; ``squares`` see ``shown_loss``."""
         est = self.estimator
         est.n_iter_ += 1
-        est.loss_ = loss
-        est.t_ += n_samples
+        est.loss_ = loss = shown_loss(est, loss, squares, self.rows)
+        est.t_ += len(self.rows.X)
         est.loss_curve_.append(loss)
         if est.verbose:
             print(f"Iteration {est.n_iter_}, loss = {loss:.8f}")
@@ -61,7 +66,7 @@ class Watch:
     def score(self, held: Rows) -> None:
         """Score the validation rows; with early stopping this decides what is best."""
         est = self.estimator
-        score = est._score_encoded(held.X, held.y, held.weight)
+        score = est._score_encoded(held, self.n_threads)
         if est.validation_scores_ is None:
             est.validation_scores_, est.best_validation_score_ = [], -np.inf
         est.validation_scores_.append(score)
@@ -124,35 +129,49 @@ def train(estimator: Any, rows: Rows, validation: Rows | None, *, incremental: b
         restore(estimator.model_, estimator._best)
 
 
+class Epochs(Watch):
+    """Minibatches: what happens after every epoch of ``Sequential.fit``."""
+
+    def __init__(self, estimator: Any, rows: Rows, validation: Rows | None, n_batches: int) -> None:
+        super().__init__(estimator, rows, validation)
+        self.n_batches = n_batches
+        self.squares = sum_of_squares(estimator.model_)
+        self.stopped = False
+
+    def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool:
+        """Record the epoch, choose the next step size, and stop where nothing improves."""
+        est = self.estimator
+        before, self.squares = self.squares, sum_of_squares(model)
+        # what the squares were on average when the epoch's batches began, if they changed evenly
+        change = (self.squares - before) * (self.n_batches - 1) / (2 * self.n_batches)
+        self.epoch_ends(logs["loss"], (before + change) * self.n_batches)
+        if est.solver == "sgd" and est.learning_rate == "invscaling":
+            est._step_size = est.learning_rate_init / (est.t_ + 1) ** est.power_t
+        self.stopped = self.stops()
+        return self.stopped
+
+
 def train_epochs(estimator: Any, rows: Rows, validation: Rows | None, *, incremental: bool) -> None:
-    """One call of ``Sequential.fit`` an epoch; what happens between epochs is decided here."""
-    est, model, watch, n = estimator, estimator.model_, Watch(estimator, validation), len(rows.X)
+    """One call of ``Sequential.fit``, watched."""
+    est, n = estimator, len(rows.X)
     if not incremental or not hasattr(est, "_step_size"):
         est._step_size = est.learning_rate_init
     size = est._batch_size(n)
-    n_batches = 1 if size == "full" else -(-n // size)
-    options = {
-        "loss": est._make_loss(), "alpha": est.alpha, "batch_size": size, "shuffle": est.shuffle,
-        "sample_weight": rows.weight, "n_threads": est.n_threads}
+    watch = Epochs(est, rows, validation, 1 if size == "full" else -(-n // size))
     est.n_iter_ = 0
-    for _ in range(est.max_iter):
-        before = squares(model)
-        history = model.fit(rows.X, rows.y, optimizer=make_optimizer(est), epochs=1, **options)
-        # what the squares were on average when the epoch's batches began, if they changed evenly
-        mean = before + (squares(model) - before) * (n_batches - 1) / (2 * n_batches)
-        watch.epoch_ends(shown_loss(est, history.history["loss"][-1], mean * n_batches, rows), n)
-        if est.solver == "sgd" and est.learning_rate == "invscaling":
-            est._step_size = est.learning_rate_init / (est.t_ + 1) ** est.power_t
-        if watch.stops() or incremental:
-            return
-    warnings.warn(
-        f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) reached and the optimization hasn't "
-        "converged yet.", ConvergenceWarning, stacklevel=5)
+    est.model_.fit(
+        rows.X, rows.y, loss=est._make_loss(), optimizer=make_optimizer(est), batch_size=size,
+        epochs=1 if incremental else est.max_iter, alpha=est.alpha, shuffle=est.shuffle,
+        sample_weight=rows.weight, callbacks=[watch], n_threads=est.n_threads)
+    if not (watch.stopped or incremental):
+        warnings.warn(
+            f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) reached and the optimization hasn't "
+            "converged yet.", ConvergenceWarning, stacklevel=5)
 
 
 def train_lbfgs(estimator: Any, rows: Rows, validation: Rows | None) -> None:
     """SciPy's L-BFGS-B on all rows at once."""
-    est, model, watch = estimator, estimator.model_, Watch(estimator, validation)
+    est, model, watch = estimator, estimator.model_, Watch(estimator, rows, validation)
     data_loss = model.objective(
         rows.X, rows.y, loss=est._make_loss(), sample_weight=rows.weight, n_threads=est.n_threads)
     shrink = np.concatenate([
@@ -167,7 +186,7 @@ def train_lbfgs(estimator: Any, rows: Rows, validation: Rows | None) -> None:
 
     def after_iteration(intermediate_result: scipy.optimize.OptimizeResult) -> None:
         model.theta[:] = intermediate_result.x
-        watch.epoch_ends(shown_loss(est, intermediate_result.fun, squares(model), rows), len(rows.X))
+        watch.epoch_ends(intermediate_result.fun, sum_of_squares(model))
         if est.early_stopping and watch.stops():
             halted.append(True)
             raise StopIteration     # SciPy's way of ending from a callback
@@ -181,12 +200,12 @@ def train_lbfgs(estimator: Any, rows: Rows, validation: Rows | None) -> None:
         model.theta[:] = start
         raise FloatingPointError("The loss or a weight became non-finite.")
     model.theta[:] = result.x
-    est.loss_ = shown_loss(est, result.fun, squares(model), rows)
+    est.loss_ = shown_loss(est, result.fun, sum_of_squares(model), rows)
     if not halted:
         est.n_iter_ = _check_optimize_result("lbfgs", result, est.max_iter)
 
 
-def squares(model: Any) -> float:
+def sum_of_squares(model: Sequential) -> float:
     """Σθ² over the parameters that alpha acts on."""
     return sum(float(np.vdot(p, p)) for p in model.parameters.values() if p.ndim >= 2)
 
