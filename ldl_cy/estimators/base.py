@@ -13,13 +13,13 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from ldl_cy import layers
+from ldl_cy import layers, optimizers
 from ldl_cy.estimators.data import Rows, Shape, canonical, check_row_shape, hold_out, read
+from ldl_cy.estimators.solvers import takes_full_batch
 from ldl_cy.estimators.training import Watch, train
 from ldl_cy.layers.activation import ACTIVATIONS, ALIASES
 from ldl_cy.models import Sequential
 
-FULL_BATCH = ("lbfgs", "gd")        # solvers whose every step sees all rows
 # Constraints of parameters that some families have.
 ACTIVATION = [StrOptions({*ACTIVATIONS, *ALIASES} - {"softmax"})]
 DROPOUT = [Interval(Real, 0, 1, closed="left")]
@@ -28,7 +28,7 @@ INPUT_SHAPE = ["array-like", None]
 
 
 def _check_partial_fit(estimator: Any) -> bool:
-    if estimator.solver in FULL_BATCH:
+    if takes_full_batch(estimator.solver):
         raise AttributeError(
             f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic.")
     return True
@@ -40,7 +40,7 @@ class BaseNetwork(BaseEstimator, ABC):
     The attributes below are constructor parameters that every estimator has.
     """
 
-    solver: str
+    solver: Any
     alpha: float
     batch_size: Any
     learning_rate: str
@@ -68,7 +68,7 @@ class BaseNetwork(BaseEstimator, ABC):
     n_outputs_: int
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "solver": [StrOptions({"lbfgs", "sgd", "adam", "gd"})],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam", "gd"}), optimizers.Optimizer],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
@@ -207,7 +207,7 @@ class BaseNetwork(BaseEstimator, ABC):
         elif self.early_stopping:
             rows, held = hold_out(
                 rows, sample_weight, self.validation_fraction, random_state, stratify=self._stratifies())
-        if self.solver in FULL_BATCH:
+        if takes_full_batch(self.solver):
             rows = canonical(rows)
         train(self, rows, held, incremental=incremental)
         return self
@@ -258,7 +258,7 @@ class BaseNetwork(BaseEstimator, ABC):
         return Rows(self._as_samples(X), self._as_targets(self._encode(y)), weight)
 
     def _batch_size(self, n: int) -> int | str:
-        if self.solver in FULL_BATCH:
+        if takes_full_batch(self.solver):
             return "full"
         if self.batch_size == "auto":
             return min(self._largest_batch, n)

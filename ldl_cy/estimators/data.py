@@ -106,12 +106,15 @@ def canonical(rows: Rows) -> Rows:
     data give the same sums to the last bit.
     """
     X, y, weight = rows
-    weight = np.ones(len(X)) if weight is None else weight
-    # + 0.0 makes -0.0 equal to 0.0, as its bytes are compared.
-    table = np.column_stack([X.reshape(len(X), -1), y.reshape(len(X), -1)])[weight != 0] + 0.0
-    weight = weight[weight != 0]
-    content = np.ascontiguousarray(table).view(np.dtype((np.void, table.itemsize * table.shape[1]))).ravel()
+    n = len(X)
+    kept = np.arange(n) if weight is None else np.flatnonzero(weight)
+    weight = np.ones(len(kept)) if weight is None else weight[kept]
+    # class codes are exact in float32 too
+    table = np.concatenate([X.reshape(n, -1), y.reshape(n, -1)], axis=1, dtype=X.dtype, casting="unsafe")
+    if len(kept) < n:
+        table = table[kept]
+    table += 0.0                    # -0.0 becomes 0.0, as bytes are compared
+    content = table.view(np.dtype((np.void, table.itemsize * table.shape[1]))).ravel()
     _, first, inverse = np.unique(content, return_index=True, return_inverse=True)
-    merged = np.bincount(inverse.ravel(), weights=weight).astype(weight.dtype)
-    kept = np.flatnonzero(rows.weight != 0)[first] if rows.weight is not None else first
-    return Rows(X[kept], y[kept], merged)
+    merged = np.bincount(inverse.ravel(), weights=weight)
+    return Rows(X[kept[first]], y[kept[first]], merged)

@@ -6,9 +6,9 @@ from typing import TypeVar
 T = TypeVar("T", bound=type)
 
 TRAINING = """
-solver : {'lbfgs', 'sgd', 'adam', 'gd'}, default='adam'
+solver : {'lbfgs', 'sgd', 'adam', 'gd'} or an optimizer of ``ldl_cy.optimizers``, default='adam'
     'adam' and 'sgd' work on minibatches, 'lbfgs' (quasi-Newton) and 'gd' (gradient descent) on all
-    rows at once.
+    rows at once. An object brings its own step size and other numbers.
 
 alpha : float >= 0, default=0.0001
     Strength of the L2 penalty on the weights (not on biases), divided by the number of samples of a

@@ -150,6 +150,10 @@ class MLPClassifier(ClassifierNetwork, BaseMLP):
     ):
         self._keep(locals())
 
+    def _stratifies(self) -> bool:
+        # As scikit-learn's classifier: only where one output tells two classes apart.
+        return self.n_outputs_ == 1
+
 
 @share(hidden=HIDDEN, largest_batch="200")
 class MLPRegressor(RegressorNetwork, BaseMLP):

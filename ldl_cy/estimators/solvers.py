@@ -7,6 +7,13 @@ import numpy as np
 
 from ldl_cy import optimizers
 
+FULL_BATCH = ("lbfgs", "gd")        # names of solvers whose every step sees all rows
+
+
+def takes_full_batch(solver: Any) -> bool:
+    """Whether each step of a solver, a name or an optimizer object, sees all rows."""
+    return solver in FULL_BATCH if isinstance(solver, str) else solver.full_batch
+
 
 class Adam(optimizers.Adam):
     """Adam with epsilon where scikit-learn has it, beside the root of the uncorrected second moment.
@@ -25,6 +32,8 @@ class Adam(optimizers.Adam):
 def make_optimizer(estimator: Any) -> optimizers.Optimizer:
     """The optimizer of a fit; its step size follows ``estimator._step_size`` where that changes."""
     est, rate = estimator, estimator._step_size
+    if not isinstance(est.solver, str):
+        return est.solver
     if est.solver == "adam":
         return Adam(rate, beta_1=est.beta_1, beta_2=est.beta_2, epsilon=est.epsilon)
     if est.solver == "sgd":

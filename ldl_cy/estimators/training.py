@@ -159,11 +159,11 @@ def train_epochs(estimator: Any, rows: Rows, validation: Rows | None, *, increme
     size = est._batch_size(n)
     watch = Epochs(est, rows, validation, 1 if size == "full" else -(-n // size))
     est.n_iter_ = 0
-    est.model_.fit(
+    history = est.model_.fit(
         rows.X, rows.y, loss=est._make_loss(), optimizer=make_optimizer(est), batch_size=size,
         epochs=1 if incremental else est.max_iter, alpha=est.alpha, shuffle=est.shuffle,
         sample_weight=rows.weight, callbacks=[watch], n_threads=est.n_threads)
-    if not (watch.stopped or incremental):
+    if not (watch.stopped or incremental or history.stop_reason == "converged"):
         warnings.warn(
             f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) reached and the optimization hasn't "
             "converged yet.", ConvergenceWarning, stacklevel=5)

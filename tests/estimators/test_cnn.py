@@ -19,7 +19,7 @@ def kinds(estimator):
 def test_digits():
     train, test, y_train, y_test = train_test_split(DIGITS, Y_DIGITS, random_state=0)
     clf = CNNClassifier(
-        filters=(16, 32), hidden_layer_sizes=(64,), input_shape=(8, 8, 1), max_iter=25, random_state=0)
+        filters=(16, 32), hidden_layer_sizes=(64,), input_shape=(8, 8, 1), max_iter=40, random_state=0)
     assert clf.fit(train, y_train).score(test, y_test) > 0.97
     assert clf.n_features_in_ == 64 and clf.n_layers_ == 5
     assert kinds(clf) == ["Conv2D", "MaxPool2D", "Conv2D", "MaxPool2D", "Flatten", "Dense", "Dense"]

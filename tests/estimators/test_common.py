@@ -103,7 +103,7 @@ def test_data_frames(name):
 
 @pytest.mark.parametrize("parameter, value, message", [
     ("alpha", -1, "The 'alpha' parameter of {name} must be a float in the range"),
-    ("solver", "magic", "The 'solver' parameter of {name} must be a str among"),
+    ("solver", "magic", "The 'solver' parameter of {name} must be"),
     ("batch_size", 0, "The 'batch_size' parameter of {name} must be a str among"),
     ("dtype", "int8", "The 'dtype' parameter of {name} must be"),
     ("n_threads", 0, "The 'n_threads' parameter of {name} must be"),

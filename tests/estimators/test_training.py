@@ -1,6 +1,7 @@
 """The training loop: solvers, stopping, step sizes, weights, and fits that go on."""
 import _thread
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import scale
 from small_estimators import EVERY, problem, small
 
-from ldl_cy import MLPClassifier, MLPRegressor
+from ldl_cy import MLPClassifier, MLPRegressor, optimizers
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 X_CANCER, Y_CANCER = load_breast_cancer(return_X_y=True)
@@ -36,6 +37,18 @@ def test_full_batch_knows_neither_order_nor_repeats(name, solver):
     expected = theta(X, y, times)
     np.testing.assert_array_equal(theta(X[order], y[order], times[order]), expected)
     np.testing.assert_array_equal(theta(np.repeat(X, times, axis=0), np.repeat(y, times), None), expected)
+
+
+def test_optimizer_objects():
+    plain = MLPClassifier(solver="sgd", max_iter=3, random_state=0).fit(X_CANCER, Y_CANCER)
+    sgd = optimizers.SGD(0.001, momentum=0.9, nesterov=True)
+    clf = MLPClassifier(solver=sgd, max_iter=3, random_state=0).fit(X_CANCER, Y_CANCER)
+    np.testing.assert_array_equal(clf.model_.theta, plain.model_.theta)
+    with warnings.catch_warnings():         # its own end counts as convergence
+        warnings.simplefilter("error")
+        clf = MLPClassifier(solver=optimizers.GD(0.5, tol=0.05), max_iter=500, random_state=0)
+        assert clf.fit(X_CANCER, Y_CANCER).n_iter_ < 500
+    assert not hasattr(clf, "partial_fit")
 
 
 def test_weights_of_one_are_no_weights():
