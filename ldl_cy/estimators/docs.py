@@ -63,7 +63,7 @@ beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
 epsilon : float > 0, default=1e-8
     Adam's guard against division by zero.
 
-n_iter_no_change : int >= 1, default=10
+n_iter_no_change : int >= 1 or infinity, default=10
     Epochs without progress after which training stops.
 
 max_fun : int >= 1, default=15000
@@ -80,7 +80,8 @@ n_threads : int >= 1, default=None
 
 DROPOUT = """
 dropout : float in [0, 1), default=0.0
-    Share of the inputs of every fully connected layer but a first one that is set to zero in training.
+    Share of the inputs of fully connected layers that is set to zero in training; what the network
+    itself reads stays whole.
 """
 
 CLASS_WEIGHT = """
@@ -96,8 +97,8 @@ loss : {'squared_error', 'poisson'}, default='squared_error'
 
 INPUT_SHAPE = """
 input_shape : tuple of ints, default=None
-    How to read a row, without the batch axis. None reads %(none_reads)s. Arrays of three or four axes
-    are taken as they are.
+    How to read a row, without the batch axis; None reads %(none_reads)s.
+    Arrays of three or four axes are taken as they are.
 """
 
 ATTRIBUTES = """

@@ -33,6 +33,13 @@ class Watch(Callback):
         self.validation = validation
         # asked before the fit begins, which would count as another
         self.n_threads = choose_threads(type(estimator).__name__, estimator.n_threads)
+        # early_stopping may have changed since the last fit
+        if not estimator.early_stopping:
+            estimator._best = None
+            estimator.best_loss_ = np.inf if estimator.best_loss_ is None else estimator.best_loss_
+        elif estimator._best is None:
+            estimator.best_loss_, estimator.best_validation_score_ = None, -np.inf
+            estimator._best = snapshot(estimator.model_)
 
     @staticmethod
     def start(estimator: Any) -> None:
@@ -40,11 +47,11 @@ class Watch(Callback):
         estimator.n_iter_ = 0
         estimator.t_ = 0
         estimator.loss_curve_ = []
-        estimator.best_loss_ = None if estimator.early_stopping else np.inf
+        estimator.best_loss_ = None
         estimator.validation_scores_ = None
         estimator.best_validation_score_ = None
         estimator._no_improvement_count = 0
-        estimator._best = snapshot(estimator.model_) if estimator.early_stopping else None
+        estimator._best = None
 
     def epoch_ends(self, loss: float, squares: float) -> None:
         """Record an epoch and count it as an improvement or not; ``squares`` see ``shown_loss``."""
@@ -68,7 +75,9 @@ class Watch(Callback):
         est = self.estimator
         score = est._score_encoded(held, self.n_threads)
         if est.validation_scores_ is None:
-            est.validation_scores_, est.best_validation_score_ = [], -np.inf
+            est.validation_scores_ = []
+        if est.best_validation_score_ is None:
+            est.best_validation_score_ = -np.inf
         est.validation_scores_.append(score)
         if est.verbose:
             print(f"Validation score: {score:f}")

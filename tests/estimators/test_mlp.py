@@ -77,7 +77,7 @@ def test_several_outputs_follow_scikit_learn():
 @pytest.mark.parametrize("target", ["classes", "two", "number"])
 def test_scikit_learns_early_stopping(target, weighted):
     settings = {"random_state": 1, "shuffle": False, "early_stopping": True, "n_iter_no_change": 3,
-                "validation_fraction": 0.3, "learning_rate_init": 0.02, "batch_size": 1000}
+                "validation_fraction": 0.3, "learning_rate_init": 0.02, "batch_size": 105}
     weight = 1 + np.arange(len(X_IRIS)) % 3 if weighted else None
     kind = "MLPRegressor" if target == "number" else "MLPClassifier"
     y = {"classes": Y_IRIS, "two": Y_IRIS > 0, "number": X_IRIS[:, 0]}[target]

@@ -72,6 +72,14 @@ def test_early_stopping_keeps_the_best(name):
     assert estimator.score(X[80:], y[80:]) == pytest.approx(max(estimator.validation_scores_), abs=1e-12)
 
 
+def test_early_stopping_may_change_between_warm_fits():
+    clf = MLPClassifier(warm_start=True, max_iter=3, random_state=0)
+    clf.fit(X_CANCER, Y_CANCER).set_params(early_stopping=True).fit(X_CANCER, Y_CANCER)
+    assert clf.best_validation_score_ == max(clf.validation_scores_) and clf.best_loss_ is None
+    clf.set_params(early_stopping=False).fit(X_CANCER, Y_CANCER)
+    assert clf.best_loss_ == min(clf.loss_curve_[6:]) and len(clf.loss_curve_) == 9
+
+
 @pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
 def test_early_stopping_with_other_solvers(solver):
     clf = MLPClassifier(
