@@ -93,14 +93,14 @@ class BaseNetwork(BaseEstimator, ABC):
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
+    _reads_nd = True                # arrays of three and four axes
+    _reads_sparse = False
+    _largest_batch = 32             # of batch_size="auto"
+
     def _keep(self, arguments: dict[str, Any]) -> None:
         """Keep the constructor's arguments under their own names, unchanged, as clone expects."""
         for name in self._get_param_names():
             setattr(self, name, arguments[name])
-
-    _reads_nd = True                # arrays of three and four axes
-    _reads_sparse = False
-    _largest_batch = 32             # of batch_size="auto"
 
     # What a family of networks defines.
 

@@ -183,10 +183,10 @@ def train_lbfgs(estimator: Any, rows: Rows, validation: Rows | None) -> None:
     est, model, watch = estimator, estimator.model_, Watch(estimator, rows, validation)
     data_loss = model.objective(
         rows.X, rows.y, loss=est._make_loss(), sample_weight=rows.weight, n_threads=est.n_threads)
-    shrink = np.concatenate([
-        np.full(p.size, est.alpha / total_weight(rows) if p.ndim >= 2 else 0.0)
-        for p in model.parameters.values()])
     start, halted = model.theta.astype(float), []
+    shrink = np.zeros(start.size)
+    for part in penalised(model):
+        shrink[part] = est.alpha / total_weight(rows)
 
     def loss_and_grad(theta: np.ndarray) -> tuple[float, np.ndarray]:
         loss, grad = data_loss(theta)
@@ -214,9 +214,15 @@ def train_lbfgs(estimator: Any, rows: Rows, validation: Rows | None) -> None:
         est.n_iter_ = _check_optimize_result("lbfgs", result, est.max_iter)
 
 
+def penalised(model: Sequential) -> list[slice]:
+    """The pieces of theta that alpha acts on: parameters of two or more axes that are not frozen."""
+    return [slice(e.offset, e.offset + e.parameter.size) for e in model._built().parameters
+            if e.parameter.decays and e.trainable]
+
+
 def sum_of_squares(model: Sequential) -> float:
-    """Σθ² over the parameters that alpha acts on."""
-    return sum(float(np.vdot(p, p)) for p in model.parameters.values() if p.ndim >= 2)
+    """Σθ² over what alpha acts on."""
+    return sum(float(np.vdot(model.theta[part], model.theta[part])) for part in penalised(model))
 
 
 def total_weight(rows: Rows) -> float:

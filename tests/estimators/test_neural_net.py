@@ -40,6 +40,15 @@ def test_loss_objects():
     np.testing.assert_array_equal(reg.predict(X), NeuralNetRegressor(**FEW).fit(X, Y).predict(X))
 
 
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_frozen_layers(solver):
+    stack = [layers.Dense(6, "tanh", trainable=False)]
+    reg = NeuralNetRegressor(stack, solver=solver, alpha=10.0, max_iter=5, random_state=0).fit(X, Y)
+    start = NeuralNetRegressor(stack, max_iter=1, random_state=0).fit(X, Y).model_.reset()
+    np.testing.assert_array_equal(reg.model_.parameters["dense_0.kernel"], start.parameters["dense_0.kernel"])
+    assert (reg.model_.parameters["dense_1.kernel"] != start.parameters["dense_1.kernel"]).all()
+
+
 def test_clone_and_search():
     reg = NeuralNetRegressor([layers.Dense(5, "tanh")], **FEW)
     assert clone(reg).layers == reg.layers
