@@ -1,0 +1,9 @@
+"""Networks as scikit-learn estimators."""
+from ldl_cy.estimators.cnn import CNNClassifier, CNNRegressor
+from ldl_cy.estimators.mlp import MLPClassifier, MLPRegressor
+from ldl_cy.estimators.neural_net import NeuralNetClassifier, NeuralNetRegressor
+from ldl_cy.estimators.rnn import RNNClassifier, RNNRegressor
+
+__all__ = [
+    "CNNClassifier", "CNNRegressor", "MLPClassifier", "MLPRegressor", "NeuralNetClassifier",
+    "NeuralNetRegressor", "RNNClassifier", "RNNRegressor"]

@@ -1,0 +1,305 @@
+"""What all estimators share: parameters, fitting, and the two kinds of targets."""
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from ldl_cy import layers, optimizers
+from ldl_cy.estimators.data import Rows, Shape, canonical, check_row_shape, hold_out, read
+from ldl_cy.estimators.solvers import takes_full_batch
+from ldl_cy.estimators.training import Watch, train
+from ldl_cy.layers.activation import ACTIVATIONS, ALIASES
+from ldl_cy.models import Sequential
+
+# Constraints of parameters that some families have.
+ACTIVATION = [StrOptions({*ACTIVATIONS, *ALIASES} - {"softmax"})]
+DROPOUT = [Interval(Real, 0, 1, closed="left")]
+SIZES = ["array-like", Interval(Integral, 1, None, closed="left")]
+INPUT_SHAPE = ["array-like", None]
+
+
+def _check_partial_fit(estimator: Any) -> bool:
+    if takes_full_batch(estimator.solver):
+        raise AttributeError(
+            f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic.")
+    return True
+
+
+class BaseNetwork(BaseEstimator, ABC):
+    """Base of all estimators; a family defines ``_hidden_layers``, a kind of target the rest.
+
+    The attributes below are constructor parameters that every estimator has.
+    """
+
+    solver: Any
+    alpha: float
+    batch_size: Any
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    shuffle: bool
+    random_state: Any
+    tol: float
+    verbose: Any
+    warm_start: bool
+    momentum: float
+    nesterovs_momentum: bool
+    early_stopping: bool
+    validation_fraction: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    n_iter_no_change: Any
+    max_fun: int
+    dtype: Any
+    n_threads: int | None
+
+    model_: Sequential
+    n_outputs_: int
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "solver": [StrOptions({"lbfgs", "sgd", "adam", "gd"}), optimizers.Optimizer],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "dtype": [StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64}), None],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    _reads_nd = True                # arrays of three and four axes
+    _reads_sparse = False
+    _largest_batch = 32             # of batch_size="auto"
+
+    def _keep(self, arguments: dict[str, Any]) -> None:
+        """Keep the constructor's arguments under their own names, unchanged, as clone expects."""
+        for name in self._get_param_names():
+            setattr(self, name, arguments[name])
+
+    # What a family of networks defines.
+
+    @abstractmethod
+    def _hidden_layers(self, shape: Shape) -> list[layers.Layer]:
+        """The network without its output layer, for samples of a shape."""
+
+    @abstractmethod
+    def _shape_of_samples(self, row_shape: Shape) -> Shape:
+        """How to read rows of a shape: ``input_shape``, or what follows from the rows."""
+
+    # What a kind of target defines: ClassifierNetwork, RegressorNetwork.
+
+    @abstractmethod
+    def _read_fit(self, X: Any, y: Any, *, reset: bool, classes: str) -> tuple[np.ndarray, Any]:
+        """X and y validated. Classes are learned ("learn"), or y has the "same", or only "known" ones."""
+
+    @abstractmethod
+    def _encode(self, y: Any) -> np.ndarray:
+        """y as the network's targets."""
+
+    @abstractmethod
+    def _set_outputs(self, encoded: np.ndarray) -> None:
+        """Learn ``n_outputs_`` and ``out_activation_``."""
+
+    @abstractmethod
+    def _make_loss(self) -> Any:
+        """The loss object of ``Sequential.fit``."""
+
+    @abstractmethod
+    def _score_encoded(self, rows: Rows, n_threads: int) -> float:
+        """Accuracy or R² on rows with encoded targets."""
+
+    def _class_weights(self, y: Any) -> np.ndarray | None:
+        """One factor a sample, or None; only classifiers have them."""
+        return None
+
+    def _stratifies(self) -> bool:
+        """Whether rows are held out class by class."""
+        return False
+
+    def _averaged_outputs(self) -> int:
+        """Over how many outputs the reported loss is a mean, where the minimised one is a sum."""
+        return 1
+
+    # Fitting.
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+        """Fit the network to X and y.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The input data. Networks other than MLPs also read arrays of three and four axes as they are.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels or numbers.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        X_val, y_val, sample_weight_val : array-likes like X, y and sample_weight, default=None
+            Validation data: scored after every epoch, and what early stopping looks at in place of a
+            share of the training data.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val must be given together.")
+        if X_val is None and sample_weight_val is not None:
+            raise ValueError("sample_weight_val needs X_val and y_val.")
+        validation = None if X_val is None else (X_val, y_val, sample_weight_val)
+        return self._fit(X, y, sample_weight, validation=validation)
+
+    def _fit(self, X, y, sample_weight, *, validation=None, incremental=False):
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        first = not hasattr(self, "model_") or not (self.warm_start or incremental)
+        learn = first and not incremental
+        classes = "learn" if learn else "same" if self.warm_start else "known"
+        X, y = self._read_fit(X, y, reset=first, classes=classes)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        weight, factors = sample_weight, self._class_weights(y)
+        if factors is not None:
+            weight = factors if weight is None else weight * factors
+        encoded = self._encode(y)
+        random_state = check_random_state(self.random_state)
+        if first:
+            self._row_shape = X.shape[1:]
+            self._sample_shape = self._shape_of_samples(self._row_shape)
+            check_row_shape(self, self._row_shape)
+            self._set_outputs(encoded)
+            self._build(X.dtype, random_state)
+            Watch.start(self)
+        encoded = self._as_targets(encoded)
+        rows, held = Rows(self._as_samples(X), encoded, weight), None
+        if validation is not None:
+            held = self._read_validation(*validation)
+        elif self.early_stopping:
+            rows, held = hold_out(
+                rows, sample_weight, self.validation_fraction, random_state, stratify=self._stratifies())
+        if takes_full_batch(self.solver):
+            rows = canonical(rows)
+        train(self, rows, held, incremental=incremental)
+        return self
+
+    def _build(self, dtype: np.dtype, random_state: np.random.RandomState) -> None:
+        """A new model with its initial weights."""
+        hidden = self._hidden_layers(self._sample_shape)
+        shape = self._sample_shape
+        for layer in hidden:
+            shape = layer.build(shape).output_shape
+        if len(shape) > 1:
+            hidden = [*hidden, layers.Flatten()]
+        self.model_ = Sequential(
+            [*hidden, layers.Dense(self.n_outputs_)], dtype=np.dtype(dtype).name,
+            random_state=self._draw_seed(random_state))
+        self.model_.build(self._sample_shape)
+        owners = {name.rpartition(".")[0] for name in self.model_.parameters}
+        self.n_layers_ = len(owners) + 1
+
+    def _draw_seed(self, random_state: np.random.RandomState) -> int:
+        """The seed of the model's own random numbers."""
+        return int(random_state.randint(2**31 - 1))
+
+    def _dtypes(self, *, reset: bool) -> list[Any]:
+        """What ``check_array`` may leave as it is; anything else becomes the first."""
+        if not reset:
+            return [np.dtype(self.model_.dtype)]
+        return [np.float64, np.float32] if self.dtype is None else [np.dtype(self.dtype)]
+
+    def _as_samples(self, X: np.ndarray) -> np.ndarray:
+        return X.reshape(len(X), *self._sample_shape)
+
+    def _as_targets(self, encoded: np.ndarray) -> np.ndarray:
+        """Targets of two axes in the model's dtype; class codes stay as they are."""
+        if encoded.dtype.kind in "iu" and encoded.ndim == 1:
+            return encoded
+        encoded = encoded.reshape(len(encoded), -1).astype(self.model_.dtype, copy=False)
+        if encoded.shape[1] != self.n_outputs_:
+            raise ValueError(
+                f"y has {encoded.shape[1]} outputs, but {type(self).__name__} was fitted with "
+                f"{self.n_outputs_} outputs.")
+        return encoded
+
+    def _read_validation(self, X: Any, y: Any, sample_weight: Any) -> Rows:
+        X, y = self._read_fit(X, y, reset=False, classes="known")
+        weight = None if sample_weight is None else _check_sample_weight(
+            sample_weight, X, ensure_non_negative=True)
+        return Rows(self._as_samples(X), self._as_targets(self._encode(y)), weight)
+
+    def _batch_size(self, n: int) -> int | str:
+        if takes_full_batch(self.solver):
+            return "full"
+        if self.batch_size == "auto":
+            return min(self._largest_batch, n)
+        if self.batch_size > n:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
+                stacklevel=5)
+        return min(int(self.batch_size), n)
+
+    @available_if(_check_partial_fit)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Update the network with one pass over the given data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The input data.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The target values.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        self : object
+            The trained estimator.
+        """
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    # Predicting.
+
+    def _raw(self, X: Any) -> np.ndarray:
+        """The raw output of the network's last layer, (n_samples, n_outputs)."""
+        check_is_fitted(self)
+        return self.model_.predict(self._as_samples(read(self, X)), n_threads=self.n_threads)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = self._reads_nd
+        tags.input_tags.sparse = self._reads_sparse
+        return tags

@@ -1,0 +1,189 @@
+"""Convolutional networks for images and signals."""
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, ClassVar
+
+from sklearn.utils._param_validation import Interval
+
+from ldl_cy import layers
+from ldl_cy.checks import check_ints
+from ldl_cy.estimators.base import ACTIVATION, DROPOUT, INPUT_SHAPE, SIZES, BaseNetwork
+from ldl_cy.estimators.data import Shape, check_input_shape
+from ldl_cy.estimators.docs import share
+from ldl_cy.estimators.stacks import dense_layers, dropout_layers, need, read_sizes
+from ldl_cy.estimators.targets import ClassifierNetwork, RegressorNetwork
+
+LAYERS = """filters : int or sequence of ints >= 1, default=(32, 64)
+        Filters of the convolutions, which keep height and width, or the length of a signal.
+
+    kernel_size : int >= 1 or a pair of them, default=3
+        Size of the convolutions' kernels.
+
+    pool_size : int >= 1 or a pair of them, default=2
+        A maximum over windows of this size follows each convolution where at least one window fits.
+
+    hidden_layer_sizes : int or sequence of ints >= 1, default=(128,)
+        Units of the fully connected layers behind the convolutions.
+
+    activation : str, default='relu'
+        Activation of the convolutions and the hidden layers: 'identity', 'relu', 'leaky_relu', 'elu',
+        'selu', 'gelu', 'silu', 'softplus', 'tanh', 'logistic', 'mish' or 'hard_sigmoid'.
+
+    batch_norm : bool, default=False
+        Whether to normalise the convolutions' outputs over the batch, before the activation."""
+NONE_READS = "it as a signal of one channel, (n_features, 1)"
+
+
+class BaseCNN(BaseNetwork):
+    """Convolution and pooling, block after block, then fully connected layers."""
+
+    filters: Any
+    kernel_size: Any
+    pool_size: Any
+    hidden_layer_sizes: Any
+    activation: str
+    batch_norm: bool
+    dropout: float
+    input_shape: Any
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "filters": SIZES,
+        "kernel_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "pool_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "hidden_layer_sizes": SIZES,
+        "activation": ACTIVATION,
+        "batch_norm": ["boolean"],
+        "dropout": DROPOUT,
+        "input_shape": INPUT_SHAPE,
+    }
+
+    def _shape_of_samples(self, row_shape: Shape) -> Shape:
+        shape = check_input_shape(self, (2, 3)) or (row_shape if len(row_shape) > 1 else (*row_shape, 1))
+        if len(shape) > 3:
+            raise ValueError(
+                f"{type(self).__name__} reads images (height, width, channels) and signals (time, channels), "
+                f"got samples of shape {shape}.")
+        return shape
+
+    def _hidden_layers(self, shape: Shape) -> list[layers.Layer]:
+        owner, axes = type(self).__name__, len(shape) - 1
+        convolution: Any = layers.Conv1D if axes == 1 else layers.Conv2D
+        pooling: Any = layers.MaxPool1D if axes == 1 else layers.MaxPool2D
+        kernel_sizes = check_ints(owner, "kernel_size", as_tuple(self.kernel_size), axes)
+        pool_sizes = check_ints(owner, "pool_size", as_tuple(self.pool_size), axes)
+        # layers of one axis take an int
+        kernel, pool = (sizes if axes > 1 else sizes[0] for sizes in (kernel_sizes, pool_sizes))
+        size = shape[:-1]
+        stack: list[layers.Layer] = []
+        for filters in read_sizes("filters", self.filters):
+            if self.batch_norm:
+                stack += [convolution(filters, kernel, padding="same", use_bias=False),
+                          need(layers, "BatchNorm", "batch_norm=True")(), layers.Activation(self.activation)]
+            else:
+                stack.append(convolution(filters, kernel, padding="same", activation=self.activation))
+            if all(length >= window for length, window in zip(size, pool_sizes)):
+                stack.append(pooling(pool))
+                size = tuple(length // window for length, window in zip(size, pool_sizes))
+        sizes = read_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
+        return [*stack, layers.Flatten(), *dropout_layers(self.dropout),
+                *dense_layers(sizes, [self.activation] * len(sizes), self.dropout)]
+
+
+def as_tuple(size: Any) -> Any:
+    """Lists and arrays of sizes as tuples, ints as they are."""
+    return tuple(size) if hasattr(size, "__iter__") else size
+
+
+@share(layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
+class CNNClassifier(ClassifierNetwork, BaseCNN):
+    """Convolutional network for classes of images or signals.
+
+    Parameters
+    ----------
+    %(layers)s
+
+    %(dropout)s
+
+    %(input_shape)s
+
+    %(training)s
+
+    %(class_weight)s
+
+    %(common)s
+
+    Attributes
+    ----------
+    %(classes)s
+
+    %(attributes)s
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from ldl_cy import CNNClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> clf = CNNClassifier(filters=8, input_shape=(8, 8, 1), max_iter=5, tol=0.0, random_state=0)
+    >>> bool(clf.fit(X / 16, y).score(X / 16, y) > 0.9)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseCNN._parameter_constraints, **ClassifierNetwork._parameter_constraints}
+
+    def __init__(
+        self, filters=(32, 64), kernel_size=3, pool_size=2, hidden_layer_sizes=(128,), activation="relu",
+        batch_norm=False, dropout=0.0, input_shape=None, *, solver="adam", alpha=0.0001,
+        batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200,
+        shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
+        nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999,
+        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, class_weight=None, dtype=None, n_threads=None,
+    ):
+        self._keep(locals())
+
+
+@share(layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
+class CNNRegressor(RegressorNetwork, BaseCNN):
+    """Convolutional network for numbers from images or signals.
+
+    Parameters
+    ----------
+    %(layers)s
+
+    %(dropout)s
+
+    %(input_shape)s
+
+    %(loss)s
+
+    %(training)s
+
+    %(common)s
+
+    Attributes
+    ----------
+    %(attributes)s
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ldl_cy import CNNRegressor
+    >>> X = np.random.default_rng(0).normal(size=(200, 16))
+    >>> reg = CNNRegressor(filters=8, random_state=0).fit(X, X.max(axis=1))
+    >>> bool(reg.score(X, X.max(axis=1)) > 0.9)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseCNN._parameter_constraints, **RegressorNetwork._parameter_constraints}
+
+    def __init__(
+        self, filters=(32, 64), kernel_size=3, pool_size=2, hidden_layer_sizes=(128,), activation="relu",
+        batch_norm=False, dropout=0.0, input_shape=None, *, loss="squared_error", solver="adam",
+        alpha=0.0001, batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5,
+        max_iter=200, shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False,
+        momentum=0.9, nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
+        beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, dtype=None, n_threads=None,
+    ):
+        self._keep(locals())

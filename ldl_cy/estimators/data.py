@@ -1,0 +1,120 @@
+"""Reading X and y, and the rows of a fit: what happens to arrays before a network sees them."""
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import check_array, check_X_y, validate_data
+
+Shape = tuple[int, ...]
+NO_Y = "no_validation"
+
+
+class Rows(NamedTuple):
+    """Samples in the shape the network reads, encoded targets, and weights or None."""
+
+    X: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray | None
+
+    def take(self, index: np.ndarray) -> Rows:
+        return Rows(self.X[index], self.y[index], None if self.weight is None else self.weight[index])
+
+
+def read(estimator: Any, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeric: bool = False) -> Any:
+    """X, or X and y where a y is given, validated as scikit-learn does.
+
+    With ``reset`` the number and the names of the features are learned, otherwise compared. A model
+    fitted on arrays of three or four axes also reads rows of two axes, and the other way round: then
+    the sizes of the samples are compared instead.
+    """
+    options: dict[str, Any] = {
+        "accept_sparse": ["csr", "csc"] if estimator._reads_sparse else False,
+        "dtype": estimator._dtypes(reset=reset), "order": "C", "allow_nd": estimator._reads_nd}
+    with_y = not (isinstance(y, str) and y == NO_Y)
+    if with_y:
+        options.update(multi_output=True, y_numeric=y_numeric)
+    several_axes = not reset and estimator._reads_nd and (
+        count_axes(X) > 2 or len(estimator._row_shape) > 1)
+    if not several_axes:
+        result = validate_data(estimator, X, y, reset=reset, **options)
+    elif with_y:
+        result = check_X_y(X, y, estimator=estimator, **options)
+    else:
+        result = check_array(X, estimator=estimator, input_name="X", **options)
+    X, y = result if with_y else (result, None)
+    if several_axes:
+        check_row_shape(estimator, X.shape[1:])
+    if sparse.issparse(X):
+        X = X.toarray()
+    return (X, y) if with_y else X
+
+
+def count_axes(X: Any) -> int:
+    """Axes of an array, a data frame, a sparse matrix, or nested lists."""
+    return len(X.shape) if hasattr(X, "shape") else np.asarray(X).ndim
+
+
+def check_row_shape(estimator: Any, row_shape: Shape) -> None:
+    """Rows are flat and of the right length, or have the very shape the network reads."""
+    name, expected = type(estimator).__name__, estimator._sample_shape
+    if len(row_shape) > 1 and row_shape != expected:
+        raise ValueError(f"X has samples of shape {row_shape}, but {name} is expecting {expected} as input.")
+    if math.prod(row_shape) != math.prod(expected):
+        raise ValueError(
+            f"X has {math.prod(row_shape)} features, but {name} is expecting samples of shape {expected}, "
+            f"{math.prod(expected)} numbers each.")
+
+
+def check_input_shape(estimator: Any, n_axes: tuple[int, ...]) -> Shape | None:
+    """The ``input_shape`` parameter as a tuple of ints."""
+    given = estimator.input_shape
+    if given is None:
+        return None
+    try:
+        shape = tuple(int(size) for size in given)
+        whole = all(a == b and a >= 1 for a, b in zip(shape, given))
+    except (TypeError, ValueError):
+        shape, whole = (), False
+    if not whole or len(shape) not in n_axes:
+        counts = " or ".join(map(str, n_axes))
+        raise ValueError(f"input_shape must be None or {counts} ints >= 1, got {given!r}.")
+    return shape
+
+
+def hold_out(
+    rows: Rows, score_weight: np.ndarray | None, fraction: float, random_state: Any, stratify: bool,
+) -> tuple[Rows, Rows]:
+    """Training rows and validation rows; the latter carry the weights that scores are taken with."""
+    train, held = train_test_split(
+        np.arange(len(rows.X)), test_size=fraction, random_state=random_state,
+        stratify=rows.y if stratify else None)
+    if len(held) < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
+    return rows.take(train), Rows(rows.X, rows.y, score_weight).take(held)
+
+
+def canonical(rows: Rows) -> Rows:
+    """The same data whatever the order of the rows and whether a repeat is a row or a weight.
+
+    Rows without weight are dropped, equal rows become one with their weights added, and the rest is
+    ordered by content. Full-batch solvers work on these, so that two ways of writing down the same
+    data give the same sums to the last bit.
+    """
+    X, y, weight = rows
+    n = len(X)
+    kept = np.arange(n) if weight is None else np.flatnonzero(weight)
+    weight = np.ones(len(kept)) if weight is None else weight[kept]
+    # class codes are exact in float32 too
+    table = np.concatenate([X.reshape(n, -1), y.reshape(n, -1)], axis=1, dtype=X.dtype, casting="unsafe")
+    if len(kept) < n:
+        table = table[kept]
+    table += 0.0                    # -0.0 becomes 0.0, as bytes are compared
+    content = table.view(np.dtype((np.void, table.itemsize * table.shape[1]))).ravel()
+    _, first, inverse = np.unique(content, return_index=True, return_inverse=True)
+    merged = np.bincount(inverse.ravel(), weights=weight)
+    return Rows(X[kept[first]], y[kept[first]], merged)

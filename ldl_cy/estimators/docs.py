@@ -1,0 +1,162 @@
+"""Parts of docstrings that the estimators share."""
+from __future__ import annotations
+
+from typing import TypeVar
+
+T = TypeVar("T", bound=type)
+
+TRAINING = """
+solver : {'lbfgs', 'sgd', 'adam', 'gd'} or an optimizer of ``ldl_cy.optimizers``, default='adam'
+    'adam' and 'sgd' work on minibatches, 'lbfgs' (quasi-Newton) and 'gd' (gradient descent) on all
+    rows at once. An object brings its own step size and other numbers.
+
+alpha : float >= 0, default=0.0001
+    Strength of the L2 penalty on the weights (not on biases), divided by the number of samples of a
+    batch, or by the sum of their weights.
+
+batch_size : int >= 1, default='auto'
+    Rows of a minibatch; 'auto' is min(%(largest_batch)s, n_samples). Unused by full-batch solvers.
+
+learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
+    With 'sgd': constant, divided by ``t_ ** power_t``, or divided by 5 whenever training stalls.
+
+learning_rate_init : float > 0, default=0.001
+    The first step size of 'sgd', 'adam' and 'gd'.
+
+power_t : float >= 0, default=0.5
+    Exponent of 'invscaling'.
+
+max_iter : int >= 1, default=200
+    Most epochs, or iterations of 'lbfgs'.
+
+shuffle : bool, default=True
+    Whether every epoch takes the rows in a new order.
+
+random_state : int, RandomState instance, default=None
+    Determines initial weights, the order of rows, dropout, and what early stopping holds out.
+
+tol : float >= 0, default=1e-4
+    An epoch counts as progress where the loss falls, or the score rises, by at least this much.
+    For 'lbfgs' the bound on the largest entry of the gradient.
+
+verbose : bool, default=False
+    Whether to print the loss of every epoch.
+
+warm_start : bool, default=False
+    Whether `fit` goes on from the last fit's weights and optimizer state.
+
+momentum : float in [0, 1], default=0.9
+    Momentum of 'sgd'.
+
+nesterovs_momentum : bool, default=True
+    Whether that momentum is Nesterov's.
+
+early_stopping : bool, default=False
+    Whether to hold out rows, to stop when their score no longer rises, and to keep the best weights.
+
+validation_fraction : float in [0, 1), default=0.1
+    Share of the rows that early stopping holds out.
+
+beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
+    Decay of Adam's running moments.
+
+epsilon : float > 0, default=1e-8
+    Adam's guard against division by zero.
+
+n_iter_no_change : int >= 1 or infinity, default=10
+    Epochs without progress after which training stops.
+
+max_fun : int >= 1, default=15000
+    Most evaluations of the loss by 'lbfgs'.
+"""
+
+COMMON = """
+dtype : {'float32', 'float64'}, default=None
+    What to compute in; None keeps float32 input and computes everything else in float64.
+
+n_threads : int >= 1, default=None
+    Most threads; None takes what the machine offers. Results do not depend on it.
+"""
+
+DROPOUT = """
+dropout : float in [0, 1), default=0.0
+    Share of the inputs of fully connected layers that is set to zero in training; what the network
+    itself reads stays whole.
+"""
+
+CLASS_WEIGHT = """
+class_weight : dict, list of dicts or 'balanced', default=None
+    Weights of the classes, multiplied with `sample_weight`; 'balanced' makes them inversely
+    proportional to the classes' counts.
+"""
+
+LOSS = """
+loss : {'squared_error', 'poisson'}, default='squared_error'
+    Half the squared error, or half the Poisson deviance with a logarithmic link.
+"""
+
+INPUT_SHAPE = """
+input_shape : tuple of ints, default=None
+    How to read a row, without the batch axis; None reads %(none_reads)s.
+    Arrays of three or four axes are taken as they are.
+"""
+
+ATTRIBUTES = """
+model_ : Sequential
+    The fitted network; its last layer gives raw outputs.
+
+n_features_in_ : int
+    X.shape[1] of the fit.
+
+feature_names_in_ : ndarray of shape (n_features_in_,)
+    Names of the features, where X has such.
+
+n_outputs_, n_layers_ : int
+    Outputs of the network; its layers with weights, plus one for the input.
+
+out_activation_ : str
+    What predictions apply to the raw outputs.
+
+n_iter_, t_ : int
+    Epochs of the last fit; samples seen so far.
+
+loss_ : float
+    The loss of the last epoch.
+
+best_loss_ : float or None
+    The smallest loss; None with early stopping.
+
+loss_curve_ : list of float
+    The loss of every epoch.
+
+validation_scores_ : list of float or None
+    Accuracy or R² on the validation rows after every epoch, where there are such rows.
+
+best_validation_score_ : float or None
+    The best of them.
+"""
+
+CLASSES = """
+classes_ : ndarray of shape (n_classes,)
+    The class labels.
+"""
+
+
+def share(**values: str):
+    """Class decorator: put the shared parts where a docstring says ``%(training)s``, ``%(common)s``..."""
+    parts = {
+        "training": TRAINING, "common": COMMON, "dropout": DROPOUT, "class_weight": CLASS_WEIGHT,
+        "loss": LOSS, "input_shape": INPUT_SHAPE, "attributes": ATTRIBUTES, "classes": CLASSES}
+
+    def fill(cls: T) -> T:
+        text = cls.__doc__
+        if text is None:        # python -OO
+            return cls
+        for name, part in parts.items():
+            text = text.replace(f"    %({name})s", "    " + part.strip("\n").replace("\n", "\n    "))
+        for name, value in values.items():
+            text = text.replace(f"%({name})s", value)
+        cls.__doc__ = "\n".join(line.rstrip() for line in text.split("\n"))
+        return cls
+
+    return fill

@@ -1,0 +1,202 @@
+"""Multi-layer perceptrons, with scikit-learn's parameters."""
+from __future__ import annotations
+
+import copy
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ldl_cy import layers
+from ldl_cy.estimators.base import ACTIVATION, DROPOUT, SIZES, BaseNetwork
+from ldl_cy.estimators.data import Shape
+from ldl_cy.estimators.docs import share
+from ldl_cy.estimators.stacks import dense_layers, read_sizes
+from ldl_cy.estimators.targets import ClassifierNetwork, RegressorNetwork
+
+HIDDEN = """hidden_layer_sizes : int or sequence of ints >= 1, default=(100,)
+        Units of the hidden layers.
+
+    activation : str or sequence of str, default='relu'
+        Activation of the hidden layers, one for all or one for each: 'identity', 'relu', 'leaky_relu',
+        'elu', 'selu', 'gelu', 'silu', 'softplus', 'tanh', 'logistic', 'mish' or 'hard_sigmoid'."""
+
+
+class BaseMLP(BaseNetwork):
+    """Fully connected hidden layers with scikit-learn's initial weights."""
+
+    hidden_layer_sizes: Any
+    activation: Any
+    dropout: float
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "hidden_layer_sizes": SIZES,
+        "activation": [*ACTIVATION, list, tuple],
+        "dropout": DROPOUT,
+    }
+    _reads_nd = False
+    _reads_sparse = True
+    _largest_batch = 200
+
+    def _shape_of_samples(self, row_shape: Shape) -> Shape:
+        return row_shape
+
+    def _activations(self, count: int) -> list[str]:
+        if isinstance(self.activation, str):
+            return [self.activation] * count
+        if len(self.activation) != count:
+            raise ValueError(
+                f"activation must be one name, or one for each of {count} hidden layers, "
+                f"got {self.activation!r}.")
+        return list(self.activation)
+
+    def _hidden_layers(self, shape: Shape) -> list[layers.Layer]:
+        sizes = read_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
+        return dense_layers(sizes, self._activations(len(sizes)), self.dropout)
+
+    def _draw_seed(self, random_state: np.random.RandomState) -> int:
+        # From a copy: the numbers of random_state itself are for the weights, as in scikit-learn.
+        return super()._draw_seed(copy.deepcopy(random_state))
+
+    def _build(self, dtype: np.dtype, random_state: np.random.RandomState) -> None:
+        """Weights and biases uniform in ±sqrt(6 / (n_in + n_out)), with a 2 for the logistic function.
+
+        Drawn layer by layer in float64 from ``random_state``: a seed gives scikit-learn's weights.
+        """
+        super()._build(dtype, random_state)
+        names = self._activations(len(self.coefs_) - 1)
+        for kernel, bias, name in zip(self.coefs_, self.intercepts_, [*names, names[-1] if names else ""]):
+            factor = 2.0 if name in ("logistic", "sigmoid") else 6.0
+            bound = np.sqrt(factor / sum(kernel.shape))
+            kernel[...] = random_state.uniform(-bound, bound, kernel.shape)
+            bias[...] = random_state.uniform(-bound, bound, bias.shape)
+
+    def _views(self, kind: str) -> list[np.ndarray]:
+        if "model_" not in vars(self):
+            raise AttributeError(f"This {type(self).__name__} instance is not fitted yet.")
+        return [view for name, view in self.model_.parameters.items() if name.endswith(kind)]
+
+    def _assign(self, kind: str, arrays: Any) -> None:
+        views = self._views(kind)
+        if len(arrays) != len(views):
+            raise ValueError(f"There are {len(views)} layers, got arrays for {len(arrays)}.")
+        for view, array in zip(views, arrays):
+            view[...] = array
+
+    @property
+    def coefs_(self) -> list[np.ndarray]:
+        """Weight matrices (n_in, n_out), one a layer: views into the model, which may be assigned to."""
+        return self._views(".kernel")
+
+    @coefs_.setter
+    def coefs_(self, arrays: Any) -> None:
+        self._assign(".kernel", arrays)
+
+    @property
+    def intercepts_(self) -> list[np.ndarray]:
+        """Bias vectors, one a layer: views into the model, which may be assigned to."""
+        return self._views(".bias")
+
+    @intercepts_.setter
+    def intercepts_(self, arrays: Any) -> None:
+        self._assign(".bias", arrays)
+
+
+@share(hidden=HIDDEN, largest_batch="200")
+class MLPClassifier(ClassifierNetwork, BaseMLP):
+    """Multi-layer perceptron for classes; scikit-learn's parameters and more.
+
+    Parameters
+    ----------
+    %(hidden)s
+
+    %(training)s
+
+    %(dropout)s
+
+    %(class_weight)s
+
+    %(common)s
+
+    Attributes
+    ----------
+    %(classes)s
+
+    %(attributes)s
+
+    coefs_, intercepts_ : lists of ndarrays of shapes (n_in, n_out) and (n_out,)
+        Views into the model's weights, which may be assigned.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from ldl_cy import MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = MLPClassifier(solver="lbfgs", alpha=1.0, random_state=0).fit(X, y)
+    >>> clf.predict(X[[0, 60, 120]])
+    array([0, 1, 2])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseMLP._parameter_constraints, **ClassifierNetwork._parameter_constraints}
+    loss = "log_loss"
+
+    def __init__(
+        self, hidden_layer_sizes=(100,), activation="relu", *, solver="adam", alpha=0.0001,
+        batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200,
+        shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
+        nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999,
+        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, dropout=0.0, class_weight=None, dtype=None,
+        n_threads=None,
+    ):
+        self._keep(locals())
+
+    def _stratifies(self) -> bool:
+        # As scikit-learn's classifier: only where one output tells two classes apart.
+        return self.n_outputs_ == 1
+
+
+@share(hidden=HIDDEN, largest_batch="200")
+class MLPRegressor(RegressorNetwork, BaseMLP):
+    """Multi-layer perceptron for numbers; scikit-learn's parameters and more.
+
+    Parameters
+    ----------
+    %(loss)s
+
+    %(hidden)s
+
+    %(training)s
+
+    %(dropout)s
+
+    %(common)s
+
+    Attributes
+    ----------
+    %(attributes)s
+
+    coefs_, intercepts_ : lists of ndarrays of shapes (n_in, n_out) and (n_out,)
+        Views into the model's weights, which may be assigned.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ldl_cy import MLPRegressor
+    >>> X = np.linspace(-1, 1, 50).reshape(-1, 1)
+    >>> reg = MLPRegressor(hidden_layer_sizes=20, activation="tanh", solver="lbfgs", random_state=0)
+    >>> bool(reg.fit(X, X.ravel() ** 2).score(X, X.ravel() ** 2) > 0.99)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseMLP._parameter_constraints, **RegressorNetwork._parameter_constraints}
+
+    def __init__(
+        self, loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *, solver="adam",
+        alpha=0.0001, batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5,
+        max_iter=200, shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False,
+        momentum=0.9, nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
+        beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, dropout=0.0, dtype=None,
+        n_threads=None,
+    ):
+        self._keep(locals())

@@ -1,0 +1,150 @@
+"""Any stack of layers as an estimator."""
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sklearn.utils._param_validation import StrOptions
+
+from ldl_cy import losses
+from ldl_cy.estimators.base import INPUT_SHAPE, BaseNetwork
+from ldl_cy.estimators.data import Shape, check_input_shape
+from ldl_cy.estimators.docs import share
+from ldl_cy.estimators.targets import ClassifierNetwork, RegressorNetwork
+from ldl_cy.layers import Dense, Layer
+
+LAYERS = """layers : list of layers, default=None
+        The network without its output layer, which the target decides: a `Dense` layer behind the last
+        of these, flattened where it has several axes. None is ``[Dense(100, "relu")]``."""
+NONE_READS = "flat rows as they are, (n_features,)"
+
+
+class BaseNeuralNet(BaseNetwork):
+    """The user's layers, then the output layer."""
+
+    layers: Any
+    loss: Any
+    input_shape: Any
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "layers": [list, tuple, None],
+        "input_shape": INPUT_SHAPE,
+    }
+
+    def _shape_of_samples(self, row_shape: Shape) -> Shape:
+        return check_input_shape(self, (1, 2, 3)) or row_shape
+
+    def _hidden_layers(self, shape: Shape) -> list[Layer]:
+        stack = [Dense(100, "relu")] if self.layers is None else list(self.layers)
+        for layer in stack:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layers must be None or a list of ldl_cy layers, got {layer!r} in it.")
+        return stack
+
+
+@share(layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
+class NeuralNetClassifier(ClassifierNetwork, BaseNeuralNet):
+    """Any stack of layers for classes.
+
+    Parameters
+    ----------
+    %(layers)s
+
+    loss : 'auto' or a LogLoss or BinaryLogLoss object of ``ldl_cy.losses``, default='auto'
+        'auto' is the softmax cross-entropy for three and more classes, and the logistic cross-entropies,
+        added, for two classes and for several labels. An object replaces the loss of its kind.
+
+    %(input_shape)s
+
+    %(training)s
+
+    %(class_weight)s
+
+    %(common)s
+
+    Attributes
+    ----------
+    %(classes)s
+
+    %(attributes)s
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from ldl_cy import NeuralNetClassifier, layers
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = NeuralNetClassifier([layers.Dense(20, "tanh")], solver="lbfgs", alpha=1.0, random_state=0)
+    >>> clf.fit(X, y).predict(X[[0, 60, 120]])
+    array([0, 1, 2])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseNeuralNet._parameter_constraints, **ClassifierNetwork._parameter_constraints,
+        "loss": [StrOptions({"auto"}), losses.Loss]}
+
+    def __init__(
+        self, layers=None, loss="auto", solver="adam", input_shape=None, *, alpha=0.0001,
+        batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200,
+        shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
+        nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999,
+        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, class_weight=None, dtype=None, n_threads=None,
+    ):
+        self._keep(locals())
+
+    def _make_loss(self) -> losses.Loss:
+        if isinstance(self.loss, str):
+            return super()._make_loss()
+        kind = losses.LogLoss if self.out_activation_ == "softmax" else losses.BinaryLogLoss
+        if not isinstance(self.loss, kind):
+            raise ValueError(
+                f"loss must be 'auto' or a {kind.__name__} object for these classes, got {self.loss!r}.")
+        return self.loss
+
+
+@share(layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
+class NeuralNetRegressor(RegressorNetwork, BaseNeuralNet):
+    """Any stack of layers for numbers.
+
+    Parameters
+    ----------
+    %(layers)s
+
+    loss : 'auto', 'squared_error', 'poisson' or an object of ``ldl_cy.losses``, default='auto'
+        'auto' is 'squared_error', half the squared error; 'poisson' is half the Poisson deviance with a
+        logarithmic link; an object is taken as it is.
+
+    %(input_shape)s
+
+    %(training)s
+
+    %(common)s
+
+    Attributes
+    ----------
+    %(attributes)s
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.preprocessing import scale
+    >>> from ldl_cy import NeuralNetRegressor, layers
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> reg = NeuralNetRegressor([layers.Dense(10, "tanh")], solver="lbfgs", alpha=1.0, random_state=0)
+    >>> bool(reg.fit(scale(X), scale(y)).score(scale(X), scale(y)) > 0.5)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseNeuralNet._parameter_constraints, **RegressorNetwork._parameter_constraints,
+        "loss": [StrOptions({"auto", "squared_error", "poisson"}), losses.Loss]}
+
+    def __init__(
+        self, layers=None, loss="auto", solver="adam", input_shape=None, *, alpha=0.0001,
+        batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200,
+        shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
+        nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999,
+        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, dtype=None, n_threads=None,
+    ):
+        self._keep(locals())
+
+    def _make_loss(self) -> losses.Loss:
+        return super()._make_loss() if isinstance(self.loss, str) else self.loss

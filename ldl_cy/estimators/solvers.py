@@ -1,0 +1,45 @@
+"""Solvers: from an estimator's parameters to an optimizer."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ldl_cy import optimizers
+
+FULL_BATCH = ("lbfgs", "gd")        # names of solvers whose every step sees all rows
+
+
+def takes_full_batch(solver: Any) -> bool:
+    """Whether each step of a solver, a name or an optimizer object, sees all rows."""
+    return solver in FULL_BATCH if isinstance(solver, str) else solver.full_batch
+
+
+class Adam(optimizers.Adam):
+    """Adam with epsilon where scikit-learn has it, beside the root of the uncorrected second moment.
+
+    θ ← θ − η √(1−β₂ᵗ)/(1−β₁ᵗ) · m / (√v + ε). The two differ where gradients are as small as ε, such as
+    those that the penalty alone gives to a unit that is never active.
+    """
+
+    def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
+        """As the parent's, with ε/√(1−β₂ᵗ) in the last column."""
+        rows = super().formula(rates, first)
+        rows[:, 4] *= rows[:, 3]
+        return rows
+
+
+def make_optimizer(estimator: Any) -> optimizers.Optimizer:
+    """The optimizer of a fit; its step size follows ``estimator._step_size`` where that changes."""
+    est, rate = estimator, estimator._step_size
+    if not isinstance(est.solver, str):
+        return est.solver
+    if est.solver == "adam":
+        return Adam(rate, beta_1=est.beta_1, beta_2=est.beta_2, epsilon=est.epsilon)
+    if est.solver == "sgd":
+        if est.learning_rate != "constant":
+            def rate(steps: np.ndarray) -> np.ndarray:
+                return np.full(len(steps), est._step_size)
+        return optimizers.SGD(
+            rate, momentum=est.momentum, nesterov=bool(est.nesterovs_momentum and est.momentum > 0))
+    return optimizers.GD(rate, tol=0.0)     # when to stop is decided between epochs, as for the others

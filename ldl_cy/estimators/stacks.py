@@ -1,0 +1,36 @@
+"""Pieces of networks that the families share."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ldl_cy import layers
+
+
+def read_sizes(name: str, sizes: Any) -> list[int]:
+    """An int or a sequence of ints as a list; every one must be positive."""
+    given = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+    if np.any(np.array(given) <= 0):
+        raise ValueError(f"{name} must be > 0, got {given}.")
+    return [int(size) for size in given]
+
+
+def dense_layers(sizes: list[int], activations: list[str], dropout: float) -> list[layers.Layer]:
+    """Hidden fully connected layers, dropout behind each."""
+    stack: list[layers.Layer] = []
+    for units, activation in zip(sizes, activations):
+        stack += [layers.Dense(units, activation), *dropout_layers(dropout)]
+    return stack
+
+
+def dropout_layers(rate: float) -> list[layers.Layer]:
+    """One Dropout layer, or none where nothing is dropped."""
+    return [need(layers, "Dropout", f"dropout={rate}")(rate)] if rate > 0 else []
+
+
+def need(module: Any, name: str, setting: str) -> Any:
+    """A class that a setting asks for."""
+    if not hasattr(module, name):
+        raise ValueError(f"{setting} is unknown to this version of ldl_cy: it has no {name}.")
+    return getattr(module, name)

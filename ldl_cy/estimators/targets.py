@@ -1,0 +1,242 @@
+"""The two kinds of targets: classes and numbers."""
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.special import expit, softmax
+from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+    unique_labels,
+)
+
+from ldl_cy import losses
+from ldl_cy.estimators.base import BaseNetwork, _check_partial_fit
+from ldl_cy.estimators.data import Rows, read
+from ldl_cy.estimators.stacks import need
+
+
+class ClassifierNetwork(ClassifierMixin, BaseNetwork):
+    """Classes: softmax for three and more, one logistic output for two, one for each label of several."""
+
+    class_weight: Any
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseNetwork._parameter_constraints,
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+    }
+
+    def _read_fit(self, X: Any, y: Any, *, reset: bool, classes: str) -> tuple[np.ndarray, np.ndarray]:
+        X, y = read(self, X, y, reset=reset)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if classes == "learn":
+            check_classification_targets(y)
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+            return X, y
+        given = unique_labels(y)
+        if classes == "same" and set(given) != set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                f"Previously got {self.classes_}, `y` has {given}")
+        if len(np.setdiff1d(given, self.classes_, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
+                f"'y' has {given}.")
+        return X, y
+
+    def _encode(self, y: np.ndarray) -> np.ndarray:
+        """Codes (n,) of many classes; 0 and 1 in one column for two, in several for several labels."""
+        if self._label_binarizer.y_type_ == "multiclass":
+            return np.searchsorted(self.classes_, y)
+        return self._label_binarizer.transform(y).astype(bool)
+
+    def _set_outputs(self, encoded: np.ndarray) -> None:
+        many = self._label_binarizer.y_type_ == "multiclass"
+        self.out_activation_ = "softmax" if many else "logistic"
+        self.n_outputs_ = len(self.classes_) if many else encoded.shape[1]
+
+    def _class_weights(self, y: np.ndarray) -> np.ndarray | None:
+        return None if self.class_weight is None else compute_sample_weight(self.class_weight, y)
+
+    def _stratifies(self) -> bool:
+        return not self._label_binarizer.y_type_.startswith("multilabel")
+
+    def _make_loss(self) -> losses.Loss:
+        # The cross-entropies of the outputs are added, as scikit-learn does; the loss's own mean is undone.
+        if self.out_activation_ == "softmax":
+            return losses.LogLoss()
+        return losses.BinaryLogLoss(scale=float(self.n_outputs_))
+
+    def _score_encoded(self, rows: Rows, n_threads: int) -> float:
+        raw = self.model_.predict(rows.X, n_threads=n_threads)
+        if not np.isfinite(raw).all():
+            return np.nan
+        guess = raw.argmax(axis=1) if self.out_activation_ == "softmax" else raw > 0
+        return accuracy_score(rows.y.astype(guess.dtype), guess, sample_weight=rows.weight)
+
+    @available_if(_check_partial_fit)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """Update the network with one pass over the given data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The input data.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            The class labels.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        classes : array-like of shape (n_classes,), default=None
+            All classes there will be over all calls. Needed in the first call; y need not hold all of them.
+
+        Returns
+        -------
+        self : object
+            The trained estimator.
+        """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit, which sees a part of the data. "
+                "Pass the weights as a dict: compute_class_weight('balanced', classes=classes, y=y).")
+        if _check_partial_fit_first_call(self, classes):
+            several = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if several else classes)
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    def _activated(self, X: Any) -> np.ndarray:
+        """Probabilities, one column an output, inside [eps, 1 - eps]."""
+        raw = self._raw(X)
+        proba = softmax(raw, axis=1) if self.out_activation_ == "softmax" else expit(raw)
+        eps = np.finfo(proba.dtype).eps
+        return np.clip(proba, eps, 1 - eps)
+
+    def predict(self, X):
+        """Predict classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The input data.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_labels)
+            The predicted classes.
+        """
+        proba = self._activated(X)
+        return self._label_binarizer.inverse_transform(proba.ravel() if self.n_outputs_ == 1 else proba)
+
+    def predict_proba(self, X):
+        """Estimate probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The input data.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            The probability of every class in the order of ``classes_``, inside [eps, 1 - eps] of its dtype.
+        """
+        proba = self._activated(X)
+        return np.hstack([1 - proba, proba]) if self.n_outputs_ == 1 else proba
+
+    def predict_log_proba(self, X):
+        """Logarithms of the estimated probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The input data.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            The logarithm of ``predict_proba(X)``.
+        """
+        return np.log(self.predict_proba(X))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class RegressorNetwork(RegressorMixin, BaseNetwork):
+    """Numbers: one output each, squared error or Poisson deviance."""
+
+    loss: Any
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseNetwork._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "poisson"})],
+    }
+
+    def _read_fit(self, X: Any, y: Any, *, reset: bool, classes: str) -> tuple[np.ndarray, np.ndarray]:
+        X, y = read(self, X, y, reset=reset, y_numeric=True)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
+
+    def _encode(self, y: np.ndarray) -> np.ndarray:
+        return y.reshape(len(y), -1)
+
+    def _set_outputs(self, encoded: np.ndarray) -> None:
+        self.n_outputs_ = encoded.shape[1]
+        self.out_activation_ = "exp" if self._make_loss().name == "poisson" else "identity"
+
+    def _make_loss(self) -> losses.Loss:
+        # Half the squared errors of the outputs, added: the mean over outputs is undone.
+        if self.loss == "poisson":
+            return need(losses, "Poisson", "loss='poisson'")(scale=float(self.n_outputs_))
+        return losses.SquaredError(scale=0.5 * self.n_outputs_)
+
+    def _averaged_outputs(self) -> int:
+        return self.n_outputs_ if isinstance(self.loss, str) and self.loss != "poisson" else 1
+
+    def _activate(self, raw: np.ndarray) -> np.ndarray:
+        return np.exp(raw) if self.out_activation_ == "exp" else raw
+
+    def _score_encoded(self, rows: Rows, n_threads: int) -> float:
+        guess = self._activate(self.model_.predict(rows.X, n_threads=n_threads))
+        if not np.isfinite(guess).all():
+            return np.nan
+        with np.errstate(over="ignore"):        # a fit that diverges scores -inf
+            return r2_score(rows.y, guess, sample_weight=rows.weight)
+
+    def predict(self, X):
+        """Predict numbers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The input data.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The predicted values.
+        """
+        y = self._activate(self._raw(X))
+        return y.ravel() if self.n_outputs_ == 1 else y
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

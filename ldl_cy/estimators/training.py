@@ -1,0 +1,240 @@
+"""The training of an estimator's model: epochs, stopping, and SciPy's L-BFGS."""
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.optimize import _check_optimize_result
+
+from ldl_cy.callbacks import Callback
+from ldl_cy.estimators.data import Rows
+from ldl_cy.estimators.solvers import make_optimizer
+from ldl_cy.models import Sequential
+from ldl_cy.threads import blas_at_one_thread, choose_threads
+
+NON_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+    "preprocessed.")
+SMALLEST_LEARNING_RATE = 1e-6       # "adaptive" stops below it, as scikit-learn does
+
+
+class Watch(Callback):
+    """What is remembered between epochs: curves, the best so far, and how long nothing improved.
+
+    The estimator's public attributes hold the curves; this adds the rules.
+    """
+
+    def __init__(self, estimator: Any, rows: Rows, validation: Rows | None) -> None:
+        self.estimator = estimator
+        self.rows = rows
+        self.validation = validation
+        # asked before the fit begins, which would count as another
+        self.n_threads = choose_threads(type(estimator).__name__, estimator.n_threads)
+        # early_stopping may have changed since the last fit
+        if not estimator.early_stopping:
+            estimator._best = None
+            estimator.best_loss_ = np.inf if estimator.best_loss_ is None else estimator.best_loss_
+        elif estimator._best is None:
+            estimator.best_loss_, estimator.best_validation_score_ = None, -np.inf
+            estimator._best = snapshot(estimator.model_)
+
+    @staticmethod
+    def start(estimator: Any) -> None:
+        """The attributes of a first fit."""
+        estimator.n_iter_ = 0
+        estimator.t_ = 0
+        estimator.loss_curve_ = []
+        estimator.best_loss_ = None
+        estimator.validation_scores_ = None
+        estimator.best_validation_score_ = None
+        estimator._no_improvement_count = 0
+        estimator._best = None
+
+    def epoch_ends(self, loss: float, squares: float) -> None:
+        """Record an epoch and count it as an improvement or not; ``squares`` see ``shown_loss``."""
+        est = self.estimator
+        est.n_iter_ += 1
+        est.loss_ = loss = shown_loss(est, loss, squares, self.rows)
+        est.t_ += len(self.rows.X)
+        est.loss_curve_.append(loss)
+        if est.verbose:
+            print(f"Iteration {est.n_iter_}, loss = {loss:.8f}")
+        if self.validation is not None:
+            self.score(self.validation)
+        if est.early_stopping:
+            return
+        improved = loss <= est.best_loss_ - est.tol
+        est._no_improvement_count = 0 if improved else est._no_improvement_count + 1
+        est.best_loss_ = min(est.best_loss_, loss)
+
+    def score(self, held: Rows) -> None:
+        """Score the validation rows; with early stopping this decides what is best."""
+        est = self.estimator
+        score = est._score_encoded(held, self.n_threads)
+        if est.validation_scores_ is None:
+            est.validation_scores_ = []
+        if est.best_validation_score_ is None:
+            est.best_validation_score_ = -np.inf
+        est.validation_scores_.append(score)
+        if est.verbose:
+            print(f"Validation score: {score:f}")
+        if est.early_stopping:
+            worse = score < est.best_validation_score_ + est.tol
+            est._no_improvement_count = est._no_improvement_count + 1 if worse else 0
+        if score > est.best_validation_score_:
+            est.best_validation_score_ = score
+            if est.early_stopping:
+                est._best = snapshot(est.model_)
+
+    def stops(self) -> bool:
+        """Whether training ends here; "adaptive" first makes the steps smaller."""
+        est = self.estimator
+        if est._no_improvement_count <= est.n_iter_no_change:
+            return False
+        what = "Validation score" if est.early_stopping else "Training loss"
+        text = (f"{what} did not improve more than tol={est.tol:f} for {est.n_iter_no_change} consecutive "
+                "epochs.")
+        if est.solver == "sgd" and est.learning_rate == "adaptive":
+            if est._step_size > SMALLEST_LEARNING_RATE:
+                est._step_size /= 5.0
+                est._no_improvement_count = 0
+                if est.verbose:
+                    print(f"{text} Setting learning rate to {est._step_size:f}")
+                return False
+            text += " Learning rate too small."
+        if est.verbose:
+            print(f"{text} Stopping.")
+        return True
+
+
+def snapshot(model: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """A copy of a model's weights and running statistics."""
+    return model.theta.copy(), {name: value.copy() for name, value in model.state.items()}
+
+
+def restore(model: Any, saved: tuple[np.ndarray, dict[str, np.ndarray]]) -> None:
+    model.theta[:] = saved[0]
+    for name, value in saved[1].items():
+        model.state[name][...] = value
+
+
+def train(estimator: Any, rows: Rows, validation: Rows | None, *, incremental: bool) -> None:
+    """Fit ``estimator.model_``: one epoch (incremental), or epochs until nothing improves or max_iter."""
+    try:
+        if estimator.solver == "lbfgs":
+            train_lbfgs(estimator, rows, validation)
+        else:
+            train_epochs(estimator, rows, validation, incremental=incremental)
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=4)
+    except FloatingPointError as error:     # the model holds the weights of the last finite epoch
+        if not estimator.early_stopping:
+            raise ValueError(NON_FINITE) from error
+        warnings.warn(f"{error} The best weights so far are kept.", ConvergenceWarning, stacklevel=4)
+    if estimator.early_stopping:
+        restore(estimator.model_, estimator._best)
+
+
+class Epochs(Watch):
+    """Minibatches: what happens after every epoch of ``Sequential.fit``."""
+
+    def __init__(self, estimator: Any, rows: Rows, validation: Rows | None, n_batches: int) -> None:
+        super().__init__(estimator, rows, validation)
+        self.n_batches = n_batches
+        self.squares = sum_of_squares(estimator.model_)
+        self.stopped = False
+
+    def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool:
+        """Record the epoch, choose the next step size, and stop where nothing improves."""
+        est = self.estimator
+        before, self.squares = self.squares, sum_of_squares(model)
+        # what the squares were on average when the epoch's batches began, if they changed evenly
+        change = (self.squares - before) * (self.n_batches - 1) / (2 * self.n_batches)
+        self.epoch_ends(logs["loss"], (before + change) * self.n_batches)
+        if est.solver == "sgd" and est.learning_rate == "invscaling":
+            est._step_size = est.learning_rate_init / (est.t_ + 1) ** est.power_t
+        self.stopped = self.stops()
+        return self.stopped
+
+
+def train_epochs(estimator: Any, rows: Rows, validation: Rows | None, *, incremental: bool) -> None:
+    """One call of ``Sequential.fit``, watched."""
+    est, n = estimator, len(rows.X)
+    if not incremental or not hasattr(est, "_step_size"):
+        est._step_size = est.learning_rate_init
+    size = est._batch_size(n)
+    watch = Epochs(est, rows, validation, 1 if size == "full" else -(-n // size))
+    est.n_iter_ = 0
+    history = est.model_.fit(
+        rows.X, rows.y, loss=est._make_loss(), optimizer=make_optimizer(est), batch_size=size,
+        epochs=1 if incremental else est.max_iter, alpha=est.alpha, shuffle=est.shuffle,
+        sample_weight=rows.weight, callbacks=[watch], n_threads=est.n_threads)
+    if not (watch.stopped or incremental or history.stop_reason == "converged"):
+        warnings.warn(
+            f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) reached and the optimization hasn't "
+            "converged yet.", ConvergenceWarning, stacklevel=5)
+
+
+def train_lbfgs(estimator: Any, rows: Rows, validation: Rows | None) -> None:
+    """SciPy's L-BFGS-B on all rows at once."""
+    est, model, watch = estimator, estimator.model_, Watch(estimator, rows, validation)
+    data_loss = model.objective(
+        rows.X, rows.y, loss=est._make_loss(), sample_weight=rows.weight, n_threads=est.n_threads)
+    start, halted = model.theta.astype(float), []
+    shrink = np.zeros(start.size)
+    for part in penalised(model):
+        shrink[part] = est.alpha / total_weight(rows)
+
+    def loss_and_grad(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        loss, grad = data_loss(theta)
+        pull = shrink * theta
+        return loss + 0.5 * float(pull @ theta), grad + pull
+
+    def after_iteration(intermediate_result: scipy.optimize.OptimizeResult) -> None:
+        model.theta[:] = intermediate_result.x
+        watch.epoch_ends(intermediate_result.fun, sum_of_squares(model))
+        if est.early_stopping and watch.stops():
+            halted.append(True)
+            raise StopIteration     # SciPy's way of ending from a callback
+
+    est.n_iter_ = 0
+    with blas_at_one_thread():      # SciPy's own vectors are too short to share
+        result = scipy.optimize.minimize(
+            loss_and_grad, start, jac=True, method="L-BFGS-B", callback=after_iteration,
+            options={"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol})
+    if not (np.isfinite(result.x).all() and np.isfinite(result.fun)):
+        model.theta[:] = start
+        raise FloatingPointError("The loss or a weight became non-finite.")
+    model.theta[:] = result.x
+    est.loss_ = shown_loss(est, result.fun, sum_of_squares(model), rows)
+    if not halted:
+        est.n_iter_ = _check_optimize_result("lbfgs", result, est.max_iter)
+
+
+def penalised(model: Sequential) -> list[slice]:
+    """The pieces of theta that alpha acts on: parameters of two or more axes that are not frozen."""
+    return [slice(e.offset, e.offset + e.parameter.size) for e in model._built().parameters
+            if e.parameter.decays and e.trainable]
+
+
+def sum_of_squares(model: Sequential) -> float:
+    """Σθ² over what alpha acts on."""
+    return sum(float(np.vdot(model.theta[part], model.theta[part])) for part in penalised(model))
+
+
+def total_weight(rows: Rows) -> float:
+    return float(len(rows.X)) if rows.weight is None else float(rows.weight.sum())
+
+
+def shown_loss(estimator: Any, loss: float, squares: float, rows: Rows) -> float:
+    """The loss that is reported, from the loss that is minimised.
+
+    They differ for the squared errors of several outputs: scikit-learn minimises their sum and reports
+    their mean over outputs. So the data's part is divided by the number of outputs, the penalty is not.
+    """
+    k = estimator._averaged_outputs()
+    penalty = 0.5 * estimator.alpha * squares / total_weight(rows)
+    return float(loss) if k == 1 else (loss - penalty) / k + penalty

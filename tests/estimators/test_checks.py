@@ -1,0 +1,31 @@
+"""scikit-learn's own checks of an estimator, and the examples in the docstrings."""
+import doctest
+import importlib
+import warnings
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from small_estimators import EVERY, small
+
+
+@parametrize_with_checks([small(name) for name in EVERY])
+def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("module", ["mlp", "cnn", "rnn", "neural_net"])
+def test_examples(module):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = doctest.testmod(importlib.import_module(f"ldl_cy.estimators.{module}"))
+    assert results.attempted > 0 and results.failed == 0
+
+
+def test_shared_parts_of_docstrings_are_filled_in():
+    import ldl_cy
+
+    for name in EVERY:
+        text = getattr(ldl_cy, name).__doc__
+        assert "%(" not in text
+        missing = [p for p in small(name).get_params() if f"{p} :" not in text and f"{p}, " not in text]
+        assert missing in ([], ["beta_2"])

@@ -1,0 +1,186 @@
+"""The training loop: solvers, stopping, step sizes, weights, and fits that go on."""
+import _thread
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, make_regression
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import scale
+from small_estimators import EVERY, problem, small
+
+from ldl_cy import MLPClassifier, MLPRegressor, optimizers
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+X_CANCER, Y_CANCER = load_breast_cancer(return_X_y=True)
+X_CANCER = scale(X_CANCER)
+
+
+@pytest.mark.parametrize("solver, rate, floor", [
+    ("adam", 0.001, 0.97), ("sgd", 0.01, 0.97), ("gd", 1.0, 0.97), ("lbfgs", 0.001, 0.99)])
+def test_solvers_learn(solver, rate, floor):
+    clf = MLPClassifier(solver=solver, learning_rate_init=rate, random_state=0, alpha=0.1)
+    assert clf.fit(X_CANCER, Y_CANCER).score(X_CANCER, Y_CANCER) > floor
+
+
+@pytest.mark.parametrize("solver", ["gd", "lbfgs"])
+@pytest.mark.parametrize("name", EVERY)
+def test_full_batch_knows_neither_order_nor_repeats(name, solver):
+    """Rows repeated, weighted, left out by a weight of 0, in any order: the same weights to the last bit."""
+    def theta(X, y, weight):
+        return small(name, solver=solver, max_iter=5).fit(X, y, sample_weight=weight).model_.theta
+
+    X, y = problem(small(name), 30)
+    times = np.arange(30) % 3
+    order = np.random.default_rng(1).permutation(30)
+    expected = theta(X, y, times)
+    np.testing.assert_array_equal(theta(X[order], y[order], times[order]), expected)
+    np.testing.assert_array_equal(theta(np.repeat(X, times, axis=0), np.repeat(y, times), None), expected)
+
+
+def test_optimizer_objects():
+    plain = MLPClassifier(solver="sgd", max_iter=3, random_state=0).fit(X_CANCER, Y_CANCER)
+    sgd = optimizers.SGD(0.001, momentum=0.9, nesterov=True)
+    clf = MLPClassifier(solver=sgd, max_iter=3, random_state=0).fit(X_CANCER, Y_CANCER)
+    np.testing.assert_array_equal(clf.model_.theta, plain.model_.theta)
+    with warnings.catch_warnings():         # its own end counts as convergence
+        warnings.simplefilter("error")
+        clf = MLPClassifier(solver=optimizers.GD(0.5, tol=0.05), max_iter=500, random_state=0)
+        assert clf.fit(X_CANCER, Y_CANCER).n_iter_ < 500
+    assert not hasattr(clf, "partial_fit")
+
+
+def test_weights_of_one_are_no_weights():
+    X, y = X_CANCER[:100], Y_CANCER[:100]
+    plain = MLPClassifier(max_iter=3, random_state=0).fit(X, y)
+    ones = MLPClassifier(max_iter=3, random_state=0).fit(X, y, sample_weight=np.ones(100))
+    np.testing.assert_allclose(ones.model_.theta, plain.model_.theta, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_early_stopping_keeps_the_best(name):
+    estimator = small(name, early_stopping=True, validation_fraction=0.3, n_iter_no_change=3, max_iter=100)
+    X, y = problem(estimator, 120)
+    estimator.fit(X, y)
+    scores = estimator.validation_scores_
+    assert len(scores) == estimator.n_iter_ == len(estimator.loss_curve_)
+    assert estimator.best_validation_score_ == max(scores)
+    assert estimator.best_loss_ is None
+    # with validation data of the user's the same rows can be scored again
+    estimator.fit(X[:80], y[:80], X_val=X[80:], y_val=y[80:])
+    assert estimator.score(X[80:], y[80:]) == pytest.approx(max(estimator.validation_scores_), abs=1e-12)
+
+
+def test_early_stopping_may_change_between_warm_fits():
+    clf = MLPClassifier(warm_start=True, max_iter=3, random_state=0)
+    clf.fit(X_CANCER, Y_CANCER).set_params(early_stopping=True).fit(X_CANCER, Y_CANCER)
+    assert clf.best_validation_score_ == max(clf.validation_scores_) and clf.best_loss_ is None
+    clf.set_params(early_stopping=False).fit(X_CANCER, Y_CANCER)
+    assert clf.best_loss_ == min(clf.loss_curve_[6:]) and len(clf.loss_curve_) == 9
+
+
+@pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
+def test_early_stopping_with_other_solvers(solver):
+    clf = MLPClassifier(
+        solver=solver, early_stopping=True, random_state=0, n_iter_no_change=5, learning_rate_init=0.01)
+    clf.fit(X_CANCER, Y_CANCER)
+    assert len(clf.validation_scores_) == clf.n_iter_
+    assert clf.score(X_CANCER, Y_CANCER) > 0.95
+
+
+def test_validation_data_is_scored_without_early_stopping():
+    clf = MLPClassifier(max_iter=4, random_state=0)
+    clf.fit(X_CANCER[:400], Y_CANCER[:400], X_val=X_CANCER[400:], y_val=Y_CANCER[400:],
+            sample_weight_val=np.ones(169))
+    assert len(clf.validation_scores_) == 4
+    assert clf.validation_scores_[-1] == clf.score(X_CANCER[400:], Y_CANCER[400:])
+    with pytest.raises(ValueError, match="X_val and y_val must be given together"):
+        clf.fit(X_CANCER, Y_CANCER, X_val=X_CANCER)
+    with pytest.raises(ValueError, match="sample_weight_val needs X_val and y_val"):
+        clf.fit(X_CANCER, Y_CANCER, sample_weight_val=Y_CANCER)
+
+
+def test_too_little_to_hold_out():
+    with pytest.raises(ValueError, match="The validation set is too small"):
+        MLPRegressor(early_stopping=True).fit(X_CANCER[:8], Y_CANCER[:8])
+
+
+def test_adaptive_divides_the_step_size(capsys):
+    reg = MLPRegressor(
+        solver="sgd", learning_rate="adaptive", learning_rate_init=1e-3, tol=10.0, n_iter_no_change=1,
+        verbose=True, random_state=0)
+    reg.fit(X_CANCER, Y_CANCER)
+    printed = capsys.readouterr().out
+    assert "Setting learning rate to 0.000200" in printed
+    assert "Learning rate too small. Stopping." in printed
+    assert reg.n_iter_ < 20
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_partial_fit_is_one_epoch(name):
+    """Epochs one by one are a fit: weights, optimizer and random numbers go on."""
+    whole, parts = small(name, max_iter=3), small(name)
+    X, y = problem(whole)
+    whole.fit(X, y)
+    for call in range(3):
+        parts.partial_fit(X, y, **({"classes": [0, 1, 2]} if call == 0 and "Classifier" in name else {}))
+        assert parts.n_iter_ == 1
+    np.testing.assert_array_equal(parts.model_.theta, whole.model_.theta)
+    assert parts.loss_curve_ == whole.loss_curve_ and parts.t_ == 180
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_warm_start_goes_on(name):
+    whole, parts = small(name, max_iter=4), small(name, max_iter=2, warm_start=True)
+    X, y = problem(whole)
+    whole.fit(X, y)
+    parts.fit(X, y).fit(X, y)
+    np.testing.assert_array_equal(parts.model_.theta, whole.model_.theta)
+    assert parts.n_iter_ == 2 and len(parts.loss_curve_) == 4
+    parts.set_params(warm_start=False).fit(X, y)
+    assert len(parts.loss_curve_) == 2
+
+
+def test_what_partial_fit_refuses():
+    X, y = X_CANCER[:50], Y_CANCER[:50]
+    assert not hasattr(MLPClassifier(solver="lbfgs"), "partial_fit")
+    assert not hasattr(MLPClassifier(solver="gd"), "partial_fit")
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        MLPClassifier().partial_fit(X, y)
+    with pytest.raises(ValueError, match="partial_fit does not support early_stopping=True"):
+        MLPRegressor(early_stopping=True).partial_fit(X, y)
+    with pytest.raises(ValueError, match="class_weight 'balanced' is not supported for partial_fit"):
+        MLPClassifier(class_weight="balanced").partial_fit(X, y, classes=[0, 1])
+    clf = MLPClassifier().partial_fit(X, y, classes=[0, 1])
+    with pytest.raises(ValueError, match="`y` has classes not in"):
+        clf.partial_fit(X, y + 5)
+    with pytest.raises(ValueError, match="y has 2 outputs, but MLPRegressor was fitted with 1 outputs"):
+        MLPRegressor().partial_fit(X, y).partial_fit(X, np.c_[y, y])
+
+
+def test_non_finite_weights():
+    X, y = make_regression(50, 5, random_state=0)
+    with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
+        MLPRegressor(solver="sgd", learning_rate_init=1e6, random_state=0).fit(X, y)
+    with pytest.warns(ConvergenceWarning, match="best weights so far are kept"):
+        reg = MLPRegressor(solver="sgd", learning_rate_init=1e6, early_stopping=True, random_state=0)
+        reg.fit(X, y)
+    assert np.isfinite(reg.predict(X)).all()
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_ctrl_c_warns_and_returns(solver):
+    clf = MLPClassifier(
+        (200, 200), solver=solver, max_iter=10**6, max_fun=10**6, tol=0, n_iter_no_change=10**6, random_state=0)
+    timer = threading.Timer(0.7, _thread.interrupt_main)
+    timer.start()
+    with pytest.warns(UserWarning, match="Training interrupted by user."):
+        clf.fit(X_CANCER, Y_CANCER % 2 + np.arange(569) % 2)
+    assert clf.n_iter_ == len(clf.loss_curve_) > 0
+    assert np.isfinite(clf.predict_proba(X_CANCER)).all()
+
+
+def test_a_batch_larger_than_the_data_is_clipped():
+    with pytest.warns(UserWarning, match="It is going to be clipped"):
+        MLPClassifier(batch_size=10**6, max_iter=1).fit(X_CANCER, Y_CANCER)
