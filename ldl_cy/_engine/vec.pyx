@@ -460,7 +460,7 @@ def _rows(where, x, result):
     if not wide and x.dtype != np.float32:
         raise TypeError(f"{where}: arrays must be float32 or float64, got {x.dtype}.")
     down, along = x.strides
-    if (along != x.itemsize and x.shape[1] > 1) or down % x.itemsize:
+    if x.size and (along != x.itemsize or down % x.itemsize):
         raise ValueError(f"{where}: rows must be contiguous.")
     if result and not x.flags.writeable:
         raise ValueError(f"{where}: the result must be writeable.")
