@@ -128,7 +128,8 @@ def test_log_two_ulp(dtype, rng):
     info = np.finfo(dtype)
     x = np.concatenate([
         np.abs(points(dtype, rng, 100)), np.linspace(0.5, 2, 5001),
-        np.geomspace(info.tiny, info.max, 5001), np.geomspace(TINY[dtype], info.tiny, 99), [-1, -1e-30],
+        np.geomspace(info.tiny, info.max, 5001), np.geomspace(TINY[dtype], info.tiny, 99),
+        [-1, -1e-30],
     ]).astype(dtype)
     assert_ulp(vec.logarithm(x), np.log(wide(x)), 2)
 
@@ -160,9 +161,10 @@ def test_special_values(dtype):
     x = np.array(EXTREMES[dtype][2:8], dtype)
     assert_array_equal(vec.activation("tanh", x), x)            # also below the normal numbers
     # gradients stay finite at both ends and keep NaN
-    for name, ends in {"gelu": [1, 0], "silu": [1, 0], "mish": [1, 0]}.items():
-        d = vec.activation_grad(name, np.array([inf, -inf, big, -big, nan], dtype), np.ones(5, dtype))
-        assert_array_equal(d, np.array([*ends, *ends, nan], dtype), err_msg=name)
+    x = np.array([inf, -inf, big, -big, nan], dtype)
+    for name in ("gelu", "silu", "mish"):
+        d = vec.activation_grad(name, x, np.ones_like(x))
+        assert_array_equal(d, np.array([1, 0, 1, 0, nan], dtype), err_msg=name)
     for name in vec.ACTIVATIONS:
         one = np.ones((3, 1), dtype)
         assert np.isnan(vec.activation_grad(name, one / 2, one * nan)).all(), name
@@ -282,7 +284,8 @@ def every_kernel(dtype):
             found.append(np.array(vec.loss(name, y, t, w, 0.7, 0.1, dy)))
             found.append(dy)
     for u in (1, 5, 16, 20, 40):
-        z, c_prev, c, tc, h, dc = draw(6, 4 * u), draw(6, u), draw(6, u), draw(6, u), draw(6, u), draw(6, u)
+        z = draw(6, 4 * u)
+        c_prev, c, tc, h, dc = (draw(6, u) for _ in range(5))
         vec.lstm_step(z, c_prev, c, tc, h)
         found += [z.copy(), c, tc, h]
         vec.lstm_step_back(z, c_prev, tc, draw(6, u), dc)
@@ -393,7 +396,8 @@ def test_loss(name, smoothing, dtype, rng):
         t, w = guarded(t), guarded(rng.uniform(0, 2, rows))
         for weights in (None, w):
             ones = np.ones(rows) if weights is None else w.astype(np.float64)
-            value, grad = reference_loss(name, y.astype(np.float64), t.astype(np.float64), ones, smoothing)
+            value, grad = reference_loss(
+                name, y.astype(np.float64), t.astype(np.float64), ones, smoothing)
             dy = guarded.empty(rows, k)
             got = vec.loss(name, y, t, weights, 0.5, smoothing, dy)
             assert_allclose(got, value, rtol=tolerance, atol=tolerance)
@@ -409,13 +413,16 @@ def test_loss(name, smoothing, dtype, rng):
 def test_gradient_of_loss(name, rng):
     rows, k = 3, 4
     y = rng.normal(0, 2, (rows, k))
-    t = rng.integers(k, size=rows).astype(float) if name == "log_loss_codes" else rng.uniform(size=(rows, k))
+    t = rng.uniform(size=(rows, k))
+    if name == "log_loss_codes":
+        t = rng.integers(k, size=rows).astype(float)
     w, dy, want = rng.uniform(1, 2, rows), np.empty((rows, k)), np.empty((rows, k))
     vec.loss(name, y, t, w, 1.5, 0.1, dy)
     for i in np.ndindex(rows, k):
         step = np.zeros((rows, k))
         step[i] = 1e-6
-        want[i] = 1.5 * (vec.loss(name, y + step, t, w, 1, 0.1) - vec.loss(name, y - step, t, w, 1, 0.1)) / 2e-6
+        above, below = (vec.loss(name, y + s, t, w, smoothing=0.1) for s in (step, -step))
+        want[i] = 1.5 * (above - below) / 2e-6
     assert_allclose(dy, want, atol=1e-8)
 
 
@@ -502,7 +509,8 @@ def test_gru_forward(u, dtype, rng):
                     inner[...] = np.nan                     # is taken as zeros
                 vec.gru_step(gates, inner, None if cn is None else guarded(cn), before, h)
                 first = h_prev is None
-                want = reference_gru(a, s * (not first), 0 if cn is None else cn, 0 if first else h_prev)
+                want = reference_gru(
+                    a, s * (not first), 0 if cn is None else cn, 0 if first else h_prev)
                 assert_allclose(gates, want[0], **tolerance)
                 assert_allclose(inner[:, 2 * u:], np.broadcast_to(want[1], (n, u)), **tolerance)
                 assert_allclose(h, want[2], **tolerance)
@@ -563,7 +571,8 @@ def test_gru_backward(u, dtype, rng):
         tolerance = dict(rtol=1e-5, atol=5e-6 if dtype is np.float32 else 1e-8)
         assert_allclose(gates, np.hstack(want_a), **tolerance)
         assert_allclose(inner, np.hstack(want_s), **tolerance)
-        assert_allclose(back, (value(a, s0, h0 + 1e-6) - value(a, s0, h0 - 1e-6)) / 2e-6, **tolerance)
+        want = (value(a, s0, h0 + 1e-6) - value(a, s0, h0 - 1e-6)) / 2e-6
+        assert_allclose(back, want, **tolerance)
         guarded.check()
 
 
@@ -660,7 +669,8 @@ def test_sgd(dtype, rng):
             t, w = theta.astype(np.float64), v.astype(np.float64)
             w = momentum * w - 0.1 * g
             t = t + (momentum * w - 0.1 * g if nesterov else w)
-            vec.update("sgd", theta, g, v if momentum else None, None, np.array([0.1, momentum, nesterov]))
+            coef = np.array([0.1, momentum, nesterov])
+            vec.update("sgd", theta, g, v if momentum else None, None, coef)
             assert_allclose(theta, t, rtol=1e-6, atol=1e-6)
             if momentum:
                 assert_allclose(v, w, rtol=1e-6, atol=1e-6)

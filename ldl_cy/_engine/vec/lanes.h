@@ -29,8 +29,11 @@
 #define NOINLINE static __attribute__((noinline))
 #endif
 
-/* "no iteration needs another one": arrays are the same or do not overlap */
-#if defined(__clang__)
+/* "no iteration needs another one": arrays are the same or do not overlap. clang complains where
+   the target has no vectors at all. */
+#if defined(__wasm__) && !defined(__wasm_simd128__)
+#define IVDEP
+#elif defined(__clang__)
 #define IVDEP _Pragma("clang loop vectorize(assume_safety)")
 #elif defined(__GNUC__)
 #define IVDEP _Pragma("GCC ivdep")
@@ -40,8 +43,8 @@
 #define IVDEP
 #endif
 
-/* Reductions that compilers do not vectorise are written with vectors of the registers' width; where
-   the language has none, a vector is one number and the loops are those of plain C. */
+/* Reductions that compilers do not vectorise are written with vectors of the registers' width;
+   where the language has none, a vector is one number and the loops are those of plain C. */
 #if defined(__GNUC__)
 #define LDL_VECTORS
 #if defined(__AVX512F__)
