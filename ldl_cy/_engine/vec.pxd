@@ -290,3 +290,23 @@ cdef inline void gru_backward(
         table.f32.gru_backward(n, u, a, s, h_prev, dh)
     else:
         table.f64.gru_backward(n, u, a, s, h_prev, dh)
+
+
+cdef inline void rule_sgd(
+    Py_ssize_t n, floating *theta, const floating *g, floating *v, floating *unused,
+    const double *coef,
+) noexcept nogil:
+    if floating is float:
+        table.f32.rule_sgd(n, theta, g, v, unused, coef)
+    else:
+        table.f64.rule_sgd(n, theta, g, v, unused, coef)
+
+
+cdef inline void rule_adam(
+    Py_ssize_t n, floating *theta, const floating *g, floating *m, floating *v,
+    const double *coef,
+) noexcept nogil:
+    if floating is float:
+        table.f32.rule_adam(n, theta, g, m, v, coef)
+    else:
+        table.f64.rule_adam(n, theta, g, m, v, coef)

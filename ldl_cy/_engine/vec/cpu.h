@@ -95,8 +95,8 @@ static inline uint64_t ldl_flush_denormals(void)
     return old;
 #elif defined(__aarch64__)
     uint64_t old;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(old));
-    __asm__ volatile("msr fpcr, %0" : : "r"(old | (1ull << 24)));   /* FZ: both */
+    __asm__ volatile("mrs %0, fpcr" : "=r"(old) : : "memory");
+    __asm__ volatile("msr fpcr, %0" : : "r"(old | (1ull << 24)) : "memory");   /* FZ: both */
     return old;
 #elif defined(_M_ARM64) && !defined(__clang__)
     uint64_t old = (uint64_t)_ReadStatusReg(ARM64_FPCR);
@@ -112,7 +112,7 @@ static inline void ldl_restore_denormals(uint64_t old)
 #if defined(LDL_CPU_X86)
     _mm_setcsr((uint32_t)old);
 #elif defined(__aarch64__)
-    __asm__ volatile("msr fpcr, %0" : : "r"(old));
+    __asm__ volatile("msr fpcr, %0" : : "r"(old) : "memory");
 #elif defined(_M_ARM64) && !defined(__clang__)
     _WriteStatusReg(ARM64_FPCR, (__int64)old);
 #else

@@ -1,29 +1,25 @@
-/* One table of kernels, for the instruction set this file is compiled for (LDL_ISA). */
+/* One table of kernels, for the instruction set this file is compiled for (LDL_ISA).
+ *
+ * Each room is included twice: T is the dtype, F(name) a name for it.
+ */
 #include "vec.h"
 #include "rng.h"
+#include "lanes.h"
+#include "turn.h"
 
 #include <math.h>
 
-#define LDL_CAT_(a, b) a##b
-#define LDL_CAT(a, b) LDL_CAT_(a, b)
-#define LDL_STR_(a) #a
-#define LDL_STR(a) LDL_STR_(a)
-
 #define T float
-#define F(name) name##_f32
-#define M(name) name##f
-#include "kernels.inc"
-#undef T
-#undef F
-#undef M
+#define F(name) LDL_CAT(name, _f32)
+#include "numbers_f32.inc"
+INLINE float sqrt_f32(float x) { return sqrtf(x); }
+#include "rooms.inc"
 
 #define T double
-#define F(name) name##_f64
-#define M(name) name
-#include "kernels.inc"
-#undef T
-#undef F
-#undef M
+#define F(name) LDL_CAT(name, _f64)
+#include "numbers_f64.inc"
+INLINE double sqrt_f64(double x) { return sqrt(x); }
+#include "rooms.inc"
 
 #define TABLE(F) {                                                                                \
     .activate = F(activate), .activate_grad = F(activate_grad), .exp = F(v_exp), .log = F(v_log), \
@@ -34,8 +30,8 @@
     .binary_log_loss = F(binary_log_loss), .lstm_forward = F(lstm_forward),                       \
     .lstm_backward = F(lstm_backward), .gru_forward = F(gru_forward),                             \
     .gru_backward = F(gru_backward), .rule_sgd = F(rule_sgd), .rule_adam = F(rule_adam) }
-#define F32(name) name##_f32
-#define F64(name) name##_f64
+#define F32(name) LDL_CAT(name, _f32)
+#define F64(name) LDL_CAT(name, _f64)
 
 extern const ldl_vec LDL_CAT(ldl_vec_, LDL_ISA);
 const ldl_vec LDL_CAT(ldl_vec_, LDL_ISA) = {LDL_STR(LDL_ISA), TABLE(F32), TABLE(F64)};
