@@ -11,6 +11,7 @@ are dealt in order to A lanes, each with a gradient accumulator of its own, and 
 """
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -20,8 +21,11 @@ FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, ADD_DX = range(6)
 NONE, WRITE, ADD = range(3)             # what becomes of a gradient with respect to an op's input
 
 L2_BYTES = 512 * 1024                   # a block's activations and caches stay below this
-FLOPS_PER_WEIGHT = 200                  # a block does at least so much for each weight it reads
-FLOPS_PER_LANE = 2e6                    # below this a second accumulator costs more than it brings
+LEAST_ROWS = 16                         # of a block: fewer make poor products and read every weight too often
+FLOPS_PER_WEIGHT = 300                  # a block's forward pass does at least so much for each weight it reads
+SMALL_PRODUCT = 10**6                   # multiplications that OpenBLAS does unpacked, which is faster
+FLOPS_PER_LANE = 2e6                    # of a step: with less a second accumulator costs more than it brings
+FLOPS_PER_LANE_AND_WEIGHT = 1000        # likewise, where the accumulators are long
 MAX_LANES = 8
 ALIGN = 16                              # numbers: 64 bytes of float32
 STAGGER = 16                            # between buffers, so that equal sizes do not alias in cache
@@ -209,20 +213,27 @@ class Plan:
         itemsize = 4 if graph.dtype == "float32" else 8
         row = sum(b.size for b in self.buffers if b.first >= 0 and not b.whole) * itemsize
         row += self.target_size * itemsize
-        flops = max(1.0, graph.flops)
-        # few rows a block would read every weight too often
-        least = int(min(n, max(1, FLOPS_PER_WEIGHT * graph.n_params / flops)))
+        flops, weights = max(1.0, graph.flops), max(1, graph.n_params)
+        least = min(n, max(LEAST_ROWS, int(FLOPS_PER_WEIGHT * weights / flops)))
         if not self.block_rows:
-            self.block_rows = max(1, min(n, max(L2_BYTES // max(1, row), least)))
+            rows = max(L2_BYTES // max(1, row), least)
+            for planned in self.nodes:
+                kernel = planned.node.kernel
+                # a product that meets each of its weights once a row
+                if kernel is not None and kernel.n_params and kernel.flops < 2.5 * kernel.n_params:
+                    small = SMALL_PRODUCT // kernel.n_params
+                    rows = min(rows, small) if small >= 2 * LEAST_ROWS else rows
+            self.block_rows = max(1, min(n, rows))
+        if not self.training:
+            self.lanes = self.lanes or -(-n // self.block_rows)
+            return
         if not self.lanes:
-            if self.training:
-                self.lanes = max(1, min(MAX_LANES, n // least, int(3 * flops * n / FLOPS_PER_LANE)))
-            else:
-                self.lanes = -(-n // self.block_rows)
-        if self.training:
-            # equal blocks, a whole number of them in each lane
-            per_lane = -(-n // self.lanes)
-            self.block_rows = max(1, -(-per_lane // -(-per_lane // min(per_lane, self.block_rows))))
+            work = 3 * flops * n
+            most = min(MAX_LANES, n // least, work / FLOPS_PER_LANE, work / (FLOPS_PER_LANE_AND_WEIGHT * weights))
+            self.lanes = 2 ** int(math.log2(max(1, most)))
+        # equal blocks, a whole number of them in each lane
+        per_lane = -(-n // self.lanes)
+        self.block_rows = max(1, -(-per_lane // -(-per_lane // min(per_lane, self.block_rows))))
 
     def _place(self) -> None:
         """Offsets: the arena is shared by buffers whose lives do not meet (first fit, largest first)."""

@@ -33,7 +33,7 @@ class Activation(Layer):
     activation : str
         identity (linear), relu, leaky_relu, elu, selu, gelu (exact, by erf), silu (swish), softplus,
         tanh, logistic (sigmoid), softmax (along the last axis), mish, hard_sigmoid (relu6(x + 3)/6).
-    negative_slope : float, default=0.01
+    negative_slope : float >= 0, default=0.01
         Slope of leaky_relu below 0.
     name, trainable : see ``Layer``
 
@@ -60,7 +60,7 @@ class Activation(Layer):
         super().__init__(name=name, trainable=trainable)
         self.activation = activation
         check_activation("Activation", activation)
-        self.negative_slope = check_real("Activation", "negative_slope", negative_slope)
+        self.negative_slope = check_real("Activation", "negative_slope", negative_slope, 0)
 
     def build(self, input_shape: Shape) -> Built:
         from ldl_cy._kernels.activation import activation

@@ -514,6 +514,10 @@ def test_gru_forward(u, dtype, rng):
                 assert_allclose(gates, want[0], **tolerance)
                 assert_allclose(inner[:, 2 * u:], np.broadcast_to(want[1], (n, u)), **tolerance)
                 assert_allclose(h, want[2], **tolerance)
+                if not first:                               # h in the place of h_prev
+                    vec.gru_step(guarded(a), guarded(s), None if cn is None else guarded(cn), before,
+                                 before)
+                    assert same_bits(before, h)
                 guarded.check()
 
 

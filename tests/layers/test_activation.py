@@ -24,8 +24,9 @@ def test_contract(check, case, dtype):
 @pytest.mark.parametrize(("arguments", "message"), [
     (("rellu",), "Activation: activation must be None or one of"),
     ((3,), "Activation: activation must be None or one of"),
-    (("leaky_relu", "a"), "Activation: negative_slope must be a number, got 'a'."),
-    (("leaky_relu", float("nan")), "Activation: negative_slope must be a number, got nan."),
+    (("leaky_relu", "a"), "Activation: negative_slope must be a number >= 0, got 'a'."),
+    (("leaky_relu", -0.1), "Activation: negative_slope must be a number >= 0, got -0.1."),
+    (("leaky_relu", float("nan")), "Activation: negative_slope must be a number >= 0, got nan."),
 ])
 def test_bad_arguments(arguments, message):
     with pytest.raises((TypeError, ValueError)) as error:

@@ -58,5 +58,6 @@
 
 /* n rounded down to whole lanes; the compiler then sees that loops end with them */
 #define WHOLE(n) ((n) / LANES * LANES)
+#define WHOLE_UP(n) WHOLE((n) + LANES - 1)
 
 #endif

@@ -5,7 +5,8 @@
  *
  * Everything is row-major and contiguous unless a stride is given. `rows, k` is a matrix of rows of
  * k numbers. Input and output may be the same array where a comment says "in place". Results do not
- * depend on the instruction set: polynomials of our own, no contraction to fma, fixed order of sums.
+ * depend on the instruction set, nor on an element's place in an array or a row's place among
+ * others: polynomials of our own, no contraction to fma, fixed order of sums.
  */
 #ifndef LDL_VEC_H
 #define LDL_VEC_H
@@ -21,7 +22,7 @@ enum ldl_activation {
 
 /* T is float or double. Sums of losses and norms are always double. */
 #define LDL_VEC_TABLE(T)                                                                          \
-    /* y = f(z), rows of k (softmax works along a row); slope: of leaky_relu (elu has alpha 1). \
+    /* y = f(z), rows of k (softmax works along a row); slope: leaky_relu's and elu's number.     \
        In place. */                                                                               \
     void (*activate)(int kind, T slope, ptrdiff_t rows, ptrdiff_t k, const T *z, T *y);           \
     /* dz = dy f'(z). `a` is z where ldl_keeps_z(kind), else y = f(z). In place (dz == dy). */    \
@@ -58,7 +59,7 @@ enum ldl_activation {
                                                                                                   \
     /* LSTM gates of one step. z (n, 4u) in the order i, f, g, o holds the pre-activations and    \
        leaves as the gates; c = f c_prev + i g, tc = tanh(c), h = o tc.                           \
-       c_prev NULL: zeros. All (n, u) contiguous; tc may be NULL. */                              \
+       c_prev NULL: zeros; c may be c_prev. All (n, u) contiguous; tc may be NULL. */             \
     void (*lstm_forward)(ptrdiff_t n, ptrdiff_t u, T *z, const T *c_prev, T *c, T *tc, T *h);     \
     /* z: the gates on entry, dz on exit. dc (n, u): gradient of c from the step after on entry,  \
        of c_prev on exit. dh: the whole gradient of h. */                                         \
@@ -66,11 +67,11 @@ enum ldl_activation {
                           const T *dh, T *dc);                                                    \
     /* GRU gates r, z, n. a (n, 3u) = x W + b for r, z, n; s (n, 3u) = h_prev U (r and z are added \
        to a, the third part is s_n + c_n, c_n (u,) may be NULL). a leaves as the gates, the third \
-       part of s as h U_n + c_n. h = (1 - z) n + z h_prev. h_prev NULL: zeros, and s then is      \
-       taken as zeros on entry. */                                                                \
+       part of s as h U_n + c_n. h = (1 - z) n + z h_prev; h may be h_prev. h_prev NULL: zeros,   \
+       and s then is taken as zeros on entry. */                                                  \
     void (*gru_forward)(ptrdiff_t n, ptrdiff_t u, T *a, T *s, const T *cn, const T *h_prev, T *h); \
     /* a: gates on entry, gradient of (x W + b) on exit; s third part on entry as forward left it; \
-       ds (n, 3u) on exit: gradient of h_prev U. dh: gradient of h on entry, on exit the part of   \
+       ds (n, 3u) on exit: gradient of h_prev U. dh: gradient of h on entry, on exit the part of  \
        h_prev's gradient that does not pass U: dh z. */                                           \
     void (*gru_backward)(ptrdiff_t n, ptrdiff_t u, T *a, T *s, const T *h_prev, T *dh);           \
                                                                                                   \
