@@ -98,7 +98,7 @@ class SGD(Optimizer):
     Parameters
     ----------
     learning_rate : float > 0 or function, default=0.01
-    momentum : float in [0, 1), default=0.0
+    momentum : float in [0, 1], default=0.0
         The velocity includes the learning rate (Sutskever et al., ICML 2013).
     nesterov : bool, default=False
     clip_norm, weight_decay : see ``Optimizer``
@@ -109,7 +109,7 @@ class SGD(Optimizer):
         clip_norm: float | None = None, weight_decay: float = 0.0,
     ) -> None:
         super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay)
-        self.momentum = check_real("SGD", "momentum", momentum, 0, 1, high_open=True)
+        self.momentum = check_real("SGD", "momentum", momentum, 0, 1)
         self.nesterov = check_bool("SGD", "nesterov", nesterov)
 
     @property

@@ -13,6 +13,8 @@ from ldl_cy import Sequential, layers, optimizers
 
 BATCH = 32
 SEED = 0
+# The networks on digits were compared by their scores on the test rows, so these flatter them a little:
+# five-fold cross-validation on the training rows alone gives 97.7, 98.4, 97.4 and 96.9 % in the order below.
 
 
 @dataclass(frozen=True)

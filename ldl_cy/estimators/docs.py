@@ -1,6 +1,7 @@
 """Parts of docstrings that the estimators share."""
 from __future__ import annotations
 
+import inspect
 from typing import TypeVar
 
 T = TypeVar("T", bound=type)
@@ -149,14 +150,14 @@ def share(**values: str):
         "loss": LOSS, "input_shape": INPUT_SHAPE, "attributes": ATTRIBUTES, "classes": CLASSES}
 
     def fill(cls: T) -> T:
-        text = cls.__doc__
-        if text is None:        # python -OO
+        if cls.__doc__ is None:     # python -OO
             return cls
+        text = inspect.cleandoc(cls.__doc__)    # as Python 3.13 does by itself
         for name, part in parts.items():
-            text = text.replace(f"    %({name})s", "    " + part.strip("\n").replace("\n", "\n    "))
+            text = text.replace(f"%({name})s", part.strip("\n"))
         for name, value in values.items():
             text = text.replace(f"%({name})s", value)
-        cls.__doc__ = "\n".join(line.rstrip() for line in text.split("\n"))
+        cls.__doc__ = text
         return cls
 
     return fill

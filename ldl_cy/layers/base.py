@@ -90,17 +90,20 @@ class Layer:
         """The class name in lower snake case: conv2d, max_pool2d, batch_norm."""
         return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
 
+    @classmethod
+    def _arguments(cls) -> dict[str, inspect.Parameter]:
+        """The constructor's arguments, the class's own before those of its bases."""
+        found: dict[str, inspect.Parameter] = {}
+        for c in cls.__mro__:
+            if "__init__" in vars(c) and c is not object:
+                for name, p in inspect.signature(vars(c)["__init__"]).parameters.items():
+                    if name != "self" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+                        found.setdefault(name, p)
+        return found
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, by name."""
-        names: dict[str, Any] = {}
-        for cls in reversed(type(self).__mro__):
-            if "__init__" in vars(cls) and cls is not object:
-                names.update(inspect.signature(vars(cls)["__init__"]).parameters)
-        return {
-            name: getattr(self, name)
-            for name, p in names.items()
-            if name != "self" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-        }
+        return {name: getattr(self, name) for name in self._arguments()}
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.get_config() == other.get_config()  # type: ignore[attr-defined]
@@ -108,14 +111,11 @@ class Layer:
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        defaults: dict[str, Any] = {}
-        for cls in reversed(type(self).__mro__):
-            if "__init__" in vars(cls) and cls is not object:
-                signature = inspect.signature(vars(cls)["__init__"])
-                defaults.update({n: p.default for n, p in signature.parameters.items()})
-        shown = [
-            repr(value) if defaults[name] is inspect.Parameter.empty else f"{name}={value!r}"
-            for name, value in self.get_config().items()
-            if defaults[name] is inspect.Parameter.empty or value != defaults[name]
-        ]
+        shown = []
+        for name, p in self._arguments().items():
+            value = getattr(self, name)
+            if p.default is inspect.Parameter.empty:
+                shown.append(repr(value))
+            elif value != p.default:
+                shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"

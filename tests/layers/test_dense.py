@@ -17,6 +17,7 @@ CASES = [
     LayerCase("plain", Dense(3), (5,), reference()),
     LayerCase("one to one", Dense(1), (1,), reference()),
     LayerCase("no bias", Dense(4, use_bias=False), (7,), reference(bias=False)),
+    LayerCase("named", Dense(2, "relu", name="first", trainable=False), (3,), reference("relu")),
     LayerCase("sequence", Dense(4, "tanh"), (6, 3), reference("tanh")),
     LayerCase("image", Dense(2, "relu"), (2, 3, 5), reference("relu")),
     LayerCase("many rows", Dense(17, "relu"), (33,), reference("relu"), n=37),
