@@ -1,0 +1,113 @@
+"""The same bits on every instruction set, at any place in an array, alone or together."""
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import special
+from vectors import EXTREMES, same_bits
+
+from ldl_cy._engine import vec
+
+
+def every_kernel(dtype):
+    """Results of each kernel on numbers of all sizes, as one list of arrays."""
+    rng = np.random.default_rng(1)
+    found = []
+
+    def draw(*shape, scale=3.0):
+        return (scale * rng.standard_normal(shape)).astype(dtype)
+
+    x = np.concatenate([draw(2000), draw(500, scale=100), np.array(EXTREMES[dtype], dtype)])
+    found += [vec.exponential(x), vec.logarithm(np.abs(x)), vec.dropped(x, 5, 3, 0.3)]
+    for name in vec.ACTIVATIONS:
+        for shape in ((37, 1), (37, 2), (7, 10), (5, 16), (5, 23), (3, 30), (2, 150)):
+            z, dy = draw(*shape), draw(*shape)
+            y = vec.activation(name, z, slope=0.3)
+            a = z if vec.keeps_z(name) else y
+            found += [y, vec.activation_grad(name, a, dy, slope=0.3)]
+        found.append(vec.activation(name, x[:, None]))
+    for name in vec.LOSSES:
+        for shape in ((37, 1), (37, 2), (20, 10), (5, 16), (5, 23), (3, 30), (2, 300)):
+            y, dy = draw(*shape), draw(*shape)
+            t = np.abs(draw(*shape))
+            if name == "log_loss_codes":
+                t = rng.integers(shape[1], size=shape[0]).astype(dtype)
+            w = np.abs(draw(shape[0]))
+            found.append(np.array(vec.loss(name, y, t, w, 0.7, 0.1, dy)))
+            found.append(dy)
+    for u in (1, 5, 16, 20, 40):
+        z = draw(6, 4 * u)
+        c_prev, c, tc, h, dc = (draw(6, u) for _ in range(5))
+        vec.lstm_step(z, c_prev, c, tc, h)
+        found += [z.copy(), c, tc, h]
+        vec.lstm_step_back(z, c_prev, tc, draw(6, u), dc)
+        found += [z, dc]
+        a, s, cn, dh = draw(6, 3 * u), draw(6, 3 * u), draw(u), draw(6, u)
+        vec.gru_step(a, s, cn, c_prev, h)
+        found += [a.copy(), s.copy(), h]
+        vec.gru_step_back(a, s, c_prev, dh)
+        found += [a, s, dh]
+    for shape in ((1, 3), (70, 1), (70, 10), (70, 16), (70, 17), (9, 100)):
+        a, total, b = draw(*shape), draw(shape[1]), draw(*shape[::-1])
+        vec.added_column_sums(a, total)
+        vec.transposed(a, b)
+        found += [total, b]
+    for n in (3, 16, 100):
+        theta, g, m, v = draw(n), draw(n), draw(n), np.abs(draw(n))
+        vec.update("adam", theta, g, m, v, np.array([1e-3, 0.9, 0.999, 1.5, 1e-8]))
+        vec.update("sgd", theta, g, m, None, np.array([1e-3, 0.9, 1.0]))
+        found += [theta, m, v, np.array([vec.square_sum(g), vec.largest(g)])]
+    return found
+
+
+@np.errstate(all="ignore")
+def test_instruction_sets_agree(isa, dtype):
+    got = every_kernel(dtype)
+    vec.use_instruction_set(vec.instruction_sets()[0])
+    for i, (a, b) in enumerate(zip(got, every_kernel(dtype), strict=True)):
+        assert same_bits(a, b), i
+
+
+@pytest.mark.parametrize("name", [n for n in vec.ACTIVATIONS if n != "softmax"])
+def test_place_does_not_matter(name, dtype, rng):
+    x = rng.normal(0, 3, 53).astype(dtype)
+    y = vec.activation(name, x)
+    d = vec.activation_grad(name, x, np.ones_like(x))
+    for shift in (1, 3, 8, 16, 21, 52):
+        assert same_bits(vec.activation(name, x[shift:]), y[shift:])
+        assert same_bits(vec.activation(name, x[:shift]), y[:shift])
+        assert same_bits(vec.activation_grad(name, x[shift:], np.ones_like(x[shift:])), d[shift:])
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 5, 10, 12, 13, 16, 24, 25, 40, 300])
+def test_rows_alone_are_rows_together(k, dtype, rng):
+    z = rng.normal(0, 3, (37, k)).astype(dtype)
+    together = vec.activation("softmax", z)
+    assert_allclose(together, special.softmax(z.astype(float), axis=1), rtol=1e-5, atol=1e-15)
+    t = special.softmax(rng.normal(0, 3, (37, k)), axis=1).astype(dtype)
+    codes = rng.integers(k, size=37).astype(dtype)
+    dy, dy_codes = np.empty_like(z), np.empty_like(z)
+    vec.loss("log_loss_probs", z, t, smoothing=0.1, dy=dy)
+    vec.loss("log_loss_codes", z, codes, smoothing=0.1, dy=dy_codes)
+    for rows in (slice(0, 1), slice(3, 8), slice(36, 37), slice(5, 25)):
+        assert same_bits(vec.activation("softmax", z[rows]), together[rows])
+        part = np.empty_like(z[rows])
+        vec.loss("log_loss_probs", z[rows], t[rows], smoothing=0.1, dy=part)
+        assert same_bits(part, dy[rows])
+        vec.loss("log_loss_codes", z[rows], codes[rows], smoothing=0.1, dy=part)
+        assert same_bits(part, dy_codes[rows])
+
+
+def test_softmax_of_hard_rows(dtype):
+    inf = np.inf
+    for k in (4, 30):
+        z = np.zeros((5, k), dtype)
+        z[0, 1] = 1e30                                      # a sure class
+        z[1, :] = -1e30
+        z[2, :2] = -inf                                     # masked out
+        z[3, 0] = np.nan
+        y = vec.activation("softmax", z)
+        assert_array_equal(y[0], np.eye(k, dtype=dtype)[1])
+        assert_allclose(y[1], 1 / k)
+        assert_allclose(y[2], [0, 0, *[1 / (k - 2)] * (k - 2)], rtol=1e-6)
+        assert np.isnan(y[3]).all()
+        assert_allclose(y[4], 1 / k)

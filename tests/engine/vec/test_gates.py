@@ -1,0 +1,135 @@
+"""LSTM and GRU gates against NumPy and central differences."""
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import special
+from vectors import Guarded, same_bits
+
+from ldl_cy._engine import vec
+
+UNITS = (1, 2, 5, 10, 15, 16, 17, 33, 48, 64, 70)
+
+
+def reference_lstm(z, c_prev):
+    i, f, g, o = np.split(z, 4, axis=1)
+    i, f, g, o = special.expit(i), special.expit(f), np.tanh(g), special.expit(o)
+    c = f * c_prev + i * g
+    return np.hstack([i, f, g, o]), c, np.tanh(c), o * np.tanh(c)
+
+
+def reference_gru(a, s, cn, h_prev):
+    ar, az, an = np.split(a, 3, axis=1)
+    sr, sz, sn = np.split(s, 3, axis=1)
+    r, z, q = special.expit(ar + sr), special.expit(az + sz), sn + cn
+    n = np.tanh(an + r * q)
+    return np.hstack([r, z, n]), q, (1 - z) * n + z * h_prev
+
+
+@pytest.mark.parametrize("u", UNITS)
+def test_lstm_forward(u, dtype, rng):
+    tolerance = dict(rtol=2e-6, atol=1e-6) if dtype is np.float32 else dict(rtol=1e-14, atol=1e-15)
+    for n in (1, 3, 13, 70):
+        z = rng.normal(0, 2, (n, 4 * u))
+        for c_prev in (rng.normal(0, 1, (n, u)), None):
+            guarded = Guarded(dtype)
+            gates, before = guarded(z), None if c_prev is None else guarded(c_prev)
+            c, tc, h = (guarded.empty(n, u) for _ in range(3))
+            vec.lstm_step(gates, before, c, tc, h)
+            want = reference_lstm(z, 0 if c_prev is None else c_prev)
+            for got, w in zip((gates, c, tc, h), want):
+                assert_allclose(got, w, **tolerance)
+            # without tc, and c in the place of c_prev
+            c2 = guarded.empty(n, u) if c_prev is None else guarded(c_prev)
+            gates2, h2 = guarded(z), guarded.empty(n, u)
+            vec.lstm_step(gates2, None if c_prev is None else c2, c2, None, h2)
+            assert same_bits(gates2, gates) and same_bits(c2, c) and same_bits(h2, h)
+            # a row alone
+            alone = [guarded.empty(1, u) for _ in range(3)]
+            vec.lstm_step(guarded(z[-1:]), None if before is None else before[-1:], *alone)
+            assert same_bits(alone[2], h[-1:])
+            guarded.check()
+
+
+@pytest.mark.parametrize("u", UNITS)
+def test_gru_forward(u, dtype, rng):
+    tolerance = dict(rtol=2e-6, atol=1e-6) if dtype is np.float32 else dict(rtol=1e-14, atol=1e-15)
+    for n in (1, 3, 13, 70):
+        a, s = rng.normal(0, 2, (n, 3 * u)), rng.normal(0, 2, (n, 3 * u))
+        for cn in (rng.normal(0, 1, u), None):
+            for h_prev in (rng.normal(0, 1, (n, u)), None):
+                guarded = Guarded(dtype)
+                gates, inner, h = guarded(a), guarded(s), guarded.empty(n, u)
+                before = None if h_prev is None else guarded(h_prev)
+                if h_prev is None:
+                    inner[...] = np.nan                     # is taken as zeros
+                vec.gru_step(gates, inner, None if cn is None else guarded(cn), before, h)
+                first = h_prev is None
+                want = reference_gru(
+                    a, s * (not first), 0 if cn is None else cn, 0 if first else h_prev)
+                assert_allclose(gates, want[0], **tolerance)
+                assert_allclose(inner[:, 2 * u:], np.broadcast_to(want[1], (n, u)), **tolerance)
+                assert_allclose(h, want[2], **tolerance)
+                if not first:                               # h in the place of h_prev
+                    vec.gru_step(guarded(a), guarded(s), None if cn is None else guarded(cn), before,
+                                 before)
+                    assert same_bits(before, h)
+                guarded.check()
+
+
+@pytest.mark.parametrize("u", UNITS)
+def test_lstm_backward(u, dtype, rng):
+    n = 3
+    z, c_prev = rng.normal(0, 2, (n, 4 * u)), rng.normal(0, 1, (n, u))
+    dh, dc = rng.normal(0, 1, (n, u)), rng.normal(0, 1, (n, u))
+
+    def value(z, c_prev):
+        _, c, _, h = reference_lstm(z, c_prev)
+        return dh * h + dc * c                              # each unit depends on its own numbers
+
+    for before in (c_prev, None):
+        start = np.zeros((n, u)) if before is None else before
+        gates, _, tc, _ = reference_lstm(z, start)
+        guarded = Guarded(dtype)
+        gates, tc, back, d_next = guarded(gates), guarded(tc), guarded(dh), guarded(dc)
+        vec.lstm_step_back(gates, None if before is None else guarded(before), tc, back, d_next)
+        want = []
+        for q in range(4):
+            step = np.zeros((n, 4 * u))
+            step[:, q * u:(q + 1) * u] = 1e-6
+            want.append((value(z + step, start) - value(z - step, start)) / 2e-6)
+        tolerance = 3e-6 if dtype is np.float32 else 1e-8
+        assert_allclose(gates, np.hstack(want), rtol=1e-5, atol=tolerance)
+        want = (value(z, start + 1e-6) - value(z, start - 1e-6)) / 2e-6
+        assert_allclose(d_next, want, rtol=1e-5, atol=tolerance)
+        assert_array_equal(back, dh.astype(dtype))
+        guarded.check()
+
+
+@pytest.mark.parametrize("u", UNITS)
+def test_gru_backward(u, dtype, rng):
+    n = 3
+    a, s = rng.normal(0, 2, (n, 3 * u)), rng.normal(0, 2, (n, 3 * u))
+    cn, h_prev, dh = rng.normal(0, 1, u), rng.normal(0, 1, (n, u)), rng.normal(0, 1, (n, u))
+
+    def value(a, s, h_prev):
+        return dh * reference_gru(a, s, cn, h_prev)[2]
+
+    for first in (False, True):
+        s0, h0 = (s * 0, h_prev * 0) if first else (s, h_prev)
+        gates, q, _ = reference_gru(a, s0, cn, h0)
+        guarded = Guarded(dtype)
+        gates, back = guarded(gates), guarded(dh)
+        inner = guarded(np.hstack([np.full((n, 2 * u), np.nan), q]))
+        vec.gru_step_back(gates, inner, None if first else guarded(h_prev), back)
+        want_a, want_s = [], []
+        for part in range(3):
+            step = np.zeros((n, 3 * u))
+            step[:, part * u:(part + 1) * u] = 1e-6
+            want_a.append((value(a + step, s0, h0) - value(a - step, s0, h0)) / 2e-6)
+            want_s.append((value(a, s0 + step, h0) - value(a, s0 - step, h0)) / 2e-6)
+        tolerance = dict(rtol=1e-5, atol=5e-6 if dtype is np.float32 else 1e-8)
+        assert_allclose(gates, np.hstack(want_a), **tolerance)
+        assert_allclose(inner, np.hstack(want_s), **tolerance)
+        want = (value(a, s0, h0 + 1e-6) - value(a, s0, h0 - 1e-6)) / 2e-6
+        assert_allclose(back, want, **tolerance)
+        guarded.check()

@@ -1,0 +1,155 @@
+"""Transposes, sums, dropout, update rules, and wrong arguments."""
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from vectors import SIZES, Guarded, same_bits
+
+from ldl_cy._engine import vec
+
+
+def test_transpose(dtype, rng):
+    for rows, cols in [(0, 3), (3, 0), (1, 1), (1, 20), (20, 1), (2, 2), (3, 5), (4, 4), (5, 7),
+                       (8, 8), (9, 8), (10, 16), (16, 10), (17, 23), (64, 64), (100, 37)]:
+        for extra in (0, 3):
+            a = np.full((rows, cols + extra), 7, dtype)
+            b = np.full((cols + 1, rows + extra), 9, dtype)
+            a[:, :cols] = rng.normal(size=(rows, cols))
+            vec.transposed(a[:, :cols], b[:cols, :rows])
+            assert_array_equal(b[:cols, :rows], a[:, :cols].T)
+            assert (b[:, rows:] == 9).all() and (b[cols:] == 9).all()
+
+
+def test_fill_rows(dtype, rng):
+    for rows, k in [(0, 3), (3, 0), (1, 1), (7, 1), (5, 3), (300, 10), (9, 64), (2, 5000)]:
+        for extra in (0, 2):
+            y = np.full((rows + 1, k + extra), 9, dtype)
+            b = rng.normal(size=k).astype(dtype)
+            vec.filled_rows(y[:rows, :k], b)
+            assert_array_equal(y[:rows, :k], np.broadcast_to(b, (rows, k)))
+            assert (y[rows:] == 9).all() and (y[:, k:] == 9).all()
+            vec.filled_rows(y[:rows, :k])
+            assert (y[:rows, :k] == 0).all() and (y[rows:] == 9).all()
+
+
+def test_column_sums(dtype, rng):
+    for rows in (0, 1, 3, 4, 31, 32, 33, 100):
+        for k in (1, 2, 3, 10, 16, 17, 64, 100):
+            guarded = Guarded(dtype)
+            x, total = rng.normal(size=(rows, k)), rng.normal(size=k)
+            y = guarded(total)
+            vec.added_column_sums(guarded(x), y)
+            tolerance = 1e-5 if dtype is np.float32 else 1e-13
+            assert_allclose(y, total + x.sum(axis=0), rtol=tolerance, atol=tolerance)
+            guarded.check()
+
+
+def test_add_scale_norms(dtype, rng):
+    for n in SIZES:
+        guarded = Guarded(dtype)
+        x, y = guarded(rng.normal(size=n)), guarded(rng.normal(size=n))
+        want = x + y
+        vec.added(x, y)
+        assert_array_equal(y, want)
+        want = y + dtype(0.3) * x
+        vec.added(x, y, 0.3)
+        assert_array_equal(y, want)
+        want = y * dtype(0.7)
+        vec.scaled(y, 0.7)
+        assert_array_equal(y, want)
+        assert_allclose(vec.square_sum(x), (x.astype(np.float64) ** 2).sum(), rtol=1e-14)
+        assert vec.largest(x) == (np.abs(x).max() if n else 0)
+        guarded.check()
+        if n:
+            for i in {0, n // 2, n - 1}:
+                bad = x.copy()
+                bad[i] = np.nan
+                assert vec.largest(bad) == np.inf
+                bad[i] = -np.inf
+                assert vec.largest(bad) == np.inf
+    assert vec.square_sum(np.full(20, 1e30, dtype)) == pytest.approx(20e60)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-9, 0.1, 0.5, 0.9])
+def test_dropout(rate, dtype, rng):
+    for first in (0, 13, 2**64 - 5):
+        for n in SIZES:
+            guarded = Guarded(dtype)
+            x, y = guarded(rng.normal(size=n)), guarded.empty(n)
+            keep = np.array(vec.uniform_draws(77, first, n)) >= rate
+            vec.dropped(x, 77, first, rate, y)
+            assert_array_equal(y, np.where(keep, x * dtype(1 / (1 - rate)), 0))
+            vec.dropped(x, 77, first, rate, x)
+            assert same_bits(x, y)
+            guarded.check()
+    x = np.ones(20000, dtype)
+    assert abs((vec.dropped(x, 1, 0, rate) == 0).mean() - rate) < 0.02
+    assert abs(vec.dropped(x, 1, 0, rate).mean() - 1) < 0.1
+
+
+def test_sgd(dtype, rng):
+    for n in SIZES:
+        for momentum, nesterov in ((0, 0), (0.9, 0), (0.9, 1)):
+            guarded = Guarded(dtype)
+            theta, g, v = (guarded(rng.normal(size=n)) for _ in range(3))
+            t, w = theta.astype(np.float64), v.astype(np.float64)
+            w = momentum * w - 0.1 * g
+            t = t + (momentum * w - 0.1 * g if nesterov else w)
+            coef = np.array([0.1, momentum, nesterov])
+            vec.update("sgd", theta, g, v if momentum else None, None, coef)
+            assert_allclose(theta, t, rtol=1e-6, atol=1e-6)
+            if momentum:
+                assert_allclose(v, w, rtol=1e-6, atol=1e-6)
+            guarded.check()
+
+
+def test_adam(dtype, rng):
+    step, b1, b2, c, eps = coef = np.array([1e-2, 0.9, 0.999, 3.0, 1e-8])
+    for n in SIZES:
+        guarded = Guarded(dtype)
+        theta, g, m, v = (guarded(rng.normal(size=n)) for _ in range(4))
+        v[...] = v**2
+        if n > 2:
+            g[0] = m[0] = v[0] = 0                          # nothing to do, and no 0 / 0
+        t, m2, v2 = (x.astype(np.float64) for x in (theta, m, v))
+        m2 = b1 * m2 + (1 - b1) * g
+        v2 = b2 * v2 + (1 - b2) * g.astype(np.float64)**2
+        t = t - step * m2 / (np.sqrt(v2) * c + eps)
+        vec.update("adam", theta, g, m, v, coef)
+        for got, want in ((theta, t), (m, m2), (v, v2)):
+            assert_allclose(got, want, rtol=1e-6, atol=1e-6)
+        guarded.check()
+
+
+def test_denormals_come_back():
+    inside, outside = vec.product_flushed(1e-300, 1e-10)
+    assert outside == 1e-310
+    assert inside in (0, 1e-310)
+    if vec.instruction_set() != "base":
+        assert inside == 0
+
+
+def test_choice_of_instruction_set(isa):
+    assert vec.instruction_set() == isa
+    with pytest.raises(ValueError, match="name must be one of"):
+        vec.use_instruction_set("v99")
+
+
+def test_wrong_arguments(dtype):
+    x = np.ones((3, 4), dtype)
+    with pytest.raises(ValueError, match="name must be one of"):
+        vec.activation("relu6", x)
+    with pytest.raises(ValueError, match="must be of shape"):
+        vec.activation("relu", x, out=np.ones((3, 5), dtype))
+    with pytest.raises(ValueError, match="C-contiguous"):
+        vec.activation("relu", x.T)
+    with pytest.raises(TypeError, match="dtype"):
+        vec.activation("relu", x.astype(int))
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    assert_array_equal(vec.activation("relu", read_only), x)
+    with pytest.raises(ValueError, match="writeable"):
+        vec.activation("relu", x, out=read_only)
+    with pytest.raises(ValueError, match="codes must be in"):
+        vec.loss("log_loss_codes", x, np.array([0, 1, 4], dtype))
+    with pytest.raises(ValueError, match="transposed shape"):
+        vec.transposed(x, x)
