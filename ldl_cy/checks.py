@@ -141,3 +141,21 @@ def check_weights(owner: str, sample_weight: Any, n: int, dtype: str) -> np.ndar
     if w.max() == 0:
         raise ValueError(f"{owner}: sample_weight must not be zero for every row.")
     return np.ascontiguousarray(w, dtype)
+
+
+def check_lengths(owner: str, lengths: Any, n: int, n_steps: int, fault: str) -> np.ndarray | None:
+    """(n,) ints from 1 to the number of steps as int32, or None. ``fault``: why a network takes none."""
+    if lengths is None:
+        return None
+    given = np.asarray(lengths)
+    if given.dtype.kind not in "iu":
+        raise TypeError(f"{owner}: lengths must be an array of ints, got dtype {given.dtype}.")
+    if given.shape != (n,):
+        raise ValueError(f"{owner}: lengths must have the shape {(n,)}, got {given.shape}.")
+    if not n_steps:
+        raise ValueError(f"{owner}: lengths need sequences (time, ...), got samples of one axis.")
+    if fault:
+        raise ValueError(f"{owner}: lengths do not fit this network: {fault}.")
+    if given.min() < 1 or given.max() > n_steps:
+        raise ValueError(f"{owner}: lengths must lie in 1 .. {n_steps}, got {given.min()} .. {given.max()}.")
+    return np.ascontiguousarray(given, np.int32)

@@ -16,7 +16,7 @@ from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.pool import Pool
 from ldl_cy._engine.program import SHARED_FLOPS, Workspace
 from ldl_cy._engine.rng import INITIAL_WEIGHTS, Stream
-from ldl_cy.checks import check_choice, check_int, check_ints, check_rows, check_weights
+from ldl_cy.checks import check_choice, check_int, check_ints, check_lengths, check_rows, check_weights
 from ldl_cy.initializers import get as get_initializer
 from ldl_cy.layers.base import Layer
 from ldl_cy.threads import blas_at_one_thread, choose_threads
@@ -219,16 +219,22 @@ class Sequential:
     def _check_X(self, X: Any, name: str = "X") -> np.ndarray:
         return check_rows("Sequential", name, X, self._built().input_shape, self.dtype)
 
+    def _check_lengths(self, lengths: Any, n: int) -> np.ndarray | None:
+        graph = self._built()
+        return check_lengths("Sequential", lengths, n, graph.steps[0], graph.length_fault)
+
     # -- what a network gives ------------------------------------------------------------------------
 
     def predict(
-        self, X: Any, *, batch_size: int | None = None, n_threads: int | None = None,
+        self, X: Any, *, lengths: Any = None, batch_size: int | None = None, n_threads: int | None = None,
     ) -> np.ndarray:
         """The last layer's raw output.
 
         Parameters
         ----------
         X : array of shape (n, *input_shape)
+        lengths : (n,) ints in 1 .. time, default=None
+            Where each sequence of X ends; steps after it have no influence, and outputs there are zero.
         batch_size : int >= 1, default=None
             Rows at a time; the result does not depend on it beyond rounding.
         n_threads : int >= 1, default=None
@@ -240,12 +246,13 @@ class Sequential:
         """
         graph = self._built()
         rows = self._check_X(X)
+        ends = self._check_lengths(lengths, len(rows))
         out = np.empty((len(rows), *graph.shapes[-1]), self.dtype)
         flat = out.reshape(len(rows), -1)
         if graph.buffers[-1] == 0:              # layers that only change the shape
             flat[:] = rows
             return out
-        if n_threads is None and batch_size is None and graph.flops * len(rows) < TINY_FLOPS:
+        if ends is None and n_threads is None and batch_size is None and graph.flops * len(rows) < TINY_FLOPS:
             with self._workspace(0, 1) as ws:
                 for start in range(0, len(rows), ws.plan.capacity):
                     ws.predict(rows[start:start + ws.plan.capacity], flat[start:start + ws.plan.capacity],
@@ -257,16 +264,18 @@ class Sequential:
             if ws.plan.whole:
                 size = min(size, ws.plan.capacity)
             for start in range(0, len(rows), size):
-                ws.predict(rows[start:start + size], flat[start:start + size], self.theta, self._state, pool)
+                ws.predict(rows[start:start + size], flat[start:start + size], self.theta, self._state, pool,
+                           None if ends is None else ends[start:start + size])
         return out
 
-    def _bind(self, X: Any, y: Any, loss: Any, sample_weight: Any) -> tuple[Any, ...]:
+    def _bind(self, X: Any, y: Any, loss: Any, sample_weight: Any, lengths: Any) -> tuple[Any, ...]:
         graph = self._built()
         loss = losses.get(loss)
         self._check_last_layer(loss)
         rows = self._check_X(X)
         targets, kernel = loss.bind(y, len(rows), graph.shapes[-1], self.dtype)
-        return rows, targets, check_weights("Sequential", sample_weight, len(rows), self.dtype), kernel
+        weights = check_weights("Sequential", sample_weight, len(rows), self.dtype)
+        return rows, targets, weights, kernel, self._check_lengths(lengths, len(rows))
 
     def _check_last_layer(self, loss: losses.Loss) -> None:
         last = getattr(self.layers[-1], "activation", None)
@@ -274,7 +283,10 @@ class Sequential:
             raise ValueError(f"{loss.name}: the last layer must give raw outputs, since the loss applies "
                              f"{last} itself; drop activation={last!r} from layer {self._names[-1]!r}.")
 
-    def evaluate(self, X: Any, y: Any, *, loss: Any, sample_weight: Any = None, n_threads: int | None = None) -> float:
+    def evaluate(
+        self, X: Any, y: Any, *, loss: Any, sample_weight: Any = None, lengths: Any = None,
+        n_threads: int | None = None,
+    ) -> float:
         """Mean loss, without dropout and with running statistics.
 
         Parameters
@@ -283,12 +295,14 @@ class Sequential:
         y : targets, see the loss
         loss : str or Loss
         sample_weight : (n,) numbers >= 0, default=None
+        lengths : (n,) ints, default=None
+            See ``predict``; a sequence's loss is the mean over its own steps.
 
         Returns
         -------
         float : sum_i w_i l_i / sum_i w_i
         """
-        rows, targets, weights, kernel = self._bind(X, y, loss, sample_weight)
+        rows, targets, weights, kernel, ends = self._bind(X, y, loss, sample_weight, lengths)
         threads = choose_threads("Sequential", n_threads)
         total = weight = 0.0
         with self._workspace(0, threads, loss_size=kernel.target_size) as ws, self._pool(ws, len(rows)) as pool:
@@ -296,19 +310,19 @@ class Sequential:
             for a in range(0, len(rows), size):
                 part = slice(a, a + size)
                 t, w = ws.evaluate(rows[part], targets[part], None if weights is None else weights[part],
-                                   self.theta, self._state, kernel, pool)
+                                   self.theta, self._state, kernel, pool, None if ends is None else ends[part])
                 total, weight = total + t, weight + w
         return total / weight
 
     def loss_and_grad(
-        self, X: Any, y: Any, *, loss: Any, sample_weight: Any = None, theta: Any = None, training: bool = False,
-        n_threads: int | None = None,
+        self, X: Any, y: Any, *, loss: Any, sample_weight: Any = None, lengths: Any = None, theta: Any = None,
+        training: bool = False, n_threads: int | None = None,
     ) -> tuple[float, np.ndarray]:
         """Mean loss and its gradient with respect to theta; the model is not changed.
 
         Parameters
         ----------
-        X, y, loss, sample_weight : see ``evaluate``
+        X, y, loss, sample_weight, lengths : see ``evaluate``
         theta : (n_parameters,) array, default=None
             Weights to use in place of the model's.
         training : bool, default=False
@@ -319,18 +333,19 @@ class Sequential:
         loss : float
         grad : (n_parameters,) array in the model's dtype
         """
-        f = self.objective(X, y, loss=loss, sample_weight=sample_weight, training=training, n_threads=n_threads)
+        f = self.objective(X, y, loss=loss, sample_weight=sample_weight, lengths=lengths, training=training,
+                           n_threads=n_threads)
         return f(self.theta if theta is None else theta)
 
     def objective(
-        self, X: Any, y: Any, *, loss: Any, sample_weight: Any = None, training: bool = False,
-        n_threads: int | None = None,
+        self, X: Any, y: Any, *, loss: Any, sample_weight: Any = None, lengths: Any = None,
+        training: bool = False, n_threads: int | None = None,
     ) -> Callable[[Any], tuple[float, np.ndarray]]:
         """theta -> (loss, gradient), with all checks done once, for optimizers of other libraries.
 
         ``scipy.optimize.minimize(model.objective(X, y, loss=...), model.theta, jac=True)``
         """
-        rows, targets, weights, kernel = self._bind(X, y, loss, sample_weight)
+        rows, targets, weights, kernel, ends = self._bind(X, y, loss, sample_weight, lengths)
         threads = choose_threads("Sequential", n_threads)
         n_params = self.n_parameters
 
@@ -343,7 +358,7 @@ class Sequential:
             with self._workspace(len(rows), threads, training=True, loss_size=kernel.target_size) as ws, \
                     self._pool(ws, 3 * len(rows)) as pool:
                 value = ws.gradient(rows, targets, weights, at, state, kernel, grad, pool, training=training,
-                                    seed=self.random_state, epoch=self.epoch, step=self.step)
+                                    seed=self.random_state, epoch=self.epoch, step=self.step, lengths=ends)
             return value, grad
 
         return loss_and_gradient
@@ -377,7 +392,7 @@ class Sequential:
 
     def fit(
         self, X: Any, y: Any, *, loss: Any, optimizer: Any = "sgd", batch_size: int | str = "auto",
-        epochs: int = 10, alpha: float = 0.0, shuffle: bool = True, sample_weight: Any = None,
+        epochs: int = 10, alpha: float = 0.0, shuffle: bool = True, sample_weight: Any = None, lengths: Any = None,
         validation_data: Any = None, validation_split: float = 0.0, callbacks: Any = (),
         n_threads: int | None = None, verbose: int = 0,
     ) -> Any:
@@ -400,7 +415,9 @@ class Sequential:
         shuffle : bool, default=True
             Visit the rows in a new order each epoch, a function of the seed and the epoch.
         sample_weight : (n,) numbers >= 0, default=None
-        validation_data : (X, y) or (X, y, sample_weight), default=None
+        lengths : (n,) ints in 1 .. time, default=None
+            Where each sequence of X ends; see ``predict`` and ``evaluate``.
+        validation_data : (X, y), (X, y, sample_weight) or (X, y, sample_weight, lengths), default=None
         validation_split : float in [0, 1), default=0.0
             The share of rows, from the end, that is held out; not with validation_data.
         callbacks : list of callbacks or functions ``f(model, logs)``
@@ -429,7 +446,7 @@ class Sequential:
         try:
             return fit(
                 self, X, y, loss=loss, optimizer=optimizer, batch_size=batch_size, epochs=epochs, alpha=alpha,
-                shuffle=shuffle, sample_weight=sample_weight, validation_data=validation_data,
+                shuffle=shuffle, sample_weight=sample_weight, lengths=lengths, validation_data=validation_data,
                 validation_split=validation_split, callbacks=callbacks, n_threads=n_threads, verbose=verbose)
         finally:
             self._fit_lock.release()

@@ -9,7 +9,7 @@ import numpy as np
 from ldl_cy import losses, optimizers
 from ldl_cy._engine.train import CONVERGED, NON_FINITE, train
 from ldl_cy.callbacks import Callback, History, ProgressBar, check_callbacks
-from ldl_cy.checks import check_bool, check_int, check_real, check_rows, check_weights
+from ldl_cy.checks import check_bool, check_int, check_lengths, check_real, check_rows, check_weights
 from ldl_cy.threads import choose_threads, running_fit
 
 if TYPE_CHECKING:
@@ -33,31 +33,32 @@ def choose_batch_size(batch_size: Any, optimizer: optimizers.Optimizer, n: int) 
 
 
 def split_validation(
-    model: Sequential, X: Any, y: Any, sample_weight: Any, validation_data: Any, share: float,
-) -> tuple[Any, Any, Any, tuple[Any, ...] | None]:
-    """(X, y, sample_weight, validation triple or None)."""
+    data: tuple[Any, Any, Any, Any], validation_data: Any, share: float,
+) -> tuple[tuple[Any, Any, Any, Any], tuple[Any, Any, Any, Any] | None]:
+    """Both parts of (X, y, sample_weight, lengths); the second is None without validation."""
     if validation_data is not None:
         if share:
             raise ValueError("Sequential: validation_split must be 0 with validation_data, got both.")
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-            raise TypeError("Sequential: validation_data must be (X, y) or (X, y, sample_weight), "
-                            f"got {type(validation_data).__name__}.")
-        return X, y, sample_weight, (*validation_data, None)[:3]
+        if not isinstance(validation_data, (tuple, list)) or not 2 <= len(validation_data) <= 4:
+            raise TypeError("Sequential: validation_data must be (X, y), (X, y, sample_weight) or "
+                            f"(X, y, sample_weight, lengths), got {type(validation_data).__name__}.")
+        X, y, weights, lengths = (*validation_data, None, None)[:4]
+        return data, (X, y, weights, lengths)
     if not share:
-        return X, y, sample_weight, None
-    X, y = np.asarray(X), np.asarray(y)
-    n = len(X) - max(1, round(share * len(X)))
+        return data, None
+    arrays = [None if a is None else np.asarray(a) for a in data]
+    rows = len(arrays[0])
+    n = rows - max(1, round(share * rows))
     if n < 1:
-        raise ValueError(f"Sequential: validation_split must leave a row to train on, got {share} of {len(X)}.")
-    if sample_weight is not None:
-        sample_weight = np.asarray(sample_weight)
-        return X[:n], y[:n], sample_weight[:n], (X[n:], y[n:], sample_weight[n:])
-    return X[:n], y[:n], None, (X[n:], y[n:], None)
+        raise ValueError(f"Sequential: validation_split must leave a row to train on, got {share} of {rows}.")
+    first = tuple(None if a is None else a[:n] for a in arrays)
+    second = tuple(None if a is None else a[n:] for a in arrays)
+    return first, second                    # type: ignore[return-value]
 
 
 def fit(
     model: Sequential, X: Any, y: Any, *, loss: Any, optimizer: Any, batch_size: Any, epochs: int, alpha: float,
-    shuffle: bool, sample_weight: Any, validation_data: Any, validation_split: float, callbacks: Any,
+    shuffle: bool, sample_weight: Any, lengths: Any, validation_data: Any, validation_split: float, callbacks: Any,
     n_threads: int | None, verbose: int,
 ) -> History:
     """See ``Sequential.fit``, whose lock is held."""
@@ -70,7 +71,8 @@ def fit(
     share = check_real(owner, "validation_split", validation_split, 0, 1, high_open=True)
     watchers: list[Callback] = check_callbacks(callbacks)
     threads = choose_threads(owner, n_threads)
-    X, y, sample_weight, validation = split_validation(model, X, y, sample_weight, validation_data, share)
+    (X, y, sample_weight, lengths), validation = split_validation(
+        (X, y, sample_weight, lengths), validation_data, share)
     rows = check_rows(owner, "X", X, model.input_shape, model.dtype)
     n = len(rows)
     size = choose_batch_size(batch_size, optimizer, n)
@@ -80,10 +82,12 @@ def fit(
     graph = model._graph or model._make_graph(tuple(shape))
     model._check_last_layer(loss)
     targets, kernel = loss.bind(y, n, graph.shapes[-1], model.dtype)
+    ends = check_lengths(owner, lengths, n, graph.steps[0], graph.length_fault)
     if validation is not None:
         check_rows(owner, "validation_data", validation[0], tuple(shape), model.dtype)
         loss.bind(validation[1], len(validation[0]), graph.shapes[-1], model.dtype)
         check_weights(owner, validation[2], len(validation[0]), model.dtype)
+        check_lengths(owner, validation[3], len(validation[0]), graph.steps[0], graph.length_fault)
     model.build(shape)
     if model._optimizer_name != type(optimizer).__name__ or len(model._slots) != optimizer.n_slots:
         model._slots = np.zeros((optimizer.n_slots, model.n_parameters), model.dtype)
@@ -96,7 +100,7 @@ def fit(
         ws = stack.enter_context(
             model._workspace(size, threads, training=True, loss_size=kernel.target_size))
         pool = stack.enter_context(model._pool(ws, size))
-        runner = Runner(model, ws, pool, rows, targets, weights, kernel, optimizer, alpha, size,
+        runner = Runner(model, ws, pool, rows, targets, weights, ends, kernel, optimizer, alpha, size,
                         shuffle and size < n)
         for watcher in watchers:
             watcher.on_fit_begin(model, epochs)
@@ -110,11 +114,11 @@ class Runner:
 
     def __init__(
         self, model: Sequential, ws: Any, pool: Any, rows: np.ndarray, targets: np.ndarray,
-        weights: np.ndarray | None, kernel: Any, optimizer: optimizers.Optimizer, alpha: float, size: int,
+        weights: np.ndarray | None, lengths: np.ndarray | None, kernel: Any, optimizer: optimizers.Optimizer, alpha: float, size: int,
         shuffle: bool,
     ) -> None:
         self.model, self.ws, self.pool, self.kernel = model, ws, pool, kernel
-        self.rows, self.targets, self.weights = rows, targets, weights
+        self.rows, self.targets, self.weights, self.lengths = rows, targets, weights, lengths
         self.optimizer, self.alpha, self.size, self.shuffle = optimizer, alpha, size, shuffle
         self.order = np.arange(len(rows)) if shuffle else None
         graph = model._built()
@@ -132,7 +136,8 @@ class Runner:
             self.kernel, optimizer.rule(self.alpha, self.ranges),
             optimizer.coefficients(model._optimizer_steps, epochs * steps),
             batch_size=self.size, epochs=epochs, order=self.order, reshuffle=self.shuffle,
-            seed=model.random_state, epoch=model.epoch, step=model.step, losses=found, pool=self.pool)
+            seed=model.random_state, epoch=model.epoch, step=model.step, losses=found, pool=self.pool,
+            lengths=self.lengths)
         model.epoch += done
         model.step += taken
         model._optimizer_steps += taken
@@ -163,7 +168,7 @@ class Runner:
                 if validation is not None:
                     logs["val_loss"] = model.evaluate(
                         validation[0], validation[1], loss=loss, sample_weight=validation[2],
-                        n_threads=self.ws.n_threads)
+                        lengths=validation[3], n_threads=self.ws.n_threads)
                 history.on_epoch_end(model, before + i + 1, logs)
                 for watcher in watchers:
                     stop = watcher.on_epoch_end(model, model.epoch, logs) is True or stop

@@ -7,6 +7,7 @@ from ldl_cy._engine.op cimport Call
 from ldl_cy._engine.program cimport (
     ADD_DX, BACKWARD, DX_ADD, DX_NONE, DX_WRITE, FORWARD, KIND_ADD, KIND_OP, LOSS, REDUCE, Instruction,
     Phase, Run)
+from ldl_cy._kernels.losses cimport Loss
 
 
 cdef inline char *at(Run *run, Py_ssize_t place, Py_ssize_t row0, int thread) noexcept nogil:
@@ -50,6 +51,31 @@ cdef inline const floating *gather_small(
     for i in range(n):
         memcpy(out + i * size, source + run.order[run.start + row0 + i] * size, size * sizeof(floating))
     return out
+
+
+cdef inline const int *gather_lengths(
+    Run *run, Py_ssize_t row0, Py_ssize_t n, int thread) noexcept nogil:
+    """Lengths of a block's rows, or NULL."""
+    cdef Py_ssize_t i
+    cdef int *out
+    if run.lengths == NULL or run.order == NULL:
+        return NULL if run.lengths == NULL else run.lengths + run.start + row0
+    # behind the room of targets and weights
+    out = <int*>(run.gathered + thread * run.gathered_bytes + run.block_rows * (run.t_size + 1) * run.itemsize)
+    for i in range(n):
+        out[i] = run.lengths[run.order[run.start + row0 + i]]
+    return out
+
+
+cdef inline void zero_tails(
+    const int *lengths, Py_ssize_t n, Py_ssize_t steps, Py_ssize_t size, Py_ssize_t itemsize,
+    char *x,                    # (n, steps, size / steps)
+) noexcept nogil:
+    """Steps past a row's end are zero."""
+    cdef Py_ssize_t i, valid
+    for i in range(n):
+        valid = lengths[i] * (size // steps)
+        memset(x + (i * size + valid) * itemsize, 0, (size - valid) * itemsize)
 
 
 cdef inline void put(
@@ -98,6 +124,8 @@ cdef inline void forward_node(
             call.partial = run.totals + s.partial
         s.op.forward(&s.op, call, run.theta + s.theta, run.state + s.state, run.derived + s.derived, x, y,
                      at(run, s.cache, row0, thread), run.scratch + thread * run.scratch_bytes)
+        if call.lengths != NULL and s.y_steps:
+            zero_tails(call.lengths, n, s.y_steps, s.y_size, sizeof(floating), y)
     elif s.kind == KIND_ADD:
         # y = x + x2
         memcpy(y, x, n * s.x_size * sizeof(floating))
@@ -115,6 +143,8 @@ cdef inline void backward_node(
     cdef char *target = dx
     cdef char *grad = NULL
     if s.kind == KIND_OP:
+        if call.lengths != NULL and s.y_steps:
+            zero_tails(call.lengths, n, s.y_steps, s.y_size, sizeof(floating), dy)
         if s.dx == DX_ADD:
             target = at(run, s.temporary, row0, thread)
         if s.trainable:
@@ -136,16 +166,32 @@ cdef inline void backward_node(
 
 
 cdef inline void loss_of_block(
-    Run *run, Py_ssize_t block, Py_ssize_t row0, Py_ssize_t n, int thread, const floating *theta,
+    Run *run, Py_ssize_t block, Py_ssize_t row0, Py_ssize_t n, int thread, const int *lengths,
+    const floating *theta,
 ) noexcept nogil:
     cdef floating *room = <floating*>(run.gathered + thread * run.gathered_bytes)
     cdef const floating *t = gather_small(run, row0, n, <const floating*>run.targets, run.t_size, room)
     cdef const floating *w = NULL
     if run.weights != NULL:
         w = gather_small(run, row0, n, <const floating*>run.weights, 1, room + run.block_rows * run.t_size)
-    run.block_loss[block] = run.loss.compute(
-        run.loss, n, at(run, run.output, row0, thread), t, w, run.loss_scale,
-        at(run, run.n_values + run.output, row0, thread) if run.backward else NULL)
+    cdef char *y = at(run, run.output, row0, thread)
+    cdef char *dy = at(run, run.n_values + run.output, row0, thread) if run.backward else NULL
+    cdef Py_ssize_t i, size = run.loss.steps * run.loss.k * sizeof(floating)
+    cdef Loss one
+    if lengths == NULL or run.out_steps == 0:
+        run.block_loss[block] = run.loss.compute(run.loss, n, y, t, w, run.loss_scale, dy)
+        return
+    # each sequence alone: the mean over its own steps
+    run.block_loss[block] = 0
+    for i in range(n):
+        one = run.loss[0]
+        one.steps = run.loss.steps // run.out_steps * lengths[i]
+        one.scale = run.loss.scale * run.out_steps / lengths[i]
+        run.block_loss[block] += one.compute(
+            &one, 1, y + i * size, t + i * run.t_size, NULL if w == NULL else w + i, run.loss_scale,
+            NULL if dy == NULL else dy + i * size)
+    if dy != NULL:
+        zero_tails(lengths, n, run.out_steps, run.loss.steps * run.loss.k, sizeof(floating), dy)
 
 
 cdef inline void run_block(
@@ -157,16 +203,20 @@ cdef inline void run_block(
     cdef int a, kind
     cdef Instruction *s
     cdef Call call
+    cdef const int *lengths = gather_lengths(run, row0, n, thread)
     if run.gather and run.phase == 0:
         gather_rows(run, row0, n, <floating*>at(run, 0, row0, thread))
+        if lengths != NULL:
+            zero_tails(lengths, n, run.x_steps, run.x_size, sizeof(floating), at(run, 0, row0, thread))
     for a in range(phase.first, phase.last):
         kind = run.actions[a].kind
         if kind == LOSS:
             if run.loss != NULL:
-                loss_of_block(run, block, row0, n, thread, theta)
+                loss_of_block(run, block, row0, n, thread, lengths, theta)
             continue
         s = run.nodes + run.actions[a].node
         make_call(run, &call, row0, n)
+        call.lengths = lengths
         if kind == FORWARD:
             forward_node(run, s, &call, thread, theta)
         elif kind == BACKWARD:

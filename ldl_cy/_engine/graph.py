@@ -29,6 +29,7 @@ class Node:
     theta: int = 0                  # offsets into the flat vectors
     state: int = 0
     derived: int = 0
+    y_steps: int = 0                # op: steps of y whose first axis is the input's time axis; 0: none
     outer: int = 0                  # put: y is (outer, y_width), x is (outer, x_width), at y_offset
     x_width: int = 0
     y_width: int = 0
@@ -51,7 +52,8 @@ class Graph:
     """A network being built for one dtype and one input shape.
 
     Values and buffers are counted from 0, the input. ``buffers[v]`` is the buffer of value v,
-    ``sizes[b]`` how many numbers a row of buffer b has.
+    ``sizes[b]`` how many numbers a row of buffer b has, ``steps[v]`` the length of value v's first axis as long
+    as that is still the time axis of the input (lengths of sequences apply to it), else 0.
     """
 
     dtype: str
@@ -59,6 +61,8 @@ class Graph:
     shapes: list[Shape] = field(default_factory=list)
     buffers: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    length_fault: str = ""                                      # why sequences of several lengths are refused
     nodes: list[Node] = field(default_factory=list)
     parameters: list[Entry] = field(default_factory=list)
     state: list[Entry] = field(default_factory=list)
@@ -67,7 +71,8 @@ class Graph:
     n_layers: int = 0
 
     def __post_init__(self) -> None:
-        self.new_value(tuple(self.input_shape))
+        shape = tuple(self.input_shape)
+        self.new_value(shape, steps=shape[0] if len(shape) >= 2 else 0)
 
     @property
     def n_params(self) -> int:
@@ -81,13 +86,14 @@ class Graph:
     def n_derived(self) -> int:
         return sum(node.kernel.n_derived for node in self.nodes if node.kernel)
 
-    def new_value(self, shape: Shape, buffer: int | None = None) -> int:
+    def new_value(self, shape: Shape, buffer: int | None = None, steps: int = 0) -> int:
         """A value of a shape, over a new buffer or an existing one."""
         if buffer is None:
             buffer = len(self.sizes)
             self.sizes.append(math.prod(shape))
         self.shapes.append(shape)
         self.buffers.append(buffer)
+        self.steps.append(steps)
         return len(self.shapes) - 1
 
     def add_layer(self, layer: Layer, x: int, name: str) -> int:
@@ -95,7 +101,8 @@ class Graph:
         built: Built = layer.build(self.shapes[x])
         self.n_layers += 1
         if built.kernel is None:
-            y = self.new_value(built.output_shape, self.buffers[x])
+            y = self.new_value(built.output_shape, self.buffers[x],
+                               self.steps[x] if built.output_shape == self.shapes[x] else 0)
         else:
             y = self.add_kernel(built.kernel(self.dtype), x, built.output_shape, layer.trainable,
                                 self.place(self.parameters, built.parameters, name, layer.trainable),
@@ -116,9 +123,13 @@ class Graph:
     ) -> int:
         """An op reading value x."""
         derived = self.n_derived
-        y = self.new_value(tuple(shape))
+        steps = self.steps[x] if len(shape) >= 2 and shape[0] == self.steps[x] else 0
+        if self.steps[x] and len(shape) >= 2 and not steps and not self.length_fault:
+            self.length_fault = (f"{kernel.name} changes the number of steps from {self.steps[x]} to {shape[0]}, "
+                                 "and lengths have no meaning after it")
+        y = self.new_value(tuple(shape), steps=steps)
         self.nodes.append(Node("op", self.buffers[x], self.buffers[y], kernel=kernel, theta=theta,
-                               state=state, derived=derived,
+                               state=state, derived=derived, y_steps=steps,
                                trainable=trainable and kernel.n_params > 0))
         kernel.name_layer(max(0, self.n_layers - 1))
         self.flops += kernel.flops
@@ -126,7 +137,7 @@ class Graph:
 
     def add(self, a: int, b: int) -> int:
         """y = a + b, two values of one shape."""
-        y = self.new_value(self.shapes[a])
+        y = self.new_value(self.shapes[a], steps=self.steps[a] if self.steps[a] == self.steps[b] else 0)
         self.nodes.append(Node("add", self.buffers[a], self.buffers[y], x2=self.buffers[b], trainable=False))
         return y
 
@@ -134,7 +145,8 @@ class Graph:
         """Join values along the last axis."""
         *front, _ = self.shapes[values[0]]
         widths = [self.shapes[v][-1] for v in values]
-        y = self.new_value((*front, sum(widths)))
+        steps = {self.steps[v] for v in values}
+        y = self.new_value((*front, sum(widths)), steps=steps.pop() if len(steps) == 1 else 0)
         offset = 0
         for v, width in zip(values, widths):
             self.nodes.append(Node("put", self.buffers[v], self.buffers[y], outer=math.prod(front), x_width=width,

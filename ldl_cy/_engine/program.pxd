@@ -36,6 +36,7 @@ ctypedef struct Instruction:
     Py_ssize_t theta, state, derived        # byte offsets
     Py_ssize_t partial
     Py_ssize_t x_size
+    Py_ssize_t y_size, y_steps              # y_steps: steps of y that lengths apply to, or 0
     Py_ssize_t outer, x_width, y_width, y_offset
 
 ctypedef struct Action:
@@ -63,7 +64,8 @@ ctypedef struct Run:
     const long long *order                  # rows in the order of this epoch, or NULL: as they lie
     const char *targets                     # (n, t_size) in the model's dtype
     const char *weights                     # (n,) in the model's dtype, or NULL
-    const int *lengths
+    const int *lengths                      # (n,) valid steps of each row, or NULL
+    Py_ssize_t x_steps, out_steps           # steps of the input and of the output that lengths apply to
     Py_ssize_t start                        # the batch is order[start : start + n]
     Py_ssize_t n
     # how it is cut
@@ -110,7 +112,8 @@ cdef class Workspace:
     cdef object lanes                       # (n_lanes, padded n_params): the gradient accumulators
     cdef task_t row_task, column_task, prepare_task
 
-    cdef int bind_data(self, object X, object targets, object weights, object order, object loss) except -1
+    cdef int bind_data(self, object X, object targets, object weights, object order, object loss,
+                       object lengths) except -1
     cdef int bind_memory(self, object theta, object state, Py_ssize_t n) except -1
     cdef void set_batch(self, Py_ssize_t start, Py_ssize_t n) noexcept nogil
     cdef int run_step(self, Pool pool) noexcept nogil

@@ -156,6 +156,7 @@ cdef class Workspace:
         run.block_rows, run.n_lanes = plan.block_rows, plan.lanes
         run.backward = plan.training
         run.x_size, run.t_size = graph.sizes[0], plan.target_size
+        run.x_steps, run.out_steps = graph.steps[0], graph.steps[len(graph.steps) - 1]
         self._tables(plan)
         self._memory(plan, n_threads)
 
@@ -182,6 +183,7 @@ cdef class Workspace:
             s.cache, s.temporary, s.partial = p.cache, p.temporary, p.partial
             s.theta, s.state, s.derived = node.theta * item, node.state * item, node.derived * item
             s.x_size = plan.graph.sizes[node.x]
+            s.y_size, s.y_steps = plan.graph.sizes[node.y], node.y_steps
             s.outer, s.x_width, s.y_width, s.y_offset = node.outer, node.x_width, node.y_width, node.y_offset
         for i, (kind, node_index) in enumerate(plan.actions):
             run.actions[i].kind, run.actions[i].node = kind, node_index
@@ -204,7 +206,7 @@ cdef class Workspace:
             raise MemoryError("Workspace: no memory for the program's tables.")
         arena = ceil_div(plan.arena, 16) * 16 + 16
         scratch = ceil_div(plan.scratch(), 16) * 16 + 16
-        gathered = ceil_div(plan.block_rows * (plan.target_size + 1), 16) * 16 + 16
+        gathered = ceil_div(plan.block_rows * (plan.target_size + 2), 16) * 16 + 16
         arenas = aligned(arena * n_threads, self.dtype)
         whole = aligned(plan.whole * plan.capacity, self.dtype)
         scratches = aligned(scratch * n_threads, self.dtype)
@@ -237,16 +239,18 @@ cdef class Workspace:
             self.lanes = grad.reshape(plan.lanes, lane)
             run.grad, run.lane_bytes = <char*>pointer(grad), lane * item
 
-    cdef int bind_data(self, object X, object targets, object weights, object order, object loss) except -1:
+    cdef int bind_data(self, object X, object targets, object weights, object order, object loss,
+                       object lengths) except -1:
         """Point at data that checks.py has found good: X (n, x_size) whose rows are contiguous."""
         cdef Run *run = &self.run
         run.X = <const char*>pointer(X)
         run.x_kind = {"float32": 0, "float64": 1, "uint8": 2}[X.dtype.name]
         run.x_stride = X.strides[0] if X.shape[0] > 1 else run.x_size * X.dtype.itemsize
         run.targets, run.weights = <const char*>pointer(targets), <const char*>pointer(weights)
-        run.order = <const long long*>pointer(order)
+        run.order, run.lengths = <const long long*>pointer(order), <const int*>pointer(lengths)
         run.loss = NULL if loss is None else &(<LossKernel>loss).loss
-        run.gather = (order is not None or X.dtype.name != self.dtype
+        # tails are zeroed, so rows of several lengths are read from a copy
+        run.gather = (order is not None or lengths is not None or X.dtype.name != self.dtype
                       or run.x_stride != run.x_size * run.itemsize)
         run.places[0] = self.input_place
         return 0
@@ -336,11 +340,11 @@ cdef class Workspace:
                     combine(run, run.nodes + run.actions[phase.last - 1].node, kind == REDUCE)
         return 0
 
-    def predict(self, X, out, theta, state, Pool pool):
+    def predict(self, X, out, theta, state, Pool pool, lengths=None):
         """out (n, y_size) = the network's raw output for the rows of X."""
         cdef Run *run = &self.run
         cdef Py_ssize_t n = X.shape[0]
-        self.bind_data(X, None, None, None, None)
+        self.bind_data(X, None, None, None, None, lengths)
         self.bind_memory(theta, state, n)
         run.training = 0
         cdef Place own = run.places[run.output]
@@ -355,10 +359,10 @@ cdef class Workspace:
         run.places[run.output] = own
         self._raise()
 
-    def evaluate(self, X, targets, weights, theta, state, loss, Pool pool):
+    def evaluate(self, X, targets, weights, theta, state, loss, Pool pool, lengths=None):
         """(sum_i w_i l_i, sum_i w_i) without gradients."""
         cdef double total, weight
-        self.bind_data(X, targets, weights, None, loss)
+        self.bind_data(X, targets, weights, None, loss, lengths)
         self.bind_memory(theta, state, X.shape[0])
         self.run.training = 0
         cdef Py_ssize_t n = X.shape[0]
@@ -370,14 +374,14 @@ cdef class Workspace:
         return total, weight
 
     def gradient(self, X, targets, weights, theta, state, loss, grad, Pool pool, *, training=False,
-                 seed=0, epoch=0, step=0, dx=None):
+                 seed=0, epoch=0, step=0, dx=None, lengths=None):
         """Mean loss over the rows of X; grad (n_params,) is overwritten with its gradient.
 
         ``dx`` (n, x_size) receives the gradient of the input where the plan makes it.
         """
         cdef Run *run = &self.run
         cdef double total, weight
-        self.bind_data(X, targets, weights, None, loss)
+        self.bind_data(X, targets, weights, None, loss, lengths)
         self.bind_memory(theta, state, X.shape[0])
         run.training, run.seed, run.epoch, run.step = training, seed, epoch, step
         lanes = self.lanes

@@ -160,14 +160,14 @@ cdef size_t where(object array) except? 0:
 
 def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, double[:, ::1] coef, *,
           Py_ssize_t batch_size, Py_ssize_t epochs, order, bint reshuffle, seed, Py_ssize_t epoch, Py_ssize_t step,
-          double[::1] losses, Pool pool):
+          double[::1] losses, Pool pool, lengths=None):
     """Run up to ``epochs`` epochs and apply a rule after each batch.
 
     Parameters
     ----------
     ws : Workspace of a training plan with a loss
     theta : (n_params,); slots : (n_slots, n_params); state : (n_state,): changed in place
-    X, targets, weights : checked data; weights may be None
+    X, targets, weights, lengths : checked data; weights and lengths may be None
     rule : Rule (see optimizers): number, alpha, clip_norm, ranges, tol
     coef : (epochs * steps an epoch, 1 + n_coef), for each step what weight_decay takes off and the rule's row;
         one row alone serves all steps
@@ -198,7 +198,7 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
     n_chunks = (n_params + CHUNK - 1) // CHUNK
     sums = np.zeros((3, max(1, n_chunks)))
     backup = [theta.copy(), slots.copy(), state.copy()]
-    ws.bind_data(X, targets, weights, order, loss)
+    ws.bind_data(X, targets, weights, order, loss, lengths)
     ws.bind_memory(theta, state, min(n, batch_size))
     ws.lanes[:] = 0
     memset(&u, 0, sizeof(Update))

@@ -1,0 +1,131 @@
+"""Sequences of several lengths: padding has no influence on outputs, gradients, loss or weights."""
+import numpy as np
+import pytest
+
+from ldl_cy import Sequential, layers
+
+T, LENGTHS = 7, np.array([7, 1, 4, 6, 2, 7, 3])
+
+
+def stacks():
+    return {
+        "lstm": [layers.LSTM(5), layers.Dense(3)],
+        "gru backwards": [layers.GRU(4, go_backwards=True), layers.Dense(3)],
+        "stacked": [layers.RNN(4, return_sequences=True), layers.LSTM(4), layers.Dense(3)],
+        "dense first": [layers.Dense(4, "relu"), layers.Dropout(0.3), layers.GRU(5), layers.Dense(3)],
+        "convolution": [layers.Conv1D(4, 3, padding="same", activation="gelu"), layers.Conv1D(4, 3, padding="causal"),
+                        layers.GRU(4), layers.Dense(3)],
+        "pooled": [layers.Conv1D(4, 3, padding="same"), layers.GlobalMaxPool1D(), layers.Dense(3)],
+        "mean": [layers.Dense(4, "tanh"), layers.GlobalAvgPool1D(), layers.Dense(3)],
+        "sequence to sequence": [layers.GRU(4, return_sequences=True), layers.Dense(4, "tanh"), layers.Dense(3)],
+        "elman sequences": [layers.RNN(3, return_sequences=True)],
+    }
+
+
+def data(seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((len(LENGTHS), T, 2))
+    padded = X.copy()
+    for i, n in enumerate(LENGTHS):
+        padded[i, n:] = 1e3 * rng.standard_normal((T - n, 2))
+    return X, padded, rng
+
+
+def targets(rng, model):
+    return rng.standard_normal((len(LENGTHS), *model.output_shape))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", stacks())
+def test_each_sequence_stops_at_its_own_end(name, dtype):
+    """Every row equals the same network run on that row alone, cut to its length."""
+    X, padded, rng = data()
+    model = Sequential(stacks()[name], dtype, 0).build((T, 2))
+    weights = rng.uniform(0.5, 2, len(X))
+    y = targets(rng, model)
+    tol = 1e-11 if dtype == "float64" else 2e-5
+    found = model.predict(padded, lengths=LENGTHS)
+    loss, grad = model.loss_and_grad(padded, y, loss="squared_error", sample_weight=weights, lengths=LENGTHS)
+    assert loss == pytest.approx(
+        model.evaluate(padded, y, loss="squared_error", sample_weight=weights, lengths=LENGTHS), rel=1e-6)
+    sequences = len(model.output_shape) == 2
+    loss_alone, grad_alone = 0.0, np.zeros(grad.size)
+    for i, n in enumerate(LENGTHS):
+        alone = Sequential(stacks()[name], dtype, 0).build((int(n), 2))
+        np.testing.assert_array_equal(alone.theta, model.theta)
+        row = X[i:i + 1, :n]
+        expected = alone.predict(row)[0]
+        np.testing.assert_allclose(found[i, :n] if sequences else found[i], expected, atol=tol, rtol=tol)
+        if sequences:
+            assert not found[i, n:].any()
+        target = y[i:i + 1, :n] if sequences else y[i:i + 1]
+        value, g = alone.loss_and_grad(row, target, loss="squared_error")
+        loss_alone += weights[i] / weights.sum() * value
+        grad_alone += weights[i] / weights.sum() * g
+    assert loss == pytest.approx(loss_alone, rel=10 * tol)
+    np.testing.assert_allclose(grad, grad_alone, atol=10 * tol, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["stacked", "convolution", "sequence to sequence", "mean"])
+def test_training_ignores_padding_whatever_the_threads(name):
+    X, padded, rng = data()
+    results = []
+    for given, threads in ((X, 1), (padded, 1), (padded, 2)):
+        model = Sequential(stacks()[name], "float64", 0).build((T, 2))
+        y = targets(np.random.default_rng(1), model)
+        model.fit(given, y, loss="squared_error", optimizer="adam", epochs=4, batch_size=3, lengths=LENGTHS,
+                  n_threads=threads, validation_data=(given, y, None, LENGTHS))
+        results.append(model.theta)
+    for theta in results[1:]:
+        np.testing.assert_array_equal(theta, results[0])
+
+
+def test_full_lengths_are_no_lengths():
+    X, _, rng = data()
+    for stack in stacks().values():
+        model = Sequential(stack, "float64", 0).build((T, 2))
+        y = targets(rng, model)
+        full = np.full(len(X), T)
+        np.testing.assert_allclose(model.predict(X, lengths=full), model.predict(X), atol=1e-13)
+        a, b = (model.loss_and_grad(X, y, loss="squared_error", lengths=n) for n in (full, None))
+        assert a[0] == pytest.approx(b[0], rel=1e-12)
+        np.testing.assert_allclose(a[1], b[1], atol=1e-12)
+
+
+def test_class_codes_for_each_step():
+    X, padded, rng = data()
+    model = Sequential(stacks()["sequence to sequence"], "float64", 0).build((T, 2))
+    codes = rng.integers(0, 3, (len(X), T))
+    z = model.predict(padded, lengths=LENGTHS)
+    logp = z - np.log(np.exp(z).sum(-1, keepdims=True))
+    expected = [-np.take_along_axis(logp[i], codes[i][:, None], -1)[:n].mean() for i, n in enumerate(LENGTHS)]
+    assert model.evaluate(padded, codes, loss="log_loss", lengths=LENGTHS) == pytest.approx(np.mean(expected))
+
+
+X7, _, _ = data()
+
+
+@pytest.mark.parametrize(("stack", "lengths", "message"), [
+    ("lstm", LENGTHS[:3], "Sequential: lengths must have the shape (7,), got (3,)."),
+    ("lstm", LENGTHS + 1.0, "Sequential: lengths must be an array of ints, got dtype float64."),
+    ("lstm", LENGTHS + 1, "Sequential: lengths must lie in 1 .. 7, got 2 .. 8."),
+    ("lstm", LENGTHS - 1, "Sequential: lengths must lie in 1 .. 7, got 0 .. 6."),
+    ("strided", LENGTHS, "Sequential: lengths do not fit this network: conv changes the number of steps from 7 to 3"),
+])
+def test_bad_lengths(stack, lengths, message):
+    chosen = {**stacks(), "strided": [layers.Conv1D(3, 3, strides=2), layers.GRU(3), layers.Dense(3)]}[stack]
+    model = Sequential(chosen, random_state=0).build((T, 2))
+    y = np.zeros((7, 3))
+    for call in (lambda: model.predict(X7, lengths=lengths),
+                 lambda: model.evaluate(X7, y, loss="squared_error", lengths=lengths),
+                 lambda: model.fit(X7, y, loss="squared_error", lengths=lengths)):
+        with pytest.raises((TypeError, ValueError)) as error:
+            call()
+        assert str(error.value).startswith(message)
+    assert model.epoch == 0
+
+
+def test_lengths_need_a_time_axis():
+    model = Sequential([layers.Dense(2)]).build(3)
+    with pytest.raises(ValueError, match="lengths need sequences"):
+        model.predict(np.zeros((2, 3)), lengths=[1, 2])
