@@ -209,7 +209,7 @@ class Sequential:
     @contextmanager
     def _pool(self, workspace: Workspace, n: int) -> Any:
         """Workers for n rows; small work stays on the calling thread."""
-        if workspace.flops * n < SHARED_FLOPS:
+        if workspace.flops * n < SHARED_FLOPS or workspace.calls_python:
             with blas_at_one_thread():
                 yield ALONE
         else:

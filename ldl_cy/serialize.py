@@ -32,9 +32,13 @@ def _encode(value: Any) -> Any:
         return {"tuple": [_encode(v) for v in value]}
     if isinstance(value, list):
         return [_encode(v) for v in value]
+    if isinstance(value, dict):
+        return {"dict": {str(k): _encode(v) for k, v in value.items()}}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise TypeError(f"save: {value!r} cannot be written to a file; use a named initializer or a layer of ldl_cy.")
+    if callable(value) and getattr(value, "__name__", "").isidentifier():
+        return {"function": value.__name__}     # its name alone: whoever loads the file brings the function
+    raise TypeError(f"save: {value!r} cannot be written to a file; it needs a name that can be given to load.")
 
 
 def _decode(value: Any, classes: dict[str, Any]) -> Any:
@@ -43,9 +47,14 @@ def _decode(value: Any, classes: dict[str, Any]) -> Any:
     if isinstance(value, dict):
         if "tuple" in value:
             return tuple(_decode(v, classes) for v in value["tuple"])
-        name = value.get("class")
+        if "dict" in value:
+            return {k: _decode(v, classes) for k, v in value["dict"].items()}
+        name = value.get("class", value.get("function"))
         if name not in classes:
-            raise ValueError(f"load: the file needs the class {name!r}; pass it as custom={{{name!r}: ...}}.")
+            kind = "class" if "class" in value else "function"
+            raise ValueError(f"load: the file needs the {kind} {name!r}; pass it as custom={{{name!r}: ...}}.")
+        if "function" in value:
+            return classes[name]
         return classes[name](**{k: _decode(v, classes) for k, v in value["config"].items()})
     return value
 

@@ -47,7 +47,7 @@ def split_validation(
     if not share:
         return data, None
     arrays = [None if a is None else np.asarray(a) for a in data]
-    rows = len(arrays[0])
+    rows = len(data[0])
     n = rows - max(1, round(share * rows))
     if n < 1:
         raise ValueError(f"Sequential: validation_split must leave a row to train on, got {share} of {rows}.")
@@ -114,8 +114,8 @@ class Runner:
 
     def __init__(
         self, model: Sequential, ws: Any, pool: Any, rows: np.ndarray, targets: np.ndarray,
-        weights: np.ndarray | None, lengths: np.ndarray | None, kernel: Any, optimizer: optimizers.Optimizer, alpha: float, size: int,
-        shuffle: bool,
+        weights: np.ndarray | None, lengths: np.ndarray | None, kernel: Any, optimizer: optimizers.Optimizer,
+        alpha: float, size: int, shuffle: bool,
     ) -> None:
         self.model, self.ws, self.pool, self.kernel = model, ws, pool, kernel
         self.rows, self.targets, self.weights, self.lengths = rows, targets, weights, lengths

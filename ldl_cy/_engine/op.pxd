@@ -21,6 +21,7 @@ cdef enum Flag:
     COUPLES_ROWS = 1        # forward needs sums over the whole batch: has reduce
     USES_LENGTHS = 2        # looks across steps and reads call.lengths
     ACCEPTS_CSR = 4
+    PYTHON = 16             # calls Python: the program runs on the calling thread
     COLUMN_TILES = 8        # a task is a tile of columns over all rows: call.tile of call.n_tiles
 
 cdef enum Layout:
@@ -95,4 +96,5 @@ cdef class Kernel:
     cdef Op op
     cdef readonly str name
     cdef readonly str dtype     # "float32" or "float64"
+    cdef public object error    # an exception of a user's function, until the engine raises it
     cdef readonly dict config   # what it was made from, for repr and for stepping through

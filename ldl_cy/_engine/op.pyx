@@ -81,6 +81,10 @@ cdef class Kernel:
         return bool(self.op.flags & COUPLES_ROWS)
 
     @property
+    def calls_python(self):
+        return bool(self.op.flags & PYTHON)
+
+    @property
     def uses_lengths(self):
         return bool(self.op.flags & USES_LENGTHS)
 
@@ -134,6 +138,7 @@ cdef class Kernel:
                 call.tile = tile
                 op.forward(op, &call, p_theta, p_state, p_derived, p_x, p_y, p_cache, p_scratch)
         del total                                   # kept alive until here: call.partial points into it
+        raise_error(self)
         return y, cache, derived
 
     def backward(self, theta, x, y, dy, cache, *, state=None, derived=None, dx=None, grad=None,
@@ -172,6 +177,7 @@ cdef class Kernel:
                 op.backward(op, &call, p_theta, p_state, p_derived, p_x, p_y, p_dy, p_dx, p_grad,
                             p_cache, p_scratch)
         del total
+        raise_error(self)
         return dx, grad
 
 
@@ -190,6 +196,13 @@ cdef int fill_call(Kernel kernel, Call *call, dict options, object x) except -1:
         call.lengths = <const int*>address(lengths, "lengths", "int32", call.n)
     if options:
         raise TypeError(f"Kernel: unknown arguments {sorted(options)}.")
+    return 0
+
+
+cdef int raise_error(Kernel kernel) except -1:
+    error, kernel.error = kernel.error, None
+    if error is not None:
+        raise error
     return 0
 
 

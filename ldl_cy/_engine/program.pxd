@@ -101,6 +101,7 @@ cdef class Workspace:
     cdef readonly object plan
     cdef readonly str dtype
     cdef readonly Py_ssize_t n_params, n_threads
+    cdef readonly bint calls_python         # stays on the calling thread
     cdef readonly double flops              # of all phases, over one row
     cdef public double share_above          # flops of a phase from which workers take part
     cdef object error                       # an exception that stopped the run
@@ -117,5 +118,6 @@ cdef class Workspace:
     cdef int bind_memory(self, object theta, object state, Py_ssize_t n) except -1
     cdef void set_batch(self, Py_ssize_t start, Py_ssize_t n) noexcept nogil
     cdef int run_step(self, Pool pool) noexcept nogil
+    cdef object take_error(self)
     cdef double batch_loss(self) noexcept nogil
     cdef double batch_weight(self) noexcept nogil

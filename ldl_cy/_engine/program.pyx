@@ -172,6 +172,7 @@ cdef class Workspace:
             raise MemoryError("Workspace: no memory for the program's tables.")
         kinds = {"op": KIND_OP, "add": KIND_ADD, "put": KIND_PUT}
         self.kernels = [p.node.kernel for p in plan.nodes]
+        self.calls_python = any(k is not None and k.calls_python for k in self.kernels)
         for i, p in enumerate(plan.nodes):
             s = run.nodes + i
             node = p.node
@@ -323,7 +324,7 @@ cdef class Workspace:
                 tasks = phase.n_tiles
             else:
                 tasks = ceil_div(run.n_blocks, run.blocks_per_lane)
-            if phase.flops * run.n >= self.share_above and tasks > 1:
+            if phase.flops * run.n >= self.share_above and tasks > 1 and not self.calls_python:
                 pool.parallel(self.column_task if phase.column else self.row_task, run, tasks)
             else:
                 for i in range(tasks):
@@ -411,7 +412,16 @@ cdef class Workspace:
         start = b.offset * self.plan.capacity
         return self.memory[1][start:start + n * b.size].reshape(n, b.size).copy()
 
-    def _raise(self):
+    cdef object take_error(self):
+        """The exception that stopped the run, or None."""
         error, self.error = self.error, None
+        if self.calls_python:
+            for kernel in self.kernels:
+                if kernel is not None and kernel.error is not None:
+                    error, kernel.error = kernel.error, None
+        return error
+
+    def _raise(self):
+        error = self.take_error()
         if error is not None:
             raise error

@@ -274,5 +274,4 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
                     reason = R_CONVERGED
                     break
         ldl_restore_denormals(mode)
-    error, ws.error = ws.error, None
-    return done, steps, reason, largest, error
+    return done, steps, reason, largest, ws.take_error()
