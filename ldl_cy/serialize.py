@@ -46,7 +46,8 @@ def _decode(value: Any, classes: dict[str, Any]) -> Any:
         name = value.get("class")
         if name not in classes:
             raise ValueError(f"load: the file needs the class {name!r}; pass it as custom={{{name!r}: ...}}.")
-        return classes[name](**{k: _decode(v, classes) for k, v in value["config"].items()})
+        config = {k: _decode(v, classes) for k, v in value["config"].items()}
+        return classes[name].from_config(config) if name != "Constant" else classes[name](**config)
     return value
 
 
@@ -145,7 +146,7 @@ def load(path: str | Path, custom: dict[str, Any]) -> Sequential:
         model: Sequential = Sequential.__new__(Sequential)
         restore(model, {"described": described, "layers": stack, "arrays": arrays})
     except (zipfile.BadZipFile, KeyError, EOFError, json.JSONDecodeError, AttributeError, TypeError,
-            UnicodeDecodeError, ValueError) as error:
+            UnicodeDecodeError, RecursionError, ValueError) as error:
         if str(error).startswith("load:"):
             raise
         raise ValueError(f"load: {path} is not a readable ldl_cy model: {error}") from error
