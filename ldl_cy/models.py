@@ -18,7 +18,7 @@ from ldl_cy._engine.program import SHARED_FLOPS, Workspace
 from ldl_cy._engine.rng import INITIAL_WEIGHTS, Stream
 from ldl_cy.checks import check_choice, check_int, check_ints, check_lengths, check_rows, check_weights
 from ldl_cy.initializers import get as get_initializer
-from ldl_cy.layers.base import Layer
+from ldl_cy.layers.base import Layer, layer_names
 from ldl_cy.threads import blas_at_one_thread, choose_threads
 
 Shape = tuple[int, ...]
@@ -73,17 +73,10 @@ class Sequential:
             self.random_state = int(np.random.SeedSequence().generate_state(1)[0])
         else:
             self.random_state = check_int("Sequential", "random_state", random_state, 0)
-        self._names = self._layer_names()
+        self._names = layer_names("Sequential", self.layers)
         self._graph: Graph | None = None
         self._lock = threading.Lock()           # of the list of free workspaces
         self._fit_lock = threading.Lock()
-
-    def _layer_names(self) -> list[str]:
-        names = [layer.name or f"{layer.default_name()}_{i}" for i, layer in enumerate(self.layers)]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"Sequential: names of layers must differ, got {name!r} twice.")
-        return names
 
     # -- building -----------------------------------------------------------------------------------
 
@@ -122,14 +115,7 @@ class Sequential:
 
     def _make_graph(self, shape: Shape) -> Graph:
         graph = Graph(self.dtype, shape)
-        value, before = 0, "the input"
-        for layer, name in zip(self.layers, self._names):
-            try:
-                value = layer.connect(graph, value, name)
-            except ValueError as error:
-                raise ValueError(
-                    f"{error} (layer {name!r} after {before} of shape {graph.shapes[value]})") from None
-            before = repr(name)
+        graph.connect(self.layers, self._names, 0, "the input")
         return graph
 
     @staticmethod

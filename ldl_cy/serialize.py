@@ -55,7 +55,8 @@ def _decode(value: Any, classes: dict[str, Any]) -> Any:
             raise ValueError(f"load: the file needs the {kind} {name!r}; pass it as custom={{{name!r}: ...}}.")
         if "function" in value:
             return classes[name]
-        return classes[name](**{k: _decode(v, classes) for k, v in value["config"].items()})
+        make = getattr(classes[name], "from_config", lambda config: classes[name](**config))
+        return make({k: _decode(v, classes) for k, v in value["config"].items()})
     return value
 
 
@@ -154,7 +155,7 @@ def load(path: str | Path, custom: dict[str, Any]) -> Sequential:
         model: Sequential = Sequential.__new__(Sequential)
         restore(model, {"described": described, "layers": stack, "arrays": arrays})
     except (zipfile.BadZipFile, KeyError, EOFError, json.JSONDecodeError, AttributeError, TypeError,
-            UnicodeDecodeError, ValueError) as error:
+            UnicodeDecodeError, RecursionError, ValueError) as error:
         if str(error).startswith("load:"):
             raise
         raise ValueError(f"load: {path} is not a readable ldl_cy model: {error}") from error

@@ -7,6 +7,8 @@ pieces of a concatenation). A change of shape makes a new value over the same bu
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +71,8 @@ class Graph:
     outputs: dict[str, int] = field(default_factory=dict)      # layer name -> value
     flops: float = 0.0                                          # of a forward pass over one row
     n_layers: int = 0
+    frozen: bool = False                                        # inside a branch that is not trainable
+    refused: bool = False                                       # the layer that did is named in the error
 
     def __post_init__(self) -> None:
         shape = tuple(self.input_shape)
@@ -96,17 +100,39 @@ class Graph:
         self.steps.append(steps)
         return len(self.shapes) - 1
 
+    def connect(self, layers: Sequence[Layer], names: Sequence[str], x: int, before: str) -> int:
+        """Layers in turn, the first on value x, which ``before`` names; an error says where it came up."""
+        for layer, name in zip(layers, names):
+            try:
+                x = layer.connect(self, x, name)
+            except ValueError as error:
+                if self.refused:                # inside a branch: the innermost layer is the one to name
+                    raise
+                self.refused = True
+                raise ValueError(f"{error} (layer {name!r} after {before} of shape {self.shapes[x]})") from None
+            before = repr(name)
+        return x
+
+    @contextmanager
+    def within(self, branch: Layer) -> Iterator[None]:
+        """Layers added meanwhile belong to a branch, and are frozen with it."""
+        outside = self.frozen
+        self.frozen = outside or not branch.trainable
+        yield
+        self.frozen = outside
+
     def add_layer(self, layer: Layer, x: int, name: str) -> int:
         """Build a layer on value x; the value of its output comes back."""
         built: Built = layer.build(self.shapes[x])
+        trainable = layer.trainable and not self.frozen
         self.n_layers += 1
         if built.kernel is None:
             y = self.new_value(built.output_shape, self.buffers[x],
                                self.steps[x] if built.output_shape == self.shapes[x] else 0)
         else:
-            y = self.add_kernel(built.kernel(self.dtype), x, built.output_shape, layer.trainable,
-                                self.place(self.parameters, built.parameters, name, layer.trainable),
-                                self.place(self.state, built.state, name, layer.trainable))
+            y = self.add_kernel(built.kernel(self.dtype), x, built.output_shape, trainable,
+                                self.place(self.parameters, built.parameters, name, trainable),
+                                self.place(self.state, built.state, name, trainable))
         self.outputs[name] = y
         return y
 

@@ -217,14 +217,14 @@ class BaseNetwork(BaseEstimator, ABC):
         hidden = self._hidden_layers(self._sample_shape)
         shape = self._sample_shape
         for layer in hidden:
-            shape = layer.build(shape).output_shape
+            shape = layer.compute_output_shape(shape)
         if len(shape) > 1:
             hidden = [*hidden, layers.Flatten()]
         self.model_ = Sequential(
             [*hidden, layers.Dense(self.n_outputs_)], dtype=np.dtype(dtype).name,
             random_state=self._draw_seed(random_state))
         self.model_.build(self._sample_shape)
-        owners = {name.rpartition(".")[0] for name in self.model_.parameters}
+        owners = {name.partition(".")[0] for name in self.model_.parameters}
         self.n_layers_ = len(owners) + 1
 
     def _draw_seed(self, random_state: np.random.RandomState) -> int:

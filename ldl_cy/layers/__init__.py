@@ -1,10 +1,12 @@
 """Layers: settings that build into kernels. They speak Keras's vocabulary."""
 from ldl_cy.layers.activation import Activation
 from ldl_cy.layers.base import Layer
+from ldl_cy.layers.bidirectional import Bidirectional
 from ldl_cy.layers.conv import Conv1D, Conv2D
 from ldl_cy.layers.custom import Custom
 from ldl_cy.layers.dense import Dense
 from ldl_cy.layers.dropout import Dropout
+from ldl_cy.layers.merge import Add, Concatenate
 from ldl_cy.layers.pooling import (
     AvgPool1D,
     AvgPool2D,
@@ -19,7 +21,7 @@ from ldl_cy.layers.recurrent import GRU, LSTM, RNN, SimpleRNN
 from ldl_cy.layers.reshape import Flatten, Reshape
 
 __all__ = [
-    "GRU", "LSTM", "RNN", "Activation", "AvgPool1D", "AvgPool2D", "Conv1D", "Conv2D", "Custom", "Dense", "Dropout",
-    "Flatten", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "Layer", "MaxPool1D",
-    "MaxPool2D", "Reshape", "SimpleRNN",
+    "GRU", "LSTM", "RNN", "Activation", "Add", "AvgPool1D", "AvgPool2D", "Bidirectional", "Concatenate",
+    "Conv1D", "Conv2D", "Custom", "Dense", "Dropout", "Flatten", "GlobalAvgPool1D", "GlobalAvgPool2D",
+    "GlobalMaxPool1D", "GlobalMaxPool2D", "Layer", "MaxPool1D", "MaxPool2D", "Reshape", "SimpleRNN",
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ldl_cy.checks import check_bool
 
@@ -85,6 +85,13 @@ class Layer:
         """Add this layer to a graph, reading value x; the number of its output value comes back."""
         return graph.add_layer(self, x, name)
 
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of a sample's output, or a ValueError where the input shape does not fit."""
+        from ldl_cy._engine.graph import Graph
+
+        graph = Graph("float32", tuple(input_shape))
+        return graph.shapes[self.connect(graph, 0, self.name or self.default_name())]
+
     @classmethod
     def default_name(cls) -> str:
         """The class name in lower snake case: conv2d, max_pool2d, batch_norm."""
@@ -105,6 +112,11 @@ class Layer:
         """The constructor's arguments, by name."""
         return {name: getattr(self, name) for name in self._arguments()}
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The layer whose ``get_config`` this is."""
+        return cls(**config)
+
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.get_config() == other.get_config()  # type: ignore[attr-defined]
 
@@ -119,3 +131,12 @@ class Layer:
             elif value != p.default:
                 shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def layer_names(owner: str, layers: Sequence[Layer]) -> list[str]:
+    """Each layer's own name, or its class's and its place; no two may be the same."""
+    names = [layer.name or f"{layer.default_name()}_{i}" for i, layer in enumerate(layers)]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{owner}: names of layers must differ, got {name!r} twice.")
+    return names

@@ -1,4 +1,6 @@
 """Estimators around any stack of layers."""
+import pickle
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -38,6 +40,15 @@ def test_loss_objects():
         smooth.fit(X, Y == 1)
     reg = NeuralNetRegressor(loss=losses.SquaredError(scale=0.5), **FEW).fit(X, Y)
     np.testing.assert_array_equal(reg.predict(X), NeuralNetRegressor(**FEW).fit(X, Y).predict(X))
+
+
+def test_branches():
+    block = layers.Add([layers.Dense(6, "tanh"), layers.Dense(6)], [])
+    stack = [layers.Dense(6, "tanh"), block, layers.Concatenate([], layers.Dense(2))]
+    reg = NeuralNetRegressor(stack, **FEW).fit(X, Y)
+    assert reg.model_.parameters["dense_3.kernel"].shape == (8, 1)
+    assert clone(reg).layers == stack and reg.n_layers_ == 5
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(reg)).predict(X), reg.predict(X))
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])

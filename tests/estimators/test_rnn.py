@@ -1,6 +1,7 @@
 """Recurrent estimators: how rows are read and which layers come out."""
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from ldl_cy import RNNClassifier, RNNRegressor
 
@@ -42,6 +43,18 @@ def test_stacks():
     assert kinds(reg) == ["GRU", "GRU", "Dense", "Dense"]
     assert [layer.return_sequences for layer in reg.model_.layers[:2]] == [True, False]
     assert reg.model_.layers[2].activation == "tanh" and reg.n_layers_ == 5
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
+def test_bidirectional(cell):
+    """Every recurrent layer reads both ways; the network learns, and its clone gives the same numbers."""
+    settings = {"cell": cell, "units": (6, 5), "bidirectional": True, "random_state": 0, "learning_rate_init": 0.02}
+    clf = RNNClassifier(**settings, max_iter=60).fit(SEQUENCES, SUMS > 0)
+    assert kinds(clf) == ["Bidirectional", "Bidirectional", "Dense"] and clf.n_layers_ == 4
+    assert clf.model_.parameters["bidirectional_1.backward.kernel"].shape[0] == 12
+    assert clf.score(SEQUENCES, SUMS > 0) > 0.95
+    again = clone(clf).fit(SEQUENCES, SUMS > 0)
+    np.testing.assert_array_equal(again.predict_proba(SEQUENCES), clf.predict_proba(SEQUENCES))
 
 
 def test_dropout():

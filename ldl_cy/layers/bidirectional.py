@@ -1,0 +1,86 @@
+"""Bidirectional: a recurrent layer that reads a sequence both ways."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ldl_cy.checks import check_choice
+from ldl_cy.layers.base import Layer
+from ldl_cy.layers.recurrent import Recurrent
+
+if TYPE_CHECKING:
+    from ldl_cy._engine.graph import Graph
+
+
+class Bidirectional(Layer):
+    """A recurrent layer and its mirror image, each with weights of its own, over one sequence.
+
+    Parameters
+    ----------
+    layer : RNN, LSTM or GRU
+        Settings of both; the second one goes the other way. The layer's own name is not used.
+    merge_mode : "concat" or "sum", default="concat"
+        Put the two outputs side by side along the last axis, or add them.
+    name : see ``Layer``
+    trainable : bool, default=True
+        False keeps the weights of both as they are.
+
+    Shape
+    -----
+    Input (time, features). Output (2 units,), or (units,) for "sum": the two last-processed states. With
+    the layer's ``return_sequences`` (time, 2 units) or (time, units): both states at each step, in the
+    order of the input. With lengths each sequence is reversed within its own; states past it are zeros.
+
+    Attributes
+    ----------
+    forward.kernel, forward.recurrent_kernel, … : those of the layer
+    backward.kernel, backward.recurrent_kernel, … : those of its mirror image
+
+    Raises
+    ------
+    TypeError, ValueError
+        A layer that is not recurrent, an unknown ``merge_mode``; when the model is built, an input that is
+        not (time, features).
+
+    Notes
+    -----
+    A trace shows the outputs of both layers by themselves too, there in their own order of processing.
+
+    References
+    ----------
+    Schuster, Paliwal, "Bidirectional recurrent neural networks", IEEE Transactions on Signal Processing
+    45 (1997).
+
+    Examples
+    --------
+    >>> from ldl_cy import Sequential, layers
+    >>> tagger = Sequential([layers.Bidirectional(layers.LSTM(8, return_sequences=True)), layers.Dense(3)])
+    >>> tagger.build((20, 5)).output_shape
+    (20, 3)
+    """
+
+    def __init__(
+        self, layer: Recurrent, merge_mode: str = "concat", *, name: str | None = None, trainable: bool = True,
+    ) -> None:
+        super().__init__(name=name, trainable=trainable)
+        if not isinstance(layer, Recurrent):
+            raise TypeError(f"Bidirectional: layer must be an RNN, LSTM or GRU, got {layer!r}.")
+        self.layer = layer
+        self.merge_mode = check_choice("Bidirectional", "merge_mode", merge_mode, ("concat", "sum"))
+
+    def connect(self, graph: Graph, x: int, name: str) -> int:
+        from ldl_cy._kernels.reverse import reverse
+
+        mirrored = self.layer.from_config(
+            {**self.layer.get_config(), "go_backwards": not self.layer.go_backwards})
+        values = []
+        with graph.within(self):
+            for layer, direction in ((self.layer, "forward"), (mirrored, "backward")):
+                value = layer.connect(graph, x, f"{name}.{direction}")
+                if layer.go_backwards and layer.return_sequences:
+                    n_steps, width = graph.shapes[value]
+                    kernel = reverse(graph.dtype, n_steps=n_steps, width=width)
+                    value = graph.add_kernel(kernel, value, (n_steps, width))
+                values.append(value)
+        y = graph.concatenate(values) if self.merge_mode == "concat" else graph.add(*values)
+        graph.outputs[name] = y
+        return y

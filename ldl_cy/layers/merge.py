@@ -1,0 +1,150 @@
+"""Branches: Add and Concatenate, several paths from one input to one output."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from ldl_cy.layers.base import Layer, Shape, layer_names
+
+if TYPE_CHECKING:
+    from ldl_cy._engine.graph import Graph
+
+
+class Branches(Layer):
+    """What Add and Concatenate share: their paths."""
+
+    def __init__(self, *paths: Any, name: str | None = None, trainable: bool = True) -> None:
+        super().__init__(name=name, trainable=trainable)
+        owner = type(self).__name__
+        kept = []
+        for path in paths:
+            layers = [path] if isinstance(path, Layer) else path
+            if not isinstance(layers, (list, tuple)) or not all(isinstance(layer, Layer) for layer in layers):
+                raise TypeError(f"{owner}: each path must be a list of layers, got {path!r}.")
+            layer_names(owner, layers)
+            kept.append(list(layers))
+        if len(kept) < 2:
+            raise ValueError(f"{owner}: there must be at least two paths, got {len(kept)}.")
+        self.paths = tuple(kept)
+
+    def join(self, graph: Graph, values: list[int]) -> int:
+        """The value that the paths' values give, or a ValueError where their shapes do not fit."""
+        raise NotImplementedError
+
+    def connect(self, graph: Graph, x: int, name: str) -> int:
+        with graph.within(self):
+            values = [
+                graph.connect(path, [f"{name}.{i}.{own}" for own in layer_names(type(self).__name__, path)], x,
+                              f"the input of {name!r}")
+                for i, path in enumerate(self.paths)]
+        graph.outputs[name] = y = self.join(graph, values)
+        return y
+
+    def refuse(self, required: str, shapes: list[Shape]) -> ValueError:
+        """The error for paths whose shapes do not fit, each shape once."""
+        got = " and ".join(map(str, dict.fromkeys(shapes)))
+        return ValueError(f"{type(self).__name__}: the paths must give {required}, got {got}.")
+
+    def get_config(self) -> dict[str, Any]:
+        return {"paths": self.paths, **super().get_config()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        rest = dict(config)
+        return cls(*rest.pop("paths"), **rest)
+
+    def __repr__(self) -> str:
+        owner, _, rest = super().__repr__().partition("(")
+        shown = ", ".join(map(repr, self.paths))
+        return f"{owner}({shown}{', ' if rest != ')' else ''}{rest}"
+
+
+class Add(Branches):
+    """The sum of several paths: with an empty one, a residual block.
+
+    Parameters
+    ----------
+    *paths : lists of layers, at least two
+        Each path reads the layer's input. ``[]`` is the identity; a layer alone is a list of one.
+    name : see ``Layer``
+    trainable : bool, default=True
+        False keeps the weights of all paths as they are.
+
+    Shape
+    -----
+    Input whatever the paths take; all paths give one shape, which is the output's.
+
+    Attributes
+    ----------
+    Those of the paths, under the number of the path and the name or place in it: ``0.dense_1.kernel``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A path that is no list of layers, fewer than two paths, two layers of one name in a path; when
+        the model is built, paths of different shapes.
+
+    References
+    ----------
+    He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016.
+
+    Examples
+    --------
+    >>> from ldl_cy import Sequential, layers
+    >>> block = layers.Add([layers.Dense(8, "relu"), layers.Dense(4)], [])
+    >>> Sequential([block, layers.Activation("relu")]).build(4).output_shape
+    (4,)
+    """
+
+    def join(self, graph: Graph, values: list[int]) -> int:
+        shapes = [graph.shapes[v] for v in values]
+        if len(set(shapes)) > 1:
+            raise self.refuse("one shape", shapes)
+        y = values[0]
+        for v in values[1:]:
+            y = graph.add(y, v)
+        return y
+
+
+class Concatenate(Branches):
+    """The outputs of several paths, side by side along the last axis: an inception block.
+
+    Parameters
+    ----------
+    *paths : lists of layers, at least two
+        Each path reads the layer's input. ``[]`` is the identity; a layer alone is a list of one.
+    name : see ``Layer``
+    trainable : bool, default=True
+        False keeps the weights of all paths as they are.
+
+    Shape
+    -----
+    Input whatever the paths take; all paths give one shape (…, c_i) but for the last axis, the output
+    is (…, Σ c_i).
+
+    Attributes
+    ----------
+    Those of the paths, under the number of the path and the name or place in it: ``0.conv2d_1.kernel``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A path that is no list of layers, fewer than two paths, two layers of one name in a path; when
+        the model is built, paths whose shapes differ before the last axis.
+
+    References
+    ----------
+    Szegedy et al., "Going deeper with convolutions", CVPR 2015.
+
+    Examples
+    --------
+    >>> from ldl_cy import Sequential, layers
+    >>> block = layers.Concatenate(layers.Conv2D(4, 1), layers.Conv2D(4, 3, padding="same"), [])
+    >>> Sequential([block]).build((8, 8, 3)).output_shape
+    (8, 8, 11)
+    """
+
+    def join(self, graph: Graph, values: list[int]) -> int:
+        shapes = [graph.shapes[v] for v in values]
+        if len({shape[:-1] for shape in shapes}) > 1:
+            raise self.refuse("one shape but for the last axis", shapes)
+        return graph.concatenate(values)
