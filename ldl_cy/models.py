@@ -440,10 +440,15 @@ class Sequential:
     # -- describing and keeping ------------------------------------------------------------------------
 
     def summary(self) -> None:
-        """Print the layers with their output shapes, parameters and multiply-adds per sample."""
+        """Print the layers with their output shapes, parameters and multiply-adds, and the memory of a sample."""
         from ldl_cy.summary import summary
 
         print(summary(self))
+
+    def _repr_html_(self) -> str:
+        from ldl_cy.summary import html
+
+        return html(self)
 
     def save(self, path: str | Path) -> None:
         """Write the model, with the state of its training, to one file (see ``serialize``)."""

@@ -1,16 +1,22 @@
-"""The table that ``Sequential.summary`` prints."""
+"""The table that ``Sequential.summary`` prints and that notebooks show."""
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
+
+from ldl_cy._engine.plan import Plan
 
 if TYPE_CHECKING:
     from ldl_cy.models import Sequential
 
+HEAD = ("layer", "output shape", "parameters", "multiply-adds")
+MEMORY_ROWS = 256                   # the batch that the memory of a sample is taken from
 
-def summary(model: Sequential) -> str:
-    """Layers with their output shapes, parameters and multiply-adds per sample."""
+
+def table(model: Sequential) -> list[tuple[str, ...]]:
+    """Rows of (layer, output shape, parameters, multiply-adds a sample); the last one is the total."""
     graph = model._built()
-    rows = [("layer", "output shape", "parameters", "multiply-adds")]
+    rows = []
     work = {node.y: node.kernel.flops / 2 for node in graph.nodes if node.kernel is not None}
     for name, value in graph.outputs.items():
         size = sum(e.parameter.size for e in graph.parameters if e.name.rpartition(".")[0] == name)
@@ -18,8 +24,43 @@ def summary(model: Sequential) -> str:
         flops = work.get(graph.buffers[value], 0) if fresh else 0
         rows.append((name, str(graph.shapes[value]), f"{size:,}", f"{flops:,.0f}"))
     rows.append(("total", f"input {graph.input_shape}", f"{graph.n_params:,}", f"{graph.flops / 2:,.0f}"))
+    return rows
+
+
+def memory(model: Sequential) -> str:
+    """Bytes that a sample takes in a workspace, for a step of training and for prediction."""
+    graph = model._built()
+    itemsize = 4 if model.dtype == "float32" else 8
+    sizes = []
+    for training in (True, False):
+        plan = Plan(graph, graph.buffers[-1], training, MEMORY_ROWS, 1 if training else 0)
+        sizes.append((plan.arena / plan.block_rows + plan.whole) * itemsize / 1024)
+    return (f"memory of a sample: {sizes[0]:,.1f} kB to train, {sizes[1]:,.1f} kB to predict; "
+            f"weights {graph.n_params * itemsize / 1024:,.1f} kB")
+
+
+def summary(model: Sequential) -> str:
+    """The table as text."""
+    rows = [HEAD, *table(model)]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [
         f"{r[0]:<{widths[0]}}  {r[1]:<{widths[1]}}  {r[2]:>{widths[2]}}  {r[3]:>{widths[3]}}" for r in rows]
     rule = "-" * max(map(len, lines))
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], memory(model)])
+
+
+def html(model: Sequential) -> str:
+    """The table for notebooks."""
+    if model._graph is None:
+        return f"<pre>{escape(repr(model))}</pre>"
+
+    def row(cells: tuple[str, ...], tag: str) -> str:
+        sides = ("left", "left", "right", "right")
+        return "<tr>" + "".join(
+            f'<{tag} style="text-align: {side}">{escape(cell)}</{tag}>' for cell, side in zip(cells, sides)) + "</tr>"
+
+    *body, total = table(model)
+    return "".join([
+        f"<table><caption>Sequential, {model.dtype}, epoch {model.epoch}</caption><thead>", row(HEAD, "th"),
+        "</thead><tbody>", *(row(cells, "td") for cells in body), "</tbody><tfoot>", row(total, "th"),
+        f'<tr><td colspan="4">{escape(memory(model))}</td></tr></tfoot></table>'])

@@ -213,7 +213,16 @@ def test_summary(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split() == ["conv2d_0", "(6,", "6,", "4)", "40", "1,296"]
     assert lines[3].split() == ["flatten_1", "(144,)", "0", "0"]
-    assert lines[-1].split()[-2:] == ["330", "1,584"]
+    assert lines[-2].split()[-2:] == ["330", "1,584"]
+    assert lines[-1].startswith("memory of a sample: ") and lines[-1].endswith("weights 1.3 kB")
+
+
+def test_notebooks_show_a_table():
+    model = Sequential([layers.Dense(2, name="a_b"), layers.Activation("relu")])
+    assert model._repr_html_() == "<pre>Sequential([Dense(2, name=&#x27;a_b&#x27;), Activation(&#x27;relu&#x27;)], " \
+        "dtype=&#x27;float32&#x27;)</pre>"
+    page = model.build(3)._repr_html_()
+    assert page.count("<tr>") == 5 and "<td style=\"text-align: left\">a_b</td>" in page and "(2,)" in page
 
 
 X, Y = data(6)
