@@ -71,3 +71,47 @@ class BatchNorm(Layer):
         return Built(
             tuple(input_shape), kernel, (Parameter("gamma", (k,), "ones"), Parameter("beta", (k,), "zeros")),
             (Parameter("mean", (k,), "zeros"), Parameter("variance", (k,), "ones")))
+
+
+class LayerNorm(Layer):
+    """Normalize each vector along the last axis: y = gamma (x - mean) / sqrt(variance + epsilon) + beta.
+
+    Mean and variance are those of the vector itself, in training and in inference alike: samples, steps
+    and cells do not meet.
+
+    Parameters
+    ----------
+    epsilon : float > 0, default=1e-5
+        Added to the variance.
+    name, trainable : see ``Layer``
+
+    Shape
+    -----
+    Output as input, (..., channels).
+
+    Attributes
+    ----------
+    gamma : (channels,), ones at first
+    beta : (channels,), zeros at first
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or range; in ``build`` an input without axes.
+
+    References
+    ----------
+    Ba, Kiros, Hinton, "Layer normalization", arXiv:1607.06450 (2016).
+    """
+
+    def __init__(self, epsilon: float = 1e-5, *, name: str | None = None, trainable: bool = True) -> None:
+        super().__init__(name=name, trainable=trainable)
+        self.epsilon = check_real("LayerNorm", "epsilon", epsilon, 0, low_open=True)
+
+    def build(self, input_shape: Shape) -> Built:
+        from ldl_cy._kernels.layer_norm import layer_norm
+
+        k = channels("LayerNorm", input_shape)
+        kernel = partial(layer_norm, vectors=math.prod(input_shape) // k, k=k, epsilon=self.epsilon)
+        return Built(
+            tuple(input_shape), kernel, (Parameter("gamma", (k,), "ones"), Parameter("beta", (k,), "zeros")))

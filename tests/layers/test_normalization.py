@@ -1,4 +1,4 @@
-"""BatchNorm over the batch, whatever its blocks, and its running statistics."""
+"""BatchNorm over the batch, whatever its blocks, and its running statistics; LayerNorm along each vector."""
 import numpy as np
 import pytest
 from contract import CHECKS, DTYPES, LayerCase, close
@@ -7,7 +7,7 @@ from ldl_cy import Sequential, layers, losses, optimizers
 from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.pool import Pool
 from ldl_cy._engine.program import Workspace
-from ldl_cy.layers import BatchNorm
+from ldl_cy.layers import BatchNorm, LayerNorm
 
 
 def running(epsilon=1e-5):
@@ -20,12 +20,22 @@ def over_the_batch(x, gamma=1.0, beta=0.0, epsilon=1e-5):
     return gamma * (x - x.mean(axes)) / np.sqrt(x.var(axes) + epsilon) + beta
 
 
+def along_the_vector(p, x, epsilon=1e-5):
+    mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+    return p["gamma"] * (x - mean) / np.sqrt(variance + epsilon) + p["beta"]
+
+
 CASES = [
     LayerCase("batch vector", BatchNorm(), (7,), running()),
     LayerCase("batch one channel", BatchNorm(0.5, 0.1), (1,), running(0.1)),
     LayerCase("batch sequence", BatchNorm(epsilon=1e-3), (4, 3), running(1e-3)),
     LayerCase("batch image", BatchNorm(name="norm"), (3, 2, 9), running(), n=6),
     LayerCase("batch frozen", BatchNorm(trainable=False), (2, 5), running()),
+    LayerCase("layer vector", LayerNorm(), (7,), along_the_vector),
+    LayerCase("layer lanes", LayerNorm(), (16,), along_the_vector),
+    LayerCase("layer one channel", LayerNorm(0.1), (1,), lambda p, x: 0 * x + p["beta"]),
+    LayerCase("layer sequence", LayerNorm(1e-2), (4, 19), lambda p, x: along_the_vector(p, x, 1e-2)),
+    LayerCase("layer image", LayerNorm(name="norm", trainable=False), (3, 2, 9), along_the_vector, n=6),
 ]
 
 
@@ -239,6 +249,29 @@ def test_images_between_convolutions():
     assert layers.BatchNormalization is BatchNorm
 
 
+@pytest.mark.parametrize(("dtype", "mean", "tol"), [("float64", 1e6, 1e-9), ("float32", 1e3, 1e-6)])
+def test_vectors_of_large_mean_and_small_variance(dtype, mean, tol):
+    x = (mean + np.random.default_rng(3).standard_normal((5, 37))).astype(dtype)
+    kernel, theta = LayerNorm().build((37,)).kernel(dtype), np.repeat([1, 0], 37).astype(dtype)
+    y, cache, _ = kernel.forward(theta, x)
+    wide = x.astype(np.longdouble)
+    close(y, along_the_vector({"gamma": 1, "beta": 0}, wide), tol)
+    # the sum of outputs does not change with the input
+    dx = np.empty_like(x)
+    kernel.backward(theta, x, y, np.ones_like(y), cache, dx=dx)
+    close(dx, 0 * x, tol)
+
+
+def test_layer_norm_learns():
+    rng = np.random.default_rng(10)
+    X = rng.standard_normal((128, 6, 3)) * rng.uniform(1, 100, (128, 1, 1))
+    y = (X[:, :, 0] > X[:, :, 1])[:, :, None].astype(float)
+    model = Sequential([LayerNorm(), layers.Dense(12, "tanh"), LayerNorm(), layers.Dense(1)], random_state=0)
+    model.fit(X, y, loss="binary_log_loss", optimizer=optimizers.Adam(0.02), epochs=30)
+    assert np.mean((model.predict(X) > 0) == y) > 0.95
+    assert layers.LayerNormalization is LayerNorm and not model.state
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"momentum": 1.5}, "BatchNorm: momentum must be a number >= 0 and <= 1, got 1.5."),
     ({"momentum": "0.9"}, "BatchNorm: momentum must be a number >= 0 and <= 1, got '0.9'."),
@@ -253,6 +286,19 @@ def test_bad_arguments(arguments, message):
     assert str(error.value).startswith(message)
 
 
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"epsilon": 0.0}, "LayerNorm: epsilon must be a number > 0, got 0.0."),
+    ({"epsilon": None}, "LayerNorm: epsilon must be a number > 0, got None."),
+    ({"trainable": 1}, "LayerNorm: trainable must be True or False, got 1."),
+])
+def test_bad_arguments_of_layer_norm(arguments, message):
+    with pytest.raises((TypeError, ValueError)) as error:
+        LayerNorm(**arguments)
+    assert str(error.value) == message
+
+
 def test_bad_input_shape():
     with pytest.raises(ValueError, match=r"BatchNorm: the input must have the shape \(..., channels\), got \(\)."):
         BatchNorm().build(())
+    with pytest.raises(ValueError, match=r"LayerNorm: the input must have the shape"):
+        LayerNorm().build(())
