@@ -72,6 +72,7 @@ def fit(
     threads = choose_threads(owner, n_threads)
     X, y, sample_weight, validation = split_validation(model, X, y, sample_weight, validation_data, share)
     rows = check_rows(owner, "X", X, model.input_shape, model.dtype)
+    model.layers[0].check_input(rows)
     n = len(rows)
     size = choose_batch_size(batch_size, optimizer, n)
     weights = check_weights(owner, sample_weight, n, model.dtype)
@@ -81,7 +82,8 @@ def fit(
     model._check_last_layer(loss)
     targets, kernel = loss.bind(y, n, graph.shapes[-1], model.dtype)
     if validation is not None:
-        check_rows(owner, "validation_data", validation[0], tuple(shape), model.dtype)
+        model.layers[0].check_input(
+            check_rows(owner, "validation_data", validation[0], tuple(shape), model.dtype))
         loss.bind(validation[1], len(validation[0]), graph.shapes[-1], model.dtype)
         check_weights(owner, validation[2], len(validation[0]), model.dtype)
     model.build(shape)

@@ -4,6 +4,7 @@ from ldl_cy.layers.base import Layer
 from ldl_cy.layers.conv import Conv1D, Conv2D
 from ldl_cy.layers.dense import Dense
 from ldl_cy.layers.dropout import Dropout
+from ldl_cy.layers.embedding import Embedding
 from ldl_cy.layers.normalization import BatchNorm, LayerNorm
 from ldl_cy.layers.pooling import (
     AvgPool1D,
@@ -23,7 +24,7 @@ LayerNormalization = LayerNorm
 
 __all__ = [
     "GRU", "LSTM", "RNN", "Activation", "AvgPool1D", "AvgPool2D", "BatchNorm", "BatchNormalization", "Conv1D",
-    "Conv2D", "Dense", "Dropout", "Flatten", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D",
-    "GlobalMaxPool2D", "Layer", "LayerNorm", "LayerNormalization", "MaxPool1D", "MaxPool2D", "Reshape",
-    "SimpleRNN",
+    "Conv2D", "Dense", "Dropout", "Embedding", "Flatten", "GlobalAvgPool1D", "GlobalAvgPool2D",
+    "GlobalMaxPool1D", "GlobalMaxPool2D", "Layer", "LayerNorm", "LayerNormalization", "MaxPool1D", "MaxPool2D",
+    "Reshape", "SimpleRNN",
 ]
