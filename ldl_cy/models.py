@@ -203,7 +203,9 @@ class Sequential:
                 yield pool
 
     def _check_X(self, X: Any, name: str = "X") -> np.ndarray:
-        return check_rows("Sequential", name, X, self._built().input_shape, self.dtype)
+        rows = check_rows("Sequential", name, X, self._built().input_shape, self.dtype)
+        self.layers[0].check_input(rows)
+        return rows
 
     def _check_lengths(self, lengths: Any, n: int) -> np.ndarray | None:
         graph = self._built()

@@ -74,6 +74,7 @@ def fit(
     (X, y, sample_weight, lengths), validation = split_validation(
         (X, y, sample_weight, lengths), validation_data, share)
     rows = check_rows(owner, "X", X, model.input_shape, model.dtype)
+    model.layers[0].check_input(rows)
     n = len(rows)
     size = choose_batch_size(batch_size, optimizer, n)
     weights = check_weights(owner, sample_weight, n, model.dtype)
@@ -84,7 +85,8 @@ def fit(
     targets, kernel = loss.bind(y, n, graph.shapes[-1], model.dtype)
     ends = check_lengths(owner, lengths, n, graph.steps[0], graph.length_fault)
     if validation is not None:
-        check_rows(owner, "validation_data", validation[0], tuple(shape), model.dtype)
+        model.layers[0].check_input(
+            check_rows(owner, "validation_data", validation[0], tuple(shape), model.dtype))
         loss.bind(validation[1], len(validation[0]), graph.shapes[-1], model.dtype)
         check_weights(owner, validation[2], len(validation[0]), model.dtype)
         check_lengths(owner, validation[3], len(validation[0]), graph.steps[0], graph.length_fault)

@@ -26,6 +26,7 @@ from ldl_cy import Sequential, layers, losses
 from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.pool import Pool
 from ldl_cy._engine.program import Workspace
+from ldl_cy.initializers import get as get_initializer
 
 DTYPES = ["float64", "float32"]
 GUARD = 24                      # numbers before and after every buffer
@@ -36,7 +37,8 @@ class LayerCase:
     """A layer, the shape of its input, and what it should compute.
 
     ``reference(parameters, x) -> y`` works in float64 on x of (n, *input_shape) with the layer's
-    parameters in a dict by name. ``data`` makes x where standard normal numbers will not do.
+    parameters in a dict by name. ``data`` makes x where standard normal numbers will not do. Running
+    statistics are the initial ones.
     """
 
     name: str
@@ -56,6 +58,9 @@ class LayerCase:
         n = self.n if n is None else n
         built = self.layer.build(self.input_shape)
         kernel = built.kernel(dtype)
+        if kernel.n_state:
+            kernel = Stateful(kernel, np.concatenate([
+                get_initializer(self.name, p.name, p.initializer)(p.shape, None).ravel() for p in built.state]))
         theta = 0.5 * rng.standard_normal(sum(p.size for p in built.parameters))
         shape = (n, *self.input_shape)
         x = self.data(rng, n) if self.data else rng.standard_normal(shape)
@@ -67,6 +72,22 @@ class LayerCase:
             out[p.name] = theta[start:start + p.size].reshape(p.shape).astype(np.float64)
             start += p.size
         return out
+
+
+class Stateful:
+    """A kernel that is given the initial running statistics anew with every call."""
+
+    def __init__(self, kernel, state):
+        self.kernel, self.state = kernel, state.astype(kernel.dtype)
+
+    def __getattr__(self, name):
+        return getattr(self.kernel, name)
+
+    def forward(self, *arguments, **options):
+        return self.kernel.forward(*arguments, state=self.state.copy(), **options)
+
+    def backward(self, *arguments, **options):
+        return self.kernel.backward(*arguments, state=self.state.copy(), **options)
 
 
 def close(a, b, tol):

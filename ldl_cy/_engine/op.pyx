@@ -215,7 +215,7 @@ cdef object batch_sums(Kernel kernel, Call *call, theta, x, y, dy, cache, state)
     """The whole batch's sums of an op that couples rows, as one block; call.partial gets them."""
     cdef Op *op = &kernel.op
     cdef double[::1] one, total
-    if op.reduce == NULL or (dy is None and not call.training):
+    if op.reduce == NULL or not call.training:
         return None
     one = np.full(op.n_partial, np.nan)
     total = np.full(op.n_partial, np.nan)
@@ -226,7 +226,7 @@ cdef object batch_sums(Kernel kernel, Call *call, theta, x, y, dy, cache, state)
         address(y, "y", kernel.dtype, call.n * op.y_size),
         address(dy, "dy", kernel.dtype, call.n * op.y_size),
         address(cache, "cache", kernel.dtype, call.n * op.cache_size))
-    if op.combine != NULL:
+    if op.combine != NULL and dy is None:
         op.combine(op, call, 1, &one[0], &total[0],
                    address(state, "state", kernel.dtype, op.n_state))
     else:

@@ -6,7 +6,9 @@ from ldl_cy.layers.conv import Conv1D, Conv2D
 from ldl_cy.layers.custom import Custom
 from ldl_cy.layers.dense import Dense
 from ldl_cy.layers.dropout import Dropout
+from ldl_cy.layers.embedding import Embedding
 from ldl_cy.layers.merge import Add, Concatenate
+from ldl_cy.layers.normalization import BatchNorm, LayerNorm
 from ldl_cy.layers.pooling import (
     AvgPool1D,
     AvgPool2D,
@@ -20,8 +22,12 @@ from ldl_cy.layers.pooling import (
 from ldl_cy.layers.recurrent import GRU, LSTM, RNN, SimpleRNN
 from ldl_cy.layers.reshape import Flatten, Reshape
 
+BatchNormalization = BatchNorm
+LayerNormalization = LayerNorm
+
 __all__ = [
-    "GRU", "LSTM", "RNN", "Activation", "Add", "AvgPool1D", "AvgPool2D", "Bidirectional", "Concatenate",
-    "Conv1D", "Conv2D", "Custom", "Dense", "Dropout", "Flatten", "GlobalAvgPool1D", "GlobalAvgPool2D",
-    "GlobalMaxPool1D", "GlobalMaxPool2D", "Layer", "MaxPool1D", "MaxPool2D", "Reshape", "SimpleRNN",
+    "GRU", "LSTM", "RNN", "Activation", "Add", "AvgPool1D", "AvgPool2D", "BatchNorm", "BatchNormalization",
+    "Bidirectional", "Concatenate", "Conv1D", "Conv2D", "Custom", "Dense", "Dropout", "Embedding", "Flatten",
+    "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "Layer", "LayerNorm",
+    "LayerNormalization", "MaxPool1D", "MaxPool2D", "Reshape", "SimpleRNN",
 ]

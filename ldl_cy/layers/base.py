@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 from ldl_cy.checks import check_bool
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ldl_cy._engine.graph import Graph
     from ldl_cy._engine.op import Kernel
 
@@ -80,6 +82,9 @@ class Layer:
     def build(self, input_shape: Shape) -> Built:
         """Infer the output shape, or refuse the input shape with a ValueError that names the layer."""
         raise TypeError(f"{type(self).__name__}: a layer must define build(input_shape).")
+
+    def check_input(self, X: np.ndarray) -> None:
+        """Refuse rows X (n, size) of finite numbers that this layer cannot take as a model's first."""
 
     def connect(self, graph: Graph, x: int, name: str) -> int:
         """Add this layer to a graph, reading value x; the number of its output value comes back."""
