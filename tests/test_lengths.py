@@ -22,6 +22,7 @@ def stacks():
                             layers.Bidirectional(layers.GRU(2), merge_mode="sum"), layers.Dense(3)],
         "residual": [layers.Dense(4), layers.Add([], [layers.Conv1D(4, 3, padding="same", activation="tanh")]),
                      layers.Concatenate([], [layers.GRU(2, return_sequences=True)]), layers.Dense(3)],
+        "normalized": [layers.Dense(4), layers.LayerNorm(), layers.BatchNorm(), layers.GRU(3), layers.Dense(3)],
         "elman sequences": [layers.RNN(3, return_sequences=True)],
     }
 
@@ -70,7 +71,7 @@ def test_each_sequence_stops_at_its_own_end(name, dtype):
     np.testing.assert_allclose(grad, grad_alone, atol=10 * tol, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["stacked", "convolution", "sequence to sequence", "mean", "both directions", "residual"])
+@pytest.mark.parametrize("name", ["stacked", "convolution", "sequence to sequence", "mean", "both directions", "residual", "normalized"])
 def test_training_ignores_padding_whatever_the_threads(name):
     X, padded, rng = data()
     results = []
