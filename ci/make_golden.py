@@ -1,8 +1,10 @@
-"""Writes the golden states that tests/test_golden.py holds the library to. Run by hand: python ci/make_golden.py
+"""Writes the golden states that tests/test_golden.py holds the library to.
+
+    python ci/make_golden.py
 
 Five small networks in plain NumPy, each with its forward and backward pass written out by hand, in float64.
-Nothing of the library is used here, so that a mistake in it cannot be in both places. Each gradient is compared
-with central differences before its file is written. A file tests/golden/NAME.npz holds
+Nothing of the library is used here, so that a mistake in it cannot be in both places. Each gradient is
+compared with central differences before its file is written. A file tests/golden/NAME.npz holds
 
     parameter.*      the weights, under the names that the library gives them
     X, y             a batch; sample_weight where the network is fitted with weights
@@ -79,7 +81,7 @@ def mlp_regressor(p, X, y, w):
 
 
 def convolution(p, X, y, w):
-    """(7, 6, 2) -> 3 filters of 3 x 2, tanh: (5, 5, 3) -> maxima of 2 x 2: (2, 2, 3) -> 12 -> 4, cross-entropy."""
+    """(7, 6, 2) -> 3 filters of 3 x 2, tanh: (5, 5, 3) -> maxima of 2 x 2: (2, 2, 3) -> 4, cross-entropy."""
     K, b = p["conv2d_0.kernel"], p["conv2d_0.bias"]
     n = len(X)
     h = np.empty((n, 5, 5, 3))
@@ -168,15 +170,16 @@ def dense_shapes(first, *sizes):
     return out
 
 
-# name: (network, shape of a row, outputs, is the target a class, are there weights, learning rate, shapes of the
-# parameters)
+# name: (network, shape of a row, outputs, is the target a class, has it sample weights, learning rate,
+# shapes of the parameters)
 NETWORKS = {
     "mlp_classifier": (mlp_classifier, (6,), 3, True, False, 0.5, dense_shapes(0, 6, 8, 5, 3)),
     "mlp_regressor": (mlp_regressor, (4,), 2, False, True, 0.2, dense_shapes(0, 4, 6, 5, 2)),
     "convolution": (convolution, (7, 6, 2), 4, True, False, 0.2, {
         "conv2d_0.kernel": (3, 2, 2, 3), "conv2d_0.bias": (3,), **dense_shapes(3, 12, 4)}),
     "elman": (elman, (6, 3), 2, False, False, 0.1, {
-        "rnn_0.kernel": (3, 5), "rnn_0.recurrent_kernel": (5, 5), "rnn_0.bias": (5,), **dense_shapes(1, 5, 2)}),
+        "rnn_0.kernel": (3, 5), "rnn_0.recurrent_kernel": (5, 5), "rnn_0.bias": (5,),
+        **dense_shapes(1, 5, 2)}),
     "lstm": (lstm, (6, 3), 3, True, False, 0.5, {
         "lstm_0.kernel": (3, 16), "lstm_0.recurrent_kernel": (4, 16), "lstm_0.bias": (16,),
         **dense_shapes(1, 4, 3)}),

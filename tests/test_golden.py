@@ -54,6 +54,7 @@ def test_loss_and_gradient(name, dtype, tol):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_ten_steps(name):
     state, model, batch = load(name, "float64")
+    steps = len(state["losses"])
     history = model.fit(
-        **batch, optimizer=SGD(float(state["rate"])), batch_size="full", epochs=len(state["losses"]), shuffle=False)
+        **batch, optimizer=SGD(float(state["rate"])), batch_size="full", epochs=steps, shuffle=False)
     np.testing.assert_allclose(history.history["loss"], state["losses"], rtol=1e-9, atol=0)
