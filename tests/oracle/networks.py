@@ -11,6 +11,9 @@ KINKED = ["relu", "leaky_relu", "selu", "hard_sigmoid"]
 
 
 def kinked(layer):
+    """Has the layer, or one within it, a kink?"""
+    if hasattr(layer, "paths"):
+        return any(kinked(inner) for path in layer.paths for inner in path)
     names = {getattr(layer, "activation", None)} & set(KINKED)
     return bool(names) or type(layer).__name__.startswith(("MaxPool", "GlobalMaxPool"))
 

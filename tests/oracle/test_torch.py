@@ -43,7 +43,10 @@ def make_batch(problem, output_shape):
     """(X, y, weights or None) in float64, with numbers that float32 holds exactly where that matters."""
     rng = np.random.default_rng(problem["seed"])
     n, k = problem["n"], problem["k"]
-    X = rng.standard_normal((n, *problem["shape"])).astype("float32").astype(float)
+    if "ids" in problem:
+        X = rng.integers(0, problem["ids"], (n, *problem["shape"])).astype(float)
+    else:
+        X = rng.standard_normal((n, *problem["shape"])).astype("float32").astype(float)
     if problem["loss"] == "codes":
         y = rng.integers(0, k, (n, *output_shape[:-1]))
     elif problem["loss"] == "probabilities":
@@ -63,6 +66,9 @@ def make_model(problem, dtype):
     noise = 0.2 * np.random.default_rng(seed + 1).standard_normal(model.n_parameters)
     # initial weights are drawn in float64 and rounded: rounded twice they are the same for both dtypes
     model.theta = model.theta.astype("float32") + noise.astype("float32")
+    rng = np.random.default_rng(seed + 2)
+    for values in model.state.values():         # running statistics; 0.5 .. 2 does for variances
+        values[...] = rng.uniform(0.5, 2, values.shape).astype("float32")
     return model
 
 
@@ -72,7 +78,8 @@ def loss_of(problem):
     return problem["loss"], problem["loss"]
 
 
-def check_network(tally, kind, problem):
+def check_network(tally, kind, problem, training=False):
+    """Compare outputs, losses and gradients; in training (statistics of the batch) losses and gradients."""
     tally.networks[kind] += 1
     tally.layers.update(type(layer).__name__ for layer in problem["stack"])
     # a value within float32's rounding of a kink may have another slope there
@@ -83,14 +90,17 @@ def check_network(tally, kind, problem):
         loss, loss_name = loss_of(problem)
 
         p = twin.tensors(model.parameters)
-        out = twin.forward(problem["stack"], p, torch.tensor(X))
+        state = {} if training else twin.tensors(model.state, grad=False)
+        out = twin.forward(problem["stack"], {**p, **state}, torch.tensor(X))
         w = None if weights is None else torch.tensor(weights)
         expected = twin.loss(loss_name, out, torch.tensor(y), w, problem["smoothing"])
         expected.backward()
 
-        compare(tally, f"{dtype} outputs", model.predict(X.astype(dtype)), out.detach(), OUTPUT_TOL[dtype],
-                OUTPUT_FLOOR)
-        value, grad = model.loss_and_grad(X.astype(dtype), y, loss=loss, sample_weight=weights)
+        if not training:
+            compare(tally, f"{dtype} outputs", model.predict(X.astype(dtype)), out.detach(),
+                    OUTPUT_TOL[dtype], OUTPUT_FLOOR)
+        value, grad = model.loss_and_grad(
+            X.astype(dtype), y, loss=loss, sample_weight=weights, training=training)
         compare(tally, f"{dtype} losses", value, expected.item(), OUTPUT_TOL[dtype], OUTPUT_FLOOR)
         compare_gradients(tally, dtype, model, grad, p)
 
@@ -191,6 +201,73 @@ def test_designed(tally, name):
         check_network(tally, "designed", {
             "shape": shape, "stack": [*stack, L.Dense(3)], "loss": loss, "smoothing": 0.0, "k": 3, "n": n,
             "weighted": n == 6, "seed": n})
+
+
+# Layers that a version may lack: name -> ((input shape, layers), ...), made where the name is there.
+NEWER = {
+    "BatchNorm": lambda: [
+        ((7,), [L.Dense(5, "tanh"), L.BatchNorm(0.8, 1e-3), L.Dense(4, "silu")]),
+        ((6, 5, 3), [L.Conv2D(4, 3, use_bias=False), L.BatchNorm(), L.Activation("gelu"), L.Flatten()]),
+        ((9, 3), [L.BatchNorm(), L.GRU(4, return_sequences=True), L.BatchNorm()])],
+    "LayerNorm": lambda: [
+        ((7,), [L.LayerNorm(1e-3), L.Dense(5, "tanh"), L.LayerNorm()]),
+        ((6, 5, 3), [L.Conv2D(4, 3), L.LayerNorm(), L.Activation("gelu"), L.Flatten()]),
+        ((9, 3), [L.LSTM(4, return_sequences=True), L.LayerNorm()])],
+    "Embedding": lambda: [
+        ((8,), [L.Embedding(11, 4), L.GRU(5)]),
+        ((8,), [L.Embedding(11, 3), L.Flatten(), L.Dense(4, "tanh")])],
+    "Add": lambda: [
+        ((5,), [L.Dense(4), L.Add([L.Dense(6, "tanh"), L.Dense(4)], []), L.Activation("tanh")]),
+        ((6, 5, 2), [L.Conv2D(3, 1),
+                     L.Add([L.Conv2D(3, 3, padding="same", activation="elu")], [L.Conv2D(3, 1)], []),
+                     L.Flatten()]),
+        ((5,), [L.Add([L.Add([L.Dense(5, "tanh")], []), L.Dense(3)], [L.Dense(3, "gelu")])])],
+    "Concatenate": lambda: [
+        ((5,), [L.Concatenate([L.Dense(6, "tanh"), L.Dense(4)], [], [L.Dense(3, "silu")])]),
+        ((6, 5, 2), [L.Concatenate([L.Conv2D(3, 3, padding="same", activation="elu")],
+                                   [L.Conv2D(2, 1), L.Conv2D(3, 5, padding="same")],
+                                   [L.AvgPool2D(3, 1, "same")], []), L.Flatten()]),
+        ((8, 3), [L.Concatenate([L.LSTM(4)], [L.Conv1D(4, 3, activation="tanh"), L.GlobalAvgPool1D()])])],
+    "Bidirectional": lambda: [
+        ((7, 3), [L.Bidirectional(getattr(L, cell)(4, return_sequences=seq), mode), L.Activation("tanh")])
+        for cell in ("RNN", "LSTM", "GRU") for seq in (False, True) for mode in ("concat", "sum")],
+}
+
+
+def require(name):
+    if not hasattr(L, name):
+        pytest.skip(f"this version has no {name}")
+
+
+@pytest.mark.parametrize("name", NEWER)
+def test_newer_layers(tally, name):
+    require(name)
+    for shape, stack in NEWER[name]():
+        for n, loss in ((5, "codes"), (40, "squared_error")):
+            problem = {"shape": shape, "stack": [*stack, L.Dense(3)], "loss": loss, "smoothing": 0.0, "k": 3,
+                       "n": n, "weighted": n == 5, "seed": n}
+            if name == "Embedding":
+                problem["ids"] = 11
+            check_network(tally, "newer", problem)
+            if name == "BatchNorm":
+                check_network(tally, "newer", problem, training=True)
+
+
+def test_running_statistics(tally):
+    """Three steps that move no weight: PyTorch's averages, with its variance made biased."""
+    require("BatchNorm")
+    X = np.random.default_rng(0).standard_normal((12, 4, 3)) * 2 + 1
+    layer = L.BatchNorm(0.7)
+    model = Sequential([layer, L.Dense(2)], dtype="float64", random_state=0).build((4, 3))
+    theirs = torch.nn.BatchNorm1d(3, momentum=0.3, dtype=torch.float64)
+    y, count = np.zeros((12, 4, 2)), X.size // 3
+    for step in range(1, 4):
+        model.fit(X, y, loss="squared_error", optimizer=SGD(1e-300), batch_size="full", epochs=1)
+        theirs(torch.tensor(X).movedim(-1, 1))
+        kept = 0.7**step                # the share of the ones at which the variances begin
+        biased = kept + (theirs.running_var - kept) * (count - 1) / count
+        for key, expected in (("mean", theirs.running_mean), ("variance", biased)):
+            compare(tally, "float64 running statistics", model.state[f"batch_norm_0.{key}"], expected, 1e-9)
 
 
 STACKS = {

@@ -86,7 +86,7 @@ def global_pooling(kind):
     return apply
 
 
-def recurrent_weights(cell, p, units):
+def recurrent_weights(p, units):
     """PyTorch's names and layouts for the parameters of a recurrent layer."""
     kernel = p["kernel"]
     zeros = kernel.new_zeros(kernel.shape[1])
@@ -103,7 +103,7 @@ def recurrent(module):
     def apply(layer, p, x, lengths=None):
         activation = {"nonlinearity": layer.activation} if module is torch.nn.RNN else {}
         cell = module(x.shape[2], layer.units, batch_first=True, dtype=x.dtype, **activation)
-        weights = recurrent_weights(cell, p, layer.units)
+        weights = recurrent_weights(p, layer.units)
         steps = x.shape[1]
         own = [steps] * len(x) if lengths is None else [int(n) for n in lengths]
         if layer.go_backwards:
@@ -129,6 +129,45 @@ def dense(layer, p, x):
     return ACTIVATIONS[layer.activation or "identity"](F.linear(x, p["kernel"].T, p.get("bias")))
 
 
+def below(p, name):
+    """The entries of a layer, under the names that they have in it."""
+    return {key.removeprefix(name + "."): t for key, t in p.items() if key.startswith(name + ".")}
+
+
+def batch_norm(layer, p, x):
+    """With running statistics in ``p`` inference; without them training, by the statistics of the batch."""
+    y = F.batch_norm(
+        x.movedim(-1, 1), p.get("mean"), p.get("variance"), p["gamma"], p["beta"], training="mean" not in p,
+        eps=layer.epsilon)
+    return y.movedim(1, -1)
+
+
+def layer_norm(layer, p, x):
+    return F.layer_norm(x, x.shape[-1:], p["gamma"], p["beta"], layer.epsilon)
+
+
+def paths(layer, p, x):
+    return [forward(path, below(p, str(i)), x) for i, path in enumerate(layer.paths)]
+
+
+def bidirectional(layer, p, x):
+    """By nn.RNN, nn.LSTM or nn.GRU with ``bidirectional``, which holds both directions itself."""
+    inner = layer.layer
+    module = {"RNN": torch.nn.RNN, "LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU}[type(inner).__name__]
+    activation = {"nonlinearity": inner.activation} if module is torch.nn.RNN else {}
+    cell = module(
+        x.shape[2], inner.units, batch_first=True, dtype=x.dtype, bidirectional=True, **activation)
+    weights = recurrent_weights(below(p, "forward"), inner.units)
+    back = recurrent_weights(below(p, "backward"), inner.units)
+    weights |= {f"{key}_reverse": t for key, t in back.items()}
+    y, last = torch.func.functional_call(cell, weights, (x,))
+    if inner.return_sequences:
+        first, second = y[..., :inner.units], y[..., inner.units:]
+    else:
+        first, second = last[0] if isinstance(last, tuple) else last
+    return torch.cat([first, second], dim=-1) if layer.merge_mode == "concat" else first + second
+
+
 APPLY = {
     "Dense": dense, "Conv1D": convolution, "Conv2D": convolution,
     "MaxPool1D": pooling("max"), "MaxPool2D": pooling("max"),
@@ -139,6 +178,11 @@ APPLY = {
     "Activation": activation, "Dropout": lambda layer, p, x: x,
     "Flatten": lambda layer, p, x: x.flatten(1),
     "Reshape": lambda layer, p, x: x.reshape(len(x), *layer.target_shape),
+    "BatchNorm": batch_norm, "LayerNorm": layer_norm,
+    "Embedding": lambda layer, p, x: F.embedding(x.long(), p["table"]),
+    "Add": lambda layer, p, x: sum(paths(layer, p, x)),
+    "Concatenate": lambda layer, p, x: torch.cat(paths(layer, p, x), dim=-1),
+    "Bidirectional": bidirectional,
 }
 
 
@@ -151,8 +195,7 @@ def forward(layers, p, x):
     """The output of a stack: ``p`` maps the names that a model gives to tensors."""
     for i, layer in enumerate(layers):
         name = layer.name or f"{layer.default_name()}_{i}"
-        own = {key.removeprefix(name + "."): t for key, t in p.items() if key.startswith(name + ".")}
-        x = APPLY[type(layer).__name__](layer, own, x)
+        x = APPLY[type(layer).__name__](layer, below(p, name), x)
     return x
 
 
