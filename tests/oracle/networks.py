@@ -1,0 +1,168 @@
+"""Strategies that draw networks: (kind, input shape, layers without the output layer)."""
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from ldl_cy import layers as L
+
+SMOOTH = ["identity", "elu", "gelu", "silu", "softplus", "tanh", "logistic", "softmax", "mish"]
+# A value within rounding of a kink may take either slope: in float32 such a network is not compared.
+KINKED = ["relu", "leaky_relu", "selu", "hard_sigmoid"]
+
+
+def kinked(layer):
+    """Has the layer, or one within it, a kink?"""
+    if hasattr(layer, "paths"):
+        return any(kinked(inner) for path in layer.paths for inner in path)
+    names = {getattr(layer, "activation", None)} & set(KINKED)
+    return bool(names) or type(layer).__name__.startswith(("MaxPool", "GlobalMaxPool"))
+
+
+def activations():
+    return st.one_of(st.none(), st.sampled_from(SMOOTH), st.sampled_from(KINKED))
+
+
+def shape_after(shape, stack):
+    for layer in stack:
+        shape = layer.build(shape).output_shape
+    return shape
+
+
+@st.composite
+def dense_layers(draw):
+    kind = draw(st.sampled_from(["dense", "dense", "activation", "dropout"]))
+    if kind == "activation":
+        name = draw(st.sampled_from(SMOOTH + KINKED))
+        slope = draw(st.sampled_from([0.0, 0.01, 0.3]))
+        return L.Activation(name, slope) if name == "leaky_relu" else L.Activation(name)
+    if kind == "dropout":
+        return L.Dropout(draw(st.sampled_from([0.1, 0.5])))
+    return L.Dense(draw(st.integers(1, 20)), draw(activations()), use_bias=draw(st.booleans()))
+
+
+def windows(draw, n, *, dilated):
+    """(size, stride, dilation) of windows that fit on an axis of n cells without padding."""
+    size = draw(st.integers(1, min(n, 4)))
+    dilation = draw(st.integers(1, 3)) if dilated and size > 1 else 1
+    while (size - 1) * dilation + 1 > n:
+        dilation -= 1
+    return size, draw(st.integers(1, 3)), dilation
+
+
+@st.composite
+def convolutions(draw, shape):
+    axes = len(shape) - 1
+    sizes, strides, dilations = zip(*(windows(draw, n, dilated=True) for n in shape[:-1]))
+    paddings = ["valid", "same", 1, draw(st.integers(0, 3))] + (["causal"] if axes == 1 else [(0, 1), (2, 1)])
+    groups = draw(st.sampled_from([g for g in range(1, shape[-1] + 1) if shape[-1] % g == 0]))
+    filters = groups * draw(st.integers(1, 4))
+    options = {"padding": draw(st.sampled_from(paddings)), "groups": groups,
+               "activation": draw(activations()), "use_bias": draw(st.booleans())}
+    if axes == 1:
+        return L.Conv1D(filters, sizes[0], strides[0], dilation_rate=dilations[0], **options)
+    if draw(st.booleans()):
+        options["algorithm"] = "direct"
+    return L.Conv2D(filters, sizes, strides, dilation_rate=dilations, **options)
+
+
+@st.composite
+def poolings(draw, shape):
+    axes = len(shape) - 1
+    name = draw(st.sampled_from(["MaxPool", "AvgPool"]))
+    sizes, strides, _ = zip(*(windows(draw, n, dilated=False) for n in shape[:-1]))
+    most = min(sizes) - 1
+    padding = draw(st.sampled_from(["valid", "same", draw(st.integers(0, most))]))
+    if axes == 1:
+        sizes, strides = sizes[0], strides[0]
+    return getattr(L, f"{name}{axes}D")(sizes, draw(st.sampled_from([None, strides])), padding)
+
+
+@st.composite
+def end_of_images(draw, shape):
+    """Layers from a map to a vector, or none: Dense then works on each place."""
+    axes = len(shape) - 1
+    how = draw(st.sampled_from(["flatten", "flatten", "mean", "max", "reshape", "none"]))
+    if how == "flatten":
+        return [L.Flatten()]
+    if how == "reshape":
+        return [L.Reshape((-1, shape[-1]) if draw(st.booleans()) else -1)]
+    return [] if how == "none" else [getattr(L, f"Global{'Avg' if how == 'mean' else 'Max'}Pool{axes}D")()]
+
+
+@st.composite
+def convolutional_parts(draw, shape, most=3):
+    stack = []
+    for _ in range(draw(st.integers(1, most))):
+        now = shape_after(shape, stack)
+        stack.append(draw(st.one_of(convolutions(now), convolutions(now), poolings(now))))
+    return stack
+
+
+@st.composite
+def recurrent_layers(draw, return_sequences):
+    cell = draw(st.sampled_from(["RNN", "LSTM", "GRU"]))
+    options = {"return_sequences": return_sequences, "go_backwards": draw(st.booleans()),
+               "use_bias": draw(st.sampled_from([True, True, False]))}
+    if cell == "RNN":
+        options["activation"] = draw(st.sampled_from(["tanh", "tanh", "relu"]))
+    return getattr(L, cell)(draw(st.integers(1, 9)), **options)
+
+
+@st.composite
+def recurrent_parts(draw):
+    stack = [draw(recurrent_layers(True)) for _ in range(draw(st.integers(0, 2)))]
+    return [*stack, draw(recurrent_layers(draw(st.booleans())))]
+
+
+@st.composite
+def dense_networks(draw):
+    shape = tuple(draw(st.lists(st.integers(1, 9), min_size=1, max_size=2)))
+    return shape, draw(st.lists(dense_layers(), min_size=0, max_size=4))
+
+
+@st.composite
+def conv2d_networks(draw):
+    shape = (draw(st.integers(2, 11)), draw(st.integers(2, 11)), draw(st.sampled_from([1, 2, 3, 4, 6])))
+    stack = draw(convolutional_parts(shape))
+    stack += draw(end_of_images(shape_after(shape, stack)))
+    return shape, stack + draw(st.lists(dense_layers(), max_size=1))
+
+
+@st.composite
+def conv1d_networks(draw):
+    shape = (draw(st.integers(2, 24)), draw(st.sampled_from([1, 2, 3, 4, 6])))
+    stack = draw(convolutional_parts(shape))
+    stack += draw(end_of_images(shape_after(shape, stack)))
+    return shape, stack + draw(st.lists(dense_layers(), max_size=1))
+
+
+@st.composite
+def recurrent_networks(draw):
+    shape = (draw(st.integers(1, 12)), draw(st.integers(1, 6)))
+    return shape, draw(recurrent_parts()) + draw(st.lists(dense_layers(), max_size=1))
+
+
+@st.composite
+def mixed_networks(draw):
+    """Convolution and pooling, then recurrence over what is left of the first axis."""
+    if draw(st.booleans()):
+        shape = (draw(st.integers(4, 20)), draw(st.integers(1, 4)))
+        stack = draw(convolutional_parts(shape, 2))
+    else:
+        shape = (draw(st.integers(4, 8)), draw(st.integers(2, 6)), draw(st.integers(1, 3)))
+        stack = draw(convolutional_parts(shape, 2))
+        steps = shape_after(shape, stack)[0]
+        stack.append(L.Reshape((steps, -1)))
+    return shape, stack + draw(recurrent_parts()) + draw(st.lists(dense_layers(), max_size=1))
+
+
+@st.composite
+def problems(draw, networks):
+    """A network with an output layer, a loss, and the seed of its weights and its batch."""
+    shape, stack = draw(networks)
+    loss = draw(st.sampled_from(["squared_error", "codes", "probabilities", "binary_log_loss"]))
+    k = draw(st.integers(2, 6) if loss in ("codes", "probabilities") else st.integers(1, 5))
+    smoothing = draw(st.sampled_from([0.0, 0.0, 0.1])) if loss in ("codes", "probabilities") else 0.0
+    return {
+        "shape": shape, "stack": [*stack, L.Dense(k)], "loss": loss, "smoothing": smoothing, "k": k,
+        "n": draw(st.integers(1, 9)), "weighted": draw(st.booleans()), "seed": draw(st.integers(0, 2**16))}

@@ -1,0 +1,362 @@
+"""The library against PyTorch: networks drawn at random, their outputs, their losses and every gradient.
+
+PyTorch computes in float64 on the very numbers that the library has, so that an error is the library's own,
+in float32 too.
+"""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="PyTorch is the oracle of these tests")
+pytest.importorskip("hypothesis", reason="draws the networks of these tests")
+
+import torch
+from hypothesis import HealthCheck, given, settings
+from oracle import networks, twin
+
+from ldl_cy import Sequential, layers, losses
+from ldl_cy.optimizers import GD, SGD, Adam
+
+OUTPUT_TOL = {"float64": 1e-9, "float32": 3e-5}
+GRADIENT_TOL = {"float64": 1e-9, "float32": 6e-4}
+
+# A single number may cancel to almost nothing, and is then as exact as its parts: entries count as no less.
+OUTPUT_FLOOR, GRADIENT_FLOOR = 1e-1, 1e-3
+
+torch.set_num_threads(1)        # these networks are tiny
+
+
+def compare(tally, what, found, expected, tol, floor=0.0):
+    """The error relative to the largest entry (at least ``floor``); a NaN is never within tol."""
+    found, expected = np.asarray(found, float), np.asarray(expected, float)
+    assert found.shape == expected.shape, what
+    scale = max(float(np.abs(expected).max(initial=0.0)), floor)
+    error = float(np.abs(found - expected).max(initial=0.0))
+    if error > 0:
+        error = error / scale if scale > 0 else np.inf
+    assert error <= tol, f"{what}: error {error:.2e} of the largest entry {scale:.2e}"
+    tally.error(what, error)
+
+
+def make_batch(problem, output_shape):
+    """(X, y, weights or None) in float64, with numbers that float32 holds exactly where that matters."""
+    rng = np.random.default_rng(problem["seed"])
+    n, k = problem["n"], problem["k"]
+    if "ids" in problem:
+        X = rng.integers(0, problem["ids"], (n, *problem["shape"])).astype(float)
+    else:
+        X = rng.standard_normal((n, *problem["shape"])).astype("float32").astype(float)
+    if problem["loss"] == "codes":
+        y = rng.integers(0, k, (n, *output_shape[:-1]))
+    elif problem["loss"] == "probabilities":
+        y = rng.dirichlet(np.ones(k), (n, *output_shape[:-1]))
+    elif problem["loss"] == "binary_log_loss":
+        y = rng.integers(0, 2, (n, *output_shape)).astype(float)
+    else:
+        y = rng.standard_normal((n, *output_shape))
+    weights = rng.uniform(0.1, 3, n) if problem["weighted"] else None
+    return X, y, weights
+
+
+def make_model(problem, dtype):
+    """A model with biases that are not zero; the weights fit into float32, so both dtypes have the same."""
+    seed = problem["seed"]
+    model = Sequential(problem["stack"], dtype=dtype, random_state=seed).build(problem["shape"])
+    noise = 0.2 * np.random.default_rng(seed + 1).standard_normal(model.n_parameters)
+    # initial weights are drawn in float64 and rounded: rounded twice they are the same for both dtypes
+    model.theta = model.theta.astype("float32") + noise.astype("float32")
+    rng = np.random.default_rng(seed + 2)
+    for values in model.state.values():         # running statistics; 0.5 .. 2 does for variances
+        values[...] = rng.uniform(0.5, 2, values.shape).astype("float32")
+    return model
+
+
+def loss_of(problem):
+    if problem["loss"] in ("codes", "probabilities"):
+        return losses.LogLoss(label_smoothing=problem["smoothing"]), "log_loss"
+    return problem["loss"], problem["loss"]
+
+
+def check_network(tally, kind, problem, training=False):
+    """Compare outputs, losses and gradients; in training (statistics of the batch) losses and gradients."""
+    tally.networks[kind] += 1
+    tally.layers.update(type(layer).__name__ for layer in problem["stack"])
+    # a value within float32's rounding of a kink may have another slope there
+    kinked = any(networks.kinked(layer) for layer in problem["stack"])
+    for dtype in ["float64"] if kinked else ["float64", "float32"]:
+        model = make_model(problem, dtype)
+        X, y, weights = make_batch(problem, model.output_shape)
+        loss, loss_name = loss_of(problem)
+
+        p = twin.tensors(model.parameters)
+        state = {} if training else twin.tensors(model.state, grad=False)
+        out = twin.forward(problem["stack"], {**p, **state}, torch.tensor(X))
+        w = None if weights is None else torch.tensor(weights)
+        expected = twin.loss(loss_name, out, torch.tensor(y), w, problem["smoothing"])
+        expected.backward()
+
+        if not training:
+            compare(tally, f"{dtype} outputs", model.predict(X.astype(dtype)), out.detach(),
+                    OUTPUT_TOL[dtype], OUTPUT_FLOOR)
+        value, grad = model.loss_and_grad(
+            X.astype(dtype), y, loss=loss, sample_weight=weights, training=training)
+        compare(tally, f"{dtype} losses", value, expected.item(), OUTPUT_TOL[dtype], OUTPUT_FLOOR)
+        compare_gradients(tally, dtype, model, grad, p)
+
+
+def compare_gradients(tally, dtype, model, grad, p):
+    """Each parameter's gradient by its name, against its own largest entry.
+
+    That entry is taken as at least a thousandth of the largest of all: where the parts of a gradient cancel
+    (a bias before a softmax), what is left is the rounding of the parts.
+    """
+    floor = max(GRADIENT_FLOOR, 1e-3 * max(float(t.grad.abs().max()) for t in p.values()))
+    start = 0
+    assert list(model.parameters) == list(p)
+    for name, values in model.parameters.items():
+        part = grad[start:start + values.size].reshape(values.shape)
+        start += values.size
+        try:
+            compare(tally, f"{dtype} gradients", part, p[name].grad, GRADIENT_TOL[dtype], floor)
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from None
+    assert start == grad.size
+
+
+def drawn(strategy, count):
+    """Problems with networks from a strategy: the same ones in every run."""
+    def decorate(test):
+        test = given(problem=networks.problems(strategy))(test)
+        return settings(max_examples=count, derandomize=True, deadline=None, database=None,
+                        suppress_health_check=list(HealthCheck))(test)
+    return decorate
+
+
+@drawn(networks.dense_networks(), 80)
+def test_dense(tally, problem):
+    check_network(tally, "dense", problem)
+
+
+@drawn(networks.conv2d_networks(), 120)
+def test_conv2d(tally, problem):
+    check_network(tally, "conv2d", problem)
+
+
+@drawn(networks.conv1d_networks(), 100)
+def test_conv1d(tally, problem):
+    check_network(tally, "conv1d", problem)
+
+
+@drawn(networks.recurrent_networks(), 100)
+def test_recurrent(tally, problem):
+    check_network(tally, "recurrent", problem)
+
+
+@drawn(networks.mixed_networks(), 60)
+def test_mixed(tally, problem):
+    check_network(tally, "mixed", problem)
+
+
+# One case for each feature, so that each is met whatever the drawing brings.
+
+L = layers
+DESIGNED = {
+    **{f"activation_{name}": ((5, 6), [L.Dense(7, name), L.Activation(name)])
+       for name in twin.ACTIVATIONS},
+    "conv2d_same_odd": ((7, 8, 3), [L.Conv2D(4, (2, 3), (2, 3), "same", activation="tanh")]),
+    "conv2d_pads": ((5, 6, 2), [L.Conv2D(4, 3, 2, (2, 1), dilation_rate=(1, 2), activation="tanh")]),
+    "conv2d_depthwise": ((6, 5, 4), [L.Conv2D(4, 3, 1, "same", groups=4, activation="tanh")]),
+    "conv2d_depthwise_dilated": ((9, 8, 4), [L.Conv2D(4, (3, 2), (2, 1), 1, (2, 3), 4)]),
+    "conv2d_depth_multiplier": ((6, 5, 3), [L.Conv2D(6, 3, groups=3)]),
+    "conv2d_groups": ((6, 5, 6), [L.Conv2D(9, 3, groups=3, activation="silu")]),
+    "conv2d_wide": ((20, 21, 16), [
+        L.Conv2D(24, 3, 1, "same", activation="tanh"), L.Conv2D(8, 5, 2)]),
+    "conv2d_1x1": ((6, 7, 5), [L.Conv2D(6, 1, activation="gelu"), L.Conv2D(3, 1, 2)]),
+    "conv1d_causal": ((15, 3), [
+        L.Conv1D(4, 3, 1, "causal", 4, activation="tanh"), L.Conv1D(4, 2, 2, "causal")]),
+    "conv1d_depthwise": ((15, 4), [L.Conv1D(4, 5, 2, "same", groups=4, activation="tanh")]),
+    **{f"{kind}_pool2d_{padding}":
+       ((7, 6, 3), [getattr(L, f"{kind}Pool2D")(3, 2, padding), L.Dense(4, "tanh")])
+       for kind in ("Max", "Avg") for padding in ("valid", "same", 1, 2)},
+    **{f"{kind}_pool1d_{padding}":
+       ((11, 3), [getattr(L, f"{kind}Pool1D")(4, 3, padding), L.Dense(4, "tanh")])
+       for kind in ("Max", "Avg") for padding in ("valid", "same", 1, 2, 3)},
+    **{f"global_{kind}_pool{d}d":
+       ((5, 4, 3)[2 - d:], [L.Dense(4, "tanh"), getattr(L, f"Global{kind}Pool{d}D")()])
+       for kind in ("Max", "Avg") for d in (1, 2)},
+    **{f"{cell}_{'sequence' if seq else 'last'}_{'backwards' if back else 'forwards'}":
+       ((8, 3), [getattr(L, cell)(5, return_sequences=True),
+                 getattr(L, cell)(4, return_sequences=seq, go_backwards=back)])
+       for cell in ("RNN", "LSTM", "GRU") for seq in (False, True) for back in (False, True)},
+    "rnn_relu": ((8, 3), [L.RNN(5, "relu", return_sequences=True), L.RNN(4, "relu")]),
+    **{f"{cell}_long": ((70, 5), [getattr(L, cell)(33)]) for cell in ("RNN", "LSTM", "GRU")},
+}
+
+
+@pytest.mark.parametrize("name", DESIGNED)
+def test_designed(tally, name):
+    shape, stack = DESIGNED[name]
+    for n, loss in ((1, "squared_error"), (6, "codes"), (70, "binary_log_loss")):
+        check_network(tally, "designed", {
+            "shape": shape, "stack": [*stack, L.Dense(3)], "loss": loss, "smoothing": 0.0, "k": 3, "n": n,
+            "weighted": n == 6, "seed": n})
+
+
+# Layers that a version may lack: name -> ((input shape, layers), ...), made where the name is there.
+NEWER = {
+    "BatchNorm": lambda: [
+        ((7,), [L.Dense(5, "tanh"), L.BatchNorm(0.8, 1e-3), L.Dense(4, "silu")]),
+        ((6, 5, 3), [L.Conv2D(4, 3, use_bias=False), L.BatchNorm(), L.Activation("gelu"), L.Flatten()]),
+        ((9, 3), [L.BatchNorm(), L.GRU(4, return_sequences=True), L.BatchNorm()])],
+    "LayerNorm": lambda: [
+        ((7,), [L.LayerNorm(1e-3), L.Dense(5, "tanh"), L.LayerNorm()]),
+        ((6, 5, 3), [L.Conv2D(4, 3), L.LayerNorm(), L.Activation("gelu"), L.Flatten()]),
+        ((9, 3), [L.LSTM(4, return_sequences=True), L.LayerNorm()])],
+    "Embedding": lambda: [
+        ((8,), [L.Embedding(11, 4), L.GRU(5)]),
+        ((8,), [L.Embedding(11, 3), L.Flatten(), L.Dense(4, "tanh")])],
+    "Add": lambda: [
+        ((5,), [L.Dense(4), L.Add([L.Dense(6, "tanh"), L.Dense(4)], []), L.Activation("tanh")]),
+        ((6, 5, 2), [L.Conv2D(3, 1),
+                     L.Add([L.Conv2D(3, 3, padding="same", activation="elu")], [L.Conv2D(3, 1)], []),
+                     L.Flatten()]),
+        ((5,), [L.Add([L.Add([L.Dense(5, "tanh")], []), L.Dense(3)], [L.Dense(3, "gelu")])])],
+    "Concatenate": lambda: [
+        ((5,), [L.Concatenate([L.Dense(6, "tanh"), L.Dense(4)], [], [L.Dense(3, "silu")])]),
+        ((6, 5, 2), [L.Concatenate([L.Conv2D(3, 3, padding="same", activation="elu")],
+                                   [L.Conv2D(2, 1), L.Conv2D(3, 5, padding="same")],
+                                   [L.AvgPool2D(3, 1, "same")], []), L.Flatten()]),
+        ((8, 3), [L.Concatenate([L.LSTM(4)], [L.Conv1D(4, 3, activation="tanh"), L.GlobalAvgPool1D()])])],
+    "Bidirectional": lambda: [
+        ((7, 3), [L.Bidirectional(getattr(L, cell)(4, return_sequences=seq), mode), L.Activation("tanh")])
+        for cell in ("RNN", "LSTM", "GRU") for seq in (False, True) for mode in ("concat", "sum")],
+}
+
+
+def require(name):
+    if not hasattr(L, name):
+        pytest.skip(f"this version has no {name}")
+
+
+@pytest.mark.parametrize("name", NEWER)
+def test_newer_layers(tally, name):
+    require(name)
+    for shape, stack in NEWER[name]():
+        for n, loss in ((5, "codes"), (40, "squared_error")):
+            problem = {"shape": shape, "stack": [*stack, L.Dense(3)], "loss": loss, "smoothing": 0.0, "k": 3,
+                       "n": n, "weighted": n == 5, "seed": n}
+            if name == "Embedding":
+                problem["ids"] = 11
+            check_network(tally, "newer", problem)
+            if name == "BatchNorm":
+                check_network(tally, "newer", problem, training=True)
+
+
+def test_running_statistics(tally):
+    """Three steps that move no weight: PyTorch's averages, with its variance made biased."""
+    require("BatchNorm")
+    X = np.random.default_rng(0).standard_normal((12, 4, 3)) * 2 + 1
+    layer = L.BatchNorm(0.7)
+    model = Sequential([layer, L.Dense(2)], dtype="float64", random_state=0).build((4, 3))
+    theirs = torch.nn.BatchNorm1d(3, momentum=0.3, dtype=torch.float64)
+    y, count = np.zeros((12, 4, 2)), X.size // 3
+    for step in range(1, 4):
+        model.fit(X, y, loss="squared_error", optimizer=SGD(1e-300), batch_size="full", epochs=1)
+        theirs(torch.tensor(X).movedim(-1, 1))
+        kept = 0.7**step                # the share of the ones at which the variances begin
+        biased = kept + (theirs.running_var - kept) * (count - 1) / count
+        for key, expected in (("mean", theirs.running_mean), ("variance", biased)):
+            compare(tally, "float64 running statistics", model.state[f"batch_norm_0.{key}"], expected, 1e-9)
+
+
+STACKS = {
+    "dense": ((5,), [L.Dense(8, "tanh"), L.Dense(6, "silu"), L.Dense(3)]),
+    "conv2d": ((6, 6, 2), [L.Conv2D(4, 3, activation="tanh"), L.AvgPool2D(2), L.Flatten(), L.Dense(3)]),
+    "lstm": ((7, 3), [L.LSTM(5), L.Dense(3)]),
+    "gru": ((7, 3), [L.Conv1D(4, 2, activation="elu"), L.GRU(5), L.Dense(3)]),
+}
+# Ours, and PyTorch's on two groups of tensors: those of two axes or more, the others.
+OPTIMIZERS = {
+    "gd": (GD(0.05, tol=0), lambda two, one: torch.optim.SGD([*two, *one], 0.05)),
+    "sgd": (SGD(0.05), lambda two, one: torch.optim.SGD([*two, *one], 0.05)),
+    "momentum": (SGD(0.05, 0.9), lambda two, one: torch.optim.SGD([*two, *one], 0.05, momentum=0.9)),
+    "nesterov": (SGD(0.05, 0.9, True),
+                 lambda two, one: torch.optim.SGD([*two, *one], 0.05, momentum=0.9, nesterov=True)),
+    "adam": (Adam(0.01), lambda two, one: torch.optim.Adam([*two, *one], 0.01)),
+    "adam_betas": (Adam(0.02, 0.8, 0.95, 1e-4),
+                   lambda two, one: torch.optim.Adam([*two, *one], 0.02, (0.8, 0.95), 1e-4)),
+    "adam_decay": (Adam(0.01, weight_decay=0.1), lambda two, one: torch.optim.AdamW(
+        [{"params": two, "weight_decay": 0.1}, {"params": one, "weight_decay": 0.0}], 0.01)),
+    "adam_alpha": (Adam(0.01), lambda two, one: torch.optim.Adam(
+        [{"params": two, "weight_decay": 0.3}, {"params": one}], 0.01)),
+    "momentum_alpha": (SGD(0.05, 0.9), lambda two, one: torch.optim.SGD(
+        [{"params": two, "weight_decay": 0.3}, {"params": one}], 0.05, momentum=0.9)),
+    "clip": (SGD(0.05, 0.9, clip_norm=0.2),
+             lambda two, one: torch.optim.SGD([*two, *one], 0.05, momentum=0.9)),
+}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_ten_steps(tally, name, stack):
+    shape, stack = STACKS[stack]
+    problem = {"shape": shape, "stack": stack, "loss": "codes", "k": 3, "n": 12, "weighted": False, "seed": 5}
+    model = make_model(problem, "float64")
+    X, y, _ = make_batch(problem, model.output_shape)
+    ours, theirs = OPTIMIZERS[name]
+    p = twin.tensors(model.parameters)
+    optimizer = theirs([t for t in p.values() if t.ndim >= 2], [t for t in p.values() if t.ndim < 2])
+    # alpha is L2 divided by the number of rows, which is what weight_decay of Adam and SGD is there
+    alpha = 0.3 * len(X) if name.endswith("alpha") else 0.0
+    tally.networks["trained"] += 1
+    for _ in range(10):
+        optimizer.zero_grad()
+        twin.loss("log_loss", twin.forward(stack, p, torch.tensor(X)), torch.tensor(y)).backward()
+        if name == "clip":
+            # by hand: torch.nn.utils.clip_grad_norm_ adds 1e-6 to the norm
+            norm = torch.sqrt(sum((t.grad**2).sum() for t in p.values()))
+            for t in p.values():
+                t.grad *= min(1.0, 0.2 / float(norm))
+        optimizer.step()
+        model.fit(
+            X, y, loss="log_loss", optimizer=ours, batch_size="full", epochs=1, alpha=alpha, shuffle=False)
+        for key, values in model.parameters.items():
+            compare(tally, "float64 weights in training", values, p[key].detach(), 1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("go_backwards", [False, True], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("return_sequences", [False, True], ids=["last", "sequence"])
+@pytest.mark.parametrize("cell", ["RNN", "LSTM", "GRU"])
+def test_lengths(tally, cell, return_sequences, go_backwards, dtype):
+    """Sequences of different lengths in one batch, against packed sequences: outputs and both gradients."""
+    for seed, (n, steps, n_in, units) in enumerate([(5, 6, 3, 4), (9, 12, 2, 7), (40, 9, 5, 20)]):
+        layer = getattr(L, cell)(units, return_sequences=return_sequences, go_backwards=go_backwards)
+        built = layer.build((steps, n_in))
+        kernel = built.kernel(dtype)
+        rng = np.random.default_rng(seed)
+        lengths = rng.integers(1, steps + 1, n).astype(np.int32)
+        theta = (0.4 * rng.standard_normal(kernel.n_params)).astype("float32").astype(dtype)
+        x = rng.standard_normal((n, steps, n_in)).astype("float32").astype(dtype)
+
+        p, start = {}, 0
+        for parameter in built.parameters:
+            part = theta[start:start + parameter.size].reshape(parameter.shape)
+            p |= twin.tensors({parameter.name: part})
+            start += parameter.size
+        tx = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+        expected = twin.APPLY[cell](layer, p, tx, lengths)
+        dy = rng.standard_normal(expected.shape)
+        expected.backward(torch.tensor(dy))
+
+        options = {"lengths": lengths, "training": True}
+        y, cache, derived = kernel.forward(theta, x, **options)
+        dx, grad = np.full(x.shape, np.nan, dtype), np.zeros(kernel.n_params, dtype)
+        kernel.backward(theta, x, y.copy(), np.ascontiguousarray(dy.reshape(n, -1), dtype), cache,
+                        derived=derived, dx=dx, grad=grad, **options)
+        compare(tally, f"{dtype} outputs", y.reshape(expected.shape), expected.detach(), OUTPUT_TOL[dtype])
+        compare(tally, f"{dtype} gradients", dx, tx.grad, GRADIENT_TOL[dtype])
+        compare(tally, f"{dtype} gradients", grad, torch.cat([t.grad.ravel() for t in p.values()]),
+                GRADIENT_TOL[dtype])
+        tally.networks["lengths"] += 1
