@@ -89,7 +89,9 @@ class Loss:
         return make_loss(kind, dtype, steps=steps, k=k, scale=scale * self.scale, option=option)
 
     def __repr__(self) -> str:
-        given = {k: v for k, v in vars(self).items() if not (k == "scale" and v == 1.0)}
+        given = {k: v for k, v in vars(self).items() if k != "scale"}
+        if self.scale != 1.0:
+            given["scale"] = self.scale
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
 
 

@@ -289,7 +289,7 @@ class Sequential:
         float : sum_i w_i l_i / sum_i w_i
         """
         rows, targets, weights, kernel = self._bind(X, y, loss, sample_weight)
-        threads = choose_threads("Sequential", n_threads)
+        threads = 1 if kernel.python else choose_threads("Sequential", n_threads)
         total = weight = 0.0
         with self._workspace(0, threads, loss_size=kernel.target_size) as ws, self._pool(ws, len(rows)) as pool:
             size = ws.plan.capacity if ws.plan.whole else len(rows)
@@ -331,7 +331,7 @@ class Sequential:
         ``scipy.optimize.minimize(model.objective(X, y, loss=...), model.theta, jac=True)``
         """
         rows, targets, weights, kernel = self._bind(X, y, loss, sample_weight)
-        threads = choose_threads("Sequential", n_threads)
+        threads = 1 if kernel.python else choose_threads("Sequential", n_threads)
         n_params = self.n_parameters
 
         def loss_and_gradient(theta: Any) -> tuple[float, np.ndarray]:

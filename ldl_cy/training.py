@@ -84,6 +84,8 @@ def fit(
         check_rows(owner, "validation_data", validation[0], tuple(shape), model.dtype)
         loss.bind(validation[1], len(validation[0]), graph.shapes[-1], model.dtype)
         check_weights(owner, validation[2], len(validation[0]), model.dtype)
+    if kernel.python:
+        threads = 1
     model.build(shape)
     if model._optimizer_name != type(optimizer).__name__ or len(model._slots) != optimizer.n_slots:
         model._slots = np.zeros((optimizer.n_slots, model.n_parameters), model.dtype)
