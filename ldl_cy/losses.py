@@ -6,11 +6,12 @@ weighted mean sum_i w_i l_i / sum_i w_i.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ldl_cy.checks import check_finite, check_real
+from ldl_cy.checks import check_bool, check_finite, check_real
 
 if TYPE_CHECKING:
     from ldl_cy._kernels.losses import LossKernel
@@ -36,15 +37,10 @@ class Loss:
 
     def bind(self, y: np.ndarray, n: int, output_shape: Shape, dtype: str) -> tuple[np.ndarray, LossKernel]:
         """Check the targets of n samples; (targets (n, target_size) in dtype, kernel) come back."""
-        y = self._array(y, n)
-        if y.shape == (n,) and output_shape == (1,):
-            y = y.reshape(n, 1)
-        if y.shape != (n, *output_shape):
-            raise ValueError(
-                f"{self.name}: y must have the shape {(n, *output_shape)} of the output, got {y.shape}.")
+        y = self._outputs(y, n, output_shape)
         self._check_values(y)
         steps, k = self._steps(output_shape)
-        return self._flat(y, dtype), self._kernel(self.name, dtype, steps, k, 1 / (steps * k))
+        return self._flat(y, dtype), self._kernel(self.name, dtype, steps, k, 1 / (steps * k), self._option())
 
     def _array(self, y: Any, n: int) -> np.ndarray:
         y = np.asarray(y)
@@ -56,8 +52,28 @@ class Loss:
             check_finite(self.name, "y", y)
         return y
 
+    def _outputs(self, y: Any, n: int, output_shape: Shape) -> np.ndarray:
+        """Targets that stand beside the outputs, one for each; (n,) is read as (n, 1)."""
+        y = self._array(y, n)
+        if y.shape == (n,) and output_shape == (1,):
+            y = y.reshape(n, 1)
+        if y.shape != (n, *output_shape):
+            raise ValueError(
+                f"{self.name}: y must have the shape {(n, *output_shape)} of the output, got {y.shape}.")
+        return y
+
+    def _check_codes(self, y: np.ndarray, k: int) -> None:
+        """Whole numbers 0 .. k-1."""
+        if not (np.all(y >= 0) and np.all(y < k) and (y.dtype.kind != "f" or np.all(y == np.floor(y)))):
+            raise ValueError(f"{self.name}: y must hold class codes 0 .. {k - 1}, "
+                             f"got values from {y.min()} to {y.max()}.")
+
     def _check_values(self, y: np.ndarray) -> None:
         """Refuse values that this loss is not made for."""
+
+    def _option(self) -> float:
+        """The number that the kernel's formula has beside y and ŷ."""
+        return 0.0
 
     @staticmethod
     def _steps(output_shape: Shape) -> tuple[int, int]:
@@ -73,7 +89,9 @@ class Loss:
         return make_loss(kind, dtype, steps=steps, k=k, scale=scale * self.scale, option=option)
 
     def __repr__(self) -> str:
-        given = {k: v for k, v in vars(self).items() if not (k == "scale" and v == 1.0)}
+        given = {k: v for k, v in vars(self).items() if k != "scale"}
+        if self.scale != 1.0:
+            given["scale"] = self.scale
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
 
 
@@ -81,6 +99,93 @@ class SquaredError(Loss):
     """Mean over samples and outputs of (ŷ − y)²."""
 
     name = "squared_error"
+
+
+class AbsoluteError(Loss):
+    """Mean over samples and outputs of |ŷ − y|; its gradient is the sign, 0 where ŷ = y.
+
+    Parameters
+    ----------
+    scale : float > 0, default=1.0
+    """
+
+    name = "absolute_error"
+
+
+class Huber(Loss):
+    """Mean over samples and outputs of ½ e² for |e| ≤ δ and of δ (|e| − ½ δ) beyond, e = ŷ − y.
+
+    Parameters
+    ----------
+    delta : float > 0, default=1.0
+        δ, where the square goes over into a line.
+    scale : float > 0, default=1.0
+
+    Notes
+    -----
+    Huber, Annals of Mathematical Statistics 35 (1964).
+    """
+
+    name = "huber"
+
+    def __init__(self, delta: float = 1.0, *, scale: float = 1.0) -> None:
+        super().__init__(scale=scale)
+        self.delta = check_real("Huber", "delta", delta, 0, low_open=True)
+
+    def _option(self) -> float:
+        return self.delta
+
+
+class Quantile(Loss):
+    """Mean over samples and outputs of q max(y − ŷ, 0) + (1 − q) max(ŷ − y, 0), least at y's q-quantile.
+
+    Parameters
+    ----------
+    quantile : float in (0, 1), default=0.5
+        q; 0.5 is half the absolute error.
+    scale : float > 0, default=1.0
+
+    Notes
+    -----
+    Koenker and Bassett, Econometrica 46 (1978). The gradient at ŷ = y is taken as 0.
+    """
+
+    name = "quantile"
+
+    def __init__(self, quantile: float = 0.5, *, scale: float = 1.0) -> None:
+        super().__init__(scale=scale)
+        self.quantile = check_real("Quantile", "quantile", quantile, 0, 1, low_open=True, high_open=True)
+
+    def _option(self) -> float:
+        return self.quantile
+
+
+class Poisson(Loss):
+    """Mean over samples and outputs of exp(ŷ) − y ŷ: ŷ is the logarithm of a Poisson variable's mean.
+
+    Parameters
+    ----------
+    deviance : bool, default=False
+        Add y log y − y, which does not depend on ŷ: half the Poisson deviance, 0 where exp(ŷ) = y.
+    scale : float > 0, default=1.0
+
+    Notes
+    -----
+    y holds counts or other numbers >= 0. McCullagh and Nelder, Generalized Linear Models (1989), 6.2.
+    """
+
+    name = "poisson"
+
+    def __init__(self, deviance: bool = False, *, scale: float = 1.0) -> None:
+        super().__init__(scale=scale)
+        self.deviance = check_bool("Poisson", "deviance", deviance)
+
+    def _check_values(self, y: np.ndarray) -> None:
+        if y.size and y.min() < 0:
+            raise ValueError(f"poisson: y must be >= 0, got {y.min()}.")
+
+    def _option(self) -> float:
+        return float(self.deviance)
 
 
 class LogLoss(Loss):
@@ -112,9 +217,7 @@ class LogLoss(Loss):
         if k < 2:
             raise ValueError("log_loss: the output must have 2 classes or more, got 1; binary_log_loss takes one.")
         if y.shape == (n, *output_shape[:-1]):
-            if not (np.all(y >= 0) and np.all(y < k) and (y.dtype.kind != "f" or np.all(y == np.floor(y)))):
-                raise ValueError(f"log_loss: y must hold class codes 0 .. {k - 1}, "
-                                 f"got values from {y.min()} to {y.max()}.")
+            self._check_codes(y, k)
             return self._flat(y, dtype), self._kernel(
                 "log_loss_codes", dtype, steps, k, 1 / steps, self.label_smoothing)
         if y.shape == (n, *output_shape):
@@ -139,7 +242,77 @@ class BinaryLogLoss(Loss):
             raise ValueError(f"binary_log_loss: y must lie in [0, 1], got values from {y.min()} to {y.max()}.")
 
 
-LOSSES: dict[str, type[Loss]] = {c.name: c for c in (SquaredError, LogLoss, BinaryLogLoss)}
+class Hinge(Loss):
+    """Margins: max(0, 1 + max_{j≠y} ŷ_j − ŷ_y) of k ≥ 2 outputs, max(0, 1 − s ŷ) of a single one.
+
+    Parameters
+    ----------
+    scale : float > 0, default=1.0
+
+    Notes
+    -----
+    For k outputs y holds class codes 0 .. k−1, of shape (n,) (for sequences (n, T)); for one output
+    0 and 1, or −1 and 1, of the output's shape or (n,), and s is −1 or 1. Crammer and Singer, JMLR 2 (2001).
+    Among equal largest ŷ_j the first takes the gradient; at a loss of 0 there is none.
+    """
+
+    name = "hinge"
+
+    def bind(self, y: np.ndarray, n: int, output_shape: Shape, dtype: str) -> tuple[np.ndarray, LossKernel]:
+        """See ``Loss.bind``."""
+        steps, k = self._steps(output_shape)
+        if k == 1:
+            y = self._outputs(y, n, output_shape)
+            if np.all((y == 0) | (y == 1)):
+                y = np.where(y == 1, 1.0, -1.0)
+            elif not np.all((y == -1) | (y == 1)):
+                raise ValueError("hinge: y must hold 0 and 1 or -1 and 1 for one output, "
+                                 f"got {', '.join(str(v) for v in np.unique(y)[:4])}.")
+            return self._flat(y, dtype), self._kernel("binary_hinge", dtype, steps, k, 1 / steps)
+        y = self._array(y, n)
+        if y.shape != (n, *output_shape[:-1]):
+            raise ValueError(f"hinge: y must have the shape {(n, *output_shape[:-1])} (class codes), got {y.shape}.")
+        self._check_codes(y, k)
+        return self._flat(y, dtype), self._kernel("hinge", dtype, steps, k, 1 / steps)
+
+
+class Custom(Loss):
+    """A loss written in NumPy.
+
+    Parameters
+    ----------
+    fn : callable
+        ``fn(y_pred, y) -> (loss, gradient)`` for a block of m samples: y_pred is the raw output,
+        (m, *output_shape), y the block of the targets, both in the model's dtype; loss (m,) holds the
+        samples' losses, gradient (m, *output_shape) their derivatives with respect to y_pred.
+    scale : float > 0, default=1.0
+
+    Notes
+    -----
+    A step calls fn once for each of its blocks of rows, so a sample's loss must not depend on other samples.
+    Weights are applied outside fn, and the work is done in one thread. An exception in fn ends the call
+    that uses the loss and comes out of it; a fit keeps the weights of the last whole step.
+    y may have any shape (n, ...) of numbers.
+    """
+
+    name = "custom"
+
+    def __init__(self, fn: Callable[[np.ndarray, np.ndarray], tuple[Any, Any]], *, scale: float = 1.0) -> None:
+        super().__init__(scale=scale)
+        if not callable(fn):
+            raise TypeError(f"Custom: fn must be a function, got {fn!r}.")
+        self.fn = fn
+
+    def bind(self, y: np.ndarray, n: int, output_shape: Shape, dtype: str) -> tuple[np.ndarray, LossKernel]:
+        """See ``Loss.bind``."""
+        from ldl_cy._kernels.custom_loss import CustomKernel
+
+        y = self._array(y, n)
+        return self._flat(y, dtype), CustomKernel(self.fn, dtype, y.shape[1:], output_shape, self.scale)
+
+
+LOSSES: dict[str, type[Loss]] = {c.name: c for c in (
+    SquaredError, AbsoluteError, Huber, Quantile, Poisson, LogLoss, BinaryLogLoss, Hinge)}
 
 
 def get(loss: Any) -> Loss:

@@ -211,6 +211,13 @@ class Sequential:
         graph = self._built()
         return check_lengths("Sequential", lengths, n, graph.steps[0], graph.length_fault)
 
+    @staticmethod
+    def _length_fault(graph: Graph, kernel: Any) -> str:
+        """Why sequences of several lengths are refused with this loss; "" where they are not."""
+        if kernel.python and graph.steps[-1]:
+            return "losses.Custom sees whole sequences"
+        return graph.length_fault
+
     # -- what a network gives ------------------------------------------------------------------------
 
     def predict(
@@ -263,7 +270,8 @@ class Sequential:
         rows = self._check_X(X)
         targets, kernel = loss.bind(y, len(rows), graph.shapes[-1], self.dtype)
         weights = check_weights("Sequential", sample_weight, len(rows), self.dtype)
-        return rows, targets, weights, kernel, self._check_lengths(lengths, len(rows))
+        ends = check_lengths("Sequential", lengths, len(rows), graph.steps[0], self._length_fault(graph, kernel))
+        return rows, targets, weights, kernel, ends
 
     def _check_last_layer(self, loss: losses.Loss) -> None:
         last = getattr(self.layers[-1], "activation", None)
@@ -291,7 +299,7 @@ class Sequential:
         float : sum_i w_i l_i / sum_i w_i
         """
         rows, targets, weights, kernel, ends = self._bind(X, y, loss, sample_weight, lengths)
-        threads = choose_threads("Sequential", n_threads)
+        threads = 1 if kernel.python else choose_threads("Sequential", n_threads)
         total = weight = 0.0
         with self._workspace(0, threads, loss_size=kernel.target_size) as ws, self._pool(ws, len(rows)) as pool:
             size = ws.plan.capacity if ws.plan.whole else len(rows)
@@ -334,7 +342,7 @@ class Sequential:
         ``scipy.optimize.minimize(model.objective(X, y, loss=...), model.theta, jac=True)``
         """
         rows, targets, weights, kernel, ends = self._bind(X, y, loss, sample_weight, lengths)
-        threads = choose_threads("Sequential", n_threads)
+        threads = 1 if kernel.python else choose_threads("Sequential", n_threads)
         n_params = self.n_parameters
 
         def loss_and_gradient(theta: Any) -> tuple[float, np.ndarray]:

@@ -83,13 +83,16 @@ def fit(
     graph = model._graph or model._make_graph(tuple(shape))
     model._check_last_layer(loss)
     targets, kernel = loss.bind(y, n, graph.shapes[-1], model.dtype)
-    ends = check_lengths(owner, lengths, n, graph.steps[0], graph.length_fault)
+    fault = model._length_fault(graph, kernel)
+    ends = check_lengths(owner, lengths, n, graph.steps[0], fault)
     if validation is not None:
         model.layers[0].check_input(
             check_rows(owner, "validation_data", validation[0], tuple(shape), model.dtype))
         loss.bind(validation[1], len(validation[0]), graph.shapes[-1], model.dtype)
         check_weights(owner, validation[2], len(validation[0]), model.dtype)
-        check_lengths(owner, validation[3], len(validation[0]), graph.steps[0], graph.length_fault)
+        check_lengths(owner, validation[3], len(validation[0]), graph.steps[0], fault)
+    if kernel.python:
+        threads = 1
     model.build(shape)
     if model._optimizer_name != type(optimizer).__name__ or len(model._slots) != optimizer.n_slots:
         model._slots = np.zeros((optimizer.n_slots, model.n_parameters), model.dtype)

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from ldl_cy import Sequential, layers
+from ldl_cy import Sequential, layers, losses
 
 T, LENGTHS = 7, np.array([7, 1, 4, 6, 2, 7, 3])
 
@@ -128,6 +128,16 @@ def test_bad_lengths(stack, lengths, message):
             call()
         assert str(error.value).startswith(message)
     assert model.epoch == 0
+
+
+def test_custom_losses_of_sequences_take_no_lengths():
+    model = Sequential(stacks()["elman sequences"]).build((T, 2))
+    y = np.zeros((7, T, 3))
+    squares = losses.Custom(lambda p, y: (((p - y) ** 2).sum((1, 2)), 2 * (p - y)))
+    with pytest.raises(ValueError, match="lengths do not fit this network: losses.Custom sees whole sequences"):
+        model.evaluate(X7, y, loss=squares, lengths=LENGTHS)
+    with pytest.raises(ValueError, match="lengths do not fit this network: losses.Custom sees whole sequences"):
+        model.fit(X7, y, loss=squares, lengths=LENGTHS)
 
 
 def test_lengths_need_a_time_axis():

@@ -84,7 +84,7 @@ ctypedef struct Run:
     double *partials                        # (n_blocks, n_partial) of one op at a time
     double *totals                          # (n_partial,) of all ops that couple rows
     double *block_loss                      # (n_blocks,)
-    Loss *loss
+    const Loss *loss
     double loss_scale                       # 1 / sum of the batch's weights
     # this step
     int training
@@ -105,6 +105,7 @@ cdef class Workspace:
     cdef readonly double flops              # of all phases, over one row
     cdef public double share_above          # flops of a phase from which workers take part
     cdef object error                       # an exception that stopped the run
+    cdef Loss loss                          # a copy of the kernel's that knows this workspace
     cdef list memory                        # arrays that the pointers point into
     cdef object kernels
     cdef Py_ssize_t n_blocks_max

@@ -30,6 +30,12 @@ cdef void look_for_signals(Run *run) noexcept nogil:
     run.next_poll = ldl_seconds() + POLL_SECONDS
 
 
+cdef void keep_error(void *workspace, object error) noexcept:
+    """An exception in a loss written in Python ends the step as Ctrl-C does."""
+    (<Workspace>workspace).error = error
+    (<Workspace>workspace).run.stop = 1
+
+
 cdef void row_task_f32(void *context, Py_ssize_t lane, int thread) noexcept nogil:
     cdef Run *run = <Run*>context
     cdef Py_ssize_t block
@@ -249,7 +255,12 @@ cdef class Workspace:
         run.x_stride = X.strides[0] if X.shape[0] > 1 else run.x_size * X.dtype.itemsize
         run.targets, run.weights = <const char*>pointer(targets), <const char*>pointer(weights)
         run.order, run.lengths = <const long long*>pointer(order), <const int*>pointer(lengths)
-        run.loss = NULL if loss is None else &(<LossKernel>loss).loss
+        run.loss = NULL
+        if loss is not None:
+            # the kernel may serve several workspaces at a time, an exception belongs to one
+            self.loss = (<LossKernel>loss).loss
+            self.loss.owner, self.loss.fail = <void*>self, keep_error
+            run.loss = &self.loss
         # tails are zeroed, so rows of several lengths are read from a copy
         run.gather = (order is not None or lengths is not None or X.dtype.name != self.dtype
                       or run.x_stride != run.x_size * run.itemsize)

@@ -1,13 +1,60 @@
-"""Losses. The formulas over rows of outputs stand in vec/; here they meet samples, steps and weights."""
+"""Losses. The formulas over rows of outputs stand in vec/ and row_losses.pxd; here they meet samples, steps, weights."""
 from cython cimport floating
 from libc.string cimport memset
 
 from ldl_cy._engine cimport vec
+from ldl_cy._kernels cimport row_losses
 
 import numpy as np
 
 cdef enum Kind:
     SQUARED_ERROR, LOG_LOSS_CODES, LOG_LOSS_PROBS, BINARY_LOG_LOSS
+    ABSOLUTE_ERROR, HUBER, QUANTILE, POISSON, HINGE, BINARY_HINGE
+
+KINDS = {
+    "squared_error": SQUARED_ERROR, "log_loss_codes": LOG_LOSS_CODES, "log_loss_probs": LOG_LOSS_PROBS,
+    "binary_log_loss": BINARY_LOG_LOSS, "absolute_error": ABSOLUTE_ERROR, "huber": HUBER, "quantile": QUANTILE,
+    "poisson": POISSON, "hinge": HINGE, "binary_hinge": BINARY_HINGE,
+}
+CODED = ("log_loss_codes", "hinge")         # one number, a class code, is the target of k outputs
+
+
+cdef inline double row_loss(
+    int kind, double option, Py_ssize_t k, const floating *y, const floating *t, floating c, floating *dy,
+) noexcept nogil:
+    if kind == ABSOLUTE_ERROR:
+        return row_losses.absolute_error(k, y, t, c, dy)
+    if kind == HUBER:
+        return row_losses.huber(k, y, t, c, option, dy)
+    if kind == QUANTILE:
+        return row_losses.quantile(k, y, t, c, option, dy)
+    if kind == POISSON:
+        return row_losses.poisson(k, y, t, c, option != 0, dy)
+    if kind == HINGE:
+        return row_losses.hinge(k, y, <Py_ssize_t>t[0], c, dy)
+    return row_losses.binary_hinge(k, y, t, c, dy)
+
+
+cdef inline double row_by_row(
+    int kind, double option, Py_ssize_t rows, Py_ssize_t k, const floating *y, const floating *t,
+    const floating *w, floating scale, floating *dy) noexcept nogil:
+    """sum_i w_i l_i over rows; dy (rows, k) = scale w_i dl_i."""
+    cdef Py_ssize_t i, t_size = 1 if kind == HINGE else k
+    cdef floating c
+    cdef double total = 0
+    if w == NULL and kind != HINGE:
+        # a sum over elements, all with the same weight: one long row
+        return row_loss(kind, option, rows * k, y, t, scale, dy)
+    for i in range(rows):
+        c = scale if w == NULL else scale * w[i]
+        if w != NULL and w[i] == 0:
+            # not 0 l_i, which is NaN where l_i is infinite
+            if dy != NULL:
+                memset(dy + i * k, 0, k * sizeof(floating))
+            continue
+        total += (1 if w == NULL else w[i]) * row_loss(
+            kind, option, k, y + i * k, t + i * t_size, c, NULL if dy == NULL else dy + i * k)
+    return total
 
 
 cdef inline double rows_loss(
@@ -19,11 +66,13 @@ cdef inline double rows_loss(
         return vec.log_loss_codes(rows, k, y, t, w, scale, dy, <floating>option)
     if kind == LOG_LOSS_PROBS:
         return vec.log_loss_probs(rows, k, y, t, w, scale, dy, <floating>option)
-    return vec.binary_log_loss(rows, k, y, t, w, scale, dy)
+    if kind == BINARY_LOG_LOSS:
+        return vec.binary_log_loss(rows, k, y, t, w, scale, dy)
+    return row_by_row(kind, option, rows, k, y, t, w, scale, dy)
 
 
-cdef inline double samples_loss(
-    int kind, const Loss *s, Py_ssize_t n,
+cdef double samples_loss(
+    const Loss *s, Py_ssize_t n,
     const floating *y,          # (n, steps, k)
     const floating *t,          # (n, target_size)
     const floating *w,          # (n,) or NULL
@@ -33,57 +82,54 @@ cdef inline double samples_loss(
     cdef Py_ssize_t i, size = s.steps * s.k
     cdef double total = 0
     if s.steps == 1 or w == NULL:
-        total = rows_loss(kind, s.option, n * s.steps, s.k, y, t, w, <floating>(scale * s.scale), dy)
+        total = rows_loss(s.kind, s.option, n * s.steps, s.k, y, t, w, <floating>(scale * s.scale), dy)
     else:
         # a sample's weight belongs to each of its steps
         for i in range(n):
+            if w[i] == 0:
+                if dy != NULL:
+                    memset(dy + i * size, 0, size * sizeof(floating))
+                continue
             total += w[i] * rows_loss(
-                kind, s.option, s.steps, s.k, y + i * size, t + i * s.target_size, <const floating*>NULL,
+                s.kind, s.option, s.steps, s.k, y + i * size, t + i * s.target_size, <const floating*>NULL,
                 <floating>(scale * s.scale * w[i]), NULL if dy == NULL else dy + i * size)
     return total * s.scale
 
 
-cdef double squared_error(const Loss *s, Py_ssize_t n, const floating *y, const floating *t,
-                          const floating *w, double scale, floating *dy) noexcept nogil:
-    return samples_loss(SQUARED_ERROR, s, n, y, t, w, scale, dy)
-
-
-cdef double log_loss_codes(const Loss *s, Py_ssize_t n, const floating *y, const floating *t,
-                           const floating *w, double scale, floating *dy) noexcept nogil:
-    return samples_loss(LOG_LOSS_CODES, s, n, y, t, w, scale, dy)
-
-
-cdef double log_loss_probs(const Loss *s, Py_ssize_t n, const floating *y, const floating *t,
-                           const floating *w, double scale, floating *dy) noexcept nogil:
-    return samples_loss(LOG_LOSS_PROBS, s, n, y, t, w, scale, dy)
-
-
-cdef double binary_log_loss(const Loss *s, Py_ssize_t n, const floating *y, const floating *t,
-                            const floating *w, double scale, floating *dy) noexcept nogil:
-    return samples_loss(BINARY_LOG_LOSS, s, n, y, t, w, scale, dy)
+cdef void keep_in_list(void *owner, object error) noexcept:
+    (<list>owner).append(error)
 
 
 cdef class LossKernel:
 
-    def __cinit__(self):
+    def __cinit__(self, *args, **kwargs):
         memset(&self.loss, 0, sizeof(Loss))
 
     @property
     def target_size(self):
         return self.loss.target_size
 
-    def __call__(self, y, t, w=None, double scale=1.0):
-        """(sum_i w_i l_i, dy) for y (n, steps k), t (n, target_size): the loss alone, for tests."""
-        y = np.ascontiguousarray(y, self.dtype)
+    def __call__(self, y, t, w=None, double scale=1.0, *, str gradient="new"):
+        """(sum_i w_i l_i, dy) for y (n, steps k), t (n, target_size): the loss alone, for tests.
+
+        ``gradient`` is "new" (an array of its own), "in place" (over a copy of y) or "none".
+        """
+        cdef Loss loss = self.loss
+        y = np.array(y, self.dtype, order="C")
         t = np.ascontiguousarray(t, self.dtype)
-        n = y.size // (self.loss.steps * self.loss.k)
-        if t.size != n * self.loss.target_size or (w is not None and np.size(w) != n):
+        n = y.size // (loss.steps * loss.k)
+        if t.size != n * loss.target_size or (w is not None and np.size(w) != n):
             raise ValueError(f"LossKernel: y, t and w do not agree: {y.size}, {t.size}, {np.size(w)}.")
-        dy = np.full_like(y, np.nan)
+        dy = {"new": np.full_like(y, np.nan), "in place": y, "none": None}[gradient]
         w = None if w is None else np.ascontiguousarray(w, self.dtype)
         cdef size_t p_w = 0 if w is None else w.ctypes.data
-        total = self.loss.compute(&self.loss, n, <void*><size_t>y.ctypes.data, <void*><size_t>t.ctypes.data,
-                                  <void*>p_w, scale, <void*><size_t>dy.ctypes.data)
+        cdef size_t p_dy = 0 if dy is None else dy.ctypes.data
+        errors = []
+        loss.owner, loss.fail = <void*>errors, keep_in_list
+        total = loss.compute(&loss, n, <void*><size_t>y.ctypes.data, <void*><size_t>t.ctypes.data,
+                             <void*>p_w, scale, <void*>p_dy)
+        if errors:
+            raise errors[0]
         return total, dy
 
 
@@ -91,18 +137,13 @@ def make_loss(str name, str dtype, *, Py_ssize_t steps, Py_ssize_t k, double sca
     """The kernel of a loss for outputs of (steps, k)."""
     cdef LossKernel kernel = LossKernel()
     cdef Loss *s = &kernel.loss
-    cdef bint single = dtype == "float32"
-    s.steps, s.k, s.scale, s.option = steps, k, scale, option
-    s.target_size = steps if name == "log_loss_codes" else steps * k
-    if name == "squared_error":
-        s.compute = <loss_t>squared_error[float] if single else <loss_t>squared_error[double]
-    elif name == "log_loss_codes":
-        s.compute = <loss_t>log_loss_codes[float] if single else <loss_t>log_loss_codes[double]
-    elif name == "log_loss_probs":
-        s.compute = <loss_t>log_loss_probs[float] if single else <loss_t>log_loss_probs[double]
-    elif name == "binary_log_loss":
-        s.compute = <loss_t>binary_log_loss[float] if single else <loss_t>binary_log_loss[double]
-    else:
+    if name not in KINDS:
         raise ValueError(f"make_loss: no kernel for {name!r}.")
+    s.kind, s.steps, s.k, s.scale, s.option = KINDS[name], steps, k, scale, option
+    s.target_size = steps if name in CODED else steps * k
+    if dtype == "float32":
+        s.compute = <loss_t>samples_loss[float]
+    else:
+        s.compute = <loss_t>samples_loss[double]
     kernel.name, kernel.dtype = name, dtype
     return kernel

@@ -92,8 +92,9 @@ class_weight : dict, list of dicts or 'balanced', default=None
 """
 
 LOSS = """
-loss : {'squared_error', 'poisson'}, default='squared_error'
-    Half the squared error, or half the Poisson deviance with a logarithmic link.
+loss : {'squared_error', 'absolute_error', 'huber', 'quantile', 'poisson'}, default='squared_error'
+    Half the squared error; the absolute error; Huber's with delta=1; 'quantile' is half the absolute error;
+    half the Poisson deviance with a logarithmic link.
 """
 
 INPUT_SHAPE = """

@@ -9,7 +9,7 @@ from ldl_cy import losses
 from ldl_cy.estimators.base import INPUT_SHAPE, BaseNetwork
 from ldl_cy.estimators.data import Shape, check_input_shape
 from ldl_cy.estimators.docs import share
-from ldl_cy.estimators.targets import ClassifierNetwork, RegressorNetwork
+from ldl_cy.estimators.targets import REGRESSION_LOSSES, ClassifierNetwork, RegressorNetwork
 from ldl_cy.layers import Dense, Layer
 
 LAYERS = """layers : list of layers, default=None
@@ -108,9 +108,10 @@ class NeuralNetRegressor(RegressorNetwork, BaseNeuralNet):
     ----------
     %(layers)s
 
-    loss : 'auto', 'squared_error', 'poisson' or an object of ``ldl_cy.losses``, default='auto'
+    loss : 'auto', 'squared_error', 'absolute_error', 'huber', 'quantile', 'poisson' or an object of \
+            ``ldl_cy.losses``, default='auto'
         'auto' is 'squared_error', half the squared error; 'poisson' is half the Poisson deviance with a
-        logarithmic link; an object is taken as it is.
+        logarithmic link; an object, such as ``losses.Quantile(0.9)``, is taken as it is.
 
     %(input_shape)s
 
@@ -135,7 +136,7 @@ class NeuralNetRegressor(RegressorNetwork, BaseNeuralNet):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseNeuralNet._parameter_constraints, **RegressorNetwork._parameter_constraints,
-        "loss": [StrOptions({"auto", "squared_error", "poisson"}), losses.Loss]}
+        "loss": [StrOptions({"auto", *REGRESSION_LOSSES}), losses.Loss]}
 
     def __init__(
         self, layers=None, loss="auto", solver="adam", input_shape=None, *, alpha=0.0001,

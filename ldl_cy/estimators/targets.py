@@ -22,7 +22,8 @@ from sklearn.utils.multiclass import (
 from ldl_cy import losses
 from ldl_cy.estimators.base import BaseNetwork, _check_partial_fit
 from ldl_cy.estimators.data import Rows, read
-from ldl_cy.estimators.stacks import need
+
+REGRESSION_LOSSES = {"squared_error", "absolute_error", "huber", "quantile", "poisson"}
 
 
 class ClassifierNetwork(ClassifierMixin, BaseNetwork):
@@ -179,13 +180,13 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
 
 
 class RegressorNetwork(RegressorMixin, BaseNetwork):
-    """Numbers: one output each, squared error or Poisson deviance."""
+    """Numbers: one output each, the loss by name."""
 
     loss: Any
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseNetwork._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson"})],
+        "loss": [StrOptions(REGRESSION_LOSSES)],
     }
 
     def _read_fit(self, X: Any, y: Any, *, reset: bool, classes: str) -> tuple[np.ndarray, np.ndarray]:
@@ -202,10 +203,14 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
         self.out_activation_ = "exp" if self._make_loss().name == "poisson" else "identity"
 
     def _make_loss(self) -> losses.Loss:
-        # Half the squared errors of the outputs, added: the mean over outputs is undone.
+        # The outputs' losses, added: the mean over outputs is undone. scikit-learn halves the squared
+        # error and reports the whole deviance.
+        scale = float(self.n_outputs_)
         if self.loss == "poisson":
-            return need(losses, "Poisson", "loss='poisson'")(scale=float(self.n_outputs_))
-        return losses.SquaredError(scale=0.5 * self.n_outputs_)
+            return losses.Poisson(deviance=True, scale=scale)
+        if self.loss in ("squared_error", "auto"):
+            return losses.SquaredError(scale=0.5 * scale)
+        return losses.LOSSES[self.loss](scale=scale)
 
     def _averaged_outputs(self) -> int:
         return self.n_outputs_ if isinstance(self.loss, str) and self.loss != "poisson" else 1

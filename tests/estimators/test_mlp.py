@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler, scale
 from sklearn.utils.validation import has_fit_parameter
 
 import ldl_cy
-from ldl_cy import MLPClassifier, MLPRegressor, losses
+from ldl_cy import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 X_IRIS, Y_IRIS = load_iris(return_X_y=True)
@@ -139,13 +139,25 @@ def test_poisson():
     X = rng.uniform(-1, 1, (400, 2))
     y = rng.poisson(np.exp(1 + X[:, 0]))
     reg = MLPRegressor("poisson", solver="lbfgs", alpha=1.0, random_state=0)
-    if not hasattr(losses, "Poisson"):
-        with pytest.raises(ValueError, match="loss='poisson' is unknown to this version"):
-            reg.fit(X, y)
-        return
     reg.fit(X, y)
     assert reg.out_activation_ == "exp" and (reg.predict(X) > 0).all()
     np.testing.assert_allclose(np.log(reg.predict(X)), 1 + X[:, 0], atol=0.4)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_poisson_follows_scikit_learn(solver, n_outputs):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (300, 3))
+    y = rng.poisson(np.exp(1 + X[:, :n_outputs]))
+    y = y.ravel() if n_outputs == 1 else y
+    settings = {"loss": "poisson", "solver": solver, "alpha": 0.1, "shuffle": False, "max_iter": 12, "random_state": 0}
+    ours = MLPRegressor(**settings).fit(X, y)
+    theirs = sklearn.neural_network.MLPRegressor(**settings).fit(X, y)
+    assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-7)
+    if solver != "lbfgs":
+        np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-9)
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-5)
 
 
 def test_bad_sizes():

@@ -76,6 +76,21 @@ def test_reported_losses():
     assert reg.loss_ == pytest.approx(halved + penalty(reg), rel=1e-9)
 
 
+@pytest.mark.parametrize("loss", ["absolute_error", "huber", "quantile"])
+def test_regression_losses_by_name(loss):
+    """Named losses are summed over outputs and reported as a mean; NeuralNetRegressor takes objects too."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 2))
+    y = np.column_stack([X[:, 0], X[:, 1] - X[:, 0]])
+    settings = {"alpha": 0.0, "max_iter": 60, "learning_rate_init": 0.01, "random_state": 0}
+    reg = MLPRegressor(loss, (30,), **settings).fit(X, y)
+    assert reg.out_activation_ == "identity" and reg.score(X, y) > 0.9
+    by_object = NeuralNetRegressor([layers.Dense(30, "relu")], losses.get(loss), **settings).fit(X, y)
+    assert by_object.score(X, y) > 0.9
+    one = MLPRegressor(loss, (30,), solver="lbfgs", alpha=0.0, max_iter=3, random_state=0).fit(X, y)
+    assert one.loss_ == pytest.approx(one.model_.evaluate(X, y, loss=loss), rel=1e-9)
+
+
 def test_class_weight():
     times = np.array([1, 2, 5])
     repeated = np.repeat(np.arange(150), times[Y_IRIS])

@@ -1,0 +1,117 @@
+"""Losses over k numbers of a row: the sum of the l_j comes back, dy_j = c dl_j unless dy is NULL.
+
+dy may be y: whatever a gradient needs of y is read before it is overwritten.
+"""
+from cython cimport floating
+from libc.math cimport fabs
+
+from ldl_cy._engine cimport vec
+
+cdef enum:
+    PIECE = 256
+
+
+cdef inline double absolute_error(
+    Py_ssize_t k, const floating *y, const floating *t, floating c, floating *dy) noexcept nogil:
+    """l = |e|, e = y - t; dl = sign(e)"""
+    cdef Py_ssize_t j
+    cdef double total = 0
+    cdef floating e
+    for j in range(k):
+        total += fabs(y[j] - t[j])
+    if dy != NULL:
+        for j in range(k):
+            e = y[j] - t[j]
+            dy[j] = c * <floating>(<int>(e > 0) - <int>(e < 0))
+    return total
+
+
+cdef inline double huber(
+    Py_ssize_t k, const floating *y, const floating *t, floating c, double delta, floating *dy) noexcept nogil:
+    """l = e^2/2 for |e| <= delta, else delta (|e| - delta/2); dl = e cut off at -delta and delta"""
+    cdef Py_ssize_t j
+    cdef double total = 0, a, m
+    cdef floating e, d = <floating>delta
+    for j in range(k):
+        # both cases in one: m (|e| - m/2), m = min(|e|, delta)
+        a = fabs(y[j] - t[j])
+        m = delta if a > delta else a
+        total += m * (a - 0.5 * m)
+    if dy != NULL:
+        for j in range(k):
+            e = y[j] - t[j]
+            e = d if e > d else e
+            dy[j] = c * (-d if e < -d else e)
+    return total
+
+
+cdef inline double quantile(
+    Py_ssize_t k, const floating *y, const floating *t, floating c, double q, floating *dy) noexcept nogil:
+    """l = (1 - q) e for e = y - t >= 0, -q e for e < 0; dl = 1 - q, -q, and 0 at e = 0"""
+    cdef Py_ssize_t j
+    cdef double total = 0, a
+    cdef floating e, up = <floating>(c * (1 - q)), down = <floating>(-c * q)
+    for j in range(k):
+        a = y[j] - t[j]
+        total += (1 - q) * a if a > 0 else -q * a
+    if dy != NULL:
+        for j in range(k):
+            e = y[j] - t[j]
+            dy[j] = up if e > 0 else (down if e < 0 else <floating>0)
+    return total
+
+
+cdef inline double poisson(
+    Py_ssize_t k, const floating *y, const floating *t, floating c, bint deviance, floating *dy) noexcept nogil:
+    """l = exp(y) - t y; as a deviance t log t - t more, which makes 0 the least; dl = exp(y) - t"""
+    cdef Py_ssize_t j, m, p = 0
+    cdef double total = 0
+    cdef floating[PIECE] e
+    while p < k:
+        m = min(<Py_ssize_t>PIECE, k - p)
+        vec.exp(m, y + p, e)
+        for j in range(m):
+            total += e[j] - <double>t[p + j] * y[p + j]
+        if dy != NULL:
+            for j in range(m):
+                dy[p + j] = c * (e[j] - t[p + j])
+        if deviance:
+            for j in range(m):
+                e[j] = t[p + j] if t[p + j] > 0 else <floating>1    # 0 log 0 = 0
+            vec.log(m, e, e)
+            for j in range(m):
+                total += <double>t[p + j] * e[j] - t[p + j]
+        p += m
+    return total
+
+
+cdef inline double binary_hinge(
+    Py_ssize_t k, const floating *y, const floating *t, floating c, floating *dy) noexcept nogil:
+    """l = max(0, 1 - t y), t = -1 or 1; dl = -t where l > 0"""
+    cdef Py_ssize_t j
+    cdef double total = 0, a
+    for j in range(k):
+        a = 1 - <double>t[j] * y[j]
+        total += 0 if a <= 0 else a         # NaN stays
+    if dy != NULL:
+        for j in range(k):
+            dy[j] = -c * t[j] if 1 - <double>t[j] * y[j] > 0 else <floating>0
+    return total
+
+
+cdef inline double hinge(
+    Py_ssize_t k, const floating *y, Py_ssize_t code, floating c, floating *dy) noexcept nogil:
+    """l = max(0, 1 + y_r - y_code), r the first largest of the others; dl = 1 at r, -1 at code where l > 0"""
+    cdef Py_ssize_t j, r = -1
+    cdef double a
+    for j in range(k):
+        # a NaN is the largest from where it stands, so that it reaches the loss
+        if j != code and (r < 0 or y[j] > y[r] or y[j] != y[j]):
+            r = j
+    a = 1 + <double>y[r] - y[code]
+    if dy != NULL:
+        for j in range(k):
+            dy[j] = 0
+        if not a <= 0:
+            dy[r], dy[code] = c, -c
+    return 0 if a <= 0 else a
