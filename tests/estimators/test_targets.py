@@ -6,7 +6,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import log_loss
 from small_estimators import CLASSIFIERS, REGRESSORS, problem, small
 
-from ldl_cy import MLPClassifier, MLPRegressor
+from ldl_cy import MLPClassifier, MLPRegressor, NeuralNetRegressor, layers, losses
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 X_IRIS, Y_IRIS = load_iris(return_X_y=True)
