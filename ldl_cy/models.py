@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ldl_cy import losses
+from ldl_cy import derivatives, losses
 from ldl_cy._engine.graph import Graph
 from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.pool import Pool
@@ -103,8 +103,7 @@ class Sequential:
             shape = (check_int("Sequential", "input_shape", input_shape),)
         if self._graph is not None and shape == self.input_shape:
             return self
-        graph = self._make_graph(shape)
-        self._graph = graph
+        self._graph = graph = self._make_graph(shape)
         self._theta = np.zeros(graph.n_params, self.dtype)
         self._state = np.zeros(graph.n_state, self.dtype)
         self._free: dict[Any, list[Workspace]] = {}
@@ -214,9 +213,8 @@ class Sequential:
     @staticmethod
     def _length_fault(graph: Graph, kernel: Any) -> str:
         """Why sequences of several lengths are refused with this loss; "" where they are not."""
-        if kernel.python and graph.steps[-1]:
-            return "losses.Custom sees whole sequences"
-        return graph.length_fault
+        whole = kernel.python and graph.steps[-1]
+        return "losses.Custom sees whole sequences" if whole else graph.length_fault
 
     # -- what a network gives ------------------------------------------------------------------------
 
@@ -341,23 +339,30 @@ class Sequential:
 
         ``scipy.optimize.minimize(model.objective(X, y, loss=...), model.theta, jac=True)``
         """
-        rows, targets, weights, kernel, ends = self._bind(X, y, loss, sample_weight, lengths)
-        threads = 1 if kernel.python else choose_threads("Sequential", n_threads)
-        n_params = self.n_parameters
+        bound = self._bind(X, y, loss, sample_weight, lengths)
+        threads = 1 if bound[3].python else choose_threads("Sequential", n_threads)
+        return derivatives.objective(self, bound, threads, training)
 
-        def loss_and_gradient(theta: Any) -> tuple[float, np.ndarray]:
-            at = np.ascontiguousarray(theta, self.dtype)
-            if at.shape != (n_params,):
-                raise ValueError(f"Sequential: theta must have the shape {(n_params,)}, got {at.shape}.")
-            grad = np.empty(n_params, self.dtype)
-            state = self._state.copy()          # batch statistics must not reach the model's
-            with self._workspace(len(rows), threads, training=True, loss_size=kernel.target_size) as ws, \
-                    self._pool(ws, 3 * len(rows)) as pool:
-                value = ws.gradient(rows, targets, weights, at, state, kernel, grad, pool, training=training,
-                                    seed=self.random_state, epoch=self.epoch, step=self.step, lengths=ends)
-            return value, grad
+    def jacobian(self, X: Any, *, theta: Any = None, n_threads: int | None = None) -> np.ndarray:
+        """Derivatives of the raw outputs by the weights, without dropout and with running statistics.
 
-        return loss_and_gradient
+        Parameters
+        ----------
+        X : array of shape (n, *input_shape)
+        theta : (n_parameters,) array, default=None
+            Weights to use in place of the model's.
+
+        Returns
+        -------
+        (n, n_outputs, n_parameters) array in the model's dtype; zero for weights that are not trainable
+
+        Raises
+        ------
+        ValueError
+            It would take more than 2 GiB.
+        """
+        rows = self._check_X(X)
+        return derivatives.jacobian(self, rows, theta, choose_threads("Sequential", n_threads))
 
     def trace(self, X: Any) -> dict[str, np.ndarray]:
         """Every layer's output at prediction, by layer name.

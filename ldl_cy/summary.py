@@ -16,7 +16,7 @@ MEMORY_ROWS = 256                   # the batch that the memory of a sample is t
 def table(model: Sequential) -> list[tuple[str, ...]]:
     """Rows of (layer, output shape, parameters, multiply-adds a sample); the last one is the total."""
     graph = model._built()
-    rows = []
+    rows: list[tuple[str, ...]] = []
     work = {node.y: node.kernel.flops / 2 for node in graph.nodes if node.kernel is not None}
     for name, value in graph.outputs.items():
         size = sum(e.parameter.size for e in graph.parameters if e.name.rpartition(".")[0] == name)

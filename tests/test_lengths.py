@@ -71,7 +71,8 @@ def test_each_sequence_stops_at_its_own_end(name, dtype):
     np.testing.assert_allclose(grad, grad_alone, atol=10 * tol, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["stacked", "convolution", "sequence to sequence", "mean", "both directions", "residual", "normalized"])
+@pytest.mark.parametrize("name", ["stacked", "convolution", "sequence to sequence", "mean", "both directions",
+                                  "residual", "normalized"])
 def test_training_ignores_padding_whatever_the_threads(name):
     X, padded, rng = data()
     results = []
@@ -134,9 +135,9 @@ def test_custom_losses_of_sequences_take_no_lengths():
     model = Sequential(stacks()["elman sequences"]).build((T, 2))
     y = np.zeros((7, T, 3))
     squares = losses.Custom(lambda p, y: (((p - y) ** 2).sum((1, 2)), 2 * (p - y)))
-    with pytest.raises(ValueError, match="lengths do not fit this network: losses.Custom sees whole sequences"):
+    with pytest.raises(ValueError, match="Custom sees whole sequences"):
         model.evaluate(X7, y, loss=squares, lengths=LENGTHS)
-    with pytest.raises(ValueError, match="lengths do not fit this network: losses.Custom sees whole sequences"):
+    with pytest.raises(ValueError, match="Custom sees whole sequences"):
         model.fit(X7, y, loss=squares, lengths=LENGTHS)
 
 

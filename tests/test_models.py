@@ -134,6 +134,34 @@ def test_objective_serves_scipy():
     assert np.abs(found.jac).max() < 1e-4
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_jacobian(dtype):
+    X, _ = data(9)
+    stack = [layers.Dense(4, "tanh", trainable=False), layers.BatchNorm(), layers.Dropout(0.5),
+             layers.Dense(3, "gelu"), layers.Dense(2)]
+    model = Sequential(stack, dtype, 0).build(5)
+    found = model.jacobian(X)
+    assert found.shape == (9, 2, model.n_parameters) and found.dtype == dtype
+    np.testing.assert_array_equal(model.jacobian(X, n_threads=2), found)
+    frozen = model.parameters["dense_0.kernel"].size + model.parameters["dense_0.bias"].size
+    assert not found[:, :, :frozen].any()
+    reference = Sequential(stack, "float64", 0).build(5)
+    theta = model.theta.astype(float)
+    for i in range(frozen, theta.size):
+        outputs = []
+        for step in (1e-6, -1e-6):
+            reference.theta = theta
+            reference.theta[i] += step
+            outputs.append(reference.predict(X))
+        np.testing.assert_allclose(found[:, :, i], (outputs[0] - outputs[1]) / 2e-6,
+                                   atol=1e-8 if dtype == "float64" else 1e-5)
+    np.testing.assert_allclose(model.jacobian(X[:2], theta=theta * 2), model.jacobian(X[:2], theta=model.theta * 2))
+    with pytest.raises(ValueError, match="Jacobian must take at most 2147483648 bytes"):
+        Sequential([layers.Dense(5000), layers.Dense(500)]).build(1000).jacobian(np.ones((10, 1000)))
+    with pytest.raises(ValueError, match="theta must have the shape"):
+        model.jacobian(X, theta=np.zeros(3))
+
+
 def test_inference_does_not_change_the_model():
     X, y = data()
     model = Sequential([layers.Dense(8, "relu"), layers.Dropout(0.5), layers.Dense(3)], random_state=0).build(5)

@@ -386,13 +386,15 @@ cdef class Workspace:
         return total, weight
 
     def gradient(self, X, targets, weights, theta, state, loss, grad, Pool pool, *, training=False,
-                 seed=0, epoch=0, step=0, dx=None, lengths=None):
+                 seed=0, epoch=0, step=0, dx=None, lengths=None, loss_scale=None):
         """Mean loss over the rows of X; grad (n_params,) is overwritten with its gradient.
 
+        ``loss_scale`` multiplies the gradient in place of 1 / sum of weights.
         ``dx`` (n, x_size) receives the gradient of the input where the plan makes it.
         """
         cdef Run *run = &self.run
-        cdef double total, weight
+        cdef double total, weight, given = loss_scale or 0
+        cdef bint has_scale = loss_scale is not None
         self.bind_data(X, targets, weights, None, loss, lengths)
         self.bind_memory(theta, state, X.shape[0])
         run.training, run.seed, run.epoch, run.step = training, seed, epoch, step
@@ -407,7 +409,7 @@ cdef class Workspace:
         with nogil:
             self.set_batch(0, n)
             weight = self.batch_weight()
-            run.loss_scale = 1.0 / weight
+            run.loss_scale = given if has_scale else 1.0 / weight
             self.run_step(pool)
             total = self.batch_loss()
         run.places[run.n_values] = own
@@ -416,6 +418,10 @@ cdef class Workspace:
         for lane in lanes[1:]:
             grad += lane[:self.n_params]
         return total / weight
+
+    def lane_gradients(self):
+        """(lanes, n_params): each lane's share of the last gradient."""
+        return self.lanes[:, :self.n_params]
 
     def kept(self, buffer, n):
         """A copy of n rows of a buffer that the plan keeps (see Plan.keep)."""

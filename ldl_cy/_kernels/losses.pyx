@@ -9,14 +9,15 @@ import numpy as np
 
 cdef enum Kind:
     SQUARED_ERROR, LOG_LOSS_CODES, LOG_LOSS_PROBS, BINARY_LOG_LOSS
-    ABSOLUTE_ERROR, HUBER, QUANTILE, POISSON, HINGE, BINARY_HINGE
+    ABSOLUTE_ERROR, HUBER, QUANTILE, POISSON, HINGE, BINARY_HINGE, OUTPUT
 
 KINDS = {
     "squared_error": SQUARED_ERROR, "log_loss_codes": LOG_LOSS_CODES, "log_loss_probs": LOG_LOSS_PROBS,
     "binary_log_loss": BINARY_LOG_LOSS, "absolute_error": ABSOLUTE_ERROR, "huber": HUBER, "quantile": QUANTILE,
     "poisson": POISSON, "hinge": HINGE, "binary_hinge": BINARY_HINGE,
+    "output": OUTPUT,                       # l = y_option: one row of a Jacobian
 }
-CODED = ("log_loss_codes", "hinge")         # one number, a class code, is the target of k outputs
+CODED = ("log_loss_codes", "hinge", "output")         # one number, a class code, is the target of k outputs
 
 
 cdef inline double row_loss(
@@ -32,17 +33,22 @@ cdef inline double row_loss(
         return row_losses.poisson(k, y, t, c, option != 0, dy)
     if kind == HINGE:
         return row_losses.hinge(k, y, <Py_ssize_t>t[0], c, dy)
-    return row_losses.binary_hinge(k, y, t, c, dy)
+    if kind == BINARY_HINGE:
+        return row_losses.binary_hinge(k, y, t, c, dy)
+    if dy != NULL:
+        memset(dy, 0, k * sizeof(floating))
+        dy[<Py_ssize_t>option] = c
+    return y[<Py_ssize_t>option]
 
 
 cdef inline double row_by_row(
     int kind, double option, Py_ssize_t rows, Py_ssize_t k, const floating *y, const floating *t,
     const floating *w, floating scale, floating *dy) noexcept nogil:
     """sum_i w_i l_i over rows; dy (rows, k) = scale w_i dl_i."""
-    cdef Py_ssize_t i, t_size = 1 if kind == HINGE else k
+    cdef Py_ssize_t i, t_size = 1 if kind == HINGE or kind == OUTPUT else k
     cdef floating c
     cdef double total = 0
-    if w == NULL and kind != HINGE:
+    if w == NULL and kind != HINGE and kind != OUTPUT:
         # a sum over elements, all with the same weight: one long row
         return row_loss(kind, option, rows * k, y, t, scale, dy)
     for i in range(rows):
