@@ -22,6 +22,12 @@ def stacks():
                             layers.Bidirectional(layers.GRU(2), merge_mode="sum"), layers.Dense(3)],
         "residual": [layers.Dense(4), layers.Add([], [layers.Conv1D(4, 3, padding="same", activation="tanh")]),
                      layers.Concatenate([], [layers.GRU(2, return_sequences=True)]), layers.Dense(3)],
+        "both ways, sequences": [layers.Bidirectional(layers.GRU(3, return_sequences=True), "sum")],
+        "branches": [layers.Dense(4, "tanh"), layers.Add([layers.GRU(4, return_sequences=True)], []),
+                     layers.Concatenate([layers.Conv1D(2, 3, padding="same")], layers.Dense(2), []),
+                     layers.Concatenate(layers.LSTM(2), layers.GlobalMaxPool1D()), layers.Dense(3)],
+        "branches, sequences": [layers.Add(layers.Dense(3), [layers.GRU(3, return_sequences=True)])],
+        "a branch of the input": [layers.Add([], []), layers.GRU(3)],
         "normalized": [layers.Dense(4), layers.LayerNorm(), layers.BatchNorm(), layers.GRU(3), layers.Dense(3)],
         "elman sequences": [layers.RNN(3, return_sequences=True)],
     }
@@ -72,7 +78,7 @@ def test_each_sequence_stops_at_its_own_end(name, dtype):
 
 
 @pytest.mark.parametrize("name", ["stacked", "convolution", "sequence to sequence", "mean", "both directions",
-                                  "residual", "normalized"])
+                                  "residual", "branches", "branches, sequences", "normalized"])
 def test_training_ignores_padding_whatever_the_threads(name):
     X, padded, rng = data()
     results = []

@@ -157,6 +157,8 @@ class Graph:
         self.nodes.append(Node("op", self.buffers[x], self.buffers[y], kernel=kernel, theta=theta,
                                state=state, derived=derived, y_steps=steps,
                                trainable=trainable and kernel.n_params > 0))
+        if not trainable and kernel.n_state:
+            kernel.freeze()                     # a frozen BatchNorm keeps its running statistics too
         kernel.name_layer(max(0, self.n_layers - 1))
         self.flops += kernel.flops
         return y

@@ -76,6 +76,12 @@ cdef class Kernel:
         """Tell the kernel its layer's place in the model: part of the name of its random stream."""
         self.op.layer = layer
 
+    def freeze(self):
+        """Stop looking at the batch: an op that couples rows works with its stored state from now on."""
+        self.op.flags &= ~COUPLES_ROWS
+        self.op.reduce = NULL
+        self.op.combine = NULL
+
     @property
     def couples_rows(self):
         return bool(self.op.flags & COUPLES_ROWS)

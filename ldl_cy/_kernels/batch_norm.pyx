@@ -126,6 +126,11 @@ cdef void combine(
         state[k + j] = <floating>(s.momentum * state[k + j] + (1 - s.momentum) * (m2[j] / total[0]))
 
 
+cdef inline bint of_batch(const Call *call) noexcept nogil:
+    """The batch's statistics are used in training, unless the layer is frozen: then nobody makes sums."""
+    return call.training and call.partial != NULL
+
+
 cdef inline void keep_stats(
     const BatchNorm *s, const Call *call, const floating *state, floating *stats) noexcept nogil:
     """stats (3, k) = mean, what its rounding lost, 1 / sqrt(variance + epsilon).
@@ -136,7 +141,7 @@ cdef inline void keep_stats(
     cdef Py_ssize_t j, k = s.k
     cdef double mean, variance
     for j in range(k):
-        if call.training:
+        if of_batch(call):
             mean, variance = call.partial[1 + j], call.partial[1 + k + j] / max(1.0, call.partial[0])
         else:
             mean, variance = state[j], state[k + j]
@@ -200,7 +205,7 @@ cdef inline void input_gradient(
     for j in range(k):
         a[j] = gamma[j] * stats[2 * k + j]
         b[j] = c[j] = 0
-        if call.training and call.partial[0] > 0:
+        if of_batch(call) and call.partial[0] > 0:
             b[j] = <floating>(a[j] * (call.partial[1 + j] / call.partial[0]))
             c[j] = <floating>(a[j] * (call.partial[1 + k + j] / call.partial[0]) * stats[2 * k + j])
     for i in range(call.n):
@@ -227,8 +232,8 @@ cdef void backward(
     cdef const BatchNorm *s = <const BatchNorm*>&op.sizes[0]
     cdef Py_ssize_t j, k = s.k
     cdef double *sums = <double*>scratch            # sum dy (k,), sum dy xhat (k,)
-    if grad != NULL and (not call.training or call.row0 == 0):
-        if call.training:
+    if grad != NULL and (not of_batch(call) or call.row0 == 0):
+        if of_batch(call):
             # the sums over the whole batch are there: they are added once, with its first block
             sums = call.partial + 1
         else:

@@ -19,7 +19,8 @@ class BatchNorm(Layer):
     """Normalize each channel over the batch: y = gamma (x - mean) / sqrt(variance + epsilon) + beta.
 
     In training mean and variance are those of the whole batch, over all axes but the last; in inference
-    they are running averages of them, running = momentum running + (1 - momentum) batch, after each step.
+    they are running averages of them, running = momentum running + (1 - momentum) batch, after each step. A layer
+    that is not trainable works with its running averages in training too, and keeps them.
 
     Parameters
     ----------

@@ -302,3 +302,24 @@ def test_bad_input_shape():
         BatchNorm().build(())
     with pytest.raises(ValueError, match=r"LayerNorm: the input must have the shape"):
         LayerNorm().build(())
+
+
+@pytest.mark.parametrize("branch", [False, True])
+def test_frozen_batch_norm_keeps_its_running_statistics(branch):
+    """As in Keras: a frozen layer works with what it has stored, in training too."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 3)) + 5, rng.standard_normal((40, 1))
+    norm = layers.BatchNorm(trainable=branch)
+    stack = [layers.Add([norm], [], trainable=False) if branch else norm, layers.Dense(1)]
+    model = Sequential(stack, "float64", 0).build(3)
+    name = "add_0.0.batch_norm_0" if branch else "batch_norm_0"
+    model.state[f"{name}.mean"][:] = 4
+    model.state[f"{name}.variance"][:] = 2
+    before = model._state.copy()
+    inference = model.loss_and_grad(X, y, loss="squared_error")
+    training = model.loss_and_grad(X, y, loss="squared_error", training=True)
+    assert inference[0] == training[0]
+    np.testing.assert_array_equal(inference[1], training[1])
+    assert not inference[1][:6].any() and inference[1][6:].all()
+    model.fit(X, y, loss="squared_error", epochs=2)
+    np.testing.assert_array_equal(model._state, before)
