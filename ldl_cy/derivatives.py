@@ -28,10 +28,10 @@ def check_theta(model: Sequential, theta: Any) -> np.ndarray:
 
 
 def objective(
-    model: Sequential, bound: tuple[Any, ...], threads: int, training: bool,
+    model: Sequential, bound: tuple[Any, ...], training: bool,
 ) -> Callable[[Any], tuple[float, np.ndarray]]:
     """theta -> (loss, gradient) on data that has been checked; see ``Sequential.objective``."""
-    rows, targets, weights, kernel, ends = bound
+    rows, targets, weights, kernel, ends, threads = bound
 
     def loss_and_gradient(theta: Any) -> tuple[float, np.ndarray]:
         at = check_theta(model, theta)

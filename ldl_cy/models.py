@@ -203,7 +203,8 @@ class Sequential:
 
     def _check_X(self, X: Any, name: str = "X") -> np.ndarray:
         rows = check_rows("Sequential", name, X, self._built().input_shape, self.dtype)
-        self.layers[0].check_input(rows)
+        for layer in self._built().input_checks:
+            layer.check_input(rows)
         return rows
 
     def _check_lengths(self, lengths: Any, n: int) -> np.ndarray | None:
@@ -261,7 +262,7 @@ class Sequential:
                            None if ends is None else ends[start:start + size])
         return out
 
-    def _bind(self, X: Any, y: Any, loss: Any, sample_weight: Any, lengths: Any) -> tuple[Any, ...]:
+    def _bind(self, X: Any, y: Any, loss: Any, sample_weight: Any, lengths: Any, n_threads: Any) -> tuple[Any, ...]:
         graph = self._built()
         loss = losses.get(loss)
         self._check_last_layer(loss)
@@ -269,7 +270,8 @@ class Sequential:
         targets, kernel = loss.bind(y, len(rows), graph.shapes[-1], self.dtype)
         weights = check_weights("Sequential", sample_weight, len(rows), self.dtype)
         ends = check_lengths("Sequential", lengths, len(rows), graph.steps[0], self._length_fault(graph, kernel))
-        return rows, targets, weights, kernel, ends
+        threads = choose_threads("Sequential", n_threads)
+        return rows, targets, weights, kernel, ends, 1 if kernel.python else threads
 
     def _check_last_layer(self, loss: losses.Loss) -> None:
         last = getattr(self.layers[-1], "activation", None)
@@ -296,8 +298,7 @@ class Sequential:
         -------
         float : sum_i w_i l_i / sum_i w_i
         """
-        rows, targets, weights, kernel, ends = self._bind(X, y, loss, sample_weight, lengths)
-        threads = 1 if kernel.python else choose_threads("Sequential", n_threads)
+        rows, targets, weights, kernel, ends, threads = self._bind(X, y, loss, sample_weight, lengths, n_threads)
         total = weight = 0.0
         with self._workspace(0, threads, loss_size=kernel.target_size) as ws, self._pool(ws, len(rows)) as pool:
             size = ws.plan.capacity if ws.plan.whole else len(rows)
@@ -339,9 +340,7 @@ class Sequential:
 
         ``scipy.optimize.minimize(model.objective(X, y, loss=...), model.theta, jac=True)``
         """
-        bound = self._bind(X, y, loss, sample_weight, lengths)
-        threads = 1 if bound[3].python else choose_threads("Sequential", n_threads)
-        return derivatives.objective(self, bound, threads, training)
+        return derivatives.objective(self, self._bind(X, y, loss, sample_weight, lengths, n_threads), training)
 
     def jacobian(self, X: Any, *, theta: Any = None, n_threads: int | None = None) -> np.ndarray:
         """Derivatives of the raw outputs by the weights, without dropout and with running statistics.

@@ -74,20 +74,22 @@ def fit(
     (X, y, sample_weight, lengths), validation = split_validation(
         (X, y, sample_weight, lengths), validation_data, share)
     rows = check_rows(owner, "X", X, model.input_shape, model.dtype)
-    model.layers[0].check_input(rows)
     n = len(rows)
     size = choose_batch_size(batch_size, optimizer, n)
     weights = check_weights(owner, sample_weight, n, model.dtype)
     shape = model.input_shape or np.shape(X)[1:]
     # a model that is not built yet is built last: until then nothing may change
     graph = model._graph or model._make_graph(tuple(shape))
+    for layer in graph.input_checks:
+        layer.check_input(rows)
     model._check_last_layer(loss)
     targets, kernel = loss.bind(y, n, graph.shapes[-1], model.dtype)
     fault = model._length_fault(graph, kernel)
     ends = check_lengths(owner, lengths, n, graph.steps[0], fault)
     if validation is not None:
-        model.layers[0].check_input(
-            check_rows(owner, "validation_data", validation[0], tuple(shape), model.dtype))
+        checked = check_rows(owner, "validation_data", validation[0], tuple(shape), model.dtype)
+        for layer in graph.input_checks:
+            layer.check_input(checked)
         loss.bind(validation[1], len(validation[0]), graph.shapes[-1], model.dtype)
         check_weights(owner, validation[2], len(validation[0]), model.dtype)
         check_lengths(owner, validation[3], len(validation[0]), graph.steps[0], fault)

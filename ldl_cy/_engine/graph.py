@@ -70,6 +70,7 @@ class Graph:
     state: list[Entry] = field(default_factory=list)
     outputs: dict[str, int] = field(default_factory=dict)      # layer name -> value
     flops: float = 0.0                                          # of a forward pass over one row
+    input_checks: list[Layer] = field(default_factory=list)     # layers that check the values of the input
     n_layers: int = 0
     frozen: bool = False                                        # inside a branch that is not trainable
     refused: bool = False                                       # the layer that did is named in the error
@@ -124,6 +125,11 @@ class Graph:
     def add_layer(self, layer: Layer, x: int, name: str) -> int:
         """Build a layer on value x; the value of its output comes back."""
         built: Built = layer.build(self.shapes[x])
+        if type(layer).check_input is not Layer.check_input:
+            if self.buffers[x] != 0:
+                raise ValueError(f"{type(layer).__name__}: must read the model's input, which is checked, "
+                                 "got another layer's output.")
+            self.input_checks.append(layer)
         trainable = layer.trainable and not self.frozen
         self.n_layers += 1
         if built.kernel is None:

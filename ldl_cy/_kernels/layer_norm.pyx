@@ -29,25 +29,25 @@ cdef inline void describe(
 
     With the mean in two parts (x - high) - low is good where the mean is far larger than sigma.
     """
-    cdef Py_ssize_t b, j, l, k = s.k, whole = k - k % LANES
+    cdef Py_ssize_t b, j, lane, k = s.k, whole = k - k % LANES
     cdef double[LANES] sums
     cdef double mean, gap
     # mean = sum x / k
-    for l in range(LANES):
-        sums[l] = 0
+    for lane in range(LANES):
+        sums[lane] = 0
     for b in range(k // LANES):
-        for l in range(LANES):
-            sums[l] += x[b * LANES + l]
+        for lane in range(LANES):
+            sums[lane] += x[b * LANES + lane]
     for j in range(whole, k):
         sums[j - whole] += x[j]
     mean = total(sums) / k
     # variance = sum (x - mean)^2 / k, in a second pass: the mean of squares less mean^2 would cancel
-    for l in range(LANES):
-        sums[l] = 0
+    for lane in range(LANES):
+        sums[lane] = 0
     for b in range(k // LANES):
-        for l in range(LANES):
-            gap = x[b * LANES + l] - mean
-            sums[l] += gap * gap
+        for lane in range(LANES):
+            gap = x[b * LANES + lane] - mean
+            sums[lane] += gap * gap
     for j in range(whole, k):
         gap = x[j] - mean
         sums[j - whole] += gap * gap
@@ -93,18 +93,18 @@ cdef inline void input_gradient(
     const floating *stats,      # (KEPT,)
 ) noexcept nogil:
     """dx = (g - mean(g) - xhat mean(g xhat)) / sigma,  g = gamma dy"""
-    cdef Py_ssize_t b, j, l, whole = k - k % LANES
+    cdef Py_ssize_t b, j, lane, whole = k - k % LANES
     cdef double[LANES] sum_g
     cdef double[LANES] sum_g_xhat
     cdef floating high = stats[0], low = stats[1], inverse = stats[2], g, mean_g, slope
-    for l in range(LANES):
-        sum_g[l] = sum_g_xhat[l] = 0
+    for lane in range(LANES):
+        sum_g[lane] = sum_g_xhat[lane] = 0
     for b in range(k // LANES):
-        for l in range(LANES):
-            j = b * LANES + l
+        for lane in range(LANES):
+            j = b * LANES + lane
             g = gamma[j] * dy[j]
-            sum_g[l] += g
-            sum_g_xhat[l] += g * ((x[j] - high - low) * inverse)
+            sum_g[lane] += g
+            sum_g_xhat[lane] += g * ((x[j] - high - low) * inverse)
     for j in range(whole, k):
         g = gamma[j] * dy[j]
         sum_g[j - whole] += g
@@ -128,13 +128,13 @@ cdef void backward(
     floating *scratch,          # (2, k) doubles
 ) noexcept nogil:
     cdef const LayerNorm *s = <const LayerNorm*>&op.sizes[0]
-    cdef Py_ssize_t v, j, k = s.k
+    cdef Py_ssize_t _v, j, k = s.k
     # a block's sums in double: a row may hold thousands of vectors
     cdef double *dgamma = <double*>scratch
     cdef double *dbeta = dgamma + k
     cdef floating high, low, inverse
     memset(dgamma, 0, 2 * k * sizeof(double))
-    for v in range(call.n * s.vectors):
+    for _v in range(call.n * s.vectors):
         high, low, inverse = cache[0], cache[1], cache[2]
         if grad != NULL:
             # dgamma = sum dy xhat, dbeta = sum dy

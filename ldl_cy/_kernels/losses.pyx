@@ -1,4 +1,4 @@
-"""Losses. The formulas over rows of outputs stand in vec/ and row_losses.pxd; here they meet samples, steps, weights."""
+"""Losses over samples, steps and weights; the formulas over rows stand in vec/ and row_losses.pxd."""
 from cython cimport floating
 from libc.string cimport memset
 

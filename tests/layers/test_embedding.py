@@ -128,3 +128,13 @@ def test_bad_arguments(arguments, message):
 def test_bad_initializer():
     with pytest.raises(ValueError, match=r"Embedding: embeddings_initializer must be one of"):
         Embedding(3, 2, embeddings_initializer="xavier")
+
+
+def test_ids_are_checked_wherever_the_input_is_read():
+    stack = [layers.Reshape((2, 2)), layers.Concatenate([layers.Embedding(5, 2)], [layers.Embedding(9, 2)])]
+    model = Sequential(stack, random_state=0).build(4)
+    assert model.predict(np.full((3, 4), 4)).shape == (3, 2, 2, 4)
+    with pytest.raises(ValueError, match=r"Embedding: token ids must be whole numbers 0 \.\. 4"):
+        model.predict(np.full((3, 4), 5))
+    with pytest.raises(ValueError, match="Embedding: must read the model's input"):
+        Sequential([layers.Dense(4), layers.Embedding(5, 2)]).build(4)
