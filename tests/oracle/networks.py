@@ -14,6 +14,7 @@ def kinked(layer):
     """Has the layer, or one within it, a kink?"""
     if hasattr(layer, "paths"):
         return any(kinked(inner) for path in layer.paths for inner in path)
+    layer = getattr(layer, "layer", layer)                  # of a Bidirectional
     names = {getattr(layer, "activation", None)} & set(KINKED)
     return bool(names) or type(layer).__name__.startswith(("MaxPool", "GlobalMaxPool"))
 
@@ -154,6 +155,91 @@ def mixed_networks(draw):
         steps = shape_after(shape, stack)[0]
         stack.append(L.Reshape((steps, -1)))
     return shape, stack + draw(recurrent_parts()) + draw(st.lists(dense_layers(), max_size=1))
+
+
+@st.composite
+def norms(draw):
+    if draw(st.booleans()):
+        return L.LayerNorm(draw(st.sampled_from([1e-5, 1e-2])))
+    return L.BatchNorm(draw(st.sampled_from([0.0, 0.9])), draw(st.sampled_from([1e-5, 1e-2])))
+
+
+@st.composite
+def normalized_networks(draw):
+    """Dense or convolutional layers, each followed by a norm or not."""
+    if draw(st.booleans()):
+        shape = tuple(draw(st.lists(st.integers(2, 9), min_size=1, max_size=2)))
+        parts, end = draw(st.lists(dense_layers(), min_size=1, max_size=3)), []
+    else:
+        shape = (draw(st.integers(3, 9)), draw(st.integers(3, 9)), draw(st.integers(1, 4)))
+        parts = draw(convolutional_parts(shape, 2))
+        end = draw(end_of_images(shape_after(shape, parts)))
+    stack = [draw(norms())] if draw(st.booleans()) else []
+    for part in parts:
+        stack += [part, draw(norms())]
+    return shape, stack + end
+
+
+@st.composite
+def branches(draw, shape, depth):
+    """An Add or a Concatenate whose paths keep all axes but the last, one path in another where depth allows."""
+    axes = len(shape) - 1
+    add = draw(st.booleans())
+    wide = draw(st.integers(1, 6))
+
+    def path():
+        if axes == 0:
+            stack = draw(st.lists(dense_layers(), max_size=2))
+        else:
+            conv = L.Conv1D if axes == 1 else L.Conv2D
+            stack = [conv(draw(st.integers(1, 5)), draw(st.sampled_from([1, 2, 3])), padding="same",
+                          activation=draw(activations())) for _ in range(draw(st.integers(0, 2)))]
+            if axes == 2 and draw(st.booleans()):
+                stack.append(L.AvgPool2D(3, 1, "same"))
+        if depth and draw(st.booleans()):
+            stack.append(draw(branches(stack_shape(shape, stack), depth - 1)))
+        return [*stack, L.Dense(wide)] if add else stack
+
+    paths = [path() for _ in range(draw(st.integers(2, 3)))]
+    return L.Add(*paths) if add else L.Concatenate(*paths)
+
+
+def stack_shape(shape, stack):
+    """The shape after layers, branches among them."""
+    from ldl_cy import Sequential
+
+    return Sequential(stack).build(shape).output_shape if stack else shape
+
+
+@st.composite
+def branching_networks(draw):
+    shape = draw(st.sampled_from([(5,), (1,), (7, 3), (4, 5, 2)]))
+    stack = [draw(branches(shape, 1))]
+    if len(shape) > 1 and draw(st.booleans()):
+        stack.append(L.Flatten())
+    return shape, stack
+
+
+@st.composite
+def bidirectional_networks(draw):
+    shape = (draw(st.integers(1, 9)), draw(st.integers(1, 5)))
+    stack = []
+    sequences = [True] * draw(st.integers(0, 1)) + [draw(st.booleans())]
+    for return_sequences in sequences:
+        cell = draw(st.sampled_from([L.RNN, L.LSTM, L.GRU]))
+        inner = cell(draw(st.integers(1, 9)), return_sequences=return_sequences)
+        stack.append(L.Bidirectional(inner, draw(st.sampled_from(["concat", "sum"]))))
+    return shape, stack
+
+
+@st.composite
+def token_networks(draw):
+    shape = (draw(st.integers(1, 9)),)
+    stack = [L.Embedding(11, draw(st.integers(1, 6)))]
+    end = draw(st.sampled_from(["flatten", "mean", "recurrent"]))
+    if end == "recurrent":
+        return shape, stack + draw(recurrent_parts())
+    return shape, [*stack, L.Flatten() if end == "flatten" else L.GlobalAvgPool1D()]
 
 
 @st.composite

@@ -153,6 +153,29 @@ def test_recurrent(tally, problem):
     check_network(tally, "recurrent", problem)
 
 
+@drawn(networks.normalized_networks(), 80)
+def test_normalized(tally, problem):
+    check_network(tally, "normalized", problem)
+    if not any(isinstance(layer, layers.Dropout) for layer in problem["stack"]):
+        # statistics of a batch that has some
+        check_network(tally, "normalized", {**problem, "n": problem["n"] + 8}, training=True)
+
+
+@drawn(networks.branching_networks(), 80)
+def test_branches(tally, problem):
+    check_network(tally, "branches", problem)
+
+
+@drawn(networks.bidirectional_networks(), 60)
+def test_bidirectional(tally, problem):
+    check_network(tally, "bidirectional", problem)
+
+
+@drawn(networks.token_networks(), 40)
+def test_tokens(tally, problem):
+    check_network(tally, "tokens", {**problem, "ids": 11})
+
+
 @drawn(networks.mixed_networks(), 60)
 def test_mixed(tally, problem):
     check_network(tally, "mixed", problem)
