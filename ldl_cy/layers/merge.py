@@ -28,7 +28,7 @@ class Branches(Layer):
 
     def join(self, graph: Graph, values: list[int]) -> int:
         """The value that the paths' values give, or a ValueError where their shapes do not fit."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__}: a branch must define join(graph, values).")
 
     def connect(self, graph: Graph, x: int, name: str) -> int:
         with graph.within(self):

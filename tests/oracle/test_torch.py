@@ -257,14 +257,8 @@ NEWER = {
 }
 
 
-def require(name):
-    if not hasattr(L, name):
-        pytest.skip(f"this version has no {name}")
-
-
 @pytest.mark.parametrize("name", NEWER)
 def test_newer_layers(tally, name):
-    require(name)
     for shape, stack in NEWER[name]():
         for n, loss in ((5, "codes"), (40, "squared_error")):
             problem = {"shape": shape, "stack": [*stack, L.Dense(3)], "loss": loss, "smoothing": 0.0, "k": 3,
@@ -278,7 +272,6 @@ def test_newer_layers(tally, name):
 
 def test_running_statistics(tally):
     """Three steps that move no weight: PyTorch's averages, with its variance made biased."""
-    require("BatchNorm")
     X = np.random.default_rng(0).standard_normal((12, 4, 3)) * 2 + 1
     layer = L.BatchNorm(0.7)
     model = Sequential([layer, L.Dense(2)], dtype="float64", random_state=0).build((4, 3))
