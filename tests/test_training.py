@@ -334,8 +334,8 @@ rng = np.random.default_rng(0)
 X, y = rng.standard_normal((60000, 64)).astype("float32"), rng.integers(0, 10, 60000)
 model = Sequential([layers.Dense(512, "relu"), layers.Dense(512, "relu"), layers.Dense(10)], random_state=0)
 model.build(64)
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     model.fit(X, y, loss="log_loss", epochs=10000, batch_size=%s, n_threads=%d)
 except KeyboardInterrupt:
     assert np.isfinite(model.theta).all() and model.predict(X[:5]).shape == (5, 10)
