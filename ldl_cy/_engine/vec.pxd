@@ -102,23 +102,27 @@ cdef extern from "vec/vec.h" nogil:
 
     ctypedef struct ldl_winograd_f32:
         void (*input)(
-            int, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t) noexcept nogil
+            int, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, int, int, int, int, float*,
+            Py_ssize_t) noexcept nogil
         void (*output)(
             int, Py_ssize_t, const float*, Py_ssize_t, const float*, int, float*, Py_ssize_t,
-            Py_ssize_t) noexcept nogil
+            Py_ssize_t, int, int) noexcept nogil
         void (*gradient)(
-            int, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t) noexcept nogil
+            int, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, int, int, float*,
+            Py_ssize_t) noexcept nogil
         void (*weights)(int, Py_ssize_t, const float*, int, float*, Py_ssize_t) noexcept nogil
         void (*weights_gradient)(int, Py_ssize_t, const float*, Py_ssize_t, float*) noexcept nogil
 
     ctypedef struct ldl_winograd_f64:
         void (*input)(
-            int, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t) noexcept nogil
+            int, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, int, int, int, int, double*,
+            Py_ssize_t) noexcept nogil
         void (*output)(
             int, Py_ssize_t, const double*, Py_ssize_t, const double*, int, double*, Py_ssize_t,
-            Py_ssize_t) noexcept nogil
+            Py_ssize_t, int, int) noexcept nogil
         void (*gradient)(
-            int, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t) noexcept nogil
+            int, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, int, int, double*,
+            Py_ssize_t) noexcept nogil
         void (*weights)(int, Py_ssize_t, const double*, int, double*, Py_ssize_t) noexcept nogil
         void (*weights_gradient)(int, Py_ssize_t, const double*, Py_ssize_t, double*) noexcept nogil
 

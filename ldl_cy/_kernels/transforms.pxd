@@ -5,31 +5,33 @@ from ldl_cy._engine.vec cimport table
 
 
 cdef inline void transform_input(
-    int m, Py_ssize_t c, const floating *d, Py_ssize_t row, Py_ssize_t pixel, floating *V, Py_ssize_t apart,
+    int m, Py_ssize_t c, const floating *d, Py_ssize_t row, Py_ssize_t pixel, int y0, int y1, int x0, int x1,
+    floating *V, Py_ssize_t apart,
 ) noexcept nogil:
     if floating is float:
-        table.winograd_f32.input(m, c, d, row, pixel, V, apart)
+        table.winograd_f32.input(m, c, d, row, pixel, y0, y1, x0, x1, V, apart)
     else:
-        table.winograd_f64.input(m, c, d, row, pixel, V, apart)
+        table.winograd_f64.input(m, c, d, row, pixel, y0, y1, x0, x1, V, apart)
 
 
 cdef inline void transform_output(
     int m, Py_ssize_t f, const floating *M, Py_ssize_t apart, const floating *b, bint relu,
-    floating *Y, Py_ssize_t row, Py_ssize_t pixel,
+    floating *Y, Py_ssize_t row, Py_ssize_t pixel, int y1, int x1,
 ) noexcept nogil:
     if floating is float:
-        table.winograd_f32.output(m, f, M, apart, b, relu, Y, row, pixel)
+        table.winograd_f32.output(m, f, M, apart, b, relu, Y, row, pixel, y1, x1)
     else:
-        table.winograd_f64.output(m, f, M, apart, b, relu, Y, row, pixel)
+        table.winograd_f64.output(m, f, M, apart, b, relu, Y, row, pixel, y1, x1)
 
 
 cdef inline void transform_gradient(
-    int m, Py_ssize_t f, const floating *dY, Py_ssize_t row, Py_ssize_t pixel, floating *D, Py_ssize_t apart,
+    int m, Py_ssize_t f, const floating *dY, Py_ssize_t row, Py_ssize_t pixel, int y1, int x1,
+    floating *D, Py_ssize_t apart,
 ) noexcept nogil:
     if floating is float:
-        table.winograd_f32.gradient(m, f, dY, row, pixel, D, apart)
+        table.winograd_f32.gradient(m, f, dY, row, pixel, y1, x1, D, apart)
     else:
-        table.winograd_f64.gradient(m, f, dY, row, pixel, D, apart)
+        table.winograd_f64.gradient(m, f, dY, row, pixel, y1, x1, D, apart)
 
 
 cdef inline void transform_weights(

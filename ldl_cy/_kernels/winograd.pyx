@@ -6,7 +6,6 @@ channels: (m + 2)^2 products (tiles, c)(c, f) in place of 9 m^2 multiplications 
 m = 4, 4/9 at m = 2. The formulas stand in _engine/vec/winograd.h: Lavin and Gray, arXiv:1509.09308.
 """
 from cython cimport floating
-from libc.string cimport memcpy, memset
 
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.blas cimport gemm
@@ -52,7 +51,6 @@ ctypedef struct Winograd:
     Py_ssize_t Wt
     Py_ssize_t M                # in scratch
     Py_ssize_t Q
-    Py_ssize_t edge
     int activation
     int use_bias
     double slope
@@ -62,27 +60,17 @@ cdef inline void take_tiles(
     const Filter *s, Py_ssize_t first, Py_ssize_t count,
     const floating *x,          # (n, h, w, c)
     floating *V,                # (places, block, c)
-    floating *edge,             # (m + 2, m + 2, c)
 ) noexcept nogil:
     """V = B^T d B of the tiles first .. first + count - 1."""
     cdef:
-        Py_ssize_t c = s.c, n = s.m + 2, i, ty, tx, y, x0, a, low, high
-        const floating *image
+        Py_ssize_t c = s.c, n = s.m + 2, i, y, col, image
     for i in range(count):
-        tx, ty = (first + i) % s.tw, (first + i) // s.tw % s.th
-        image = x + (first + i) // (s.tw * s.th) * s.h * s.w * c
-        y, x0 = ty * s.m - s.top, tx * s.m - s.left
-        if y >= 0 and x0 >= 0 and y + n <= s.h and x0 + n <= s.w:
-            transform_input(s.m, c, image + (y * s.w + x0) * c, s.w * c, c, V + i * c, s.v_apart)
-            continue
-        # partly outside of the image, where it is 0
-        memset(edge, 0, n * n * c * sizeof(floating))
-        low, high = max(0, -x0), min(n, s.w - x0)
-        for a in range(max(0, -y), min(n, s.h - y)):
-            if low < high:
-                memcpy(edge + (a * n + low) * c, image + ((y + a) * s.w + x0 + low) * c,
-                       (high - low) * c * sizeof(floating))
-        transform_input(s.m, c, <const floating*>edge, n * c, c, V + i * c, s.v_apart)
+        image = (first + i) // (s.tw * s.th)
+        y, col = (first + i) // s.tw % s.th * s.m - s.top, (first + i) % s.tw * s.m - s.left
+        # beyond the image there are zeros
+        transform_input(
+            s.m, c, x + ((image * s.h + y) * s.w + col) * c, s.w * c, c, <int>max(0, -y), <int>min(n, s.h - y),
+            <int>max(0, -col), <int>min(n, s.w - col), V + i * c, s.v_apart)
 
 
 cdef inline void give_tiles(
@@ -91,45 +79,30 @@ cdef inline void give_tiles(
     const floating *b,          # (f,) or NULL
     bint relu,
     floating *y,                # (n, oh, ow, f)
-    floating *edge,             # (m, m, f)
 ) noexcept nogil:
     """A^T M A + b into the tiles first .. first + count - 1."""
-    cdef:
-        Py_ssize_t f = s.f, m = s.m, i, ty, tx, a, rows, cols
-        floating *to
+    cdef Py_ssize_t f = s.f, i, row, col, image
     for i in range(count):
-        tx, ty = (first + i) % s.tw, (first + i) // s.tw % s.th
-        to = y + (((first + i) // (s.tw * s.th) * s.oh + ty * m) * s.ow + tx * m) * f
-        rows, cols = min(m, s.oh - ty * m), min(m, s.ow - tx * m)
-        if rows == m and cols == m:
-            transform_output(s.m, f, M + i * f, s.m_apart, b, relu, to, s.ow * f, f)
-            continue
-        transform_output(s.m, f, M + i * f, s.m_apart, b, relu, edge, m * f, f)
-        for a in range(rows):
-            memcpy(to + a * s.ow * f, edge + a * m * f, cols * f * sizeof(floating))
+        image = (first + i) // (s.tw * s.th)
+        row, col = (first + i) // s.tw % s.th * s.m, (first + i) % s.tw * s.m
+        transform_output(
+            s.m, f, M + i * f, s.m_apart, b, relu, y + ((image * s.oh + row) * s.ow + col) * f, s.ow * f, f,
+            <int>min(s.m, s.oh - row), <int>min(s.m, s.ow - col))
 
 
 cdef inline void take_gradient(
     const Filter *s, Py_ssize_t first, Py_ssize_t count,
     const floating *dz,         # (n, oh, ow, f)
     floating *D,                # (places, block, f)
-    floating *edge,             # (m, m, f)
 ) noexcept nogil:
     """D = A dz A^T of the tiles first .. first + count - 1."""
-    cdef:
-        Py_ssize_t f = s.f, m = s.m, i, ty, tx, a, rows, cols
-        const floating *at
+    cdef Py_ssize_t f = s.f, i, row, col, image
     for i in range(count):
-        tx, ty = (first + i) % s.tw, (first + i) // s.tw % s.th
-        at = dz + (((first + i) // (s.tw * s.th) * s.oh + ty * m) * s.ow + tx * m) * f
-        rows, cols = min(m, s.oh - ty * m), min(m, s.ow - tx * m)
-        if rows == m and cols == m:
-            transform_gradient(s.m, f, at, s.ow * f, f, D + i * f, s.m_apart)
-            continue
-        memset(edge, 0, m * m * f * sizeof(floating))
-        for a in range(rows):
-            memcpy(edge + a * m * f, at + a * s.ow * f, cols * f * sizeof(floating))
-        transform_gradient(s.m, f, <const floating*>edge, m * f, f, D + i * f, s.m_apart)
+        image = (first + i) // (s.tw * s.th)
+        row, col = (first + i) // s.tw % s.th * s.m, (first + i) % s.tw * s.m
+        transform_gradient(
+            s.m, f, dz + ((image * s.oh + row) * s.ow + col) * f, s.ow * f, f,
+            <int>min(s.m, s.oh - row), <int>min(s.m, s.ow - col), D + i * f, s.m_apart)
 
 
 cdef inline void filter_images(
@@ -139,17 +112,17 @@ cdef inline void filter_images(
     const floating *b,          # (f,) or NULL
     bint relu,
     floating *y,                # (n, oh, ow, f)
-    floating *V, floating *M, floating *edge,
+    floating *V, floating *M,
 ) noexcept nogil:
     cdef Py_ssize_t tiles = n * s.th * s.tw, first = 0, count, p
     while first < tiles:
         count = min(s.block, tiles - first)
-        take_tiles(s, first, count, x, V, edge)
+        take_tiles(s, first, count, x, V)
         for p in range(s.places):
             # M = V U, the sum over the channels
             gemm(False, False, count, s.f, s.c, <floating>1, V + p * s.v_apart, s.c, U + p * s.u_apart, s.f,
                  <floating>0, M + p * s.m_apart, s.f)
-        give_tiles(s, first, count, <const floating*>M, b, relu, y, edge)
+        give_tiles(s, first, count, <const floating*>M, b, relu, y)
         first += count
 
 
@@ -158,13 +131,13 @@ cdef inline void add_products(
     const floating *x,          # (n, h, w, c)
     const floating *dz,         # (n, oh, ow, f)
     floating *Q,                # (places, c, f): added to, or overwritten when anew
-    floating *V, floating *D, floating *edge,
+    floating *V, floating *D,
 ) noexcept nogil:
     cdef Py_ssize_t tiles = n * s.th * s.tw, first = 0, count, p
     while first < tiles:
         count = min(s.block, tiles - first)
-        take_tiles(s, first, count, x, V, edge)
-        take_gradient(s, first, count, dz, D, edge)
+        take_tiles(s, first, count, x, V)
+        take_gradient(s, first, count, dz, D)
         for p in range(s.places):
             # Q += V^T D, the sum over the tiles
             gemm(True, False, s.c, s.f, count, <floating>1, V + p * s.v_apart, s.c, D + p * s.m_apart, s.f,
@@ -207,7 +180,7 @@ cdef void forward(
     while first < call.n:
         n = min(v.images, call.n - first)
         filter_images(&v.y, n, x + first * op.x_size, derived + v.U, b, relu, z + first * op.y_size,
-                      scratch, scratch + v.M, scratch + v.edge)
+                      scratch, scratch + v.M)
         if v.activation != vec.LDL_IDENTITY and not relu:
             vec.activate(v.activation, <floating>v.slope, n * v.y.oh * v.y.ow, f, z + first * op.y_size,
                          y + first * op.y_size)
@@ -240,11 +213,11 @@ cdef void backward(
             if v.use_bias:
                 vec.add_column_sums(pixels, f, dz, grad + op.n_params - f)
             add_products(&v.y, n, first == 0, x + first * op.x_size, dz, scratch + v.Q, scratch,
-                         scratch + v.M, scratch + v.edge)
+                         scratch + v.M)
         if dx != NULL:
             # dx is dz filtered by the weights turned round
             filter_images(&v.dx, n, dz, derived + v.Ut, <const floating*>NULL, False, dx + first * op.x_size,
-                          scratch, scratch + v.M, scratch + v.edge)
+                          scratch, scratch + v.M)
         first += n
     if grad != NULL:
         # dW += G^T Q G
@@ -319,8 +292,7 @@ def winograd(str dtype, *, image, padding, output, Py_ssize_t filters, str activ
     op.n_derived = round_up(v.Wt + 9 * c * filters)
     v.M = max(v.y.places * v.y.v_apart, v.dx.places * v.dx.v_apart)
     v.Q = v.M + max(v.y.places * v.y.m_apart, v.dx.places * v.dx.m_apart)
-    v.edge = v.Q + v.y.places * v.y.u_apart
-    op.scratch_fixed = round_up(v.edge + 36 * max(c, filters))
+    op.scratch_fixed = v.Q + v.y.places * v.y.u_apart
     op.flops = 2.0 * v.y.th * v.y.tw * v.y.places * c * filters
     if dtype == "float32":
         op.prepare = <prepare_t>prepare[float]
