@@ -4,7 +4,7 @@
  * a piece that is shorter is copied into a buffer of LANES, so each element goes through the same
  * operations wherever it stands, and no loop needs a scalar twin for its end. Sums are kept in
  * LANES partial sums whatever the width of the registers, and these are added in a fixed tree:
- * so results are the same bits for every instruction set.
+ * so results differ between instruction sets only where one has fma and rounds once.
  */
 #ifndef LDL_LANES_H
 #define LDL_LANES_H

@@ -5,8 +5,8 @@
  *
  * Everything is row-major and contiguous unless a stride is given. `rows, k` is a matrix of rows of
  * k numbers. Input and output may be the same array where a comment says "in place". Results do not
- * depend on the instruction set, nor on an element's place in an array or a row's place among
- * others: polynomials of our own, no contraction to fma, fixed order of sums.
+ * depend on an element's place in an array or a row's place among others, and on the instruction set
+ * only through fma: polynomials of our own, fixed order of sums.
  */
 #ifndef LDL_VEC_H
 #define LDL_VEC_H
