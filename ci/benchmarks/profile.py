@@ -6,6 +6,7 @@ import time
 import numpy as np
 
 from benchmarks import ours
+from benchmarks import rows as table
 from benchmarks.common import measure, training_data
 from benchmarks.report import duration, plain
 from ldl_cy import Sequential, losses
@@ -15,12 +16,12 @@ from ldl_cy.threads import blas_at_one_thread
 
 
 def repeated(call, seconds):
-    """``call(repeats)`` for about some seconds; the medians along the last axis."""
+    """``call(repeats)`` for about some seconds: the medians along the last axis, in seconds."""
     call(2)                                             # warm
     start = time.perf_counter()
     call(1)
     once = max(1e-6, time.perf_counter() - start)
-    return np.median(call(int(np.clip(seconds / once, 5, 20000))), axis=-1)
+    return 1e-9 * np.median(call(int(np.clip(seconds / once, 5, 20000))), axis=-1)
 
 
 def profile(row, dtype, seconds):
@@ -49,7 +50,7 @@ def profile(row, dtype, seconds):
         cells.append([name, prepare, forward, backward, spent, flops])
 
     with blas_at_one_thread():
-        first = True
+        products = iter([m for m in (table.multiply_adds(*layer) for layer in table.layer_shapes(row)) if any(m)])
         for planned in plan.nodes:
             node = planned.node
             kernel = node.kernel
@@ -63,10 +64,9 @@ def profile(row, dtype, seconds):
                                   wants_grad=node.trainable, repeats=n), seconds)  # noqa: B023
             sizes = ", ".join(f"{v}" for k, v in (kernel.config or {}).items() if isinstance(v, (int, str, tuple)))
             name = f"{kernel.name} {kernel.x_size} -> {kernel.y_size}" + (f" ({sizes})" if len(sizes) < 30 else "")
-            times = 1 + (planned.dx != NONE) + bool(node.trainable)
-            line(name, prepare, forward, backward, kernel.flops * times * row.batch if kernel.n_params else 0.0)
-            first = False
-        assert not first, "a network without ops"
+            inputs, steps = next(products) if kernel.n_params else (0, 0)
+            passes = 1 + (planned.dx != NONE) + node.trainable
+            line(name, prepare, forward, backward, 2.0 * row.batch * (passes * inputs + 3 * steps))
         out = numbers(graph.sizes[graph.buffers[-1]])
         t = np.ascontiguousarray(targets[:rows])
         line(f"loss {row.loss}", 0.0, float(repeated(lambda n: time_loss(loss, out, t, n), seconds)), None, 0.0)

@@ -21,9 +21,9 @@ def estimator(row, epochs, n):
 
     kind = MLPRegressor if row.loss == "squared_error" else MLPClassifier
     return kind(hidden_layer_sizes=tuple(layer[1] for layer in row.network[:-1]), activation="relu",
-                alpha=0.0, solver="adam" if row.optimizer == "adam" else "sgd", momentum=0.0, batch_size=min(row.batch, n),
-                learning_rate_init=table.LEARNING_RATE, max_iter=epochs, n_iter_no_change=epochs + 1,
-                random_state=0)
+                alpha=0.0, solver="adam" if row.optimizer == "adam" else "sgd", momentum=0.0,
+                batch_size=min(row.batch, n), learning_rate_init=table.LEARNING_RATE, max_iter=epochs,
+                n_iter_no_change=epochs + 1, random_state=0)
 
 
 def prepare(row, part, dtype, threads, setting):

@@ -11,12 +11,23 @@ from ldl_cy._kernels.losses cimport LossKernel
 
 import numpy as np
 
-cdef extern from "platform.h" nogil:
-    double ldl_seconds()
+cdef extern from "<time.h>" nogil:
+    struct timespec:
+        long long tv_sec
+        long tv_nsec
+    int timespec_get(timespec *t, int base)
+    int TIME_UTC
 
 cdef extern from "vec/cpu.h" nogil:
     unsigned long long ldl_flush_denormals()
     void ldl_restore_denormals(unsigned long long)
+
+
+cdef double nanoseconds() noexcept nogil:
+    # seconds since 1970 in a double would be cut to 240 ns: only those of the last some days are kept
+    cdef timespec t
+    timespec_get(&t, TIME_UTC)
+    return 1e9 * <double>(t.tv_sec & 0xFFFFF) + t.tv_nsec
 
 
 cdef void *place(object array) except? NULL:
@@ -28,7 +39,7 @@ cdef void *place(object array) except? NULL:
 
 
 def time_op(Kernel kernel, theta, state, x, dy, *, bint wants_dx, bint wants_grad, Py_ssize_t repeats):
-    """Seconds of prepare, forward and backward over a block of rows, each repetition's: (3, repeats).
+    """Nanoseconds of prepare, forward and backward over a block of rows, each repetition's: (3, repeats).
 
     Parameters
     ----------
@@ -77,26 +88,26 @@ def time_op(Kernel kernel, theta, state, x, dy, *, bint wants_dx, bint wants_gra
         mode = ldl_flush_denormals()
         for i in range(repeats):
             memcpy(p_gy, p_dy, bytes)                   # backward uses it up
-            t0 = ldl_seconds()
+            t0 = nanoseconds()
             if op.prepare != NULL:
                 op.prepare(op, &call, p_theta, p_state, p_derived)
-            t1 = ldl_seconds()
+            t1 = nanoseconds()
             for tile in range(call.n_tiles):
                 call.tile = tile
                 op.forward(op, &call, p_theta, p_state, p_derived, p_x, p_y, p_cache, p_scratch)
-            t2 = ldl_seconds()
+            t2 = nanoseconds()
             for tile in range(call.n_tiles):
                 call.tile = tile
                 op.backward(op, &call, p_theta, p_state, p_derived, p_x, p_y, p_gy, p_dx, p_grad,
                             p_cache, p_scratch)
-            t3 = ldl_seconds()
+            t3 = nanoseconds()
             out[0, i], out[1, i], out[2, i] = t1 - t0, t2 - t1, t3 - t2
         ldl_restore_denormals(mode)
     return times
 
 
 def time_loss(LossKernel kernel, y, targets, Py_ssize_t repeats):
-    """Seconds of value and gradient of a loss over y (n, steps k) and targets (n, target_size): (repeats,)."""
+    """Nanoseconds of value and gradient of a loss over y (n, steps k) and targets (n, target_size): (repeats,)."""
     cdef Py_ssize_t i, n = y.shape[0]
     cdef double t0, value = 0
     if (kernel.python or y.dtype.name != kernel.dtype or targets.dtype.name != kernel.dtype
@@ -110,9 +121,9 @@ def time_loss(LossKernel kernel, y, targets, Py_ssize_t repeats):
     cdef void *p_dy = place(dy)
     with nogil:
         for i in range(repeats):
-            t0 = ldl_seconds()
+            t0 = nanoseconds()
             value += kernel.loss.compute(&kernel.loss, n, p_y, p_t, NULL, 1.0 / n, p_dy)
-            out[i] = ldl_seconds() - t0
+            out[i] = nanoseconds() - t0
     return times
 
 
@@ -120,7 +131,7 @@ cdef double time_rule(
     int rule, Py_ssize_t n, Py_ssize_t lanes, floating *theta, floating *grad, floating *slots, const double *coef,
 ) noexcept nogil:
     """One update as the step loop does it: the lanes added, the rule applied, the lanes zeroed, piece by piece."""
-    cdef double start = ldl_seconds()
+    cdef double start = nanoseconds()
     cdef Py_ssize_t a = 0, size, lane
     while a < n:
         size = min(n - a, 4096)
@@ -133,11 +144,11 @@ cdef double time_rule(
         for lane in range(lanes):
             memset(grad + lane * n + a, 0, size * sizeof(floating))
         a += size
-    return ldl_seconds() - start
+    return nanoseconds() - start
 
 
 def time_update(int rule, theta, Py_ssize_t lanes, double[::1] coef, Py_ssize_t repeats):
-    """Seconds of an update of theta (SGD without momentum: 0, Adam: 1) from some lanes: (repeats,)."""
+    """Nanoseconds of an update of theta (SGD without momentum: 0, Adam: 1) from some lanes: (repeats,)."""
     cdef Py_ssize_t i, n = theta.size
     theta = theta.copy()
     grad, slots = np.zeros(lanes * n, theta.dtype), np.zeros(2 * n, theta.dtype)
