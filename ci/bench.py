@@ -7,8 +7,8 @@
     python ci/bench.py --profile cnn28                  where the time of a step goes
     python ci/bench.py --short                          everything once, to see that it still runs
 
-Rows stand in ci/benchmarks/rows.py. Each contender runs in processes of its own, in turns: A B A B. The ratio of a
-row is the median over the turns of the contender's time by ours; what a peer takes for its best is chosen anew for
+Rows stand in ci/benchmarks/rows.py. Each contender runs in processes of its own, in turns: A B A B. The ratio
+of a row is the median over the turns of the contender's time by ours; a peer's best setting is chosen anew for
 each row, and printed. The exit code is 1 where a contender raises, never because of a time.
 """
 import argparse

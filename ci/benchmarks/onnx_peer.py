@@ -1,4 +1,7 @@
-"""ONNX Runtime: predictions of graphs written by hand, inputs made in ONNX's own layouts before the clock starts."""
+"""ONNX Runtime: predictions of graphs written by hand.
+
+Inputs are put into ONNX's own layouts before the clock starts.
+"""
 from __future__ import annotations
 
 import numpy as np

@@ -51,7 +51,7 @@ def prepare(row, part, dtype, threads, setting):
 
         def run(count):
             epochs = max(least, -(-count // row.batches))
-            if row.optimizer == "gd":                           # one fit is 1,000 epochs, neither more nor less
+            if row.optimizer == "gd":               # one fit is 1,000 epochs, neither more nor less
                 fits, epochs = -(-count // least), least
             else:
                 fits = 1

@@ -2,8 +2,8 @@
 
 A network is a tuple of plain descriptions that every contender translates for itself:
 
-    ("dense", units, activation)   ("conv", filters, size, padding, activation)   ("maxpool", 2)   ("avgpool", 2)
-    ("flatten",)   ("rnn", units)   ("gru", units)   ("lstm", units)       recurrent: the last output only
+    ("dense", units, activation)   ("conv", filters, size, padding, activation)   ("maxpool", 2)
+    ("avgpool", 2)   ("flatten",)   ("rnn", units)   ("gru", units)   ("lstm", units): the last output only
 
 Shapes are those of ldl_cy: images (height, width, channels), sequences (time, features).
 """
@@ -156,9 +156,10 @@ def multiply_adds(layer, before, after):
 
 
 def flops(row, part):
-    """Flops of the products of one step or one predict: 2 for each multiply-add, elementwise work not counted.
+    """Flops of the products of one step or one predict: 2 for each multiply-add, nothing for elementwise work.
 
-    A training step is forward, dW and dX of each layer, the first layer without dX (its recurrent products have it).
+    A training step is forward, dW and dX of each layer; the first layer has no dX, except for the products
+    with its own state.
     """
     total, first = 0, True
     for layer, before, after in layer_shapes(row):

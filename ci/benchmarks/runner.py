@@ -47,7 +47,7 @@ def applies(peer, row, part):
 
 
 def environment(threads):
-    """Variables of a worker: nothing holds OpenBLAS to another processor's kernels, all pools have one size."""
+    """Variables of a worker: OpenBLAS chooses its kernels itself, and all thread pools have one size."""
     cleaned = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
     for name in ("OPENBLAS", "OMP", "MKL"):
         cleaned[f"{name}_NUM_THREADS"] = str(threads)

@@ -1,4 +1,4 @@
-"""The worker's side: measures what a list of jobs asks for, in a process where one contender alone was imported."""
+"""The worker's side: measures what a list of jobs asks for, in a process that imports one contender alone."""
 from __future__ import annotations
 
 import importlib

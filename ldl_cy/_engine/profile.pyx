@@ -107,7 +107,7 @@ def time_op(Kernel kernel, theta, state, x, dy, *, bint wants_dx, bint wants_gra
 
 
 def time_loss(LossKernel kernel, y, targets, Py_ssize_t repeats):
-    """Nanoseconds of value and gradient of a loss over y (n, steps k) and targets (n, target_size): (repeats,)."""
+    """Nanoseconds of value and gradient of a loss, y (n, steps k), targets (n, target_size): (repeats,)."""
     cdef Py_ssize_t i, n = y.shape[0]
     cdef double t0, value = 0
     if (kernel.python or y.dtype.name != kernel.dtype or targets.dtype.name != kernel.dtype
@@ -128,9 +128,10 @@ def time_loss(LossKernel kernel, y, targets, Py_ssize_t repeats):
 
 
 cdef double time_rule(
-    int rule, Py_ssize_t n, Py_ssize_t lanes, floating *theta, floating *grad, floating *slots, const double *coef,
+    int rule, Py_ssize_t n, Py_ssize_t lanes, floating *theta, floating *grad, floating *slots,
+    const double *coef,
 ) noexcept nogil:
-    """One update as the step loop does it: the lanes added, the rule applied, the lanes zeroed, piece by piece."""
+    """One update as the step loop does it, piece by piece: add the lanes, apply the rule, zero the lanes."""
     cdef double start = nanoseconds()
     cdef Py_ssize_t a = 0, size, lane
     while a < n:
