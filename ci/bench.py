@@ -8,8 +8,8 @@
     python ci/bench.py --short                          everything once, to see that it still runs
 
 Rows stand in ci/benchmarks/rows.py. Each contender runs in processes of its own, in turns: A B A B. The ratio
-of a row is the median over the turns of the contender's time by ours; a peer's best setting is chosen anew for
-each row, and printed. The exit code is 1 where a contender raises, never because of a time.
+of a row is the median over the turns of the contender's time by ours; the best setting of a peer is chosen anew
+for each row, and printed. The exit code is 1 where a contender raises, never because of a time.
 """
 import argparse
 import json
@@ -22,18 +22,26 @@ from benchmarks import report, rows, runner
 def arguments(argv):
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], epilog="See the top of this file for examples.")
-    parser.add_argument("rows", nargs="*", metavar="ROW", help="keys or beginnings of keys (--list); default all")
+    parser.add_argument(
+        "rows", nargs="*", metavar="ROW", help="keys or beginnings of keys (--list); default all"
+    )
     parser.add_argument("--part", nargs="+", choices=rows.PARTS, help="default: train")
     parser.add_argument("--dtype", nargs="+", choices=rows.DTYPES, default=["float32"])
     parser.add_argument("--threads", nargs="+", type=int, choices=(1, 2), default=[1])
     parser.add_argument("--peers", nargs="*", choices=list(runner.PEERS), default=list(runner.PEERS))
     parser.add_argument("--turns", type=int, default=5, help="processes of each contender, default 5")
     parser.add_argument("--seconds", type=float, default=0.3, help="of one repetition, default 0.3")
-    parser.add_argument("--repeats", type=int, default=3, help="repetitions in a process, the best counts; default 3")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="repetitions in a process, the best counts; default 3"
+    )
     parser.add_argument("--short", action="store_true", help="all parts once, a few steps each")
     parser.add_argument("--json", metavar="FILE", help="write everything measured")
-    parser.add_argument("--markdown", metavar="FILE", help="print the tables of a JSON file in Markdown, and end")
-    parser.add_argument("--profile", metavar="ROW", nargs="+", help="print the time of each op of a step, and end")
+    parser.add_argument(
+        "--markdown", metavar="FILE", help="print the tables of a JSON file in Markdown, and end"
+    )
+    parser.add_argument(
+        "--profile", metavar="ROW", nargs="+", help="print the time of each op of a step, and end"
+    )
     parser.add_argument("--list", action="store_true", help="print the rows, and end")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
@@ -65,8 +73,17 @@ def main(argv=None):
                 print(profile(row, dtype, 0.01 if chosen.short else chosen.seconds), end="\n\n", flush=True)
         return 0
     options = runner.Options(
-        rows.find(chosen.rows), chosen.part or (list(rows.PARTS) if chosen.short else ["train"]), chosen.dtype,
-        chosen.threads, chosen.peers, chosen.turns, chosen.seconds, chosen.repeats, chosen.short, __file__)
+        rows.find(chosen.rows),
+        chosen.part or (list(rows.PARTS) if chosen.short else ["train"]),
+        chosen.dtype,
+        chosen.threads,
+        chosen.peers,
+        chosen.turns,
+        chosen.seconds,
+        chosen.repeats,
+        chosen.short,
+        __file__,
+    )
     if chosen.short:
         options.turns, options.seconds, options.repeats = 1, 0.002, 1
     found = runner.run(options)

@@ -50,7 +50,9 @@ def profile(row, dtype, seconds):
         cells.append([name, prepare, forward, backward, spent, flops])
 
     with blas_at_one_thread():
-        products = iter([m for m in (table.multiply_adds(*layer) for layer in table.layer_shapes(row)) if any(m)])
+        products = iter(
+            [m for m in (table.multiply_adds(*layer) for layer in table.layer_shapes(row)) if any(m)]
+        )
         for planned in plan.nodes:
             node = planned.node
             kernel = node.kernel
@@ -62,21 +64,35 @@ def profile(row, dtype, seconds):
             prepare, forward, backward = repeated(
                 lambda n: time_op(kernel, theta, state, x, dy, wants_dx=planned.dx != NONE,  # noqa: B023
                                   wants_grad=node.trainable, repeats=n), seconds)  # noqa: B023
-            sizes = ", ".join(f"{v}" for k, v in (kernel.config or {}).items() if isinstance(v, (int, str, tuple)))
-            name = f"{kernel.name} {kernel.x_size} -> {kernel.y_size}" + (f" ({sizes})" if len(sizes) < 30 else "")
+            sizes = ", ".join(
+                f"{v}" for k, v in (kernel.config or {}).items() if isinstance(v, (int, str, tuple))
+            )
+            name = f"{kernel.name} {kernel.x_size} -> {kernel.y_size}" + (
+                f" ({sizes})" if len(sizes) < 30 else ""
+            )
             inputs, steps = next(products) if kernel.n_params else (0, 0)
             passes = 1 + (planned.dx != NONE) + node.trainable
             line(name, prepare, forward, backward, 2.0 * row.batch * (passes * inputs + 3 * steps))
         out = numbers(graph.sizes[graph.buffers[-1]])
         t = np.ascontiguousarray(targets[:rows])
-        line(f"loss {row.loss}", 0.0, float(repeated(lambda n: time_loss(loss, out, t, n), seconds)), None, 0.0)
+        line(
+            f"loss {row.loss}", 0.0, float(repeated(lambda n: time_loss(loss, out, t, n), seconds)), None, 0.0
+        )
         rule = ours.optimizer(row)
         coefficients = np.ascontiguousarray(rule.coefficients(0, 1)[0, 1:])
         spent = float(repeated(
             lambda n: time_update(rule.number, model.theta, plan.lanes, coefficients, n), seconds))
         total += spent
-        cells.append([f"update {row.optimizer}, {len(model.theta):,} weights x {plan.lanes}", None, None, None,
-                      spent, 0.0])
+        cells.append(
+            [
+                f"update {row.optimizer}, {len(model.theta):,} weights x {plan.lanes}",
+                None,
+                None,
+                None,
+                spent,
+                0.0,
+            ]
+        )
     step = min(measure(ours.prepare(row, "train", dtype, 1, {}), max(0.05, seconds), 3))
     text = [f"{row.title}, {dtype}, one thread: {blocks} block(s) of {rows} rows, {plan.lanes} lane(s)", ""]
     header = ["op", "prepare", "forward", "backward", "together", "share of step", "GF/s"]
@@ -85,6 +101,10 @@ def profile(row, dtype, seconds):
              for name, prepare, forward, backward, spent, flops in cells]
     shown.append(["all of them", "", "", "", duration(total), f"{100 * total / step:.1f} %", ""])
     left = f"-{duration(total - step)}" if total > step else duration(step - total)
-    shown.append(["the rest: gathering, order, the loop", "", "", "", left, f"{100 * (1 - total / step):.1f} %", ""])
-    shown.append(["the whole step, by fit", "", "", "", duration(step), "100 %", f"{flops_known / step / 1e9:.0f}"])
+    shown.append(
+        ["the rest: gathering, order, the loop", "", "", "", left, f"{100 * (1 - total / step):.1f} %", ""]
+    )
+    shown.append(
+        ["the whole step, by fit", "", "", "", duration(step), "100 %", f"{flops_known / step / 1e9:.0f}"]
+    )
     return "\n".join(text + plain(header, shown))

@@ -63,7 +63,8 @@ def summarise(found):
                 continue
             line["peers"][peer] = {
                 "seconds": statistics.median(map(best, contender["turns"])),
-                "ratio": median_ratio(ours, contender["turns"]), "setting": setting_text(contender.get("setting"))}
+                "ratio": median_ratio(ours, contender["turns"]),
+                "setting": setting_text(contender.get("setting"))}
         if line["peers"]:
             line["best"] = min(line["peers"], key=lambda peer: line["peers"][peer]["ratio"])
             line["ratio"] = line["peers"][line["best"]]["ratio"]
@@ -92,13 +93,14 @@ def duration(seconds):
     return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
 
 
-def number(value, digits=2):
-    return "-" if value is None else f"{value:.{digits}f}".rstrip("0").rstrip(".") if digits else f"{value:.0f}"
+def number(value):
+    return "-" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
 
 
 def main_table(lines):
     """Header and cells of the measurements of one part, dtype and number of threads."""
-    header = ["row", "ldl_cy", "best peer", "its time", "times faster", "floor", "stretch", "met", "share of peak"]
+    header = ["row", "ldl_cy", "best peer", "its time", "times faster", "floor", "stretch", "met",
+              "share of peak"]
     cells = []
     for line in lines:
         peer = line["best"]
@@ -106,9 +108,9 @@ def main_table(lines):
                                                 if line["peers"][peer]["setting"] else "")
         floor, stretch = line["aims"] or (None, None)
         cells.append([
-            line["row"].title, duration(line["ours"]), name, duration(line["peers"][peer]["seconds"] if peer else None),
-            number(line["ratio"]), number(floor), number(stretch), line["verdict"],
-            "-" if line["share"] is None else f"{100 * line['share']:.0f} %"])
+            line["row"].title, duration(line["ours"]), name,
+            duration(line["peers"][peer]["seconds"] if peer else None), number(line["ratio"]), number(floor), number(stretch),
+            line["verdict"], "-" if line["share"] is None else f"{100 * line['share']:.0f} %"])
     return header, cells
 
 
@@ -117,9 +119,9 @@ def peers_table(lines):
     names = list(dict.fromkeys(peer for line in lines for peer in line["peers"]))
     cells = []
     for line in lines:
+        known = [line["peers"].get(name) for name in names]
         cells.append([line["row"].title] + [
-            f"{duration(line['peers'][n]['seconds'])} ({number(line['peers'][n]['ratio'])})" if n in line["peers"]
-            else "-" for n in names])
+            f"{duration(peer['seconds'])} ({number(peer['ratio'])})" if peer else "-" for peer in known])
     return ["row", *(f"{name} (times)" for name in names)], cells
 
 
@@ -140,8 +142,8 @@ def threads_table(lines):
         if line["threads"] != 2 or not one or not line["ours"]:
             continue
         ratio, aim = one / line["ours"], table.THREADS_AIM if one > 2e-3 else 1.0
-        cells.append([line["row"].title, TITLES[line["part"]], line["dtype"], duration(one), duration(line["ours"]),
-                      number(ratio), number(aim), "met" if ratio >= aim else "SHORT"])
+        cells.append([line["row"].title, TITLES[line["part"]], line["dtype"], duration(one),
+                      duration(line["ours"]), number(ratio), number(aim), "met" if ratio >= aim else "SHORT"])
     return ["row", "what", "dtype", "1 thread", "2 threads", "times", "aim", "met"], cells
 
 
@@ -155,9 +157,13 @@ def means(lines):
             aim = table.MEAN_AIMS.get((part, dtype))
             mean = geometric_mean(ratios)
             wanted = "" if aim is None else f"; aim {number(aim)}: {'met' if mean >= aim else 'SHORT'}"
-            text.append(f"{TITLES[part]}, {dtype}, {threads} thread{'s' * (threads > 1)}: geometric mean over "
-                        f"{len(ratios)} rows {number(mean)}{wanted}")
+            text.append(f"{group_title(part, dtype, threads)}: geometric mean over {len(ratios)} rows "
+                        f"{number(mean)}{wanted}")
     return text
+
+
+def group_title(part, dtype, threads):
+    return f"{TITLES[part]}, {dtype}, {threads} thread{'s' * (threads > 1)}"
 
 
 def groups(lines):
@@ -173,10 +179,11 @@ def heading(found):
     machine, options = found["machine"], found["options"]
     peaks = ", ".join(f"{dtype} {statistics.median(v) / 1e9:.0f}" for dtype, v in found["gemm"].items() if v)
     text = [
-        f"{found['date']}, {machine['processor']}, {machine['processors available']} processor(s), {machine['system']}",
-        f"{machine['blas']}; instruction set {machine['instruction set']}; one-thread GEMM peak, GF/s: {peaks}",
+        f"{found['date']}, {machine['processor']}, {machine['processors available']} processor(s), "
+        f"{machine['system']}",
+        f"{machine['blas']}; instruction set {machine['instruction set']}; GEMM peak of one thread, GF/s: {peaks}",
         ", ".join(f"{name} {v}" for name, v in machine["versions"].items()),
-        f"{options['turns']} turn(s) of {options['repeats']} x {options['seconds']} s, medians of the turns' ratios"]
+        f"{options['turns']} turn(s) of {options['repeats']} x {options['seconds']} s; ratios are medians over turns"]
     if options["short"]:
         text.append("SHORT RUN: shows that everything runs; its figures mean nothing.")
     return text + [f"{peer} is absent: {why}" for peer, why in found["absent"].items()]
@@ -185,7 +192,7 @@ def heading(found):
 def plain(header, cells):
     """A table for the terminal."""
     widths = [max(len(str(row[i])) for row in [header, *cells]) for i in range(len(header))]
-    return ["  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip()
+    return ["  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip()
             for row in [header, *cells]]
 
 
@@ -204,14 +211,14 @@ def render(found, style="plain"):
     lines = summarise(found)
     text = [f"- {x}" for x in heading(found)] if mark else heading(found)
     for (part, dtype, threads), members in groups(lines):
-        name = f"{TITLES[part]}, {dtype}, {threads} thread{'s' * (threads > 1)}"
-        text += ["", title.format(name), *[""] * mark, *draw(*main_table(members))]
+        text += ["", title.format(group_title(part, dtype, threads)), *[""] * mark, *draw(*main_table(members))]
         if len({peer for line in members for peer in line["peers"]}) > 1:
             text += ["", *draw(*peers_table(members))]
         with_memory = [line for line in members if part == "train" and line["row"].images and line["memory"]]
         if with_memory:
             text += ["", *draw(*memory_table(with_memory))]
-        notes = [f"{line['row'].title}: {peer}: {why}" for line in members for peer, why in line["notes"].items()]
+        notes = [f"{line['row'].title}: {peer}: {why}"
+                 for line in members for peer, why in line["notes"].items()]
         text += ["", *(f"- {note}" for note in notes)] if notes else []
     header, cells = threads_table(lines)
     if cells:

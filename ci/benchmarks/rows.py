@@ -76,20 +76,21 @@ def mlp(*units, outputs):
 
 
 def recurrent(cell, steps, n_in, units, batch, floor, stretch):
-    return Row(f"{cell}-t{steps}-{n_in}-{units}", f"{cell.upper()} T={steps} in={n_in} h={units}, batch {batch}",
-               (steps, n_in), batch, ((cell, units), ("dense", 10, None)), (floor, stretch),
-               batches=50 if steps * units < 5000 else 4)
+    title = f"{cell.upper()} T={steps} in={n_in} h={units}, batch {batch}"
+    return Row(f"{cell}-t{steps}-{n_in}-{units}", title, (steps, n_in), batch, ((cell, units), ("dense", 10, None)),
+               (floor, stretch), batches=50 if steps * units < 5000 else 4)
 
 
 ROWS = (
-    Row("linear", "linear regression 100x1, full batch", (1,), 100, (("dense", 1, None),), (30, 50), outputs=1,
-        loss="squared_error", optimizer="gd", batches=1),
-    Row("mlp20", "MLP 20-64-64-2, batch 32", (20,), 32, mlp(64, 64, outputs=2), (7, 12), outputs=2, batches=200,
-        one_row=(3, 6)),
+    Row("linear", "linear regression 100x1, full batch", (1,), 100, (("dense", 1, None),), (30, 50),
+        outputs=1, loss="squared_error", optimizer="gd", batches=1),
+    Row("mlp20", "MLP 20-64-64-2, batch 32", (20,), 32, mlp(64, 64, outputs=2), (7, 12), outputs=2,
+        batches=200, one_row=(3, 6)),
     Row("mlp64", "MLP 64-100-10, batch 200", (64,), 200, mlp(100, outputs=10), (4, 6), batches=50),
-    Row("mlp784", "MLP 784-512-512-10, batch 128", (784,), 128, mlp(512, 512, outputs=10), (1.35, 1.6), batches=20),
-    Row("mlp784-adam", "the same with Adam", (784,), 128, mlp(512, 512, outputs=10), (1.5, 1.8), optimizer="adam",
+    Row("mlp784", "MLP 784-512-512-10, batch 128", (784,), 128, mlp(512, 512, outputs=10), (1.35, 1.6),
         batches=20),
+    Row("mlp784-adam", "the same with Adam", (784,), 128, mlp(512, 512, outputs=10), (1.5, 1.8),
+        optimizer="adam", batches=20),
     Row("lenet", "LeNet-5, 28x28, batch 64", (28, 28, 1), 64, (
         ("conv", 6, 5, 2, "tanh"), ("avgpool", 2), ("conv", 16, 5, 0, "tanh"), ("avgpool", 2), ("flatten",),
         ("dense", 120, "tanh"), ("dense", 84, "tanh"), ("dense", 10, None)), (3, 4.5), batches=10),
@@ -156,7 +157,7 @@ def multiply_adds(layer, before, after):
 
 
 def flops(row, part):
-    """Flops of the products of one step or one predict: 2 for each multiply-add, nothing for elementwise work.
+    """Flops of the products of one step or one predict, 2 for each multiply-add.
 
     A training step is forward, dW and dX of each layer; the first layer has no dX, except for the products
     with its own state.

@@ -57,8 +57,12 @@ def environment(threads):
 def ask(options, jobs, threads):
     """A worker's answers; one that fails answers each job with its error."""
     done = subprocess.run(
-        [sys.executable, options.script, "--worker"], input=json.dumps(jobs), env=environment(threads), text=True,
-        capture_output=True)
+        [sys.executable, options.script, "--worker"],
+        input=json.dumps(jobs),
+        env=environment(threads),
+        text=True,
+        capture_output=True,
+    )
     if done.returncode == 0:
         return json.loads(done.stdout.strip().splitlines()[-1])
     last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

@@ -9,7 +9,12 @@ import traceback
 from benchmarks import common
 from benchmarks import rows as table
 
-MODULES = {"ldl_cy": "ours", "torch": "torch_peer", "scikit-learn": "sklearn_peer", "onnxruntime": "onnx_peer"}
+MODULES = {
+    "ldl_cy": "ours",
+    "torch": "torch_peer",
+    "scikit-learn": "sklearn_peer",
+    "onnxruntime": "onnx_peer",
+}
 EXPLORE_SECONDS, EXPLORE_ROUNDS = 0.1, 3
 GEMM_SIZE = 1024
 
@@ -37,8 +42,10 @@ def contender(job):
         answer.update(setting=setting, memory_before=before, memory_peak=common.peak_memory())
     except common.NotSupported as error:
         answer["not_supported"] = str(error)
-    except Exception as error:              # filed with the row; the jobs after this one still run
-        answer.update(error=f"{type(error).__name__}: {error}".splitlines()[0], details=traceback.format_exc())
+    except Exception as error:  # filed with the row; the jobs after this one still run
+        answer.update(
+            error=f"{type(error).__name__}: {error}".splitlines()[0], details=traceback.format_exc()
+        )
     return answer
 
 
