@@ -109,8 +109,9 @@ def main_table(lines):
         floor, stretch = line["aims"] or (None, None)
         cells.append([
             line["row"].title, duration(line["ours"]), name,
-            duration(line["peers"][peer]["seconds"] if peer else None), number(line["ratio"]), number(floor), number(stretch),
-            line["verdict"], "-" if line["share"] is None else f"{100 * line['share']:.0f} %"])
+            duration(line["peers"][peer]["seconds"] if peer else None),
+            number(line["ratio"]), number(floor), number(stretch), line["verdict"],
+            "-" if line["share"] is None else f"{100 * line['share']:.0f} %"])
     return header, cells
 
 
@@ -181,9 +182,11 @@ def heading(found):
     text = [
         f"{found['date']}, {machine['processor']}, {machine['processors available']} processor(s), "
         f"{machine['system']}",
-        f"{machine['blas']}; instruction set {machine['instruction set']}; GEMM peak of one thread, GF/s: {peaks}",
+        f"{machine['blas']}; instruction set {machine['instruction set']}; "
+        f"GEMM peak of one thread, GF/s: {peaks}",
         ", ".join(f"{name} {v}" for name, v in machine["versions"].items()),
-        f"{options['turns']} turn(s) of {options['repeats']} x {options['seconds']} s; ratios are medians over turns"]
+        f"{options['turns']} turn(s) of {options['repeats']} x {options['seconds']} s; "
+        "ratios are medians over turns"]
     if options["short"]:
         text.append("SHORT RUN: shows that everything runs; its figures mean nothing.")
     return text + [f"{peer} is absent: {why}" for peer, why in found["absent"].items()]
@@ -211,7 +214,8 @@ def render(found, style="plain"):
     lines = summarise(found)
     text = [f"- {x}" for x in heading(found)] if mark else heading(found)
     for (part, dtype, threads), members in groups(lines):
-        text += ["", title.format(group_title(part, dtype, threads)), *[""] * mark, *draw(*main_table(members))]
+        name = group_title(part, dtype, threads)
+        text += ["", title.format(name), *[""] * mark, *draw(*main_table(members))]
         if len({peer for line in members for peer in line["peers"]}) > 1:
             text += ["", *draw(*peers_table(members))]
         with_memory = [line for line in members if part == "train" and line["row"].images and line["memory"]]
