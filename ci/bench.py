@@ -8,8 +8,8 @@
     python ci/bench.py --short                          everything once, to see that it still runs
 
 Rows stand in ci/benchmarks/rows.py. Each contender runs in processes of its own, in turns: A B A B. The ratio
-of a row is the median over the turns of the contender's time by ours; a peer's best setting is chosen for each
-row anew, and printed. The exit code is 1 where a contender raises, never because of a time.
+of a row is the median over the turns of the contender's time by ours; a peer's best setting is chosen for
+each row anew, and printed. The exit code is 1 where a contender raises, never because of a time.
 """
 import argparse
 import json

@@ -78,7 +78,8 @@ def mlp(*units, outputs):
 def recurrent(cell, steps, n_in, units, batch, floor, stretch):
     title = f"{cell.upper()} T={steps} in={n_in} h={units}, batch {batch}"
     return Row(f"{cell}-t{steps}-{n_in}-{units}", title, (steps, n_in), batch,
-               ((cell, units), ("dense", 10, None)), (floor, stretch), batches=50 if steps * units < 5000 else 4)
+               ((cell, units), ("dense", 10, None)), (floor, stretch),
+               batches=50 if steps * units < 5000 else 4)
 
 
 ROWS = (
