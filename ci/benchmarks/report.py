@@ -47,7 +47,7 @@ def verdict(ratio, aims):
 
 def summarise(found):
     """One dict for each measurement, with what the tables print."""
-    peaks = {dtype: statistics.median(values) for dtype, values in found["gemm"].items() if values}
+    peaks = {dtype: max(values) for dtype, values in found["gemm"].items() if values}
     lines = []
     for result in found["results"]:
         row, contenders = table.BY_KEY[result["row"]], result["contenders"]
@@ -178,7 +178,7 @@ def groups(lines):
 def heading(found):
     """Where and how it was measured, as lines."""
     machine, options = found["machine"], found["options"]
-    peaks = ", ".join(f"{dtype} {statistics.median(v) / 1e9:.0f}" for dtype, v in found["gemm"].items() if v)
+    peaks = ", ".join(f"{dtype} {max(v) / 1e9:.0f}" for dtype, v in found["gemm"].items() if v)
     text = [
         f"{found['date']}, {machine['processor']}, {machine['processors available']} processor(s), "
         f"{machine['system']}",
