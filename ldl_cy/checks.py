@@ -115,7 +115,7 @@ def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dty
         raise ValueError(f"{owner}: {name} must have the shape {wanted}, got {X.shape}.")
     if X.shape[0] == 0:
         raise ValueError(f"{owner}: {name} must have at least one row, got the shape {X.shape}.")
-    if X.dtype.name not in ("float32", "float64", "uint8"):
+    if X.dtype.name not in ("float32", "float64", "uint8") or not X.dtype.isnative:
         X = X.astype(dtype)
     check_finite(owner, name, X)
     if X.dtype.name == "float64" and dtype == "float32" and np.abs(X).max(initial=0) > np.finfo(dtype).max:

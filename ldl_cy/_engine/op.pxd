@@ -22,6 +22,7 @@ cdef enum Flag:
     USES_LENGTHS = 2        # looks across steps and reads call.lengths
     ACCEPTS_CSR = 4
     PYTHON = 16             # calls Python: the program runs on the calling thread
+    DERIVED_FOR_BACKWARD = 32   # forward reads nothing derived: not prepared where no backward follows
     COLUMN_TILES = 8        # a task is a tile of columns over all rows: call.tile of call.n_tiles
 
 cdef enum Layout:
@@ -34,6 +35,7 @@ ctypedef struct Call:
     Py_ssize_t row0             # the first of them, counted within the batch
     Py_ssize_t n_batch          # rows of the whole batch
     int training
+    int backward                # a backward pass follows: prepare makes what it needs too
     uint64_t seed
     uint64_t epoch
     uint64_t step

@@ -124,7 +124,7 @@ cdef class Kernel:
         cdef Op *op = &self.op
         cdef Py_ssize_t tile
         fill_call(self, &call, options, x)
-        n = call.n
+        n, call.backward = call.n, keep
         derived = undefined(derived, op.n_derived, self.dtype)
         scratch = undefined(scratch, n * op.scratch_size + op.scratch_fixed, self.dtype)
         y = undefined(y, (n, op.y_size), self.dtype)
