@@ -221,6 +221,10 @@ class Sequential:
                 return out
         return prediction.predict(self, X, lengths, batch_size, n_threads)
 
+    def _predict_flat(self, X: Any) -> np.ndarray | None:
+        """The raw output of rows (n, numbers of a sample) or of samples; None where it needs a closer look."""
+        return None if self._predictor is None else self._predictor.predict_flat(X)
+
     def _bind(self, X: Any, y: Any, loss: Any, sample_weight: Any, lengths: Any, n_threads: Any) -> tuple[Any, ...]:
         graph = self._built()
         loss = losses.get(loss)

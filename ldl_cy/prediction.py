@@ -72,7 +72,7 @@ def several(n_threads: int) -> Iterator[Pool]:
 
 def workers(workspace: Workspace, n: int) -> AbstractContextManager[Pool]:
     """A pool for n rows; small work stays on the calling thread."""
-    if workspace.flops * n < SHARED_FLOPS or workspace.calls_python:
+    if workspace.flops * n < SHARED_FLOPS or workspace.calls_python or not workspace.plan.shares(n):
         return Alone()
     return several(workspace.n_threads)
 
@@ -83,7 +83,7 @@ def short_way(model: Sequential, n: int) -> None:
     if model._short_rows is None:
         plan = Plan(graph, graph.buffers[-1], False, PREDICT_ROWS)
         rows = math.ceil(SHARED_FLOPS / max(1.0, graph.flops)) - 1
-        if not any(column for _, _, column in plan.phases):
+        if not plan.columns:
             rows = max(rows, plan.block_rows)       # one block is one task
         python = any(node.kernel is not None and node.kernel.calls_python for node in graph.nodes)
         usable = not python and not graph.input_checks and graph.buffers[-1] != 0 and find_blas()

@@ -17,7 +17,7 @@ from ldl_cy.checks import check_int
 
 _lock = threading.Lock()
 _fits = 0                       # fits running in this process
-_others: list[Any] | None = None    # controllers of BLAS libraries that the compiled hold does not know; None: not looked
+_others: list[Any] | None = None    # controllers of BLAS libraries that the compiled hold does not know
 _other_holds = 0                # calls that hold those
 _before: list[int] = []
 _HOLD = Hold()

@@ -9,6 +9,8 @@ Laws of a kernel (tests/contract.py enforces them):
 - ``cache`` holds whatever ``forward`` left for ``backward``: n * cache_size numbers, laid out as the
   kernel likes; without ``cache`` (NULL: inference) forward keeps nothing;
 - ``scratch`` holds n * scratch_size + scratch_fixed numbers and is forgotten after the call;
+- ``derived`` is what ``prepare`` made from theta and the state; it makes what ``backward`` reads only where
+  ``call.backward`` says that one follows, and the engine may keep it while both are bytewise the same;
 - write only what was given; no allocation, GIL, threads, globals, errors, validation;
 - rows are independent, unless the op is flagged COUPLES_ROWS.
 

@@ -7,9 +7,9 @@ One row of the MLP 20-64-64-2 took 26 us on the general path, 3 of which were ar
 """
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
-from cython cimport floating
 from libc.float cimport DBL_MAX, FLT_MAX
 
+from ldl_cy._engine.finite cimport within
 from ldl_cy._engine.hold cimport hold, let_go
 from ldl_cy._engine.pool cimport Pool
 from ldl_cy._engine.program cimport Workspace
@@ -33,15 +33,6 @@ cdef enum:
     LONG_FLOPS = 1000000
 
 cdef double NEVER = 1e300                   # next look for signals of a run too short for one
-
-
-cdef inline bint within(Py_ssize_t n, const floating *x, floating limit) noexcept nogil:
-    """Whether all numbers lie in [-limit, limit]; NaN does not."""
-    cdef Py_ssize_t i
-    cdef int good = 1
-    for i in range(n):
-        good &= (x[i] <= limit) & (x[i] >= -limit)
-    return good
 
 
 cdef class Predictor:

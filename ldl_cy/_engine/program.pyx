@@ -419,7 +419,6 @@ cdef class Workspace:
         self.bind_memory(theta, state, X.shape[0])
         run.training, run.seed, run.epoch, run.step = training, seed, epoch, step
         lanes = self.lanes
-        lanes[:] = 0
         cdef Place own = run.places[run.n_values]
         if dx is not None:
             run.places[run.n_values].base = <char*>pointer(dx)
@@ -427,6 +426,7 @@ cdef class Workspace:
             run.places[run.n_values].thread_bytes = 0
         cdef Py_ssize_t n = X.shape[0]
         with nogil:
+            memset(run.grad, 0, run.n_lanes * run.lane_bytes)
             self.set_batch(0, n)
             weight = self.batch_weight()
             run.loss_scale = given if has_scale else 1.0 / weight
