@@ -118,8 +118,10 @@ def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dty
         raise ValueError(f"{owner}: {name} must have the shape {wanted}, got {X.shape}.")
     if X.shape[0] == 0:
         raise ValueError(f"{owner}: {name} must have at least one row, got the shape {X.shape}.")
-    if X.dtype.char not in "fdB" or not X.dtype.isnative:
+    if X.dtype.char not in "fdB":
         X = X.astype(dtype)
+    elif not X.dtype.isnative:
+        X = X.astype(X.dtype.char)
     check_finite(owner, name, X)
     if (X.dtype.char == "d" and dtype == "float32" and not all_finite(X, True)
             and np.abs(X).max(initial=0) > np.finfo(dtype).max):

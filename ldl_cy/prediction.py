@@ -9,7 +9,7 @@ import numpy as np
 
 from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.pool import Pool
-from ldl_cy._engine.predictor import Predictor
+from ldl_cy._engine.predictor import UNHELD_FLOPS, Predictor
 from ldl_cy._engine.program import SHARED_FLOPS, Workspace
 from ldl_cy.checks import check_int
 from ldl_cy.threads import blas_at_one_thread, choose_threads, find_blas
@@ -85,8 +85,10 @@ def short_way(model: Sequential, n: int) -> None:
         rows = math.ceil(SHARED_FLOPS / max(1.0, graph.flops)) - 1
         if not plan.columns:
             rows = max(rows, plan.block_rows)       # one block is one task
-        python = any(node.kernel is not None and node.kernel.calls_python for node in graph.nodes)
-        usable = not python and not graph.input_checks and graph.buffers[-1] != 0 and find_blas()
+        kernels = [node.kernel for node in graph.nodes if node.kernel is not None]
+        if not find_blas():                         # nobody there would hold it for longer products
+            rows = min(rows, int((UNHELD_FLOPS - 1) / max([1.0, *(k.flops for k in kernels)])))
+        usable = not any(k.calls_python for k in kernels) and not graph.input_checks and graph.buffers[-1] != 0
         model._short_rows = min(rows, plan.capacity) if usable else 0
     if n <= model._short_rows:
         workspace = Workspace(Plan(graph, graph.buffers[-1], False, PREDICT_ROWS), 1)

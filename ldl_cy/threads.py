@@ -89,9 +89,9 @@ def find_blas() -> bool:
 
 
 def _register(controller: Any) -> bool:
-    """Hand an OpenBLAS with threads of its own to the compiled hold."""
+    """Hand an OpenBLAS with threads of its own to the compiled hold; one without threads needs none."""
     if controller.internal_api != "openblas" or controller.threading_layer != "pthreads":
-        return False
+        return controller.internal_api == "openblas" and controller.threading_layer == "disabled"
     for prefix, suffix in product(("", "scipy_"), ("", "64_", "_64")):
         try:
             functions = [getattr(controller.dynlib, f"{prefix}openblas_{verb}_num_threads{suffix}")

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ldl_cy import CNNClassifier, MLPClassifier, MLPRegressor, Sequential, layers, threads
+from ldl_cy import CNNClassifier, MLPClassifier, MLPRegressor, Sequential, layers, prediction, threads
 from ldl_cy._engine.finite import all_finite
 from ldl_cy._engine.hold import Hold
 from ldl_cy._kernels.probabilities import class_probabilities
@@ -292,3 +292,12 @@ def test_names_of_features_are_still_compared():
     estimator.predict(X)
     with pytest.warns(UserWarning, match="feature names"):
         estimator.predict(X.to_numpy())
+
+
+def test_without_a_hold_only_short_products_go_the_short_way(monkeypatch):
+    monkeypatch.setattr(prediction, "find_blas", lambda: False)
+    model = network("mlp")
+    X = rows(model, 3, "float32")
+    np.testing.assert_array_equal(model.predict(X), general(model, X))
+    assert model._predictor is None and model._short_rows == 2
+    np.testing.assert_array_equal(short(model, X[:2]), general(model, X[:2]))

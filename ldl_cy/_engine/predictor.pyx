@@ -28,10 +28,11 @@ cdef extern from "platform.h" nogil:
 cdef enum:
     MOST_AXES = 8
     # OpenBLAS starts threads for a product with a vector from 9,216 weights, for one of matrices later
-    BLAS_THREADS = 9216
+    C_UNHELD_FLOPS = 2 * 9216
     # below this the calling thread keeps the GIL: another one that waits for it could take it for 5 ms
     LONG_FLOPS = 1000000
 
+UNHELD_FLOPS = C_UNHELD_FLOPS                # of one op: from here on BLAS is held at one thread
 cdef double NEVER = 1e300                   # next look for signals of a run too short for one
 
 
@@ -151,7 +152,7 @@ cdef class Predictor:
 
     cdef void run(self, const char *X, int kind, Py_ssize_t n, char *out) noexcept:
         cdef Workspace ws = self.workspace
-        cdef bint held = self.largest * n >= 2 * BLAS_THREADS
+        cdef bint held = self.largest * n >= C_UNHELD_FLOPS
         ws.set_data(X, kind, self.x_size * (4 if kind == 0 else 8 if kind == 1 else 1))
         ws.run.training, ws.run.stop = 0, 0
         # the output is written in place
