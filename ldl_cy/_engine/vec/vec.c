@@ -30,8 +30,12 @@ INLINE double sqrt_f64(double x) { return sqrt(x); }
     .binary_log_loss = F(binary_log_loss), .lstm_forward = F(lstm_forward),                       \
     .lstm_backward = F(lstm_backward), .gru_forward = F(gru_forward),                             \
     .gru_backward = F(gru_backward), .rule_sgd = F(rule_sgd), .rule_adam = F(rule_adam) }
+#define WINOGRAD(F) {                                                                             \
+    .input = F(winograd_input), .output = F(winograd_output), .gradient = F(winograd_gradient),   \
+    .weights = F(winograd_weights), .weights_gradient = F(winograd_weights_gradient) }
 #define F32(name) LDL_CAT(name, _f32)
 #define F64(name) LDL_CAT(name, _f64)
 
 extern const ldl_vec LDL_CAT(ldl_vec_, LDL_ISA);
-const ldl_vec LDL_CAT(ldl_vec_, LDL_ISA) = {LDL_STR(LDL_ISA), TABLE(F32), TABLE(F64)};
+const ldl_vec LDL_CAT(ldl_vec_, LDL_ISA) = {
+    LDL_STR(LDL_ISA), TABLE(F32), TABLE(F64), WINOGRAD(F32), WINOGRAD(F64)};
