@@ -22,8 +22,9 @@ NETWORKS = {
     "wide": ([layers.Dense(300, "relu"), layers.Dense(3)], (200,)),
     "conv": ([layers.Conv2D(6, 3, activation="relu"), layers.MaxPool2D(2), layers.Flatten(), layers.Dense(4)],
              (8, 8, 2)),
+    "winograd": ([layers.Conv2D(32, 3, padding="same"), layers.GlobalAvgPool2D(), layers.Dense(2)], (16, 16, 32)),
     "lstm": ([layers.LSTM(12, return_sequences=True), layers.GRU(8), layers.Dense(2)], (7, 5)),
-    "norm": ([layers.Dense(16), layers.BatchNorm(), layers.Activation("relu"), layers.LayerNorm(), layers.Dense(2)],
+    "norm": ([layers.Dense(16), layers.BatchNorm(), layers.Activation("tanh"), layers.LayerNorm(), layers.Dense(2)],
              (6,)),
     "flattened": ([layers.Flatten(), layers.Dense(2)], (3, 4)),
 }
@@ -58,7 +59,7 @@ def short(model: Sequential, X: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_same_bits_as_the_general_path(name, dtype):
     model = network(name, dtype)
-    for n in (1, 2, 17):
+    for n in (1, 2, 11):
         for kind in ("float32", "float64", "uint8"):
             X = (10 * rows(model, n, "float64")).astype(kind)
             np.testing.assert_array_equal(short(model, X), general(model, X))
