@@ -56,6 +56,19 @@
 #endif
 #endif
 
+/* The explicit fused multiply-add of those vectors: sources are compiled without contraction. */
+#if defined(LDL_VECTORS) && defined(__AVX512F__)
+#include <immintrin.h>
+#define LDL_FMA
+#define fma_bits_f32 _mm512_fmadd_ps
+#define fma_bits_f64 _mm512_fmadd_pd
+#elif defined(LDL_VECTORS) && defined(__FMA__)
+#include <immintrin.h>
+#define LDL_FMA
+#define fma_bits_f32 _mm256_fmadd_ps
+#define fma_bits_f64 _mm256_fmadd_pd
+#endif
+
 /* n rounded down to whole lanes; the compiler then sees that loops end with them */
 #define WHOLE(n) ((n) / LANES * LANES)
 #define WHOLE_UP(n) WHOLE((n) + LANES - 1)

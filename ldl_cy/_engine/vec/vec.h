@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "images.h"
+
 /* The numbers are known to Python as ldl_cy._engine.vec.ACTIVATIONS (same order). */
 enum ldl_activation {
     LDL_IDENTITY, LDL_RELU, LDL_LEAKY_RELU, LDL_ELU, LDL_SELU, LDL_GELU, LDL_SILU, LDL_SOFTPLUS,
@@ -89,6 +91,8 @@ typedef struct {
     const char *name;
     ldl_vec_f32 f32;
     ldl_vec_f64 f64;
+    ldl_images_f32 images_f32;
+    ldl_images_f64 images_f64;
 } ldl_vec;
 
 static inline int ldl_keeps_z(int kind)
