@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from ldl_cy.layers.base import Built, Layer, Parameter, Shape
@@ -214,7 +215,9 @@ class Graph:
                     nodes[-1] = replace(before, y=node.y, y_steps=0, kernel=kernel)
                     continue
             nodes.append(node)
-        return nodes
+        # what a fused kernel derives from its weights may have another size
+        places = accumulate((node.kernel.n_derived if node.kernel else 0 for node in nodes), initial=0)
+        return [replace(node, derived=place) for node, place in zip(nodes, places)]
 
     def describe(self) -> list[tuple[str, Any]]:
         """(layer name, output shape) in order."""

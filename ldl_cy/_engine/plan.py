@@ -82,11 +82,13 @@ class Plan:
     arena: int = 0                      # numbers a thread needs
     whole: int = 0                      # numbers a row of the whole-batch buffers
     n_partial: int = 0
+    n_derived: int = 0
 
     def __post_init__(self) -> None:
         # cuts count the graph's nodes
         nodes = self.graph.nodes if self.cuts else self.graph.fused_nodes(self.block_rows or self.capacity, self.keep)
         self.nodes = [Planned(node) for node in nodes]
+        self.n_derived = sum(node.kernel.n_derived for node in nodes if node.kernel is not None)
         self.buffers = [Buffer(size) for size in self.graph.sizes for _ in (0,)]
         self.buffers += [Buffer(size) for size in self.graph.sizes]
         self.needs = self.graph.needs_gradient() if self.training else [False] * len(self.graph.sizes)
