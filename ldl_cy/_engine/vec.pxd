@@ -100,10 +100,38 @@ cdef extern from "vec/vec.h" nogil:
         void (*rule_adam)(
             Py_ssize_t, double*, const double*, double*, double*, const double*) noexcept nogil
 
+    ctypedef struct ldl_winograd_f32:
+        void (*input)(
+            int, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, int, int, int, int, float*,
+            Py_ssize_t) noexcept nogil
+        void (*output)(
+            int, Py_ssize_t, const float*, Py_ssize_t, const float*, int, float*, Py_ssize_t,
+            Py_ssize_t, int, int) noexcept nogil
+        void (*gradient)(
+            int, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, int, int, float*,
+            Py_ssize_t) noexcept nogil
+        void (*weights)(int, Py_ssize_t, const float*, int, float*, Py_ssize_t) noexcept nogil
+        void (*weights_gradient)(int, Py_ssize_t, const float*, Py_ssize_t, float*) noexcept nogil
+
+    ctypedef struct ldl_winograd_f64:
+        void (*input)(
+            int, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, int, int, int, int, double*,
+            Py_ssize_t) noexcept nogil
+        void (*output)(
+            int, Py_ssize_t, const double*, Py_ssize_t, const double*, int, double*, Py_ssize_t,
+            Py_ssize_t, int, int) noexcept nogil
+        void (*gradient)(
+            int, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, int, int, double*,
+            Py_ssize_t) noexcept nogil
+        void (*weights)(int, Py_ssize_t, const double*, int, double*, Py_ssize_t) noexcept nogil
+        void (*weights_gradient)(int, Py_ssize_t, const double*, Py_ssize_t, double*) noexcept nogil
+
     ctypedef struct ldl_vec:
         const char *name
         ldl_vec_f32 f32
         ldl_vec_f64 f64
+        ldl_winograd_f32 winograd_f32
+        ldl_winograd_f64 winograd_f64
 
 cdef const ldl_vec *table       # set at import; tests may choose another
 

@@ -17,7 +17,8 @@ from contract import (
     close,
     run,
 )
-from references import ACTIVATIONS, convolved
+from convolutions import convolved
+from references import ACTIVATIONS
 
 from ldl_cy import Sequential, layers
 from ldl_cy._engine import vec

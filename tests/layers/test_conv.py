@@ -1,24 +1,11 @@
 """Conv1D and Conv2D against sums over windows in NumPy."""
 import numpy as np
 import pytest
-from contract import CHECKS, DTYPES, LayerCase, close
-from references import ACTIVATIONS, convolved
+from contract import CHECKS, DTYPES, close
+from convolutions import case
+from references import ACTIVATIONS
 
 from ldl_cy.layers import Conv1D, Conv2D
-
-
-def case(name, layer, input_shape, n=2):
-    def reference(p, x):
-        kernel, strides, padding, dilation = p["kernel"], layer.strides, layer.padding, layer.dilation_rate
-        if isinstance(layer, Conv1D):
-            x, kernel = x[:, None], kernel[None]
-            strides, padding, dilation = (1, strides), (0, padding), (1, dilation)
-        z = convolved(x, kernel, p.get("bias", np.zeros(layer.filters)), strides, padding, dilation,
-                      layer.groups)
-        y = ACTIVATIONS[layer.activation or "identity"](z)
-        return y[:, 0] if isinstance(layer, Conv1D) else y
-    return LayerCase(name, layer, input_shape, reference, n=n)
-
 
 CASES = [
     case("plain", Conv2D(4, 3), (5, 6, 3)),
@@ -160,8 +147,11 @@ PADDING = "must be 'valid', 'same', an int >= 0 or a pair of them, got"
     ({"groups": 3}, "Conv2D: filters must be a multiple of groups 3, got 4."),
     ({"activation": "rellu"}, "Conv2D: activation must be None or one of"),
     ({"activation": 1}, "Conv2D: activation must be None or one of"),
-    ({"algorithm": "fft"}, "Conv2D: algorithm must be one of 'auto', 'direct', got 'fft'."),
-    ({"algorithm": None}, "Conv2D: algorithm must be one of 'auto', 'direct', got None."),
+    ({"algorithm": "fft"}, "Conv2D: algorithm must be one of 'auto', 'direct', 'winograd', got 'fft'."),
+    ({"algorithm": None}, "Conv2D: algorithm must be one of 'auto', 'direct', 'winograd', got None."),
+    ({"algorithm": "winograd", "kernel_size": (3, 2)}, "Conv2D: algorithm='winograd' needs kernel_size 3, strides 1"),
+    ({"algorithm": "winograd", "kernel_size": 3, "strides": (1, 2)}, "Conv2D: algorithm='winograd' needs kernel_"),
+    ({"algorithm": "winograd", "kernel_size": 3, "groups": 2}, "Conv2D: algorithm='winograd' needs kernel_size 3"),
     ({"use_bias": 1}, "Conv2D: use_bias must be True or False, got 1."),
     ({"kernel_initializer": "xavier"}, "Conv2D: kernel_initializer must be one of"),
     ({"bias_initializer": 0}, "Conv2D: bias_initializer must be"),

@@ -4,7 +4,7 @@
  * a piece that is shorter is copied into a buffer of LANES, so each element goes through the same
  * operations wherever it stands, and no loop needs a scalar twin for its end. Sums are kept in
  * LANES partial sums whatever the width of the registers, and these are added in a fixed tree:
- * so results are the same bits for every instruction set.
+ * so results differ between instruction sets only where one has fma and rounds once.
  */
 #ifndef LDL_LANES_H
 #define LDL_LANES_H
@@ -54,19 +54,6 @@
 #else
 #define VECTOR_BYTES 16
 #endif
-#endif
-
-/* The explicit fused multiply-add of those vectors: sources are compiled without contraction. */
-#if defined(LDL_VECTORS) && defined(__AVX512F__)
-#include <immintrin.h>
-#define LDL_FMA
-#define fma_bits_f32 _mm512_fmadd_ps
-#define fma_bits_f64 _mm512_fmadd_pd
-#elif defined(LDL_VECTORS) && defined(__FMA__)
-#include <immintrin.h>
-#define LDL_FMA
-#define fma_bits_f32 _mm256_fmadd_ps
-#define fma_bits_f64 _mm256_fmadd_pd
 #endif
 
 /* n rounded down to whole lanes; the compiler then sees that loops end with them */

@@ -5,8 +5,8 @@
  *
  * Everything is row-major and contiguous unless a stride is given. `rows, k` is a matrix of rows of
  * k numbers. Input and output may be the same array where a comment says "in place". Results do not
- * depend on the instruction set, nor on an element's place in an array or a row's place among
- * others: polynomials of our own, no contraction to fma, fixed order of sums.
+ * depend on an element's place in an array or a row's place among others, and on the instruction set
+ * only through fma: polynomials of our own, fixed order of sums.
  */
 #ifndef LDL_VEC_H
 #define LDL_VEC_H
@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "images.h"
+#include "winograd.h"
 
 /* The numbers are known to Python as ldl_cy._engine.vec.ACTIVATIONS (same order). */
 enum ldl_activation {
@@ -93,6 +94,8 @@ typedef struct {
     ldl_vec_f64 f64;
     ldl_images_f32 images_f32;
     ldl_images_f64 images_f64;
+    ldl_winograd_f32 winograd_f32;
+    ldl_winograd_f64 winograd_f64;
 } ldl_vec;
 
 static inline int ldl_keeps_z(int kind)

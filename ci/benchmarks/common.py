@@ -1,0 +1,75 @@
+"""What every contender shares: data, the clock, memory in use."""
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import rows as table
+
+
+class NotSupported(Exception):
+    """A contender does not run a measurement; the message says why."""
+
+
+def training_data(row, dtype):
+    """(X (n, *shape), y (n,)) of row.batches whole batches."""
+    rng = np.random.default_rng(0)
+    n = row.batch * row.batches
+    X = rng.standard_normal((n, *row.shape), dtype=dtype)
+    if row.loss == "squared_error":
+        return X, (X.reshape(n, -1)[:, 0] + 0.1 * rng.standard_normal(n)).astype(dtype)
+    y = rng.integers(0, row.outputs, n)
+    y[:row.outputs] = np.arange(row.outputs)            # every class appears
+    return X, y
+
+
+def input_data(row, part, dtype):
+    """X of a predict."""
+    return np.random.default_rng(1).standard_normal((table.rows_of(row, part), *row.shape), dtype=dtype)
+
+
+def measure(run, seconds, repeats):
+    """Seconds a step, one figure for each repetition that lasts about ``seconds``.
+
+    ``run(count)`` does at least ``count`` steps and returns how many it did. The first, uncounted call is the
+    warm-up; the number of steps is raised until a repetition is long enough, so that set-up (the checks of a
+    fit, the first look at a data set) is spread over all its steps and not measured apart.
+    """
+    run(1)
+    count = 1
+    while True:
+        start = time.perf_counter()
+        done = run(count)
+        spent = time.perf_counter() - start
+        if spent >= seconds / 2:
+            break
+        count = max(count + 1, int(done * min(20.0, seconds / max(spent, 1e-7))))
+    count = max(1, round(done * seconds / spent))
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        done = run(count)
+        times.append((time.perf_counter() - start) / done)
+    return times
+
+
+def peak_memory():
+    """Bytes of the process's largest resident size so far; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def memory():
+    """Bytes resident now, or the peak so far where only that is known."""
+    try:
+        import resource
+
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except (ImportError, OSError):
+        return peak_memory()

@@ -1,0 +1,233 @@
+"""From raw results to tables: ratios, shares of the peak, means, as text or as Markdown."""
+from __future__ import annotations
+
+import math
+import statistics
+
+from benchmarks import rows as table
+
+OURS = "ldl_cy"
+TITLES = {"train": "one training step", "one_row": "predict of one row", "inference": "predict of 64 rows"}
+
+
+def best(turn):
+    """Seconds a step of one turn: the best repetition, since other programs only ever make one slower."""
+    return min(turn["times"])
+
+
+def median_ratio(ours, theirs):
+    """Median over the turns of theirs / ours."""
+    return statistics.median(best(b) / best(a) for a, b in zip(ours, theirs))
+
+
+def geometric_mean(values):
+    return math.exp(statistics.fmean(math.log(v) for v in values)) if values else None
+
+
+def setting_text(setting):
+    """'fused, channels_last' from a dict of settings."""
+    words = []
+    for name, value in (setting or {}).items():
+        if isinstance(value, bool):
+            words += [name] if value else []
+        else:
+            words.append(f"{name} {value}" if name in ("batch", "last") else str(value))
+    return ", ".join(words)
+
+
+def verdict(ratio, aims):
+    """stretch, floor or short: which aim is met. Empty where there is none."""
+    if ratio is None or aims is None:
+        return ""
+    floor, stretch = aims
+    if stretch is not None and ratio >= stretch:
+        return "stretch"
+    return "floor" if ratio >= floor else "SHORT"
+
+
+def summarise(found):
+    """One dict for each measurement, with what the tables print."""
+    peaks = {dtype: max(values) for dtype, values in found["gemm"].items() if values}
+    lines = []
+    for result in found["results"]:
+        row, contenders = table.BY_KEY[result["row"]], result["contenders"]
+        ours = contenders[OURS]["turns"]
+        line = {"row": row, "part": result["part"], "dtype": result["dtype"], "threads": result["threads"],
+                "ours": statistics.median(map(best, ours)) if ours else None, "peers": {}, "best": None,
+                "ratio": None, "share": None, "aims": row.aim(result["part"], result["dtype"]),
+                "notes": {}, "memory": memory(contenders)}
+        for peer, contender in contenders.items():
+            if "not_supported" in contender or "error" in contender:
+                line["notes"][peer] = contender.get("error") or contender["not_supported"]
+            if peer == OURS or not ours or not contender["turns"]:
+                continue
+            line["peers"][peer] = {
+                "seconds": statistics.median(map(best, contender["turns"])),
+                "ratio": median_ratio(ours, contender["turns"]),
+                "setting": setting_text(contender.get("setting"))}
+        if line["peers"]:
+            line["best"] = min(line["peers"], key=lambda peer: line["peers"][peer]["ratio"])
+            line["ratio"] = line["peers"][line["best"]]["ratio"]
+        if ours and result["dtype"] in peaks:
+            line["share"] = result["flops"] / line["ours"] / (peaks[result["dtype"]] * result["threads"])
+        line["verdict"] = verdict(line["ratio"], line["aims"])
+        lines.append(line)
+    return lines
+
+
+def memory(contenders):
+    """{contender: (peak, growth)} in MB, medians over the turns: growth is over imports, model and data."""
+    found = {}
+    for peer, contender in contenders.items():
+        turns = [t for t in contender["turns"] if t.get("memory_peak") and t.get("memory_before")]
+        if turns:
+            found[peer] = tuple(statistics.median(values) / 1e6 for values in (
+                [t["memory_peak"] for t in turns], [t["memory_peak"] - t["memory_before"] for t in turns]))
+    return found
+
+
+def duration(seconds):
+    if seconds is None:
+        return "-"
+    value, unit = (1e3 * seconds, "ms") if seconds >= 1e-3 else (1e6 * seconds, "µs")
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
+
+
+def number(value):
+    return "-" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def main_table(lines):
+    """Header and cells of the measurements of one part, dtype and number of threads."""
+    header = ["row", "ldl_cy", "best peer", "its time", "times faster", "floor", "stretch", "met",
+              "share of peak"]
+    cells = []
+    for line in lines:
+        peer = line["best"]
+        name = "-" if peer is None else peer + (f" ({line['peers'][peer]['setting']})"
+                                                if line["peers"][peer]["setting"] else "")
+        floor, stretch = line["aims"] or (None, None)
+        cells.append([
+            line["row"].title, duration(line["ours"]), name,
+            duration(line["peers"][peer]["seconds"] if peer else None),
+            number(line["ratio"]), number(floor), number(stretch), line["verdict"],
+            "-" if line["share"] is None else f"{100 * line['share']:.0f} %"])
+    return header, cells
+
+
+def peers_table(lines):
+    """How many times faster than each contender, not only the best."""
+    names = list(dict.fromkeys(peer for line in lines for peer in line["peers"]))
+    cells = []
+    for line in lines:
+        known = [line["peers"].get(name) for name in names]
+        cells.append([line["row"].title] + [
+            f"{duration(peer['seconds'])} ({number(peer['ratio'])})" if peer else "-" for peer in known])
+    return ["row", *(f"{name} (times)" for name in names)], cells
+
+
+def memory_table(lines):
+    names = list(dict.fromkeys(peer for line in lines for peer in line["memory"]))
+    cells = [[line["row"].title] + [
+        "{:.0f} / {:.0f}".format(*line["memory"][n]) if n in line["memory"] else "-" for n in names]
+        for line in lines]
+    return ["row, MB: peak / growth while training", *names], cells
+
+
+def threads_table(lines):
+    """Two threads against one, of ldl_cy, where both were measured."""
+    times = {(x["row"].key, x["part"], x["dtype"], x["threads"]): x["ours"] for x in lines}
+    cells = []
+    for line in lines:
+        one = times.get((line["row"].key, line["part"], line["dtype"], 1))
+        if line["threads"] != 2 or not one or not line["ours"]:
+            continue
+        ratio, aim = one / line["ours"], table.THREADS_AIM if one > 2e-3 else 1.0
+        cells.append([line["row"].title, TITLES[line["part"]], line["dtype"], duration(one),
+                      duration(line["ours"]), number(ratio), number(aim), "met" if ratio >= aim else "SHORT"])
+    return ["row", "what", "dtype", "1 thread", "2 threads", "times", "aim", "met"], cells
+
+
+def means(lines):
+    """Lines of text: the geometric mean of each part, dtype and number of threads, and its aim."""
+    text = []
+    for group, members in groups(lines):
+        part, dtype, threads = group
+        ratios = [line["ratio"] for line in members if line["ratio"] is not None]
+        if part != "one_row" and len(ratios) > 1:
+            aim = table.MEAN_AIMS.get((part, dtype))
+            mean = geometric_mean(ratios)
+            wanted = "" if aim is None else f"; aim {number(aim)}: {'met' if mean >= aim else 'SHORT'}"
+            text.append(f"{group_title(part, dtype, threads)}: geometric mean over {len(ratios)} rows "
+                        f"{number(mean)}{wanted}")
+    return text
+
+
+def group_title(part, dtype, threads):
+    return f"{TITLES[part]}, {dtype}, {threads} thread{'s' * (threads > 1)}"
+
+
+def groups(lines):
+    """((part, dtype, threads), lines) in order of appearance."""
+    found = {}
+    for line in lines:
+        found.setdefault((line["part"], line["dtype"], line["threads"]), []).append(line)
+    return list(found.items())
+
+
+def heading(found):
+    """Where and how it was measured, as lines."""
+    machine, options = found["machine"], found["options"]
+    peaks = ", ".join(f"{dtype} {max(v) / 1e9:.0f}" for dtype, v in found["gemm"].items() if v)
+    text = [
+        f"{found['date']}, {machine['processor']}, {machine['processors available']} processor(s), "
+        f"{machine['system']}",
+        f"{machine['blas']}; instruction set {machine['instruction set']}; "
+        f"GEMM peak of one thread, GF/s: {peaks}",
+        ", ".join(f"{name} {v}" for name, v in machine["versions"].items()),
+        f"{options['turns']} turn(s) of {options['repeats']} x {options['seconds']} s; "
+        "ratios are medians over turns"]
+    if options["short"]:
+        text.append("SHORT RUN: shows that everything runs; its figures mean nothing.")
+    return text + [f"{peer} is absent: {why}" for peer, why in found["absent"].items()]
+
+
+def plain(header, cells):
+    """A table for the terminal."""
+    widths = [max(len(str(row[i])) for row in [header, *cells]) for i in range(len(header))]
+    return ["  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip()
+            for row in [header, *cells]]
+
+
+def markdown(header, cells):
+    """A table in Markdown."""
+    def line(row):
+        return f"| {' | '.join(row)} |"
+
+    return [line(header), line(["---"] + ["---:"] * (len(header) - 1)), *map(line, cells)]
+
+
+def render(found, style="plain"):
+    """Everything as one text; style "plain" or "markdown"."""
+    mark = style == "markdown"
+    draw, title = (markdown, "## {}") if mark else (plain, "== {}")
+    lines = summarise(found)
+    text = [f"- {x}" for x in heading(found)] if mark else heading(found)
+    for (part, dtype, threads), members in groups(lines):
+        name = group_title(part, dtype, threads)
+        text += ["", title.format(name), *[""] * mark, *draw(*main_table(members))]
+        if len({peer for line in members for peer in line["peers"]}) > 1:
+            text += ["", *draw(*peers_table(members))]
+        with_memory = [line for line in members if part == "train" and line["row"].images and line["memory"]]
+        if with_memory:
+            text += ["", *draw(*memory_table(with_memory))]
+        notes = [f"{line['row'].title}: {peer}: {why}"
+                 for line in members for peer, why in line["notes"].items()]
+        text += ["", *(f"- {note}" for note in notes)] if notes else []
+    header, cells = threads_table(lines)
+    if cells:
+        text += ["", title.format("two threads against one"), *[""] * mark, *draw(header, cells)]
+    averages = means(lines)
+    if averages:
+        text += ["", *(f"- {x}" if mark else x for x in averages)]
+    return "\n".join(text)

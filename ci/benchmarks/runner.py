@@ -1,0 +1,187 @@
+"""The parent's side: which measurements, in which order, each contender in a process of its own."""
+from __future__ import annotations
+
+import datetime
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import product
+
+from benchmarks import rows as table
+
+OURS = "ldl_cy"
+PEERS = {"torch": ("torch",), "scikit-learn": ("sklearn",), "onnxruntime": ("onnxruntime", "onnx")}
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+
+
+@dataclass
+class Options:
+    """What to run."""
+
+    rows: list
+    parts: list[str]
+    dtypes: list[str]
+    threads: list[int]
+    peers: list[str]
+    turns: int = 5
+    seconds: float = 0.3
+    repeats: int = 3
+    short: bool = False
+    script: str = ""                    # ci/bench.py, which starts again as a worker
+
+
+def missing(peer):
+    """The package that a contender lacks, or ""."""
+    return next((name for name in PEERS[peer] if importlib.util.find_spec(name) is None), "")
+
+
+def applies(peer, row, part):
+    """Can the contender run this at all? The rest is found out by trying."""
+    if peer == "scikit-learn":
+        return row.dense
+    return peer != "onnxruntime" or part != "train"
+
+
+def environment(threads):
+    """Variables of a worker: OpenBLAS chooses its kernels itself, and all thread pools have one size."""
+    cleaned = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
+    for name in ("OPENBLAS", "OMP", "MKL"):
+        cleaned[f"{name}_NUM_THREADS"] = str(threads)
+    return cleaned
+
+
+def ask(options, jobs, threads):
+    """A worker's answers; one that fails answers each job with its error."""
+    done = subprocess.run(
+        [sys.executable, options.script, "--worker"],
+        input=json.dumps(jobs),
+        env=environment(threads),
+        text=True,
+        capture_output=True,
+    )
+    if done.returncode == 0:
+        return json.loads(done.stdout.strip().splitlines()[-1])
+    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    return [{"error": last, "details": done.stderr[-4000:]} for _ in jobs]
+
+
+def job(options, peer, row, part, dtype, threads, setting=None, explore=False):
+    return {"kind": "measure", "peer": peer, "row": row.key, "part": part, "dtype": dtype, "threads": threads,
+            "setting": setting, "explore": explore, "seconds": options.seconds, "repeats": options.repeats}
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(options):
+    """All measurements: a dict that json can write (see report.py for what is made of it)."""
+    peers = [peer for peer in options.peers if not missing(peer)]
+    absent = {peer: f"{missing(peer)} is not installed" for peer in options.peers if missing(peer)}
+    for peer, why in absent.items():
+        say(f"{peer} is absent: {why}")
+    machine, = ask(options, [{"kind": "machine"}], 1)
+    if "error" in machine:
+        raise SystemExit(f"bench: {machine['error']}\n{machine['details']}")
+    for peer in peers:
+        for package in PEERS[peer]:
+            name = DISTRIBUTIONS.get(package, package)
+            machine["versions"][name] = version(name)
+    found = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "machine": machine,
+        "options": {"turns": options.turns, "seconds": options.seconds, "repeats": options.repeats,
+                    "short": options.short},
+        "absent": absent, "gemm": {dtype: [] for dtype in options.dtypes}, "results": [],
+    }
+    for row, part, dtype, threads in product(options.rows, options.parts, options.dtypes, options.threads):
+        found["results"].append({
+            "row": row.key, "part": part, "dtype": dtype, "threads": threads, "flops": table.flops(row, part),
+            "contenders": {peer: {"turns": []} for peer in [OURS, *peers] if peer == OURS
+                           or applies(peer, row, part)}})
+    measure_peak(options, found)
+    if options.short:
+        run_short(options, found)
+    else:
+        for i, result in enumerate(found["results"]):
+            run_turns(options, result)
+            say(f"{i + 1}/{len(found['results'])} {describe(result)}")
+            if i % 10 == 9:
+                measure_peak(options, found)
+    measure_peak(options, found)
+    return found
+
+
+def describe(result):
+    """One line on standard error while the rest is being measured."""
+    times = {peer: min((min(turn["times"]) for turn in c["turns"]), default=None)
+             for peer, c in result["contenders"].items()}
+    known = "  ".join(f"{peer} {1e6 * t:.1f} us" if t else f"{peer} -" for peer, t in times.items())
+    return f"{result['row']} {result['part']} {result['dtype']} {result['threads']} thread(s): {known}"
+
+
+def measure_peak(options, found):
+    """The GEMM peak on one thread, at the beginning, now and then, and at the end."""
+    for dtype, peaks in found["gemm"].items():
+        answer, = ask(options, [{"kind": "gemm", "dtype": dtype, "seconds": options.seconds}], 1)
+        if "flops" in answer:
+            peaks.append(answer["flops"])
+
+
+def take(contender, answer):
+    """File a worker's answer; False where there will be no more."""
+    for key in ("error", "details", "not_supported"):
+        if key in answer:
+            contender[key] = answer[key]
+    if "times" in answer:
+        contender["setting"] = answer.pop("setting")
+        contender["turns"].append(answer)
+    return "times" in answer
+
+
+def run_turns(options, result):
+    """A B A B: in each turn every contender once, each time in a new process.
+
+    Before the turns a process of its own looks for the best setting of each, so that the memory and the warm
+    caches of settings that lost are in nobody's figures.
+    """
+    row = table.BY_KEY[result["row"]]
+    what = (row, result["part"], result["dtype"], result["threads"])
+    going = {}
+    for peer, contender in result["contenders"].items():
+        setting = {}
+        if peer != OURS:
+            answer, = ask(options, [job(options, peer, *what, explore=True)], result["threads"])
+            take(contender, answer)
+            if "setting" not in answer:
+                continue
+            setting, contender["tried"] = answer["setting"], answer["tried"]
+        going[peer] = setting
+    for _ in range(options.turns):
+        for peer, setting in list(going.items()):
+            answer, = ask(options, [job(options, peer, *what, setting=setting)], result["threads"])
+            if not take(result["contenders"][peer], answer):
+                del going[peer]
+
+
+def run_short(options, found):
+    """One process for each contender and number of threads, every measurement once, first settings only."""
+    for threads in options.threads:
+        for peer in [OURS, *(p for p in options.peers if p not in found["absent"])]:
+            asked = [r for r in found["results"] if r["threads"] == threads and peer in r["contenders"]]
+            jobs = [job(options, peer, table.BY_KEY[r["row"]], r["part"], r["dtype"], threads) for r in asked]
+            for result, answer in zip(asked, ask(options, jobs, threads)):
+                for key in ("memory_before", "memory_peak"):        # of all measurements together
+                    answer.pop(key, None)
+                take(result["contenders"][peer], answer)
+            say(f"{peer}, {threads} thread(s): {len(jobs)} measurements")
+
+
+def faults(found):
+    """What went wrong: contenders that raised, other than by not supporting something."""
+    return [(f"{peer}: {result['row']} {result['part']} {result['dtype']}", contender)
+            for result in found["results"] for peer, contender in result["contenders"].items()
+            if "error" in contender]

@@ -1,0 +1,119 @@
+"""The worker's side: measures what a list of jobs asks for, in a process that imports one contender alone."""
+from __future__ import annotations
+
+import importlib
+import platform
+import time
+import traceback
+
+from benchmarks import common
+from benchmarks import rows as table
+
+MODULES = {
+    "ldl_cy": "ours",
+    "torch": "torch_peer",
+    "scikit-learn": "sklearn_peer",
+    "onnxruntime": "onnx_peer",
+}
+EXPLORE_SECONDS, EXPLORE_ROUNDS = 0.1, 3
+GEMM_SIZE = 1024
+
+
+def work(jobs):
+    """The answers to a list of jobs."""
+    return [{"machine": machine, "gemm": gemm, "measure": contender}[job["kind"]](job) for job in jobs]
+
+
+def contender(job):
+    """Times of one contender at one row, with the setting given or the best that is found."""
+    row = table.BY_KEY[job["row"]]
+    peer = importlib.import_module("benchmarks." + MODULES[job["peer"]])
+    arguments = (row, job["part"], job["dtype"], job["threads"])
+    axes = peer.axes(row, job["part"])
+    answer = {}
+    try:
+        if job["setting"] is None and job["explore"]:
+            answer["setting"], answer["tried"] = explore(peer, arguments, axes)
+            return answer
+        setting = job["setting"] or {name: values[0] for name, values in axes}
+        run = peer.prepare(*arguments, setting)
+        before = common.memory()
+        answer["times"] = common.measure(run, job["seconds"], job["repeats"])
+        answer.update(setting=setting, memory_before=before, memory_peak=common.peak_memory())
+    except common.NotSupported as error:
+        answer["not_supported"] = str(error)
+    except Exception as error:  # filed with the row; the jobs after this one still run
+        answer.update(
+            error=f"{type(error).__name__}: {error}".splitlines()[0], details=traceback.format_exc()
+        )
+    return answer
+
+
+def explore(peer, arguments, axes):
+    """The best setting, one axis after the other, and all that were tried with their seconds a step.
+
+    The values of an axis take turns, and the least time of each counts.
+    """
+    setting = {name: values[0] for name, values in axes}
+    tried = []
+    for name, values in axes:
+        runs = {value: peer.prepare(*arguments, {**setting, name: value}) for value in values}
+        least = dict.fromkeys(values, float("inf"))
+        for _ in range(EXPLORE_ROUNDS):
+            for value, run in runs.items():
+                least[value] = min(least[value], *common.measure(run, EXPLORE_SECONDS, 1))
+        tried += [{"setting": {**setting, name: value}, "seconds": least[value]} for value in values]
+        setting[name] = min(least, key=least.get)
+    if not axes:
+        peer.prepare(*arguments, setting)               # raises NotSupported
+    return setting, tried
+
+
+def gemm(job):
+    """Flops a second of a square product by SciPy's BLAS on one thread: the best of many."""
+    import numpy as np
+    from scipy.linalg import blas
+
+    n = GEMM_SIZE
+    rng = np.random.default_rng(0)
+    a, b, c = (np.asfortranarray(rng.standard_normal((n, n), dtype=job["dtype"])) for _ in range(3))
+    product = blas.sgemm if job["dtype"] == "float32" else blas.dgemm
+    product(1.0, a, b, 0.0, c, overwrite_c=True)
+    best, end = float("inf"), time.perf_counter() + job["seconds"]
+    while best == float("inf") or time.perf_counter() < end:
+        start = time.perf_counter()
+        product(1.0, a, b, 0.0, c, overwrite_c=True)
+        best = min(best, time.perf_counter() - start)
+    return {"flops": 2 * n**3 / best}
+
+
+def machine(job):
+    """What the figures were measured on."""
+    from ldl_cy.info import blas, information
+
+    found = information()
+    return {
+        "processor": processor(), "system": f"{platform.system()} {platform.machine()}",
+        "blas": blas(), "instruction set": found["instruction set"], "processors available": cpus(),
+        "versions": {name: found[name] for name in ("ldl_cy", "Python", "NumPy", "SciPy", "scikit-learn")},
+    }
+
+
+def processor():
+    """The processor's name, as the system knows it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+        return names[0]
+    except (OSError, IndexError):
+        return platform.processor() or "unknown"
+
+
+def cpus():
+    """How many processors this process may use, whatever the variables of thread pools say."""
+    import os
+
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count()

@@ -1,0 +1,169 @@
+"""Times of single ops, for ci/bench.py --profile: kernels called as the engine calls them, many times over.
+
+From Python a call costs some microseconds, as much as a small op; here the loop is compiled.
+"""
+from cython cimport floating
+from libc.string cimport memcpy, memset
+
+from ldl_cy._engine cimport vec
+from ldl_cy._engine.op cimport Call, Kernel, Op
+from ldl_cy._kernels.losses cimport LossKernel
+
+import numpy as np
+
+cdef extern from "<time.h>" nogil:
+    struct timespec:
+        long long tv_sec
+        long tv_nsec
+    int timespec_get(timespec *t, int base)
+    int TIME_UTC
+
+cdef extern from "vec/cpu.h" nogil:
+    unsigned long long ldl_flush_denormals()
+    void ldl_restore_denormals(unsigned long long)
+
+
+cdef double nanoseconds() noexcept nogil:
+    # seconds since 1970 in a double would be cut to 240 ns: only those of the last some days are kept
+    cdef timespec t
+    timespec_get(&t, TIME_UTC)
+    return 1e9 * <double>(t.tv_sec & 0xFFFFF) + t.tv_nsec
+
+
+cdef void *place(object array) except? NULL:
+    if array is None or array.size == 0:
+        return NULL
+    if not array.flags.c_contiguous:
+        raise ValueError("profile: arrays must be C-contiguous.")
+    return <void*><size_t>array.ctypes.data
+
+
+def time_op(Kernel kernel, theta, state, x, dy, *, bint wants_dx, bint wants_grad, Py_ssize_t repeats):
+    """Nanoseconds of prepare, forward and backward over a block of rows, each repetition's: (3, repeats).
+
+    Parameters
+    ----------
+    theta : (n_params,); state : (n_state,); x : (n, x_size); dy : (n, y_size)
+        In the kernel's dtype; dy is kept.
+    wants_dx, wants_grad : bool
+        What backward is asked for.
+    """
+    cdef Op *op = &kernel.op
+    cdef Call call
+    cdef Py_ssize_t i, tile, n = x.shape[0]
+    cdef double t0, t1, t2, t3
+    cdef unsigned long long mode
+    if kernel.couples_rows or kernel.calls_python:
+        raise ValueError(f"profile: {kernel.name} cannot be timed alone.")
+    if (theta.size, state.size, x.size, dy.size) != (op.n_params, op.n_state, n * op.x_size, n * op.y_size):
+        raise ValueError(f"profile: an array does not fit {kernel.name}.")
+    for array in (theta, state, x, dy):
+        if array.dtype.name != kernel.dtype:
+            raise TypeError(f"profile: {kernel.name} needs {kernel.dtype}.")
+
+    def room(size):
+        return np.zeros(max(1, size), kernel.dtype)
+
+    y, gy, cache = room(n * op.y_size), room(n * op.y_size), room(n * op.cache_size)
+    dx, grad, derived = room(n * op.x_size), room(op.n_params), room(op.n_derived)
+    scratch = room(n * op.scratch_size + op.scratch_fixed)
+    times = np.zeros((3, repeats))
+    cdef double[:, ::1] out = times
+    cdef void *p_theta = place(theta)
+    cdef void *p_state = place(state)
+    cdef void *p_x = place(x)
+    cdef void *p_dy = place(dy)
+    cdef void *p_y = place(y)
+    cdef void *p_gy = place(gy)
+    cdef void *p_cache = place(cache) if op.cache_size else NULL
+    cdef void *p_dx = place(dx) if wants_dx else NULL
+    cdef void *p_grad = place(grad) if wants_grad else NULL
+    cdef void *p_derived = place(derived)
+    cdef void *p_scratch = place(scratch)
+    cdef size_t bytes = dy.nbytes
+    memset(&call, 0, sizeof(Call))
+    call.n = call.n_batch = n
+    call.training, call.n_tiles = 1, max(1, kernel.n_tiles)
+    with nogil:
+        mode = ldl_flush_denormals()
+        for i in range(repeats):
+            memcpy(p_gy, p_dy, bytes)                   # backward uses it up
+            t0 = nanoseconds()
+            if op.prepare != NULL:
+                op.prepare(op, &call, p_theta, p_state, p_derived)
+            t1 = nanoseconds()
+            for tile in range(call.n_tiles):
+                call.tile = tile
+                op.forward(op, &call, p_theta, p_state, p_derived, p_x, p_y, p_cache, p_scratch)
+            t2 = nanoseconds()
+            for tile in range(call.n_tiles):
+                call.tile = tile
+                op.backward(op, &call, p_theta, p_state, p_derived, p_x, p_y, p_gy, p_dx, p_grad,
+                            p_cache, p_scratch)
+            t3 = nanoseconds()
+            out[0, i], out[1, i], out[2, i] = t1 - t0, t2 - t1, t3 - t2
+        ldl_restore_denormals(mode)
+    return times
+
+
+def time_loss(LossKernel kernel, y, targets, Py_ssize_t repeats):
+    """Nanoseconds of value and gradient of a loss, y (n, steps k), targets (n, target_size): (repeats,)."""
+    cdef Py_ssize_t i, n = y.shape[0]
+    cdef double t0, value = 0
+    if (kernel.python or y.dtype.name != kernel.dtype or targets.dtype.name != kernel.dtype
+            or y.size != n * kernel.loss.steps * kernel.loss.k or targets.size != n * kernel.target_size):
+        raise ValueError("profile: the arrays do not fit the loss.")
+    dy = np.zeros_like(y)
+    times = np.zeros(repeats)
+    cdef double[::1] out = times
+    cdef void *p_y = place(y)
+    cdef void *p_t = place(targets)
+    cdef void *p_dy = place(dy)
+    with nogil:
+        for i in range(repeats):
+            t0 = nanoseconds()
+            value += kernel.loss.compute(&kernel.loss, n, p_y, p_t, NULL, 1.0 / n, p_dy)
+            out[i] = nanoseconds() - t0
+    return times
+
+
+cdef double time_rule(
+    int rule, Py_ssize_t n, Py_ssize_t lanes, floating *theta, floating *grad, floating *slots,
+    const double *coef,
+) noexcept nogil:
+    """One update as the step loop does it, piece by piece: add the lanes, apply the rule, zero the lanes."""
+    cdef double start = nanoseconds()
+    cdef Py_ssize_t a = 0, size, lane
+    while a < n:
+        size = min(n - a, 4096)
+        for lane in range(1, lanes):
+            vec.add(size, <const floating*>(grad + lane * n + a), grad + a)
+        if rule == 0:
+            vec.rule_sgd(size, theta + a, <const floating*>(grad + a), <floating*>NULL, <floating*>NULL, coef)
+        else:
+            vec.rule_adam(size, theta + a, <const floating*>(grad + a), slots + a, slots + n + a, coef)
+        for lane in range(lanes):
+            memset(grad + lane * n + a, 0, size * sizeof(floating))
+        a += size
+    return nanoseconds() - start
+
+
+def time_update(int rule, theta, Py_ssize_t lanes, double[::1] coef, Py_ssize_t repeats):
+    """Nanoseconds of an update of theta (SGD without momentum: 0, Adam: 1) from some lanes: (repeats,)."""
+    cdef Py_ssize_t i, n = theta.size
+    theta = theta.copy()
+    grad, slots = np.zeros(lanes * n, theta.dtype), np.zeros(2 * n, theta.dtype)
+    times = np.zeros(repeats)
+    cdef double[::1] out = times
+    cdef bint single = theta.dtype.name == "float32"
+    cdef void *p_theta = place(theta)
+    cdef void *p_grad = place(grad)
+    cdef void *p_slots = place(slots)
+    for i in range(repeats):
+        if single:
+            out[i] = time_rule[float](
+                rule, n, lanes, <float*>p_theta, <float*>p_grad, <float*>p_slots, &coef[0])
+        else:
+            out[i] = time_rule[double](
+                rule, n, lanes, <double*>p_theta, <double*>p_grad, <double*>p_slots, &coef[0])
+    return times

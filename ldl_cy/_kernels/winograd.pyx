@@ -1,0 +1,308 @@
+"""Convolution by 3x3 windows at stride 1 as Winograd's minimal filtering F(m x m, 3 x 3), m = 4 or 2.
+
+Output is made in tiles of m x m pixels. A tile of (m + 2) x (m + 2) input pixels becomes, for each channel,
+(m + 2)^2 numbers; place by place they are multiplied with the transformed weights, which sums over the
+channels: (m + 2)^2 products (tiles, c)(c, f) in place of 9 m^2 multiplications a tile, a quarter of them at
+m = 4, 4/9 at m = 2. The formulas stand in _engine/vec/winograd.h: Lavin and Gray, arXiv:1509.09308.
+"""
+from cython cimport floating
+
+from ldl_cy._engine cimport vec
+from ldl_cy._engine.blas cimport gemm
+from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t, prepare_t
+from ldl_cy._kernels.transforms cimport (
+    add_weights_gradient, transform_gradient, transform_input, transform_output, transform_weights)
+
+from ldl_cy._engine.vec import ACTIVATIONS, default_slope
+
+# OpenBLAS runs products of up to this many multiplications unpacked and without locks.
+SMALL_PRODUCT = 10**6
+# Transformed tiles, of input and output, that stay in the L2 cache between transform and product.
+BLOCK_BYTES = 7 * 2**18
+# A distance that is a power of two would put all places of a tile into one set of the cache.
+APART = 16
+
+# Filtering images (h, w, c) into maps (oh, ow, f): pixel (y, x) sees (y - top .. + 2, x - left .. + 2)
+ctypedef struct Filter:
+    Py_ssize_t h
+    Py_ssize_t w
+    Py_ssize_t c
+    Py_ssize_t oh
+    Py_ssize_t ow
+    Py_ssize_t f
+    Py_ssize_t top
+    Py_ssize_t left
+    Py_ssize_t th               # tiles of a map
+    Py_ssize_t tw
+    Py_ssize_t block            # tiles transformed at a time
+    Py_ssize_t v_apart          # from one place's (block, c), (block, f) or (c, f) to the next one's
+    Py_ssize_t m_apart
+    Py_ssize_t u_apart
+    int m
+    int places                  # (m + 2)^2
+
+ctypedef struct Winograd:
+    Filter y
+    Filter dx                   # of dz into dx, by the weights turned round
+    Py_ssize_t images           # taken through all that is done with them before the next ones: they stay
+                                # in the cache
+    Py_ssize_t U                # where they begin in derived
+    Py_ssize_t Ut
+    Py_ssize_t Wt
+    Py_ssize_t M                # in scratch
+    Py_ssize_t Q
+    int activation
+    int use_bias
+    double slope
+
+
+cdef inline void take_tiles(
+    const Filter *s, Py_ssize_t first, Py_ssize_t count,
+    const floating *x,          # (n, h, w, c)
+    floating *V,                # (places, block, c)
+) noexcept nogil:
+    """V = B^T d B of the tiles first .. first + count - 1."""
+    cdef:
+        Py_ssize_t c = s.c, n = s.m + 2, i, y, col, image
+    for i in range(count):
+        image = (first + i) // (s.tw * s.th)
+        y, col = (first + i) // s.tw % s.th * s.m - s.top, (first + i) % s.tw * s.m - s.left
+        # beyond the image there are zeros
+        transform_input(
+            s.m, c, x + ((image * s.h + y) * s.w + col) * c, s.w * c, c, <int>max(0, -y), <int>min(n, s.h - y),
+            <int>max(0, -col), <int>min(n, s.w - col), V + i * c, s.v_apart)
+
+
+cdef inline void give_tiles(
+    const Filter *s, Py_ssize_t first, Py_ssize_t count,
+    const floating *M,          # (places, block, f)
+    const floating *b,          # (f,) or NULL
+    bint relu,
+    floating *y,                # (n, oh, ow, f)
+) noexcept nogil:
+    """A^T M A + b into the tiles first .. first + count - 1."""
+    cdef Py_ssize_t f = s.f, i, row, col, image
+    for i in range(count):
+        image = (first + i) // (s.tw * s.th)
+        row, col = (first + i) // s.tw % s.th * s.m, (first + i) % s.tw * s.m
+        transform_output(
+            s.m, f, M + i * f, s.m_apart, b, relu, y + ((image * s.oh + row) * s.ow + col) * f, s.ow * f, f,
+            <int>min(s.m, s.oh - row), <int>min(s.m, s.ow - col))
+
+
+cdef inline void take_gradient(
+    const Filter *s, Py_ssize_t first, Py_ssize_t count,
+    const floating *dz,         # (n, oh, ow, f)
+    floating *D,                # (places, block, f)
+) noexcept nogil:
+    """D = A dz A^T of the tiles first .. first + count - 1."""
+    cdef Py_ssize_t f = s.f, i, row, col, image
+    for i in range(count):
+        image = (first + i) // (s.tw * s.th)
+        row, col = (first + i) // s.tw % s.th * s.m, (first + i) % s.tw * s.m
+        transform_gradient(
+            s.m, f, dz + ((image * s.oh + row) * s.ow + col) * f, s.ow * f, f,
+            <int>min(s.m, s.oh - row), <int>min(s.m, s.ow - col), D + i * f, s.m_apart)
+
+
+cdef inline void filter_images(
+    const Filter *s, Py_ssize_t n,
+    const floating *x,          # (n, h, w, c)
+    const floating *U,          # (places, c, f)
+    const floating *b,          # (f,) or NULL
+    bint relu,
+    floating *y,                # (n, oh, ow, f)
+    floating *V, floating *M,
+) noexcept nogil:
+    cdef Py_ssize_t tiles = n * s.th * s.tw, first = 0, count, p
+    while first < tiles:
+        count = min(s.block, tiles - first)
+        take_tiles(s, first, count, x, V)
+        for p in range(s.places):
+            # M = V U, the sum over the channels
+            gemm(False, False, count, s.f, s.c, <floating>1, V + p * s.v_apart, s.c, U + p * s.u_apart, s.f,
+                 <floating>0, M + p * s.m_apart, s.f)
+        give_tiles(s, first, count, <const floating*>M, b, relu, y)
+        first += count
+
+
+cdef inline void add_products(
+    const Filter *s, Py_ssize_t n, bint anew,
+    const floating *x,          # (n, h, w, c)
+    const floating *dz,         # (n, oh, ow, f)
+    floating *Q,                # (places, c, f): added to, or overwritten when anew
+    floating *V, floating *D,
+) noexcept nogil:
+    cdef Py_ssize_t tiles = n * s.th * s.tw, first = 0, count, p
+    while first < tiles:
+        count = min(s.block, tiles - first)
+        take_tiles(s, first, count, x, V)
+        take_gradient(s, first, count, dz, D)
+        for p in range(s.places):
+            # Q += V^T D, the sum over the tiles
+            gemm(True, False, s.c, s.f, count, <floating>1, V + p * s.v_apart, s.c, D + p * s.m_apart, s.f,
+                 <floating>(first > 0 or not anew), Q + p * s.u_apart, s.f)
+        first += count
+
+
+cdef void prepare(
+    const Op *op, const Call *call,
+    const floating *theta,      # W (3, 3, c, f), b (f,)
+    const floating *state,
+    floating *derived,          # U (places, c, f), Ut (places, f, c), Wt (3, 3, f, c)
+) noexcept nogil:
+    cdef:
+        const Winograd *v = <const Winograd*>&op.sizes[0]
+        Py_ssize_t c = v.y.c, f = v.y.f, t
+    # U = G W G^T
+    transform_weights(v.y.m, c * f, theta, False, derived + v.U, v.y.u_apart)
+    for t in range(9):
+        vec.transpose(c, f, theta + t * c * f, f, derived + v.Wt + t * c * f, c)
+    transform_weights(v.dx.m, c * f, <const floating*>derived + v.Wt, True, derived + v.Ut, v.dx.u_apart)
+
+
+cdef void forward(
+    const Op *op, const Call *call,
+    const floating *theta,      # W (3, 3, c, f), b (f,)
+    const floating *state,
+    const floating *derived,    # U (places, c, f)
+    const floating *x,          # (n, h, w, c)
+    floating *y,                # (n, oh, ow, f)
+    floating *cache,            # z (n, oh, ow, f) where the activation's derivative needs it
+    floating *scratch,
+) noexcept nogil:
+    cdef:
+        const Winograd *v = <const Winograd*>&op.sizes[0]
+        Py_ssize_t f = v.y.f, first = 0, n
+        const floating *b = theta + op.n_params - f if v.use_bias else NULL
+        floating *z = cache if op.cache_size and cache != NULL else y
+        bint relu = v.activation == vec.LDL_RELU
+    while first < call.n:
+        n = min(v.images, call.n - first)
+        filter_images(&v.y, n, x + first * op.x_size, derived + v.U, b, relu, z + first * op.y_size,
+                      scratch, scratch + v.M)
+        if v.activation != vec.LDL_IDENTITY and not relu:
+            vec.activate(v.activation, <floating>v.slope, n * v.y.oh * v.y.ow, f, z + first * op.y_size,
+                         y + first * op.y_size)
+        first += n
+
+
+cdef void backward(
+    const Op *op, const Call *call, const floating *theta, const floating *state,
+    const floating *derived,    # Ut (places, f, c)
+    const floating *x,          # (n, h, w, c)
+    floating *y,                # (n, oh, ow, f)
+    floating *dy,               # (n, oh, ow, f), becomes dz
+    floating *dx,               # (n, h, w, c) or NULL
+    floating *grad,             # dW, db or NULL
+    floating *cache, floating *scratch,
+) noexcept nogil:
+    cdef:
+        const Winograd *v = <const Winograd*>&op.sizes[0]
+        Py_ssize_t f = v.y.f, first = 0, n, pixels, at
+        floating *a = cache if op.cache_size else y
+        floating *dz
+    while first < call.n:
+        n, at = min(v.images, call.n - first), first * op.y_size
+        pixels, dz = n * v.y.oh * v.y.ow, dy + at
+        # dz = dy f'(z)
+        if v.activation != vec.LDL_IDENTITY:
+            vec.activate_grad(v.activation, <floating>v.slope, pixels, f, a + at, dz, dz)
+        if grad != NULL:
+            # db += 1^T dz
+            if v.use_bias:
+                vec.add_column_sums(pixels, f, dz, grad + op.n_params - f)
+            add_products(&v.y, n, first == 0, x + first * op.x_size, dz, scratch + v.Q, scratch,
+                         scratch + v.M)
+        if dx != NULL:
+            # dx is dz filtered by the weights turned round
+            filter_images(&v.dx, n, dz, derived + v.Ut, <const floating*>NULL, False, dx + first * op.x_size,
+                          scratch, scratch + v.M)
+        first += n
+    if grad != NULL:
+        # dW += G^T Q G
+        add_weights_gradient(v.y.m, v.y.c * f, <const floating*>scratch + v.Q, v.y.u_apart, grad)
+
+
+def tile_size(oh, ow):
+    """The m of F(m x m, 3 x 3) that costs fewer multiplications on a map of oh x ow pixels."""
+    def cost(m):
+        return -(-oh // m) * -(-ow // m) * (m + 2)**2
+    return 4 if cost(4) <= cost(2) else 2
+
+
+def saving(oh, ow):
+    """Multiplications of the windows themselves for each one of Winograd's."""
+    m = tile_size(oh, ow)
+    return 9 * oh * ow / (-(-oh // m) * -(-ow // m) * (m + 2)**2)
+
+
+def round_up(size):
+    return (size + APART - 1) // APART * APART
+
+
+def block_size(c, f, places, itemsize, tiles):
+    """Tiles at a time, of so many in an image: a small product where that leaves enough rows, V and M in L2.
+
+    Whole images where they are small, equal parts of one where it is large.
+    """
+    most = BLOCK_BYTES // (places * (c + f) * itemsize)
+    small = SMALL_PRODUCT // (c * f)
+    # no small product possible: a long one then, which pays for OpenBLAS's packing
+    most = max(8, min(most, small) if small >= 16 else max(most, 64))
+    if tiles <= most:
+        return most // tiles * tiles
+    parts = (tiles + most - 1) // most
+    return (tiles + parts - 1) // parts
+
+
+cdef void lay_out(Filter *s, image, maps, padding, Py_ssize_t itemsize):
+    cdef int m = tile_size(maps[0], maps[1])
+    s.h, s.w, s.c = image
+    s.oh, s.ow, s.f = maps
+    s.top, s.left = padding
+    s.m, s.places = m, (m + 2) * (m + 2)
+    s.th, s.tw = (s.oh + m - 1) // m, (s.ow + m - 1) // m
+    s.block = block_size(s.c, s.f, s.places, itemsize, s.th * s.tw)
+    s.v_apart = round_up(s.block * s.c) + APART
+    s.m_apart = round_up(s.block * s.f) + APART
+    s.u_apart = round_up(s.c * s.f) + APART
+
+
+def winograd(str dtype, *, image, padding, output, Py_ssize_t filters, str activation="identity",
+             bint use_bias=True):
+    """The kernel of ``layers.Conv2D`` for windows of 3x3 at stride 1: image (h, w, c), padding (top, left)."""
+    cdef Kernel made = Kernel()
+    cdef Op *op = &made.op
+    cdef Winograd *v = <Winograd*>&op.sizes[0]
+    assert sizeof(Winograd) <= sizeof(op.sizes)
+    cdef Py_ssize_t c = image[2], item = 4 if dtype == "float32" else 8
+    maps = (*output, filters)
+    lay_out(&v.y, image, maps, padding, item)
+    lay_out(&v.dx, maps, image, (2 - padding[0], 2 - padding[1]), item)
+    v.images = max(1, v.y.block // (v.y.th * v.y.tw))
+    v.activation, v.slope, v.use_bias = ACTIVATIONS.index(activation), default_slope(activation), use_bias
+    op.x_size = image[0] * image[1] * c
+    op.y_size = output[0] * output[1] * filters
+    op.n_params = 9 * c * filters + (filters if use_bias else 0)
+    op.cache_size = op.y_size if vec.ldl_keeps_z(v.activation) else 0
+    v.U = 0
+    v.Ut = v.y.places * v.y.u_apart
+    v.Wt = v.Ut + v.dx.places * v.dx.u_apart
+    op.n_derived = round_up(v.Wt + 9 * c * filters)
+    v.M = max(v.y.places * v.y.v_apart, v.dx.places * v.dx.v_apart)
+    v.Q = v.M + max(v.y.places * v.y.m_apart, v.dx.places * v.dx.m_apart)
+    op.scratch_fixed = v.Q + v.y.places * v.y.u_apart
+    op.flops = 2.0 * v.y.th * v.y.tw * v.y.places * c * filters
+    if dtype == "float32":
+        op.prepare = <prepare_t>prepare[float]
+        op.forward = <forward_t>forward[float]
+        op.backward = <backward_t>backward[float]
+    else:
+        op.prepare = <prepare_t>prepare[double]
+        op.forward = <forward_t>forward[double]
+        op.backward = <backward_t>backward[double]
+    made.name, made.dtype = "winograd", dtype
+    made.config = {"image": image, "padding": padding, "filters": filters, "activation": activation,
+                   "tile": v.y.m}
+    return made

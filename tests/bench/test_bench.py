@@ -1,0 +1,90 @@
+"""What the benchmark counts and concludes, without a clock: flops of a row, ratios, verdicts."""
+import sys
+from pathlib import Path
+
+import pytest
+
+CI = Path(__file__).parents[2] / "ci"
+sys.path.insert(0, str(CI))
+try:
+    from benchmarks import common, ours, report, rows
+finally:
+    sys.path.remove(str(CI))
+
+
+def test_flops_by_hand():
+    # 32 rows: forward and dW of 20-64, forward, dW and dX of 64-64 and 64-2
+    assert rows.flops(rows.BY_KEY["mlp20"], "train") == 2 * 32 * (2 * 20 * 64 + 3 * (64 * 64 + 64 * 2))
+    assert rows.flops(rows.BY_KEY["mlp20"], "one_row") == 2 * (20 * 64 + 64 * 64 + 64 * 2)
+    # 28x28 -> 26x26x32 -> 24x24x64 -> 12x12x64 = 9216 -> 128 -> 10
+    first, second = 26 * 26 * 32 * 9, 24 * 24 * 64 * 9 * 32
+    assert rows.flops(rows.BY_KEY["cnn28"], "train") == 2 * 64 * (
+        2 * first + 3 * (second + 9216 * 128 + 128 * 10))
+    # four gates; the recurrent products have a gradient of their input, those with x have none
+    assert rows.flops(rows.BY_KEY["lstm-t50-16-64"], "train") == 2 * 32 * (
+        50 * 4 * (2 * 16 * 64 + 3 * 64 * 64) + 3 * 64 * 10)
+
+
+@pytest.mark.parametrize("row", rows.ROWS, ids=lambda row: row.key)
+def test_the_library_has_the_same_flops_and_shapes(row):
+    from ldl_cy import Sequential
+
+    model = Sequential(ours.stack(row)).build(row.shape)
+    shapes = [shape for _, _, shape in rows.layer_shapes(row)]
+    assert [shape for _, shape in model._graph.describe()] == shapes
+    assert shapes[-1] == (row.outputs,)
+
+
+def test_rows_are_found_by_the_beginning_of_their_key():
+    assert [row.key for row in rows.find(["gru", "mlp20"])] == ["gru-t50-16-64", "gru-t100-64-128", "mlp20"]
+    assert rows.find([]) == list(rows.ROWS)
+    assert [row.key for row in rows.find(["mlp784"])] == ["mlp784"]
+    with pytest.raises(SystemExit, match="no row 'vgg16'"):
+        rows.find(["vgg16"])
+
+
+def test_steps_are_counted_as_done():
+    calls = []
+
+    def run(count):
+        calls.append(count)
+        return 10 * count
+
+    times = common.measure(run, 1e-6, 3)
+    assert len(times) == 3 and len(calls) >= 5 and all(t > 0 for t in times)
+
+
+def found(ours, theirs, **more):
+    """A result file with one row, its times given per turn."""
+    contenders = {"ldl_cy": {"turns": [{"times": t} for t in ours]},
+                  "torch": {"turns": [{"times": t} for t in theirs], "setting": {"update": "fused"}}}
+    result = {"row": "mlp20", "part": "train", "dtype": "float32", "threads": 1, "flops": 100.0,
+              "contenders": contenders, **more}
+    return {"date": "today", "absent": {"onnxruntime": "onnx is not installed"}, "gemm": {"float32": [50.0]},
+            "options": {"turns": 3, "repeats": 1, "seconds": 0.3, "short": False}, "results": [result],
+            "machine": {"processor": "p", "processors available": 2, "system": "s", "blas": "b",
+                        "instruction set": "v", "versions": {"ldl_cy": "0"}}}
+
+
+def test_the_ratio_is_the_median_of_the_turns_ratios():
+    # the second turn met another program: its ratio counts as one of three
+    line, = report.summarise(found([[2.0, 3.0], [20.0], [4.0]], [[24.0], [20.0], [28.0, 40.0]]))
+    assert line["ratio"] == 7.0 and line["ours"] == 4.0 and line["best"] == "torch"
+    assert line["peers"]["torch"] == {"seconds": 24.0, "ratio": 7.0, "setting": "fused"}
+    assert line["verdict"] == "floor" and line["share"] == 0.5
+
+
+def test_verdicts_and_means():
+    assert [report.verdict(r, (3, 6)) for r in (2.9, 3, 6)] == ["SHORT", "floor", "stretch"]
+    assert report.verdict(2, (1.0, None)) == "floor" and report.verdict(2, None) == ""
+    assert report.geometric_mean([2, 8]) == pytest.approx(4)
+
+
+@pytest.mark.parametrize("style", ["plain", "markdown"])
+def test_tables_hold_every_row_and_name_what_is_absent(style):
+    text = report.render(found([[1e-5]], [[2e-4]]), style)
+    assert "MLP 20-64-64-2" in text and "torch (fused)" in text and "20" in text
+    assert "onnxruntime is absent: onnx is not installed" in text
+    failed = found([[1e-5]], [])
+    failed["results"][0]["contenders"]["torch"] = {"turns": [], "error": "RuntimeError: no"}
+    assert "RuntimeError: no" in report.render(failed, style)

@@ -1,0 +1,101 @@
+"""Winograd's way of Conv2D against the definition, against the direct way, and its transforms alone."""
+import numpy as np
+import pytest
+from contract import CHECKS, DTYPES
+from convolutions import case
+
+from ldl_cy import Sequential
+from ldl_cy._engine import vec
+from ldl_cy.layers import Conv2D, Dense, Flatten
+
+
+def winograd(filters, **options):
+    return Conv2D(filters, 3, algorithm="winograd", **options)
+
+
+CASES = [
+    case("one tile of 4", winograd(3), (6, 6, 2)),
+    case("one tile of 2", winograd(3), (4, 4, 2)),
+    case("one pixel", winograd(2), (3, 3, 2), n=3),
+    case("one of everything", winograd(1), (3, 3, 1), n=1),
+    case("tiles cut at both ends", winograd(2, padding="same"), (5, 7, 3)),
+    case("two rows", winograd(3, padding="same"), (2, 5, 2)),
+    case("17 channels, 19 filters", winograd(19, activation="relu"), (6, 5, 17), n=1),
+    case("16 to 16", winograd(16, padding="same", activation="tanh"), (4, 3, 16), n=1),
+    case("33 channels, one filter", winograd(1), (3, 4, 33)),
+    case("no bias", winograd(4, use_bias=False, activation="relu"), (5, 4, 2)),
+    case("keeps z", winograd(3, padding="same", activation="gelu"), (5, 5, 2), n=3),
+    case("softmax", winograd(3, activation="softmax"), (5, 4, 2)),
+    case("pads of two kinds", winograd(2, padding=(2, 0)), (3, 5, 2)),
+    case("pad beyond the window", winograd(2, padding=3), (2, 1, 2)),
+    case("pad beyond a tile", winograd(1, padding=(7, 0)), (1, 3, 1), n=1),
+    case("several blocks", winograd(2, padding="same"), (9, 10, 2), n=5),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_contract(check, case, dtype):
+    check(case, dtype)
+
+
+@pytest.fixture(params=vec.instruction_sets())
+def isa(request):
+    before = vec.instruction_set()
+    vec.use_instruction_set(request.param)
+    yield request.param
+    vec.use_instruction_set(before)
+
+
+def passes(layer, shape, dtype, n):
+    """y, dx, dW of a fixed draw, in float64."""
+    kernel = layer.build(shape).kernel(dtype)
+    rng = np.random.default_rng(7)
+    theta = rng.standard_normal(kernel.n_params) / np.sqrt(9 * shape[2])
+    x, dy = rng.standard_normal((n, *shape)), rng.standard_normal((n, kernel.y_size))
+    theta, x, dy = theta.astype(dtype), x.astype(dtype), dy.astype(dtype)
+    y, cache, derived = kernel.forward(theta, x, training=True)
+    dx, grad = np.full(x.shape, np.nan, dtype), np.zeros_like(theta)
+    kernel.backward(theta, x, y.copy(), dy, cache, derived=derived, dx=dx, grad=grad)
+    return [a.astype(float).ravel() for a in (y, dx, grad)]
+
+
+def off(a, b):
+    """Root mean square of a - b relative to that of b."""
+    return np.sqrt(np.mean((a - b)**2) / np.mean(b**2))
+
+
+@pytest.mark.parametrize(("filters", "shape", "n"), [
+    (64, (32, 32, 64), 2), (128, (16, 16, 128), 3), (20, (13, 27, 33), 5), (256, (8, 8, 256), 1), (24, (2, 9, 40), 3),
+])
+def test_error_against_direct(isa, filters, shape, n):
+    """What the documentation promises: 3e-6 in float32 (rounding of the transforms), 1e-14 in float64."""
+    exact = passes(Conv2D(filters, 3, padding="same", algorithm="direct"), shape, "float64", n)
+    for dtype, bound in (("float32", 3e-6), ("float64", 1e-14)):
+        for got, expected in zip(passes(winograd(filters, padding="same"), shape, dtype, n), exact):
+            assert off(got, expected) <= bound
+
+
+def test_auto():
+    def kernel(layer, shape):
+        return layer.build(shape).kernel("float32").name
+
+    assert kernel(Conv2D(16, 3, padding="same"), (28, 28, 16)) == "winograd"
+    assert kernel(Conv2D(16, 3, padding="same", algorithm="direct"), (28, 28, 16)) == "conv"
+    assert kernel(winograd(1), (28, 28, 1)) == "winograd"
+    for other in (Conv2D(16, 5), Conv2D(16, 3, 2), Conv2D(16, 3, dilation_rate=2), Conv2D(16, 3, groups=2)):
+        assert kernel(other, (28, 28, 16)) != "winograd"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_same_bits_for_any_number_of_threads(dtype):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((50, 12, 12, 16)).astype(dtype), rng.integers(0, 3, 50)
+    weights = []
+    for n_threads in (1, 2, 3):
+        model = Sequential([Conv2D(32, 3, activation="relu"), Flatten(), Dense(3)], dtype=dtype, random_state=0)
+        model.fit(X, y, loss="log_loss", epochs=2, batch_size=40, n_threads=n_threads)
+        weights.append(model.theta.copy())
+    np.testing.assert_array_equal(weights[1], weights[0])
+    np.testing.assert_array_equal(weights[2], weights[0])
