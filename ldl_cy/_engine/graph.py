@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from ldl_cy.layers.base import Built, Layer, Parameter, Shape
@@ -195,6 +196,28 @@ class Graph:
             below = needs[node.x] or (node.x2 >= 0 and needs[node.x2])
             needs[node.y] = needs[node.y] or below or node.trainable
         return needs
+
+    def fused_nodes(self, rows: int, keep: Sequence[int] = ()) -> list[Node]:
+        """The nodes for calls of at most so many rows: two ops in one where the first one's kernel offers it.
+
+        The buffer between them is then never written: not where it is to be kept, is the output, or has
+        another reader. Sequences of several lengths need the zeros behind their ends in it.
+        """
+        readers = [v for node in self.nodes for v in (node.x, node.x2)]
+        nodes: list[Node] = []
+        for node in self.nodes:
+            before = nodes[-1] if nodes else None
+            if (before is not None and before.kernel is not None and node.kernel is not None and before.y == node.x
+                    and readers.count(node.x) == 1 and node.x not in keep and not node.y_steps
+                    and node.kernel.n_params == node.kernel.n_state == node.kernel.n_derived == 0):
+                kernel = before.kernel.fuse(node.kernel, rows)
+                if kernel is not None:
+                    nodes[-1] = replace(before, y=node.y, y_steps=0, kernel=kernel)
+                    continue
+            nodes.append(node)
+        # what a fused kernel derives from its weights may have another size
+        places = accumulate((node.kernel.n_derived if node.kernel else 0 for node in nodes), initial=0)
+        return [replace(node, derived=place) for node, place in zip(nodes, places)]
 
     def describe(self) -> list[tuple[str, Any]]:
         """(layer name, output shape) in order."""

@@ -102,3 +102,6 @@ cdef class Kernel:
     cdef readonly str dtype     # "float32" or "float64"
     cdef public object error    # an exception of a user's function, until the engine raises it
     cdef readonly dict config   # what it was made from, for repr and for stepping through
+    cdef public int group       # rows it works on at a time: a block of a multiple of them wastes none
+    cdef public tuple parts     # kernels that this one calls through pointers, kept alive
+    cdef public object fuser    # see fuse

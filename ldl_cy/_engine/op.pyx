@@ -27,6 +27,7 @@ cdef class Kernel:
 
     def __cinit__(self):
         memset(&self.op, 0, sizeof(Op))
+        self.group = 1
 
     def __repr__(self):
         numbers = ", ".join(f"{key}={value!r}" for key, value in (self.config or {}).items())
@@ -81,6 +82,22 @@ cdef class Kernel:
         self.op.flags &= ~COUPLES_ROWS
         self.op.reduce = NULL
         self.op.combine = NULL
+
+    def fuse(self, Kernel after, rows):
+        """A kernel that does this one's work and then that of ``after``, which alone reads its output.
+
+        Parameters
+        ----------
+        after : Kernel
+            Without weights: those of the result are this one's, and so is what it derives from them.
+        rows : int
+            At most so many come in one call.
+
+        Returns
+        -------
+        Kernel, or None where the two are as well done one by one
+        """
+        return None if self.fuser is None else self.fuser(after, rows)
 
     @property
     def couples_rows(self):

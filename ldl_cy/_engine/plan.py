@@ -82,9 +82,13 @@ class Plan:
     arena: int = 0                      # numbers a thread needs
     whole: int = 0                      # numbers a row of the whole-batch buffers
     n_partial: int = 0
+    n_derived: int = 0
 
     def __post_init__(self) -> None:
-        self.nodes = [Planned(node) for node in self.graph.nodes]
+        # cuts count the graph's nodes
+        nodes = self.graph.nodes if self.cuts else self.graph.fused_nodes(self.block_rows or self.capacity, self.keep)
+        self.nodes = [Planned(node) for node in nodes]
+        self.n_derived = sum(node.kernel.n_derived for node in nodes if node.kernel is not None)
         self.buffers = [Buffer(size) for size in self.graph.sizes for _ in (0,)]
         self.buffers += [Buffer(size) for size in self.graph.sizes]
         self.needs = self.graph.needs_gradient() if self.training else [False] * len(self.graph.sizes)
@@ -233,7 +237,11 @@ class Plan:
                     small = SMALL_PRODUCT // kernel.n_params
                     rows = min(rows, small) if small >= 2 * LEAST_ROWS else rows
             self.block_rows = max(1, min(n, rows))
+            group = max((p.node.kernel.group for p in self.nodes if p.node.kernel is not None), default=1)
+        else:
+            group = 1
         if not self.training:
+            self.block_rows = min(n, -(-self.block_rows // group) * group)
             self.lanes = self.lanes or -(-n // self.block_rows)
             return
         if not self.lanes:
@@ -243,6 +251,7 @@ class Plan:
         # equal blocks, a whole number of them in each lane
         per_lane = -(-n // self.lanes)
         self.block_rows = max(1, -(-per_lane // -(-per_lane // min(per_lane, self.block_rows))))
+        self.block_rows = min(n, -(-self.block_rows // group) * group)
 
     def _place(self) -> None:
         """Offsets: the arena is shared by buffers whose lives do not meet (first fit, largest first)."""

@@ -222,7 +222,7 @@ cdef class Workspace:
         whole = aligned(plan.whole * plan.capacity, self.dtype)
         scratches = aligned(scratch * n_threads, self.dtype)
         rooms = aligned(gathered * n_threads, self.dtype)
-        derived = aligned(max(1, plan.graph.n_derived), self.dtype)
+        derived = aligned(max(1, plan.n_derived), self.dtype)
         self.n_blocks_max = ceil_div(max(1, plan.capacity), plan.block_rows)
         most = max([k.n_partial for k in self.kernels if k is not None], default=0)
         partials = np.zeros(max(1, self.n_blocks_max * most))

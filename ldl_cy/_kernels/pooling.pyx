@@ -361,5 +361,5 @@ def pool(str dtype, *, str kind, image, kernel, strides, padding, output, bint s
         op.forward = <forward_t>mean_forward[double]
         op.backward = <backward_t>mean_backward[double]
     made.name, made.dtype = f"{kind}_pool", dtype
-    made.config = {"image": image, "kernel": kernel, "strides": strides, "padding": padding}
+    made.config = {"image": image, "kernel": kernel, "strides": strides, "padding": padding, "output": output}
     return made

@@ -47,6 +47,7 @@ class _Conv(Layer):
         get_initializer(owner, "bias_initializer", bias_initializer)
 
     def build(self, input_shape: Shape) -> Built:
+        from ldl_cy._kernels.batch_inner import FEW_CHANNELS, few_channels
         from ldl_cy._kernels.conv import conv
         from ldl_cy._kernels.depthwise import depthwise
 
@@ -77,6 +78,9 @@ class _Conv(Layer):
                              filters=filters, activation=settings["activation"], use_bias=self.use_bias)
         elif self.groups == c_in == filters > 1:
             kernel = partial(depthwise, **settings)
+        elif (getattr(self, "algorithm", "auto") == "auto" and self.groups == 1 and c_in < FEW_CHANNELS
+                and settings["strides"] == settings["dilation"] == (1, 1)):
+            kernel = partial(few_channels, **settings, filters=filters)
         else:
             kernel = partial(conv, **settings, filters=filters, groups=self.groups)
         return Built((*windows["output"][2 - self.axes:], filters), kernel, parameters)

@@ -30,6 +30,7 @@ INLINE double sqrt_f64(double x) { return sqrt(x); }
     .binary_log_loss = F(binary_log_loss), .lstm_forward = F(lstm_forward),                       \
     .lstm_backward = F(lstm_backward), .gru_forward = F(gru_forward),                             \
     .gru_backward = F(gru_backward), .rule_sgd = F(rule_sgd), .rule_adam = F(rule_adam) }
+#define IMAGES(F) {.forward = F(images_forward), .backward = F(images_backward)}
 #define WINOGRAD(F) {                                                                             \
     .input = F(winograd_input), .output = F(winograd_output), .gradient = F(winograd_gradient),   \
     .weights = F(winograd_weights), .weights_gradient = F(winograd_weights_gradient) }
@@ -38,4 +39,4 @@ INLINE double sqrt_f64(double x) { return sqrt(x); }
 
 extern const ldl_vec LDL_CAT(ldl_vec_, LDL_ISA);
 const ldl_vec LDL_CAT(ldl_vec_, LDL_ISA) = {
-    LDL_STR(LDL_ISA), TABLE(F32), TABLE(F64), WINOGRAD(F32), WINOGRAD(F64)};
+    LDL_STR(LDL_ISA), TABLE(F32), TABLE(F64), IMAGES(F32), IMAGES(F64), WINOGRAD(F32), WINOGRAD(F64)};

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "images.h"
 #include "winograd.h"
 
 /* The numbers are known to Python as ldl_cy._engine.vec.ACTIVATIONS (same order). */
@@ -91,6 +92,8 @@ typedef struct {
     const char *name;
     ldl_vec_f32 f32;
     ldl_vec_f64 f64;
+    ldl_images_f32 images_f32;
+    ldl_images_f64 images_f64;
     ldl_winograd_f32 winograd_f32;
     ldl_winograd_f64 winograd_f64;
 } ldl_vec;
