@@ -3,7 +3,7 @@
 What each one does stands in vec/vec.h, once.
 """
 from cython cimport floating
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 
 cdef extern from "vec/vec.h" nogil:
     enum:
@@ -126,12 +126,26 @@ cdef extern from "vec/vec.h" nogil:
         void (*weights)(int, Py_ssize_t, const double*, int, double*, Py_ssize_t) noexcept nogil
         void (*weights_gradient)(int, Py_ssize_t, const double*, Py_ssize_t, double*) noexcept nogil
 
+    ctypedef struct ldl_pooling_f32:
+        void (*largest)(
+            Py_ssize_t, Py_ssize_t, const float*, const float*, float*, uint8_t*) noexcept nogil
+        void (*spread)(
+            Py_ssize_t, Py_ssize_t, const float*, const uint8_t*, float*, float*) noexcept nogil
+
+    ctypedef struct ldl_pooling_f64:
+        void (*largest)(
+            Py_ssize_t, Py_ssize_t, const double*, const double*, double*, uint8_t*) noexcept nogil
+        void (*spread)(
+            Py_ssize_t, Py_ssize_t, const double*, const uint8_t*, double*, double*) noexcept nogil
+
     ctypedef struct ldl_vec:
         const char *name
         ldl_vec_f32 f32
         ldl_vec_f64 f64
         ldl_winograd_f32 winograd_f32
         ldl_winograd_f64 winograd_f64
+        ldl_pooling_f32 pooling_f32
+        ldl_pooling_f64 pooling_f64
 
 cdef const ldl_vec *table       # set at import; tests may choose another
 

@@ -9,6 +9,7 @@ from libc.string cimport memset
 
 from ldl_cy._engine.op cimport USES_LENGTHS, Call, Kernel, Op, backward_t, forward_t
 from ldl_cy._kernels.panels cimport Window
+from ldl_cy._kernels.quarters cimport largest_of_quarters, spread_to_quarters
 
 # The place of the maximum: a byte where a window has few cells.
 ctypedef fused place_t:
@@ -23,6 +24,7 @@ ctypedef struct Pool:
     Window s
     int sequence                # lengths may cut the width
     int wide                    # places are int32
+    int quarters                # the usual windows: 2x2 side by side, channels enough for vectors
 
 
 cdef struct Range:              # cells ky0 .. ky1 - 1, kx0 .. kx1 - 1 of a window lie in the image
@@ -222,7 +224,10 @@ cdef void max_forward(
         w = width(v, call, i)
         xi = x + i * op.x_size
         yi = y + i * op.y_size
-        if cache == NULL:
+        if v.quarters and w == v.s.w:
+            largest_of_quarters(v.s.h, w, v.s.c, xi, yi,
+                                <uint8_t*>cache + i * op.y_size if cache != NULL else NULL)
+        elif cache == NULL:
             max_image(&v.s, w, xi, yi, <uint8_t*>NULL)
         elif v.wide:
             max_image(&v.s, w, xi, yi, <int32_t*>cache + i * op.y_size)
@@ -246,11 +251,14 @@ cdef void max_backward(
         floating *dyi
     if dx == NULL:
         return
-    memset(dx, 0, call.n * op.x_size * sizeof(floating))
     for i in range(call.n):
         w = width(v, call, i)
         dxi = dx + i * op.x_size
         dyi = dy + i * op.y_size
+        if v.quarters and w == v.s.w:
+            spread_to_quarters(v.s.h, w, v.s.c, dyi, <const uint8_t*>cache + i * op.y_size, dxi)
+            continue
+        memset(dxi, 0, op.x_size * sizeof(floating))
         if v.wide:
             max_image_grad(&v.s, w, <const int32_t*>cache + i * op.y_size, dyi, dxi)
         else:
@@ -326,6 +334,12 @@ cdef void mean_backward(
                 source += s.c
 
 
+def halves(kernel, strides, padding, image, output):
+    """Whether windows are 2x2, side by side, none of them beyond the image."""
+    return (kernel == strides == (2, 2) and padding == (0, 0)
+            and output == (image[0] // 2, image[1] // 2))
+
+
 def pool(str dtype, *, str kind, image, kernel, strides, padding, output, bint sequence=False):
     """The kernel of the pooling layers: kind "max" or "mean", image (h, w, c), padding (top, left)."""
     cdef Kernel made = Kernel()
@@ -340,6 +354,7 @@ def pool(str dtype, *, str kind, image, kernel, strides, padding, output, bint s
     s.oh, s.ow = output
     v.sequence = sequence
     v.wide = s.kh * s.kw > CELLS_OF_A_BYTE
+    v.quarters = halves(kernel, strides, padding, image, output) and s.c >= NARROW
     op.x_size = s.h * s.w * s.c
     op.y_size = s.oh * s.ow * s.c
     op.flops = 1.0 * s.kh * s.kw * op.y_size

@@ -5,15 +5,20 @@ Output is made in tiles of m x m pixels. A tile of (m + 2) x (m + 2) input pixel
 channels: (m + 2)^2 products (tiles, c)(c, f) in place of 9 m^2 multiplications a tile, a quarter of them at
 m = 4, 4/9 at m = 2. The formulas stand in _engine/vec/winograd.h: Lavin and Gray, arXiv:1509.09308.
 """
+from functools import partial
+
 from cython cimport floating
+from libc.stdint cimport uint8_t
 
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.blas cimport gemm
 from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t, prepare_t
+from ldl_cy._kernels.quarters cimport largest_of_quarters, spread_to_quarters
 from ldl_cy._kernels.transforms cimport (
     add_weights_gradient, transform_gradient, transform_input, transform_output, transform_weights)
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope
+from ldl_cy._kernels.pooling import halves
 
 # OpenBLAS runs products of up to this many multiplications unpacked and without locks.
 SMALL_PRODUCT = 10**6
@@ -44,15 +49,16 @@ ctypedef struct Filter:
 ctypedef struct Winograd:
     Filter y
     Filter dx                   # of dz into dx, by the weights turned round
-    Py_ssize_t images           # taken through all that is done with them before the next ones: they stay
-                                # in the cache
+    Py_ssize_t images           # at a time through all that is done with them: they stay in the cache
     Py_ssize_t U                # where they begin in derived
     Py_ssize_t Ut
     Py_ssize_t Wt
     Py_ssize_t M                # in scratch
     Py_ssize_t Q
+    Py_ssize_t z                # pooled: z, or dz, of some images
     int activation
     int use_bias
+    int pool                    # the output is the maxima of 2x2 pixels; cache holds a byte for each
     double slope
 
 
@@ -169,23 +175,33 @@ cdef void forward(
     const floating *state,
     const floating *derived,    # U (places, c, f)
     const floating *x,          # (n, h, w, c)
-    floating *y,                # (n, oh, ow, f)
-    floating *cache,            # z (n, oh, ow, f) where the activation's derivative needs it
+    floating *y,                # (n, oh, ow, f), or (n, oh / 2, ow / 2, f)
+    floating *cache,            # z (n, oh, ow, f) where the activation's derivative needs it; pooled: bytes
     floating *scratch,
 ) noexcept nogil:
     cdef:
         const Winograd *v = <const Winograd*>&op.sizes[0]
-        Py_ssize_t f = v.y.f, first = 0, n
+        Py_ssize_t f = v.y.f, first = 0, n, i, size = v.y.oh * v.y.ow * f
         const floating *b = theta + op.n_params - f if v.use_bias else NULL
-        floating *z = cache if op.cache_size and cache != NULL else y
+        floating *to = y
+        floating *z
         bint relu = v.activation == vec.LDL_RELU
+        bint keeps = op.cache_size and cache != NULL
     while first < call.n:
         n = min(v.images, call.n - first)
-        filter_images(&v.y, n, x + first * op.x_size, derived + v.U, b, relu, z + first * op.y_size,
-                      scratch, scratch + v.M)
+        if v.pool:
+            z = to = scratch + v.z
+        else:
+            to = y + first * size
+            z = cache + first * size if keeps else to
+        filter_images(&v.y, n, x + first * op.x_size, derived + v.U, b, relu, z, scratch, scratch + v.M)
         if v.activation != vec.LDL_IDENTITY and not relu:
-            vec.activate(v.activation, <floating>v.slope, n * v.y.oh * v.y.ow, f, z + first * op.y_size,
-                         y + first * op.y_size)
+            vec.activate(v.activation, <floating>v.slope, n * v.y.oh * v.y.ow, f, z, to)
+        if v.pool:
+            for i in range(first, first + n):
+                largest_of_quarters(
+                    v.y.oh, v.y.ow, f, <const floating*>to + (i - first) * size, y + i * op.y_size,
+                    <uint8_t*>(cache + i * op.cache_size) if keeps else NULL)
         first += n
 
 
@@ -201,19 +217,25 @@ cdef void backward(
 ) noexcept nogil:
     cdef:
         const Winograd *v = <const Winograd*>&op.sizes[0]
-        Py_ssize_t f = v.y.f, first = 0, n, pixels, at
-        floating *a = cache if op.cache_size else y
+        Py_ssize_t f = v.y.f, first = 0, n, i, at, size = v.y.oh * v.y.ow * f
+        floating *a = cache if op.cache_size and not v.pool else y
         floating *dz
     while first < call.n:
         n, at = min(v.images, call.n - first), first * op.y_size
-        pixels, dz = n * v.y.oh * v.y.ow, dy + at
-        # dz = dy f'(z)
+        dz = dy + at
+        # dz = dy f'(z); behind the maxima only those pixels have a gradient, and y is their f(z)
         if v.activation != vec.LDL_IDENTITY:
-            vec.activate_grad(v.activation, <floating>v.slope, pixels, f, a + at, dz, dz)
+            vec.activate_grad(v.activation, <floating>v.slope, n * op.y_size // f, f, a + at, dz, dz)
+        # db += 1^T dz
+        if grad != NULL and v.use_bias:
+            vec.add_column_sums(n * op.y_size // f, f, dz, grad + op.n_params - f)
+        if v.pool:
+            for i in range(n):
+                spread_to_quarters(
+                    v.y.oh, v.y.ow, f, <const floating*>dz + i * op.y_size,
+                    <const uint8_t*>(cache + (first + i) * op.cache_size), scratch + v.z + i * size)
+            dz = scratch + v.z
         if grad != NULL:
-            # db += 1^T dz
-            if v.use_bias:
-                vec.add_column_sums(pixels, f, dz, grad + op.n_params - f)
             add_products(&v.y, n, first == 0, x + first * op.x_size, dz, scratch + v.Q, scratch,
                          scratch + v.M)
         if dx != NULL:
@@ -272,8 +294,12 @@ cdef void lay_out(Filter *s, image, maps, padding, Py_ssize_t itemsize):
 
 
 def winograd(str dtype, *, image, padding, output, Py_ssize_t filters, str activation="identity",
-             bint use_bias=True):
-    """The kernel of ``layers.Conv2D`` for windows of 3x3 at stride 1: image (h, w, c), padding (top, left)."""
+             bint use_bias=True, bint pool=False):
+    """The kernel of ``layers.Conv2D`` for windows of 3x3 at stride 1: image (h, w, c), padding (top, left).
+
+    With ``pool`` the maxima of 2x2 pixels of its output, rows and columns rounded down; with an activation whose
+    derivative follows from its value.
+    """
     cdef Kernel made = Kernel()
     cdef Op *op = &made.op
     cdef Winograd *v = <Winograd*>&op.sizes[0]
@@ -286,15 +312,22 @@ def winograd(str dtype, *, image, padding, output, Py_ssize_t filters, str activ
     v.activation, v.slope, v.use_bias = ACTIVATIONS.index(activation), default_slope(activation), use_bias
     op.x_size = image[0] * image[1] * c
     op.y_size = output[0] * output[1] * filters
+    v.pool = pool
+    if pool:
+        op.y_size = output[0] // 2 * (output[1] // 2) * filters
     op.n_params = 9 * c * filters + (filters if use_bias else 0)
     op.cache_size = op.y_size if vec.ldl_keeps_z(v.activation) else 0
+    if pool:
+        # bytes, in whole numbers of the dtype
+        op.cache_size = (op.y_size + item - 1) // item
     v.U = 0
     v.Ut = v.y.places * v.y.u_apart
     v.Wt = v.Ut + v.dx.places * v.dx.u_apart
     op.n_derived = round_up(v.Wt + 9 * c * filters)
     v.M = max(v.y.places * v.y.v_apart, v.dx.places * v.dx.v_apart)
     v.Q = v.M + max(v.y.places * v.y.m_apart, v.dx.places * v.dx.m_apart)
-    op.scratch_fixed = v.Q + v.y.places * v.y.u_apart
+    v.z = v.Q + v.y.places * v.y.u_apart
+    op.scratch_fixed = v.z + (v.images * output[0] * output[1] * filters if pool else 0)
     op.flops = 2.0 * v.y.th * v.y.tw * v.y.places * c * filters
     if dtype == "float32":
         op.prepare = <prepare_t>prepare[float]
@@ -305,6 +338,18 @@ def winograd(str dtype, *, image, padding, output, Py_ssize_t filters, str activ
         op.forward = <forward_t>forward[double]
         op.backward = <backward_t>backward[double]
     made.name, made.dtype = "winograd", dtype
-    made.config = {"image": image, "padding": padding, "filters": filters, "activation": activation,
-                   "tile": v.y.m}
+    settings = {"image": image, "padding": padding, "output": output, "filters": filters,
+                "activation": activation, "use_bias": use_bias}
+    made.config = dict(settings, pool=pool, tile=v.y.m)
+    if not pool and activation != "softmax" and not vec.ldl_keeps_z(v.activation):
+        made.fuser = partial(with_pooling, dtype, settings)
     return made
+
+
+def with_pooling(dtype, settings, Kernel after, rows):
+    """The fuser of ``winograd``: the usual MaxPool2D on images that are still in the cache."""
+    pools = after.config
+    if after.name == "max_pool" and halves(pools["kernel"], pools["strides"], pools["padding"],
+                                           settings["output"] + (1,), pools["output"]):
+        return winograd(dtype, **settings, pool=True)
+    return None

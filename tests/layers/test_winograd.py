@@ -1,12 +1,12 @@
 """Winograd's way of Conv2D against the definition, against the direct way, and its transforms alone."""
 import numpy as np
 import pytest
-from contract import CHECKS, DTYPES
+from contract import CHECKS, DTYPES, close
 from convolutions import case
 
 from ldl_cy import Sequential
 from ldl_cy._engine import vec
-from ldl_cy.layers import Conv2D, Dense, Flatten
+from ldl_cy.layers import AvgPool2D, Conv2D, Dense, Flatten, MaxPool2D
 
 
 def winograd(filters, **options):
@@ -99,3 +99,61 @@ def test_same_bits_for_any_number_of_threads(dtype):
         weights.append(model.theta.copy())
     np.testing.assert_array_equal(weights[1], weights[0])
     np.testing.assert_array_equal(weights[2], weights[0])
+
+
+def chain(kernel, pooling, theta, x, dy, fused):
+    """y, dx, grad of convolution and pooling, in one op or one after the other."""
+    dx, grad = np.full(x.shape, np.nan, x.dtype), np.zeros_like(theta)
+    if fused is not None:
+        y, cache, derived = fused.forward(theta, x, training=True)
+        fused.backward(theta, x, y.copy(), dy.copy(), cache, derived=derived, dx=dx, grad=grad)
+        alone, _, _ = fused.forward(theta, x, keep=False)
+        np.testing.assert_array_equal(alone, y)
+        return y, dx, grad
+    empty = np.empty(0, x.dtype)
+    z, cache, derived = kernel.forward(theta, x, training=True)
+    y, cells, _ = pooling.forward(empty, z, training=True)
+    dz = np.full(z.shape, np.nan, x.dtype)
+    pooling.backward(empty, z, y.copy(), dy.copy(), cells, dx=dz)
+    kernel.backward(theta, x, z.copy(), dz, cache, derived=derived, dx=dx, grad=grad)
+    return y, dx, grad
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ["relu", None, "tanh"])
+@pytest.mark.parametrize(("filters", "shape", "n"), [
+    (16, (8, 8, 16), 3), (17, (7, 10, 18), 1), (20, (5, 5, 16), 2), (64, (18, 17, 33), 5), (16, (2, 3, 16), 4)])
+def test_with_maxima(isa, filters, shape, n, activation, dtype):
+    """In one op with MaxPool2D: the same as one after the other."""
+    layer = Conv2D(filters, 3, padding="same", activation=activation)
+    kernel = layer.build(shape).kernel(dtype)
+    pooling = MaxPool2D(2).build((*shape[:2], filters)).kernel(dtype)
+    fused = kernel.fuse(pooling, n)
+    rng = np.random.default_rng(3)
+    theta = (rng.standard_normal(kernel.n_params) / np.sqrt(9 * shape[2])).astype(dtype)
+    x, dy = rng.standard_normal((n, *shape)).astype(dtype), rng.standard_normal((n, pooling.y_size)).astype(dtype)
+    for got, expected in zip(chain(kernel, pooling, theta, x, dy, fused),
+                             chain(kernel, pooling, theta, x, dy, None), strict=True):
+        close(got, expected, 1e-13 if dtype == "float64" else 1e-5)
+
+
+def test_what_is_not_fused():
+    def offered(layer, pooling, shape=(9, 8, 16)):
+        built = layer.build(shape)
+        return built.kernel("float32").fuse(pooling.build(built.output_shape).kernel("float32"), 8)
+
+    layer = Conv2D(16, 3, padding="same")
+    assert offered(layer, MaxPool2D(2)) is not None
+    for pooling in (MaxPool2D(3), MaxPool2D(2, 1), MaxPool2D(2, padding="same"), AvgPool2D(2)):
+        assert offered(layer, pooling) is None
+    assert offered(Conv2D(16, 3, activation="gelu"), MaxPool2D(2)) is None
+    assert offered(Conv2D(16, 3, activation="softmax"), MaxPool2D(2)) is None
+
+
+def test_trace_shows_what_lies_between():
+    model = Sequential([Conv2D(16, 3, name="c"), MaxPool2D(2, name="m"), Flatten(), Dense(3)], random_state=0)
+    X = np.random.default_rng(0).standard_normal((3, 9, 9, 16)).astype(np.float32)
+    seen = model.build((9, 9, 16)).trace(X)
+    z = seen["c"][:, :6, :6].reshape(3, 3, 2, 3, 2, 16).max((2, 4))
+    np.testing.assert_allclose(seen["m"], z, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(model.predict(X), list(seen.values())[-1], rtol=0, atol=1e-5)

@@ -34,9 +34,11 @@ INLINE double sqrt_f64(double x) { return sqrt(x); }
 #define WINOGRAD(F) {                                                                             \
     .input = F(winograd_input), .output = F(winograd_output), .gradient = F(winograd_gradient),   \
     .weights = F(winograd_weights), .weights_gradient = F(winograd_weights_gradient) }
+#define POOLING(F) {.largest = F(pool_largest), .spread = F(pool_spread)}
 #define F32(name) LDL_CAT(name, _f32)
 #define F64(name) LDL_CAT(name, _f64)
 
 extern const ldl_vec LDL_CAT(ldl_vec_, LDL_ISA);
 const ldl_vec LDL_CAT(ldl_vec_, LDL_ISA) = {
-    LDL_STR(LDL_ISA), TABLE(F32), TABLE(F64), IMAGES(F32), IMAGES(F64), WINOGRAD(F32), WINOGRAD(F64)};
+    LDL_STR(LDL_ISA), TABLE(F32), TABLE(F64), IMAGES(F32), IMAGES(F64), WINOGRAD(F32), WINOGRAD(F64),
+    POOLING(F32), POOLING(F64)};

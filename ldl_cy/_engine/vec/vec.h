@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "images.h"
+#include "pooling.h"
 #include "winograd.h"
 
 /* The numbers are known to Python as ldl_cy._engine.vec.ACTIVATIONS (same order). */
@@ -96,6 +97,8 @@ typedef struct {
     ldl_images_f64 images_f64;
     ldl_winograd_f32 winograd_f32;
     ldl_winograd_f64 winograd_f64;
+    ldl_pooling_f32 pooling_f32;
+    ldl_pooling_f64 pooling_f64;
 } ldl_vec;
 
 static inline int ldl_keeps_z(int kind)

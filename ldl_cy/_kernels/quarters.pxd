@@ -1,0 +1,46 @@
+# Maxima of 2x2 windows of whole images: the door to _engine/vec/pooling.h.
+from cython cimport floating
+from libc.stdint cimport uint8_t
+from libc.string cimport memset
+
+from ldl_cy._engine.vec cimport table
+
+
+cdef inline void largest_of_quarters(
+    Py_ssize_t h, Py_ssize_t w, Py_ssize_t c,
+    const floating *x,          # (h, w, c)
+    floating *y,                # (h / 2, w / 2, c), halves rounded down
+    uint8_t *cells,             # the same: which of the four, or NULL
+) noexcept nogil:
+    cdef:
+        Py_ssize_t oh = h // 2, ow = w // 2, i
+        uint8_t *cell = cells
+    for i in range(oh):
+        if floating is float:
+            table.pooling_f32.largest(ow, c, x + 2 * i * w * c, x + (2 * i + 1) * w * c, y + i * ow * c, cell)
+        else:
+            table.pooling_f64.largest(ow, c, x + 2 * i * w * c, x + (2 * i + 1) * w * c, y + i * ow * c, cell)
+        if cell != NULL:
+            cell += ow * c
+
+
+cdef inline void spread_to_quarters(
+    Py_ssize_t h, Py_ssize_t w, Py_ssize_t c,
+    const floating *dy,         # (h / 2, w / 2, c)
+    const uint8_t *cells,
+    floating *dx,               # (h, w, c): overwritten
+) noexcept nogil:
+    cdef Py_ssize_t oh = h // 2, ow = w // 2, i
+    for i in range(oh):
+        if floating is float:
+            table.pooling_f32.spread(ow, c, dy + i * ow * c, cells + i * ow * c, dx + 2 * i * w * c,
+                                     dx + (2 * i + 1) * w * c)
+        else:
+            table.pooling_f64.spread(ow, c, dy + i * ow * c, cells + i * ow * c, dx + 2 * i * w * c,
+                                     dx + (2 * i + 1) * w * c)
+        if w % 2:
+            # no window sees the last pixel of an odd row
+            memset(dx + (2 * i * w + w - 1) * c, 0, c * sizeof(floating))
+            memset(dx + ((2 * i + 1) * w + w - 1) * c, 0, c * sizeof(floating))
+    if h % 2:
+        memset(dx + (h - 1) * w * c, 0, w * c * sizeof(floating))
