@@ -5,10 +5,13 @@ from ldl_cy._engine cimport vec
 from ldl_cy._engine.blas cimport gemm
 from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t, prepare_t
 
-from ldl_cy._engine.vec import ACTIVATIONS, default_slope
+from ldl_cy._kernels.blocked cimport BLOCK_PANEL, product_by_blocks
+
+from ldl_cy._engine.vec import ACTIVATIONS, default_slope, instruction_set
 
 # Up to this many weights the products of a block are small, and OpenBLAS runs small products
 # unpacked, except for the transposed one of dx: a transposed copy of W turns it into a plain one.
+# Beyond, products go block by block (see blocked.pxd).
 cdef Py_ssize_t LARGEST_COPY = 1 << 16
 
 ctypedef struct Dense:
@@ -18,6 +21,7 @@ ctypedef struct Dense:
     int activation
     int use_bias
     int copies                  # derived holds W^T
+    int small_products          # worth while: see blocked.pxd
     double slope
 
 
@@ -48,7 +52,7 @@ cdef void forward(
         z = cache
     # z = 1 b^T + x W: the rows are filled with the bias, the product is added
     vec.fill_rows(n, s.n_out, b, z, s.n_out)
-    gemm(False, False, n, s.n_out, s.n_in, <floating>1, x, s.n_in, theta, s.n_out, <floating>1, z, s.n_out)
+    product_by_blocks(False, n, s.n_out, s.n_in, x, theta, <floating>1, z, scratch if s.small_products else NULL)
     if s.activation != vec.LDL_IDENTITY:
         vec.activate(s.activation, <floating>s.slope, n, s.n_out, z, y)
 
@@ -79,23 +83,28 @@ cdef void backward(
             gemm(False, False, n, s.n_in, s.n_out, <floating>1, dy, s.n_out, derived, s.n_in,
                  <floating>0, dx, s.n_in)
         else:
-            gemm(False, True, n, s.n_in, s.n_out, <floating>1, dy, s.n_out, theta, s.n_out,
-                 <floating>0, dx, s.n_in)
+            product_by_blocks(True, n, s.n_in, s.n_out, dy, theta, <floating>0, dx,
+                              scratch if s.small_products else NULL)
 
 
 def dense(str dtype, *, Py_ssize_t steps, Py_ssize_t n_in, Py_ssize_t n_out, str activation="identity",
-          bint use_bias=True):
-    """The kernel of ``layers.Dense`` for rows of ``steps`` vectors of n_in numbers."""
+          bint use_bias=True, object small_products=None):
+    """The kernel of ``layers.Dense`` for rows of ``steps`` vectors of n_in numbers.
+
+    ``small_products``: whether the BLAS runs small products unpacked (see blocked.pxd); None: where there is AVX-512.
+    """
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
     cdef Dense *s = <Dense*>&op.sizes[0]
     s.steps, s.n_in, s.n_out = steps, n_in, n_out
     s.activation, s.slope, s.use_bias = ACTIVATIONS.index(activation), default_slope(activation), use_bias
     s.copies = n_in * n_out <= LARGEST_COPY
+    s.small_products = instruction_set() == "v4" if small_products is None else small_products
     op.x_size = steps * n_in
     op.y_size = steps * n_out
     op.n_params = n_in * n_out + (n_out if use_bias else 0)
     op.n_derived = n_in * n_out if s.copies else 0
+    op.scratch_fixed = BLOCK_PANEL if s.small_products else 0
     op.cache_size = op.y_size if vec.ldl_keeps_z(s.activation) else 0
     op.flops = 2.0 * steps * n_in * n_out
     if dtype == "float32":
