@@ -24,6 +24,7 @@ cdef enum Flag:
     USES_LENGTHS = 2        # looks across steps and reads call.lengths
     ACCEPTS_CSR = 4
     PYTHON = 16             # calls Python: the program runs on the calling thread
+    DERIVED_FOR_DX = 32     # derived is read by backward with dx alone: not prepared where nobody wants dx
     COLUMN_TILES = 8        # a task is a tile of columns over all rows: call.tile of call.n_tiles
 
 cdef enum Layout:

@@ -4,7 +4,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from ldl_cy._engine.blocks cimport at, backward_node, forward_node, gather_rows, make_call, run_block
-from ldl_cy._engine.op cimport Call, Kernel
+from ldl_cy._engine.op cimport DERIVED_FOR_DX, Call, Kernel
 from ldl_cy._engine.pool cimport Pool
 from ldl_cy._kernels.losses cimport LossKernel
 
@@ -112,6 +112,8 @@ cdef void prepare_task(void *context, Py_ssize_t node, int thread) noexcept nogi
     cdef Run *run = <Run*>context
     cdef Instruction *s = run.nodes + node
     cdef Call call
+    if s.op.flags & DERIVED_FOR_DX and s.dx == DX_NONE:
+        return
     if s.kind == KIND_OP and s.op.prepare != NULL:
         make_call(run, &call, 0, run.n)
         s.op.prepare(&s.op, &call, run.theta + s.theta, run.state + s.state, run.derived + s.derived)

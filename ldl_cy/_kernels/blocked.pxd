@@ -139,12 +139,12 @@ cdef inline void product_by_blocks(                                     # C = A 
     if block == NULL or m == 1 or (not tb and m * n * k <= SMALL_PRODUCT):
         gemm(False, tb, m, n, k, <floating>1, A, k, B, k if tb else n, beta, C, n)
         return
-    j = 0
-    while j < n:
-        w = min(width, n - j)
-        i = 0
-        while i < k:
-            q = min(<Py_ssize_t>BLOCK_DEPTH, k - i)
+    # blocks side by side in B come one after another: from beyond L2 they are read along the rows
+    i = 0
+    while i < k:
+        q, j = min(<Py_ssize_t>BLOCK_DEPTH, k - i), 0
+        while j < n:
+            w = min(width, n - j)
             if tb:
                 vec.transpose(w, q, B + j * k + i, k, block, w)
             else:
@@ -154,8 +154,8 @@ cdef inline void product_by_blocks(                                     # C = A 
                 gemm(False, False, min(rows, m - r), w, q, <floating>1, A + r * k + i, k, block, w,
                      beta if i == 0 else <floating>1, C + r * n + j, n)
                 r += rows
-            i += q
-        j += w
+            j += w
+        i += q
 
 
 cdef inline void outer_by_blocks(                                       # C[:, j : j + w] = A^T B[:, j : j + w]
@@ -166,14 +166,15 @@ cdef inline void outer_by_blocks(                                       # C[:, j
     floating *block,            # BLOCK_PANEL numbers to use
 ) noexcept nogil:
     """w is at most BLOCK_BYTES wide."""
-    cdef Py_ssize_t i, r, q
+    # in float64 as many bytes of A
+    cdef Py_ssize_t i, r, q, depth = BLOCK_DEPTH if floating is float else BLOCK_DEPTH // 2
     r = 0
     while r < k:
         q = min(<Py_ssize_t>128, k - r)
         copy_block(q, w, B + r * n + j, n, block)
         i = 0
         while i < m:
-            gemm(True, False, min(<Py_ssize_t>BLOCK_DEPTH, m - i), w, q, <floating>1, A + r * m + i, m, block, w,
+            gemm(True, False, min(depth, m - i), w, q, <floating>1, A + r * m + i, m, block, w,
                  <floating>0 if r == 0 else <floating>1, C + i * n + j, n)
-            i += BLOCK_DEPTH
+            i += depth
         r += q

@@ -4,7 +4,7 @@ from libc.string cimport memset
 
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.blas cimport gemm
-from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t, gradient_t, prepare_t
+from ldl_cy._engine.op cimport DERIVED_FOR_DX, Call, Kernel, Op, backward_t, forward_t, gradient_t, prepare_t
 
 from ldl_cy._kernels.blocked cimport BLOCK_BYTES, BLOCK_PANEL, outer_by_blocks, product_by_blocks
 
@@ -132,6 +132,7 @@ def dense(str dtype, *, Py_ssize_t steps, Py_ssize_t n_in, Py_ssize_t n_out, str
     op.y_size = steps * n_out
     op.n_params = n_in * n_out + (n_out if use_bias else 0)
     op.n_derived = n_in * n_out if s.copies else 0
+    op.flags = DERIVED_FOR_DX
     op.scratch_fixed = BLOCK_PANEL if s.small_products else 0
     op.cache_size = op.y_size if vec.ldl_keeps_z(s.activation) else 0
     op.flops = 2.0 * steps * n_in * n_out
