@@ -88,7 +88,7 @@ ctypedef struct Op:
     int flags
     int layer                   # place in the model: part of the random stream's name
     Py_ssize_t n_tiles          # COLUMN_TILES only
-    Py_ssize_t n_gradient_tiles # of gradient, or 0
+    Py_ssize_t n_gradient_tiles  # of gradient, or 0
     double flops                # of a forward pass over one row
     prepare_t prepare           # theta -> derived, once a step, once a predict; or NULL
     forward_t forward

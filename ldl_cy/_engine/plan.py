@@ -25,6 +25,7 @@ NONE, WRITE, ADD = range(3)             # what becomes of a gradient with respec
 L2_BYTES = 512 * 1024                   # a block's activations and caches stay below this
 LEAST_ROWS = 16                         # of a block: fewer make poor products and read every weight too often
 FLOPS_PER_WEIGHT = 128                  # a block's forward pass does at least so much for each weight it reads
+FLOPS_PER_ADDED = 172                   # and so much more for each whose gradient it adds
 SMALL_PRODUCT = 10**6                   # multiplications that OpenBLAS does unpacked, which is faster
 FLOPS_PER_LANE = 2e6                    # of a step: with less a second accumulator costs more than it brings
 FLOPS_PER_LANE_AND_WEIGHT = 1000        # likewise, where the accumulators are long
@@ -251,7 +252,7 @@ class Plan:
         row += self.target_size * itemsize
         flops, weights = max(1.0, graph.flops), max(1, graph.n_params)
         accumulated = sum(high - low for low, high in self.added())
-        least = min(n, max(LEAST_ROWS, int(FLOPS_PER_WEIGHT * weights / flops)))
+        least = min(n, max(LEAST_ROWS, int((FLOPS_PER_WEIGHT * weights + FLOPS_PER_ADDED * accumulated) / flops)))
         if not self.block_rows:
             rows = max(L2_BYTES // max(1, row), least)
             for planned in self.nodes:
@@ -266,7 +267,8 @@ class Plan:
             return
         if not self.lanes:
             work = 3 * flops * n
-            most = min(MAX_LANES, n // least, work / FLOPS_PER_LANE, work / (FLOPS_PER_LANE_AND_WEIGHT * max(1, accumulated)))
+            most = min(MAX_LANES, n // least, work / FLOPS_PER_LANE,
+                       work / (FLOPS_PER_LANE_AND_WEIGHT * max(1, accumulated)))
             self.lanes = 2 ** int(math.log2(max(1, most)))
         # equal blocks, a whole number of them in each lane
         per_lane = -(-n // self.lanes)
