@@ -147,7 +147,7 @@ cdef inline void backward_node(
             zero_tails(call.lengths, n, s.y_steps, s.y_size, sizeof(floating), dy)
         if s.dx == DX_ADD:
             target = at(run, s.temporary, row0, thread)
-        if s.trainable:
+        if s.trainable and not s.deferred:
             grad = run.grad + lane * run.lane_bytes + s.theta
         if s.partial >= 0 and run.training:
             call.partial = run.totals + s.partial

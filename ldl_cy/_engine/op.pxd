@@ -8,6 +8,8 @@ Laws of a kernel (tests/contract.py enforces them):
   in ``backward``, which runs at most once after each ``forward``;
 - ``cache`` holds whatever ``forward`` left for ``backward``: n * cache_size numbers, laid out as the
   kernel likes; without ``cache`` (NULL: inference) forward keeps nothing;
+- an op with ``gradient`` may be asked for it instead of ``grad``: backward runs with grad NULL and leaves in
+  ``dy`` what gradient reads; after the last block, gradient overwrites the whole grad, tile by tile, over all rows;
 - ``scratch`` holds n * scratch_size + scratch_fixed numbers and is forgotten after the call;
 - ``derived`` is what ``prepare`` made from theta and the state; it makes what ``backward`` reads only where
   ``call.backward`` says that one follows, and the engine may keep it while both are bytewise the same;
@@ -24,7 +26,7 @@ cdef enum Flag:
     USES_LENGTHS = 2        # looks across steps and reads call.lengths
     ACCEPTS_CSR = 4
     PYTHON = 16             # calls Python: the program runs on the calling thread
-    DERIVED_FOR_BACKWARD = 32   # forward reads nothing derived: not prepared where no backward follows
+    DERIVED_FOR_DX = 32     # derived is read by backward with dx alone: not prepared where nobody wants dx
     COLUMN_TILES = 8        # a task is a tile of columns over all rows: call.tile of call.n_tiles
 
 cdef enum Layout:
@@ -56,6 +58,9 @@ ctypedef void (*backward_t)(
     const Op *op, const Call *call, const void *theta, const void *state, const void *derived,
     const void *x, const void *y, void *dy, void *dx, void *grad,
     void *cache, void *scratch) noexcept nogil
+# The share of tile call.tile of call.n_tiles in the gradient of theta: overwritten, of the whole batch.
+ctypedef void (*gradient_t)(
+    const Op *op, const Call *call, const void *x, const void *dy, void *grad, void *scratch) noexcept nogil
 ctypedef void (*tangent_t)(
     const Op *op, const Call *call, const void *theta, const void *dtheta, const void *state,
     const void *derived, const void *x, const void *dx, const void *y, void *dy,
@@ -86,10 +91,12 @@ ctypedef struct Op:
     int flags
     int layer                   # place in the model: part of the random stream's name
     Py_ssize_t n_tiles          # COLUMN_TILES only
+    Py_ssize_t n_gradient_tiles  # of gradient, or 0
     double flops                # of a forward pass over one row
     prepare_t prepare           # theta -> derived, once a step, once a predict; or NULL
     forward_t forward
     backward_t backward
+    gradient_t gradient         # or NULL: backward alone makes the gradient
     tangent_t tangent           # or NULL: J v is then a central difference
     reduce_t reduce
     combine_t combine

@@ -115,6 +115,10 @@ cdef class Kernel:
     def n_tiles(self):
         return self.op.n_tiles if self.op.flags & COLUMN_TILES else 0
 
+    @property
+    def n_gradient_tiles(self):
+        return self.op.n_gradient_tiles
+
     def forward(self, theta, x, *, state=None, keep=True, y=None, cache=None, derived=None,
                 scratch=None, **options):
         """One forward pass over the rows of x.
@@ -156,7 +160,7 @@ cdef class Kernel:
         total = batch_sums(self, &call, theta, x, None, None, cache, state)
         with nogil:
             # where the engine would not prepare, derived stays undefined
-            if op.prepare != NULL and (call.backward or not op.flags & DERIVED_FOR_BACKWARD):
+            if op.prepare != NULL and (call.backward or not op.flags & DERIVED_FOR_DX):
                 op.prepare(op, &call, p_theta, p_state, p_derived)
             for tile in range(call.n_tiles):
                 call.tile = tile
@@ -206,6 +210,20 @@ cdef class Kernel:
         del total
         raise_error(self)
         return dx, grad
+
+    def gradient(self, x, dy, grad, *, scratch=None):
+        """Overwrite grad, tile by tile; dy as ``backward`` without grad left it."""
+        cdef Call call
+        cdef Op *op = &self.op
+        fill_call(self, &call, {}, x)
+        call.n_tiles = op.n_gradient_tiles
+        scratch = undefined(scratch, call.n * op.scratch_size + op.scratch_fixed, self.dtype)
+        for call.tile in range(call.n_tiles):
+            op.gradient(op, &call, address(x, "x", self.dtype, call.n * op.x_size),
+                        address(dy, "dy", self.dtype, call.n * op.y_size),
+                        address(grad, "grad", self.dtype, op.n_params),
+                        address(scratch, "scratch", self.dtype, scratch.size))
+        return grad
 
 
 cdef int fill_call(Kernel kernel, Call *call, dict options, object x) except -1:

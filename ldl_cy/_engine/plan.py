@@ -3,7 +3,9 @@
 A training step is  F0 F1 .. Fm  LOSS  Bm .. B1 B0  over each block of rows, depth-first, so that a
 block's activations stay in L2. An op that couples rows puts a barrier into the line, forward and
 backward: R_k | F_k .. LOSS .. B_k+1 RB_k | B_k ..  (R: the block's partial sums). An op in column tiles
-stands alone between two barriers. Buffers that live within one phase belong to the thread; those that
+stands alone between two barriers. Where weights are many and rows few, an accumulator would cost more than
+what is added to it: the gradient of such an op is deferred to a last phase, G_i .. G_j, that writes it
+once, in tiles over all rows. Buffers that live within one phase belong to the thread; those that
 live across a barrier hold the whole batch.
 
 A plan is fixed by the network and the batch size, never by the number of threads: blocks of R rows
@@ -17,15 +19,17 @@ from itertools import pairwise
 
 from ldl_cy._engine.graph import Graph, Node
 
-FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, ADD_DX = range(6)
+FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, ADD_DX, GRADIENT = range(7)
 NONE, WRITE, ADD = range(3)             # what becomes of a gradient with respect to an op's input
 
 L2_BYTES = 512 * 1024                   # a block's activations and caches stay below this
 LEAST_ROWS = 16                         # of a block: fewer make poor products and read every weight too often
-FLOPS_PER_WEIGHT = 300                  # a block's forward pass does at least so much for each weight it reads
+FLOPS_PER_WEIGHT = 128                  # a block's forward pass does at least so much for each weight it reads
+FLOPS_PER_ADDED = 172                   # and so much more for each whose gradient it adds
 SMALL_PRODUCT = 10**6                   # multiplications that OpenBLAS does unpacked, which is faster
 FLOPS_PER_LANE = 2e6                    # of a step: with less a second accumulator costs more than it brings
 FLOPS_PER_LANE_AND_WEIGHT = 1000        # likewise, where the accumulators are long
+MANY_WEIGHTS = 2**16                    # from here on a gradient may be made over all rows at the end
 MAX_LANES = 8
 ALIGN = 16                              # numbers: 64 bytes of float32
 STAGGER = 16                            # between buffers, so that equal sizes do not alias in cache
@@ -38,6 +42,7 @@ class Buffer:
     size: int
     first: int = -1                     # actions between which it is alive
     last: int = -1
+    deferred: bool = False              # read by a gradient in the last phase: whole, but made block by block
     whole: bool = False                 # lives across a barrier
     offset: int = -1                    # in the thread's arena (rows R) or in the whole-batch memory
 
@@ -55,6 +60,7 @@ class Planned:
     temporary: int = -1                 # where dx goes before it is added to another reader's
     dx: int = NONE
     dx2: int = NONE
+    deferred: bool = False              # its gradient is made in the last phase
     partial: int = -1                   # offset into the partial sums
 
 
@@ -74,6 +80,7 @@ class Plan:
     cuts: tuple[int, ...] = ()          # nodes after which a barrier is put: for tests and measurements
     block_rows: int = 0                 # 0: chosen here
     lanes: int = 0
+    defer: bool | None = None           # gradients of weights that outnumber the rows; None: chosen here
     input_gradient: bool = False        # also make the gradient of the input
     actions: list[tuple[int, int]] = field(default_factory=list)
     phases: list[tuple[int, int, bool]] = field(default_factory=list)   # first, last + 1, column tiles
@@ -94,6 +101,7 @@ class Plan:
         self.needs = self.graph.needs_gradient() if self.training else [False] * len(self.graph.sizes)
         if self.input_gradient:
             self.needs = [True] * len(self.graph.sizes)
+        self._defer()
         self._line_up()
         self._lifetimes()
         self._choose_blocks()
@@ -106,7 +114,29 @@ class Plan:
 
     def shares(self, n: int) -> bool:
         """Whether n rows make more than one task of some phase."""
-        return self.columns or (n > self.block_rows and (self.lanes > 1 or not self.training))
+        deferred = any(planned.deferred for planned in self.nodes)
+        return self.columns or deferred or (n > self.block_rows and (self.lanes > 1 or not self.training))
+
+    def _defer(self) -> None:
+        """Which gradients are made over all rows at the end."""
+        # whoever asks for lanes wants whole gradients in each
+        if not self.training or self.defer is False or (self.lanes and self.defer is None):
+            return
+        for planned in self.nodes:
+            node, kernel = planned.node, planned.node.kernel
+            if kernel is None or not kernel.n_gradient_tiles or not node.trainable or not self.needs[node.y]:
+                continue
+            numbers = self.capacity * (kernel.x_size + kernel.y_size)
+            planned.deferred = bool(self.defer) or MANY_WEIGHTS <= kernel.n_params >= numbers // 2
+
+    def added(self) -> list[tuple[int, int]]:
+        """The ranges of theta whose gradient is added up block by block, lane by lane."""
+        edges = [0]
+        for p in sorted(self.nodes, key=lambda p: p.node.theta):
+            if p.deferred and p.node.kernel is not None:
+                edges += [p.node.theta, p.node.theta + p.node.kernel.n_params]
+        edges.append(self.graph.n_params)
+        return [(a, b) for a, b in zip(edges[::2], edges[1::2]) if a < b]
 
     def _line_up(self) -> None:
         """Actions and barriers."""
@@ -150,6 +180,8 @@ class Plan:
                     actions.append((ADD_DX, i))     # tiles share dx: added to another reader's once
                 else:
                     actions.append((BACKWARD, i))
+            barriers.add(len(actions))
+            actions += [(GRADIENT, i) for i, planned in enumerate(self.nodes) if planned.deferred]
         edges = sorted({0, len(actions)} | barriers)
         self.phases = [(a, b, a in columns) for a, b in pairwise(edges) if a < b]
 
@@ -172,6 +204,9 @@ class Plan:
                 continue
             planned = self.nodes[i]
             node = planned.node
+            if kind == GRADIENT:
+                b[node.x].deferred = b[n_values + node.y].deferred = True
+                continue
             inputs = [v for v in (node.x, node.x2) if v >= 0]
             for v in inputs:
                 b[v].touch(time)
@@ -214,6 +249,7 @@ class Plan:
         for buffer in b:
             if buffer.first >= 0 and phase_of[buffer.first] != phase_of[buffer.last]:
                 buffer.whole = True
+            buffer.deferred = buffer.deferred and not buffer.whole
         for first, last, column in self.phases:
             if column:                      # tiles share every buffer
                 for buffer in b:
@@ -225,9 +261,12 @@ class Plan:
         graph, n = self.graph, max(1, self.capacity)
         itemsize = 4 if graph.dtype == "float32" else 8
         row = sum(b.size for b in self.buffers if b.first >= 0 and not b.whole) * itemsize
+        for buffer in self.buffers:
+            buffer.whole |= buffer.deferred
         row += self.target_size * itemsize
         flops, weights = max(1.0, graph.flops), max(1, graph.n_params)
-        least = min(n, max(LEAST_ROWS, int(FLOPS_PER_WEIGHT * weights / flops)))
+        accumulated = sum(high - low for low, high in self.added())
+        least = min(n, max(LEAST_ROWS, int((FLOPS_PER_WEIGHT * weights + FLOPS_PER_ADDED * accumulated) / flops)))
         if not self.block_rows:
             rows = max(L2_BYTES // max(1, row), least)
             for planned in self.nodes:
@@ -246,7 +285,8 @@ class Plan:
             return
         if not self.lanes:
             work = 3 * flops * n
-            most = min(MAX_LANES, n // least, work / FLOPS_PER_LANE, work / (FLOPS_PER_LANE_AND_WEIGHT * weights))
+            most = min(MAX_LANES, n // least, work / FLOPS_PER_LANE,
+                       work / (FLOPS_PER_LANE_AND_WEIGHT * max(1, accumulated)))
             self.lanes = 2 ** int(math.log2(max(1, most)))
         # equal blocks, a whole number of them in each lane
         per_lane = -(-n // self.lanes)

@@ -6,15 +6,15 @@ with the very numbers it was made from. It reads each weight once: 0.4 us for 5,
 from libc.string cimport memcmp, memcpy
 
 from ldl_cy._engine.blocks cimport make_call
-from ldl_cy._engine.op cimport DERIVED_FOR_BACKWARD, Call
-from ldl_cy._engine.program cimport KIND_OP, Instruction, Run
+from ldl_cy._engine.op cimport DERIVED_FOR_DX, Call
+from ldl_cy._engine.program cimport DX_NONE, KIND_OP, Instruction, Run
 
 
 cdef inline bint prepares(const Run *run, const Instruction *s) noexcept nogil:
     """Whether a node has anything to make for this kind of run."""
     if s.kind != KIND_OP or s.op.prepare == NULL:
         return False
-    return run.backward or not s.op.flags & DERIVED_FOR_BACKWARD
+    return not s.op.flags & DERIVED_FOR_DX or (run.backward and s.dx != DX_NONE)
 
 
 cdef inline void prepare_node(Run *run, Instruction *s) noexcept nogil:

@@ -9,7 +9,7 @@ cdef enum:
     KIND_OP, KIND_ADD, KIND_PUT
 
 cdef enum:                                  # as in plan.py
-    FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, ADD_DX
+    FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, ADD_DX, GRADIENT
 
 cdef enum:
     DX_NONE, DX_WRITE, DX_ADD
@@ -28,6 +28,7 @@ ctypedef struct Instruction:
     int kind
     int trainable
     int prepared                            # derived was made from what run.kept holds
+    int deferred                            # its gradient is made after the last block, over all rows
     int dx                                  # DX_NONE, DX_WRITE, DX_ADD
     int dx2
     Op op
@@ -47,7 +48,8 @@ ctypedef struct Action:
 ctypedef struct Phase:
     int first
     int last
-    int column
+    int column                              # tiles of columns over all rows
+    int gradient                            # gradients over all rows, in tiles
     Py_ssize_t n_tiles
     double flops                            # over one row
 
@@ -80,6 +82,8 @@ ctypedef struct Run:
     Py_ssize_t theta_bytes
     char *grad                              # lane l at grad + l * lane_bytes; NULL: no gradients
     Py_ssize_t lane_bytes
+    Py_ssize_t n_added                      # what blocks add to, lane by lane; the rest is overwritten in lane 0
+    const long long *added                  # (n_added, 2) ranges of theta
     char *scratch                           # thread t at scratch + t * scratch_bytes
     Py_ssize_t scratch_bytes
     char *gathered                          # targets and weights of a block, a thread's own
@@ -115,7 +119,7 @@ cdef class Workspace:
     cdef Place input_place                  # where gathered rows go
     cdef object losses                      # of the blocks
     cdef object lanes                       # (n_lanes, padded n_params): the gradient accumulators
-    cdef task_t row_task, column_task
+    cdef task_t row_task, column_task, gradient_task
 
     cdef void set_data(self, const char *X, int kind, Py_ssize_t stride) noexcept nogil
     cdef int bind_data(self, object X, object targets, object weights, object order, object loss,

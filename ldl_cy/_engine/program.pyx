@@ -4,7 +4,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from ldl_cy._engine.blocks cimport backward_node, forward_node, gather_rows, make_call, run_block
+from ldl_cy._engine.blocks cimport at, backward_node, forward_node, gather_rows, make_call, run_block
 from ldl_cy._engine.op cimport Call, Kernel
 from ldl_cy._engine.pool cimport Pool
 from ldl_cy._engine.prepare cimport prepare_all, prepares
@@ -78,6 +78,26 @@ cdef void column_task(void *context, Py_ssize_t tile, int thread) noexcept nogil
         forward_node[float](run, s, &call, thread, NULL)
     else:
         backward_node[float](run, s, &call, thread, 0, NULL)
+
+
+cdef void gradient_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
+    """One tile of one op's gradient, over all rows, into lane 0."""
+    cdef Run *run = <Run*>context
+    cdef Py_ssize_t a = run.phases[run.phase].first
+    cdef Instruction *s = run.nodes + run.actions[a].node
+    cdef Call call
+    if thread == 0:
+        look_for_signals(run)
+    if run.stop:
+        return
+    while task >= s.op.n_gradient_tiles:
+        task -= s.op.n_gradient_tiles
+        a += 1
+        s = run.nodes + run.actions[a].node
+    make_call(run, &call, 0, run.n)
+    call.tile, call.n_tiles = task, s.op.n_gradient_tiles
+    s.op.gradient(&s.op, &call, at(run, s.x, 0, thread), at(run, s.gy, 0, thread), run.grad + s.theta,
+                  run.scratch + thread * run.scratch_bytes)
 
 
 cdef void gather_task_f32(void *context, Py_ssize_t block, int thread) noexcept nogil:
@@ -161,7 +181,7 @@ cdef class Workspace:
         run.itemsize = 4 if self.dtype == "float32" else 8
         single = self.dtype == "float32"
         self.row_task = row_task_f32 if single else row_task_f64
-        self.column_task = column_task
+        self.column_task, self.gradient_task = column_task, gradient_task
         run.n_values, run.output = len(graph.sizes), plan.output
         run.block_rows, run.n_lanes = plan.block_rows, plan.lanes
         run.backward = plan.training
@@ -186,6 +206,7 @@ cdef class Workspace:
         for i, p in enumerate(plan.nodes):
             s = run.nodes + i
             node = p.node
+            s.deferred = p.deferred
             s.kind, s.trainable, s.dx, s.dx2 = kinds[node.kind], node.trainable and plan.training, p.dx, p.dx2
             if node.kernel is not None:
                 s.op = (<Kernel>node.kernel).op
@@ -202,9 +223,13 @@ cdef class Workspace:
         for i, (first, last, column) in enumerate(plan.phases):
             run.phases[i].first, run.phases[i].last, run.phases[i].column = first, last, column
             for kind, node_index in plan.actions[first:last]:
-                kernel = self.kernels[node_index] if kind < LOSS else None
+                kernel = self.kernels[node_index] if kind < LOSS or kind == GRADIENT else None
                 if kernel is not None:
-                    run.phases[i].flops += kernel.flops * (2 if kind == BACKWARD else 1)
+                    twice = kind == BACKWARD and not plan.nodes[node_index].deferred
+                    run.phases[i].flops += kernel.flops * (2 if twice else 1)
+                if kind == GRADIENT:
+                    run.phases[i].gradient = 1
+                    run.phases[i].n_tiles += kernel.n_gradient_tiles
             if column:
                 run.phases[i].n_tiles = self.kernels[plan.actions[first][1]].n_tiles
             self.flops += run.phases[i].flops
@@ -254,6 +279,9 @@ cdef class Workspace:
             grad = aligned(lane * plan.lanes, self.dtype)
             self.lanes = grad.reshape(plan.lanes, lane)
             run.grad, run.lane_bytes = <char*>pointer(grad), lane * item
+            added = np.array(plan.added(), np.int64).reshape(-1, 2)
+            run.n_added, run.added = len(added), <const long long*>pointer(added)
+            self.memory.append(added)
 
     cdef int bind_data(self, object X, object targets, object weights, object order, object loss,
                        object lengths) except -1:
@@ -341,6 +369,7 @@ cdef class Workspace:
         cdef Phase *phase
         cdef Py_ssize_t i, tasks
         cdef int p, kind
+        cdef task_t task
         prepare_all(run)
         if run.gather and run.n_phases and run.phases[0].column:
             for i in range(run.n_blocks):
@@ -351,18 +380,14 @@ cdef class Workspace:
         for p in range(run.n_phases):
             phase = run.phases + p
             run.phase = p
-            if phase.column:
-                tasks = phase.n_tiles
-            else:
-                tasks = ceil_div(run.n_blocks, run.blocks_per_lane)
+            task, tasks = self.row_task, ceil_div(run.n_blocks, run.blocks_per_lane)
+            if phase.column or phase.gradient:
+                task, tasks = self.column_task if phase.column else self.gradient_task, phase.n_tiles
             if phase.flops * run.n >= self.share_above and tasks > 1 and not self.calls_python:
-                pool.parallel(self.column_task if phase.column else self.row_task, run, tasks)
+                pool.parallel(task, run, tasks)
             else:
                 for i in range(tasks):
-                    if phase.column:
-                        self.column_task(run, i, 0)
-                    else:
-                        self.row_task(run, i, 0)
+                    task(run, i, 0)
             if run.stop:
                 return 1
             # the barrier after an op's partial sums: add them in block order

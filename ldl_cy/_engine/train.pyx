@@ -52,8 +52,11 @@ cdef inline void reduce_chunk(Update *u, Py_ssize_t chunk, const floating *tag) 
     cdef Py_ssize_t a = chunk * CHUNK, b = min(u.n_params, a + CHUNK), i, low, high, lane
     cdef floating *g = <floating*>u.run.grad + a
     cdef floating *theta = <floating*>u.theta
-    for lane in range(1, u.run.n_lanes):
-        vec.add(b - a, <const floating*>(u.run.grad + lane * u.run.lane_bytes) + a, g)
+    for i in range(u.run.n_added):
+        low, high = max(a, u.run.added[2 * i]), min(b, u.run.added[2 * i + 1])
+        if low < high:
+            for lane in range(1, u.run.n_lanes):
+                vec.add(high - low, <const floating*>(u.run.grad + lane * u.run.lane_bytes) + low, g + low - a)
     if u.alpha != 0:
         u.penalties[chunk] = 0
         for i in range(u.n_ranges):
@@ -86,8 +89,12 @@ cdef inline void apply_chunk(Update *u, Py_ssize_t chunk, const floating *tag) n
     else:
         (vec.table.f64.rule_sgd if u.rule == 0 else vec.table.f64.rule_adam)(
             b - a, theta + a, g, slot0, slot1, u.coef)
-    for lane in range(u.run.n_lanes):
-        memset(u.run.grad + lane * u.run.lane_bytes + a * sizeof(floating), 0, (b - a) * sizeof(floating))
+    for i in range(u.run.n_added):
+        low, high = max(a, u.run.added[2 * i]), min(b, u.run.added[2 * i + 1])
+        if low < high:
+            for lane in range(u.run.n_lanes):
+                memset(u.run.grad + lane * u.run.lane_bytes + low * sizeof(floating), 0,
+                       (high - low) * sizeof(floating))
 
 
 cdef void reduce_task(void *context, Py_ssize_t chunk, int thread) noexcept nogil:

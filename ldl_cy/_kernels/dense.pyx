@@ -1,15 +1,21 @@
 """Dense: y = f(x W + b), along the last axis of x."""
 from cython cimport floating
+from libc.string cimport memset
 
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.blas cimport gemm
-from ldl_cy._engine.op cimport DERIVED_FOR_BACKWARD, Call, Kernel, Op, backward_t, forward_t, prepare_t
+from ldl_cy._engine.op cimport DERIVED_FOR_DX, Call, Kernel, Op, backward_t, forward_t, gradient_t, prepare_t
 
-from ldl_cy._engine.vec import ACTIVATIONS, default_slope
+from ldl_cy._kernels.blocked cimport BLOCK_BYTES, BLOCK_PANEL, outer_by_blocks, product_by_blocks
+
+from ldl_cy._engine.vec import ACTIVATIONS, default_slope, instruction_set
 
 # Up to this many weights the products of a block are small, and OpenBLAS runs small products
 # unpacked, except for the transposed one of dx: a transposed copy of W turns it into a plain one.
+# Beyond, products go block by block (see blocked.pxd).
 cdef Py_ssize_t LARGEST_COPY = 1 << 16
+# Columns of a tile of the gradient where BLAS packs x anew for each.
+cdef Py_ssize_t WIDE_TILE = 256
 
 ctypedef struct Dense:
     Py_ssize_t steps            # vectors in a row: 1, or the steps of a sequence
@@ -18,6 +24,8 @@ ctypedef struct Dense:
     int activation
     int use_bias
     int copies                  # derived holds W^T
+    int small_products          # worth while: see blocked.pxd
+    Py_ssize_t tile             # columns of a tile of gradient
     double slope
 
 
@@ -48,7 +56,7 @@ cdef void forward(
         z = cache
     # z = 1 b^T + x W: the rows are filled with the bias, the product is added
     vec.fill_rows(n, s.n_out, b, z, s.n_out)
-    gemm(False, False, n, s.n_out, s.n_in, <floating>1, x, s.n_in, theta, s.n_out, <floating>1, z, s.n_out)
+    product_by_blocks(False, n, s.n_out, s.n_in, x, theta, <floating>1, z, scratch if s.small_products else NULL)
     if s.activation != vec.LDL_IDENTITY:
         vec.activate(s.activation, <floating>s.slope, n, s.n_out, z, y)
 
@@ -79,34 +87,65 @@ cdef void backward(
             gemm(False, False, n, s.n_in, s.n_out, <floating>1, dy, s.n_out, derived, s.n_in,
                  <floating>0, dx, s.n_in)
         else:
-            gemm(False, True, n, s.n_in, s.n_out, <floating>1, dy, s.n_out, theta, s.n_out,
-                 <floating>0, dx, s.n_in)
+            product_by_blocks(True, n, s.n_in, s.n_out, dy, theta, <floating>0, dx,
+                              scratch if s.small_products else NULL)
+
+
+cdef void gradient(
+    const Op *op, const Call *call,
+    const floating *x,          # (n, n_in)
+    const floating *dz,         # (n, n_out)
+    floating *grad,             # dW (n_in, n_out), db (n_out,): a tile of columns is written
+    floating *scratch,
+) noexcept nogil:
+    cdef const Dense *s = <const Dense*>&op.sizes[0]
+    cdef Py_ssize_t n = call.n * s.steps
+    cdef Py_ssize_t j = call.tile * s.tile, w = min(s.tile, s.n_out - j)
+    cdef floating *db = grad + s.n_in * s.n_out
+    # dW[:, j : j + w] = x^T dz[:, j : j + w]
+    if s.small_products:
+        outer_by_blocks(s.n_in, s.n_out, n, j, w, x, dz, grad, scratch)
+    else:
+        gemm(True, False, s.n_in, w, n, <floating>1, x, s.n_in, dz + j, s.n_out, <floating>0, grad + j, s.n_out)
+    if s.use_bias and call.tile == 0:
+        # db = 1^T dz
+        memset(db, 0, s.n_out * sizeof(floating))
+        vec.add_column_sums(n, s.n_out, dz, db)
 
 
 def dense(str dtype, *, Py_ssize_t steps, Py_ssize_t n_in, Py_ssize_t n_out, str activation="identity",
-          bint use_bias=True):
-    """The kernel of ``layers.Dense`` for rows of ``steps`` vectors of n_in numbers."""
+          bint use_bias=True, object small_products=None):
+    """The kernel of ``layers.Dense`` for rows of ``steps`` vectors of n_in numbers.
+
+    ``small_products``: whether the BLAS runs small products unpacked (see blocked.pxd); None: where there is AVX-512.
+    """
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
     cdef Dense *s = <Dense*>&op.sizes[0]
     s.steps, s.n_in, s.n_out = steps, n_in, n_out
     s.activation, s.slope, s.use_bias = ACTIVATIONS.index(activation), default_slope(activation), use_bias
     s.copies = n_in * n_out <= LARGEST_COPY
+    s.small_products = instruction_set() == "v4" if small_products is None else small_products
+    s.tile = BLOCK_BYTES // (4 if dtype == "float32" else 8) if s.small_products else WIDE_TILE
+    op.n_gradient_tiles = (n_out + s.tile - 1) // s.tile
     op.x_size = steps * n_in
     op.y_size = steps * n_out
     op.n_params = n_in * n_out + (n_out if use_bias else 0)
     op.n_derived = n_in * n_out if s.copies else 0
-    op.flags = DERIVED_FOR_BACKWARD
+    op.flags = DERIVED_FOR_DX
+    op.scratch_fixed = BLOCK_PANEL if s.small_products else 0
     op.cache_size = op.y_size if vec.ldl_keeps_z(s.activation) else 0
     op.flops = 2.0 * steps * n_in * n_out
     if dtype == "float32":
         op.prepare = <prepare_t>prepare[float]
         op.forward = <forward_t>forward[float]
         op.backward = <backward_t>backward[float]
+        op.gradient = <gradient_t>gradient[float]
     else:
         op.prepare = <prepare_t>prepare[double]
         op.forward = <forward_t>forward[double]
         op.backward = <backward_t>backward[double]
+        op.gradient = <gradient_t>gradient[double]
     kernel.name, kernel.dtype = "dense", dtype
     kernel.config = {"steps": steps, "n_in": n_in, "n_out": n_out, "activation": activation}
     return kernel

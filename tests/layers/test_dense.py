@@ -1,9 +1,10 @@
 """Dense against y = x W + b in NumPy."""
 import numpy as np
 import pytest
-from contract import CHECKS, DTYPES, LayerCase
+from contract import CHECKS, DTYPES, GUARD, LayerCase, close, guarded, run
 from references import ACTIVATIONS
 
+from ldl_cy._kernels.dense import dense
 from ldl_cy.layers import Dense
 
 
@@ -41,6 +42,43 @@ def test_large_weights_take_the_path_without_a_copy():
     dy, dx = rng.standard_normal(y.shape), np.empty_like(x)
     kernel.backward(theta, x, y, dy.copy(), cache, derived=derived, dx=dx)
     np.testing.assert_allclose(dx, dy @ theta[:-257].reshape(256, 257).T, atol=1e-11)
+
+
+# a product larger than a small one by BLAS's measure, in rows, columns and depth that no block divides
+@pytest.mark.parametrize("small_products", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("n", "n_in", "n_out"), [
+    (1, 261, 301), (2, 813, 709), (67, 261, 301), (131, 113, 131), (300, 66, 65), (3, 1, 70001), (300, 70001, 1)])
+def test_products_by_blocks(n, n_in, n_out, dtype, small_products):
+    kernel = dense(dtype, n_in=n_in, n_out=n_out, steps=1, activation="relu", small_products=small_products)
+    rng = np.random.default_rng(0)
+    theta, x, dy = (rng.standard_normal(size).astype(dtype) for size in (kernel.n_params, (n, n_in), (n, n_out)))
+    W, b = theta[:n_in * n_out].astype(float).reshape(n_in, n_out), theta[n_in * n_out:]
+    y, cache, derived = kernel.forward(theta, x)
+    tol = 1e-11 if dtype == "float64" else 1e-4
+    close(y, np.maximum(x.astype(float) @ W + b, 0), tol)
+    dz, dx, grad = dy.astype(float) * (y > 0), np.empty_like(x), np.zeros_like(theta)
+    expected = np.concatenate([(x.T @ dz).ravel(), dz.sum(axis=0)])
+    kernel.backward(theta, x, y, dy.copy(), cache, derived=derived, dx=dx, grad=grad)
+    close(dx, dz @ W.T, tol)
+    close(grad, expected, tol)
+    # the gradient over all rows, in tiles, from what a backward pass without grad left
+    kernel.backward(theta, x, y, dy, cache, derived=derived)
+    close(kernel.gradient(x, dy, np.full_like(theta, np.nan)), expected, tol)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradient_in_tiles_is_that_of_backward(case, dtype):
+    _, kernel, theta, x = case.make(dtype)
+    _, _, grad = run(kernel, theta, x)
+    y, cache, derived = kernel.forward(theta, x)
+    dy = np.random.default_rng(3).standard_normal(y.shape).astype(dtype)
+    kernel.backward(theta, x, y, dy, cache, derived=derived)
+    whole, inner = guarded(grad.size, dtype, np.nan)
+    kernel.gradient(x, dy, inner)
+    close(inner, grad, 1e-12 if dtype == "float64" else 1e-5)
+    assert (whole[:GUARD] == 77).all() and (whole[-GUARD:] == 77).all()
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

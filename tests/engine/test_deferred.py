@@ -1,0 +1,77 @@
+"""Gradients of many weights, made over all rows after the last block."""
+import numpy as np
+import pytest
+
+from ldl_cy import Sequential, layers, losses, optimizers
+from ldl_cy._engine.plan import GRADIENT, Plan
+from ldl_cy._engine.pool import Pool
+from ldl_cy._engine.program import Workspace
+
+N = 37
+
+
+def network(dtype):
+    """Frozen and trainable Dense layers, a sum of two readers, sequences, and an op that couples rows."""
+    return Sequential([
+        layers.Dense(70, "tanh"), layers.BatchNorm(), layers.Add([layers.Dense(70, "relu")], []),
+        layers.Dense(9, "gelu", trainable=False), layers.Dropout(0.2), layers.Flatten(),
+        layers.Dense(3, use_bias=False),
+    ], dtype=dtype, random_state=0).build((4, 5))
+
+
+def gradient(model, threads, **options):
+    graph = model._graph
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((N, 20)).astype(graph.dtype)
+    targets, loss = losses.SquaredError().bind(rng.standard_normal((N, 3)), N, (3,), graph.dtype)
+    plan = Plan(graph, graph.buffers[-1], True, N, loss.target_size, **options)
+    workspace = Workspace(plan, threads)
+    workspace.share_above = 0
+    grad, state = np.full(graph.n_params, np.nan, graph.dtype), np.zeros(graph.n_state, graph.dtype)
+    with Pool(threads) as pool:
+        value = workspace.gradient(x, targets, None, model.theta, state, loss, grad, pool, training=True, seed=3)
+    return plan, value, grad
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("options", [{}, {"block_rows": 4, "lanes": 3}], ids=["chosen", "blocks"])
+def test_deferred_is_what_blocks_add_up_to(dtype, options):
+    model = network(dtype)
+    _, value, grad = gradient(model, 1, defer=False, **options)
+    results = [gradient(model, threads, defer=True, **options) for threads in (1, 2, 5)]
+    assert sum(kind == GRADIENT for kind, _ in results[0][0].actions) == 3
+    tol = 1e-12 if dtype == "float64" else 1e-5
+    assert abs(results[0][1] - value) < tol
+    np.testing.assert_allclose(results[0][2], grad, rtol=0, atol=tol * np.abs(grad).max())
+    for _, other, same in results[1:]:
+        assert other == results[0][1]
+        np.testing.assert_array_equal(same, results[0][2])
+
+
+def test_chosen_where_weights_outnumber_the_rows():
+    model = Sequential([layers.Dense(256, "relu"), layers.Dense(257, "relu"), layers.Dense(2)],
+                       random_state=0).build(254)
+    graph = model._graph
+
+    def deferred(n, **options):
+        return [p.deferred for p in Plan(graph, graph.buffers[-1], True, n, 2, **options).nodes]
+
+    assert deferred(257) == [False, True, False]
+    assert deferred(258) == [False, False, False]
+    assert deferred(257, lanes=2) == deferred(257, defer=False) == [False] * 3
+    assert not any(p.deferred for p in Plan(graph, graph.buffers[-1], False, 128).nodes)
+
+
+@pytest.mark.parametrize("optimizer", [
+    optimizers.SGD(0.05, momentum=0.9), optimizers.Adam(1e-3, clip_norm=0.1, weight_decay=0.01)], ids=["sgd", "adam"])
+def test_fits_on_any_number_of_threads_are_equal(optimizer):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((300, 260)), rng.standard_normal((300, 1))
+    thetas = []
+    for threads in (1, 2, 3):
+        model = Sequential([layers.Dense(300, "relu"), layers.Dense(1)], random_state=0)
+        # the last batch is smaller
+        model.fit(X, y, loss="squared_error", optimizer=optimizer, epochs=2, batch_size=128, n_threads=threads)
+        thetas.append(model.theta.copy())
+    for theta in thetas[1:]:
+        np.testing.assert_array_equal(theta, thetas[0])
