@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ldl_cy._engine.finite import all_finite
+
 BLAS_INT_MAX = 2**31 - 1
 
 
@@ -88,8 +90,9 @@ def check_input_rank(owner: str, input_shape: tuple[int, ...], rank: int, axes: 
 
 def check_finite(owner: str, name: str, array: np.ndarray) -> None:
     """No NaN, no infinity."""
-    if array.dtype.kind != "f" or not array.size:
+    if array.dtype.kind != "f" or not array.size or all_finite(array):
         return
+    # which fault it is, or another layout
     # a finite sum proves it without a second array; an overflowing one proves nothing
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(array.sum()):
@@ -110,15 +113,18 @@ def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dty
     X = np.asarray(X) if not isinstance(X, np.ndarray) else X
     if X.dtype.kind not in "fiub":
         raise TypeError(f"{owner}: {name} must be an array of numbers, got dtype {X.dtype}.")
-    wanted = "(n, ...)" if shape is None else str(("n", *shape)).replace("'", "")
     if X.ndim < 1 or (shape is not None and X.shape[1:] != tuple(shape)):
+        wanted = "(n, ...)" if shape is None else str(("n", *shape)).replace("'", "")
         raise ValueError(f"{owner}: {name} must have the shape {wanted}, got {X.shape}.")
     if X.shape[0] == 0:
         raise ValueError(f"{owner}: {name} must have at least one row, got the shape {X.shape}.")
-    if X.dtype.name not in ("float32", "float64", "uint8"):
+    if X.dtype.char not in "fdB":
         X = X.astype(dtype)
+    elif not X.dtype.isnative:
+        X = X.astype(X.dtype.char)
     check_finite(owner, name, X)
-    if X.dtype.name == "float64" and dtype == "float32" and np.abs(X).max(initial=0) > np.finfo(dtype).max:
+    if (X.dtype.char == "d" and dtype == "float32" and not all_finite(X, True)
+            and np.abs(X).max(initial=0) > np.finfo(dtype).max):
         raise ValueError(f"{owner}: {name} must fit into float32, got {np.abs(X).max():g}.")
     flat = X.reshape(len(X), -1)
     if flat.shape[1] > 1 and flat.strides[1] != flat.itemsize:

@@ -21,9 +21,10 @@ def check_theta(model: Sequential, theta: Any) -> np.ndarray:
     """Weights given in place of the model's, (n_parameters,) in its dtype."""
     if theta is None:
         return model.theta
+    size = model.theta.size
     at = np.ascontiguousarray(theta, model.dtype)
-    if at.shape != (model.n_parameters,):
-        raise ValueError(f"Sequential: theta must have the shape {(model.n_parameters,)}, got {at.shape}.")
+    if at.shape != (size,):
+        raise ValueError(f"Sequential: theta must have the shape {(size,)}, got {at.shape}.")
     return at
 
 
@@ -35,10 +36,10 @@ def objective(
 
     def loss_and_gradient(theta: Any) -> tuple[float, np.ndarray]:
         at = check_theta(model, theta)
-        grad = np.empty(model.n_parameters, model.dtype)
+        grad = np.empty(at.size, model.dtype)
         state = model._state.copy()         # batch statistics must not reach the model's
         with model._workspace(len(rows), threads, training=True, loss_size=kernel.target_size) as ws, \
-                model._pool(ws, 3 * len(rows)) as pool:
+                model._pool(ws, len(rows)) as pool:
             value = ws.gradient(rows, targets, weights, at, state, kernel, grad, pool, training=training,
                                 seed=model.random_state, epoch=model.epoch, step=model.step, lengths=ends)
         return value, grad

@@ -3,28 +3,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from ldl_cy import derivatives, losses
+from ldl_cy import derivatives, losses, prediction
 from ldl_cy._engine.graph import Graph
-from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.pool import Pool
-from ldl_cy._engine.program import SHARED_FLOPS, Workspace
+from ldl_cy._engine.predictor import Predictor
+from ldl_cy._engine.program import Workspace
 from ldl_cy._engine.rng import INITIAL_WEIGHTS, Stream
 from ldl_cy.checks import check_choice, check_int, check_ints, check_lengths, check_rows, check_weights
 from ldl_cy.initializers import get as get_initializer
 from ldl_cy.layers.base import Layer, layer_names
-from ldl_cy.threads import blas_at_one_thread, choose_threads
+from ldl_cy.threads import choose_threads
 
 Shape = tuple[int, ...]
-PREDICT_ROWS = 1024                 # capacity of a predict whose buffers hold the whole batch
-TINY_FLOPS = 4e5                    # OpenBLAS starts no threads for products of less: nothing to hold
-ALONE = Pool(1)                     # the calling thread
 
 
 class Sequential:
@@ -75,6 +72,8 @@ class Sequential:
             self.random_state = check_int("Sequential", "random_state", random_state, 0)
         self._names = layer_names("Sequential", self.layers)
         self._graph: Graph | None = None
+        self._predictor: Predictor | None = None    # the short way of predict, made when first wanted
+        self._short_rows: int | None = None          # the most rows that go it
         self._lock = threading.Lock()           # of the list of free workspaces
         self._fit_lock = threading.Lock()
 
@@ -107,6 +106,7 @@ class Sequential:
         self._theta = np.zeros(graph.n_params, self.dtype)
         self._state = np.zeros(graph.n_state, self.dtype)
         self._free: dict[Any, list[Workspace]] = {}
+        self._predictor, self._short_rows = None, None
         self.parameters: Mapping[str, np.ndarray] = MappingProxyType(self._views(self.theta, graph.parameters))
         self.state: Mapping[str, np.ndarray] = MappingProxyType(self._views(self._state, graph.state))
         self.reset()
@@ -170,36 +170,13 @@ class Sequential:
 
     # -- workspaces ---------------------------------------------------------------------------------
 
-    @contextmanager
-    def _workspace(self, n: int, n_threads: int, *, training: bool = False, loss_size: int = 0,
-                   keep: tuple[int, ...] = (), input_gradient: bool = False) -> Any:
-        """A workspace of its own for each call at a time; they are kept for the next."""
-        graph = self._built()
-        key = (n if training else 0, n_threads, training, loss_size, keep, input_gradient)
-        with self._lock:
-            free = self._free.setdefault(key, [])
-            workspace = free.pop() if free else None
-        if workspace is None:
-            plan = Plan(graph, graph.buffers[-1], training, n if training else PREDICT_ROWS, loss_size, keep,
-                        input_gradient=input_gradient)
-            workspace = Workspace(plan, n_threads)
-        try:
-            yield workspace
-        finally:
-            with self._lock:
-                free.append(workspace)
-                while len(self._free) > 8:
-                    self._free.pop(next(iter(self._free)))
+    def _workspace(self, n: int, n_threads: int, **options: Any) -> prediction.Lease:
+        """A workspace of its own for each call at a time; see ``prediction.Lease``."""
+        return prediction.Lease(self, n, n_threads, **options)
 
-    @contextmanager
-    def _pool(self, workspace: Workspace, n: int) -> Any:
+    def _pool(self, workspace: Workspace, n: int) -> AbstractContextManager[Pool]:
         """Workers for n rows; small work stays on the calling thread."""
-        if workspace.flops * n < SHARED_FLOPS or workspace.calls_python:
-            with blas_at_one_thread():
-                yield ALONE
-        else:
-            with blas_at_one_thread(), Pool(workspace.n_threads) as pool:
-                yield pool
+        return prediction.workers(workspace, n)
 
     def _check_X(self, X: Any, name: str = "X") -> np.ndarray:
         rows = check_rows("Sequential", name, X, self._built().input_shape, self.dtype)
@@ -238,29 +215,15 @@ class Sequential:
         -------
         array of shape (n, *output_shape) in the model's dtype
         """
-        graph = self._built()
-        rows = self._check_X(X)
-        ends = self._check_lengths(lengths, len(rows))
-        out = np.empty((len(rows), *graph.shapes[-1]), self.dtype)
-        flat = out.reshape(len(rows), -1)
-        if graph.buffers[-1] == 0:              # layers that only change the shape
-            flat[:] = rows
-            return out
-        if ends is None and n_threads is None and batch_size is None and graph.flops * len(rows) < TINY_FLOPS:
-            with self._workspace(0, 1) as ws:
-                for start in range(0, len(rows), ws.plan.capacity):
-                    ws.predict(rows[start:start + ws.plan.capacity], flat[start:start + ws.plan.capacity],
-                               self.theta, self._state, ALONE)
-            return out
-        threads = choose_threads("Sequential", n_threads)
-        with self._workspace(0, threads) as ws, self._pool(ws, len(rows)) as pool:
-            size = check_int("Sequential", "batch_size", batch_size) if batch_size is not None else len(rows)
-            if ws.plan.whole:
-                size = min(size, ws.plan.capacity)
-            for start in range(0, len(rows), size):
-                ws.predict(rows[start:start + size], flat[start:start + size], self.theta, self._state, pool,
-                           None if ends is None else ends[start:start + size])
-        return out
+        if self._predictor is not None and lengths is None and batch_size is None and n_threads is None:
+            out = self._predictor.predict(X)
+            if out is not None:
+                return out
+        return prediction.predict(self, X, lengths, batch_size, n_threads)
+
+    def _predict_flat(self, X: Any) -> np.ndarray | None:
+        """The raw output of rows (n, numbers of a sample) or of samples; None where it needs a closer look."""
+        return None if self._predictor is None else self._predictor.predict_flat(X)
 
     def _bind(self, X: Any, y: Any, loss: Any, sample_weight: Any, lengths: Any, n_threads: Any) -> tuple[Any, ...]:
         graph = self._built()
@@ -298,16 +261,7 @@ class Sequential:
         -------
         float : sum_i w_i l_i / sum_i w_i
         """
-        rows, targets, weights, kernel, ends, threads = self._bind(X, y, loss, sample_weight, lengths, n_threads)
-        total = weight = 0.0
-        with self._workspace(0, threads, loss_size=kernel.target_size) as ws, self._pool(ws, len(rows)) as pool:
-            size = ws.plan.capacity if ws.plan.whole else len(rows)
-            for a in range(0, len(rows), size):
-                part = slice(a, a + size)
-                t, w = ws.evaluate(rows[part], targets[part], None if weights is None else weights[part],
-                                   self.theta, self._state, kernel, pool, None if ends is None else ends[part])
-                total, weight = total + t, weight + w
-        return total / weight
+        return prediction.evaluate(self, self._bind(X, y, loss, sample_weight, lengths, n_threads))
 
     def loss_and_grad(
         self, X: Any, y: Any, *, loss: Any, sample_weight: Any = None, lengths: Any = None, theta: Any = None,
@@ -374,19 +328,7 @@ class Sequential:
         -------
         dict of layer names to arrays (n, *shape)
         """
-        graph = self._built()
-        rows = self._check_X(X)
-        kept = tuple(sorted({graph.buffers[v] for v in graph.outputs.values()} - {0}))
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in graph.outputs}
-        with self._workspace(0, 1, keep=kept) as ws, self._pool(ws, 1) as pool:
-            for a in range(0, len(rows), ws.plan.capacity):
-                part = np.ascontiguousarray(rows[a:a + ws.plan.capacity], self.dtype)
-                ws.predict(part, None, self.theta, self._state, pool)
-                for name, v in graph.outputs.items():
-                    b = graph.buffers[v]
-                    values = ws.kept(b, len(part)) if b else part
-                    parts[name].append(values.reshape(len(part), *graph.shapes[v]))
-        return {name: np.concatenate(p) for name, p in parts.items()}
+        return prediction.trace(self, X)
 
     # -- training ------------------------------------------------------------------------------------
 

@@ -1,22 +1,26 @@
 """How many threads work, and BLAS held at one thread while they do."""
 from __future__ import annotations
 
+import ctypes
 import functools
 import math
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+from ldl_cy._engine.hold import Hold, register
 from ldl_cy.checks import check_int
 
 _lock = threading.Lock()
 _fits = 0                       # fits running in this process
-_holds = 0                      # calls that hold BLAS at one thread
-_controllers: list[Any] | None = None
+_others: list[Any] | None = None    # controllers of BLAS libraries that the compiled hold does not know
+_other_holds = 0                # calls that hold those
 _before: list[int] = []
+_HOLD = Hold()
 
 
 def available_threads() -> int:
@@ -70,33 +74,57 @@ def running_fit() -> Iterator[None]:
             _fits -= 1
 
 
-def _blas() -> list[Any]:
-    """Handles of the BLAS libraries in this process, found once."""
-    global _controllers
-    if _controllers is None:
+def find_blas() -> bool:
+    """Find the BLAS libraries of this process, once; True where the compiled hold knows all of them."""
+    global _others
+    if _others is None:
         import scipy.linalg.cython_blas  # noqa: F401  loads the library
         from threadpoolctl import ThreadpoolController
 
-        _controllers = [c for c in ThreadpoolController().lib_controllers if c.user_api == "blas"]
-    return _controllers
+        with _lock:
+            if _others is None:
+                _others = [c for c in ThreadpoolController().lib_controllers
+                           if c.user_api == "blas" and not _register(c)]
+    return not _others
+
+
+def _register(controller: Any) -> bool:
+    """Hand an OpenBLAS with threads of its own to the compiled hold; one without threads needs none."""
+    if controller.internal_api != "openblas" or controller.threading_layer != "pthreads":
+        return controller.internal_api == "openblas" and controller.threading_layer == "disabled"
+    for prefix, suffix in product(("", "scipy_"), ("", "64_", "_64")):
+        try:
+            functions = [getattr(controller.dynlib, f"{prefix}openblas_{verb}_num_threads{suffix}")
+                         for verb in ("get", "set")]
+        except AttributeError:
+            continue
+        return register(*(ctypes.cast(f, ctypes.c_void_p).value for f in functions))
+    return False
+
+
+def blas_at_one_thread() -> AbstractContextManager[Any]:
+    """Hold BLAS at one thread. The first of several calls at a time sets it, the last one restores it."""
+    return _HOLD if find_blas() else _hold_others()
 
 
 @contextmanager
-def blas_at_one_thread() -> Iterator[None]:
-    """Hold BLAS at one thread. The first of several calls at a time sets it, the last one restores it."""
-    global _holds, _before
+def _hold_others() -> Iterator[None]:
+    """Hold also the libraries whose numbers are set through threadpoolctl."""
+    global _other_holds, _before
+    others = _others or []
     with _lock:
-        if _holds == 0:
-            _before = [c.num_threads for c in _blas()]
-            for c in _blas():
+        if _other_holds == 0:
+            _before = [c.num_threads for c in others]
+            for c in others:
                 c.set_num_threads(1)
-        _holds += 1
+        _other_holds += 1
     try:
-        yield
+        with _HOLD:
+            yield
     finally:
         with _lock:
-            _holds -= 1
-            if _holds == 0:
-                for c, count in zip(_blas(), _before):
+            _other_holds -= 1
+            if _other_holds == 0:
+                for c, count in zip(others, _before):
                     if count:
                         c.set_num_threads(count)

@@ -75,6 +75,12 @@ def mlp(*units, outputs):
     return (*(("dense", n, "relu") for n in units), ("dense", outputs, None))
 
 
+def lenet(key, title, activation, pool):
+    return Row(key, title, (28, 28, 1), 64, (
+        ("conv", 6, 5, 2, activation), (pool, 2), ("conv", 16, 5, 0, activation), (pool, 2), ("flatten",),
+        ("dense", 120, activation), ("dense", 84, activation), ("dense", 10, None)), (3, 4.5), batches=10)
+
+
 def recurrent(cell, steps, n_in, units, batch, floor, stretch):
     title = f"{cell.upper()} T={steps} in={n_in} h={units}, batch {batch}"
     return Row(f"{cell}-t{steps}-{n_in}-{units}", title, (steps, n_in), batch,
@@ -92,9 +98,8 @@ ROWS = (
         batches=20),
     Row("mlp784-adam", "the same with Adam", (784,), 128, mlp(512, 512, outputs=10), (1.5, 1.8),
         optimizer="adam", batches=20),
-    Row("lenet", "LeNet-5, 28x28, batch 64", (28, 28, 1), 64, (
-        ("conv", 6, 5, 2, "tanh"), ("avgpool", 2), ("conv", 16, 5, 0, "tanh"), ("avgpool", 2), ("flatten",),
-        ("dense", 120, "tanh"), ("dense", 84, "tanh"), ("dense", 10, None)), (3, 4.5), batches=10),
+    lenet("lenet", "LeNet-5, 28x28, batch 64", "relu", "maxpool"),
+    lenet("lenet-1998", "LeNet-5 as of 1998 (tanh, means), 28x28, batch 64", "tanh", "avgpool"),
     Row("cnn28", "CNN 32C3-64C3-P2-128-10, 28x28, batch 64", (28, 28, 1), 64, (
         ("conv", 32, 3, 0, "relu"), ("conv", 64, 3, 0, "relu"), ("maxpool", 2), ("flatten",),
         ("dense", 128, "relu"), ("dense", 10, None)), (2.5, 3.2), batches=2),

@@ -9,6 +9,8 @@ Laws of a kernel (tests/contract.py enforces them):
 - ``cache`` holds whatever ``forward`` left for ``backward``: n * cache_size numbers, laid out as the
   kernel likes; without ``cache`` (NULL: inference) forward keeps nothing;
 - ``scratch`` holds n * scratch_size + scratch_fixed numbers and is forgotten after the call;
+- ``derived`` is what ``prepare`` made from theta and the state; it makes what ``backward`` reads only where
+  ``call.backward`` says that one follows, and the engine may keep it while both are bytewise the same;
 - write only what was given; no allocation, GIL, threads, globals, errors, validation;
 - rows are independent, unless the op is flagged COUPLES_ROWS.
 
@@ -22,6 +24,7 @@ cdef enum Flag:
     USES_LENGTHS = 2        # looks across steps and reads call.lengths
     ACCEPTS_CSR = 4
     PYTHON = 16             # calls Python: the program runs on the calling thread
+    DERIVED_FOR_BACKWARD = 32   # forward reads nothing derived: not prepared where no backward follows
     COLUMN_TILES = 8        # a task is a tile of columns over all rows: call.tile of call.n_tiles
 
 cdef enum Layout:
@@ -34,6 +37,7 @@ ctypedef struct Call:
     Py_ssize_t row0             # the first of them, counted within the batch
     Py_ssize_t n_batch          # rows of the whole batch
     int training
+    int backward                # a backward pass follows: prepare makes what it needs too
     uint64_t seed
     uint64_t epoch
     uint64_t step

@@ -141,7 +141,7 @@ cdef class Kernel:
         cdef Op *op = &self.op
         cdef Py_ssize_t tile
         fill_call(self, &call, options, x)
-        n = call.n
+        n, call.backward = call.n, keep
         derived = undefined(derived, op.n_derived, self.dtype)
         scratch = undefined(scratch, n * op.scratch_size + op.scratch_fixed, self.dtype)
         y = undefined(y, (n, op.y_size), self.dtype)
@@ -155,7 +155,8 @@ cdef class Kernel:
         cdef void *p_scratch = address(scratch, "scratch", self.dtype, scratch.size)
         total = batch_sums(self, &call, theta, x, None, None, cache, state)
         with nogil:
-            if op.prepare != NULL:
+            # where the engine would not prepare, derived stays undefined
+            if op.prepare != NULL and (call.backward or not op.flags & DERIVED_FOR_BACKWARD):
                 op.prepare(op, &call, p_theta, p_state, p_derived)
             for tile in range(call.n_tiles):
                 call.tile = tile
@@ -181,8 +182,9 @@ cdef class Kernel:
         fill_call(self, &call, options, x)
         n = call.n
         scratch = undefined(scratch, n * op.scratch_size + op.scratch_fixed, self.dtype)
-        if derived is None:
-            derived = np.empty(0, self.dtype)
+        make_derived = derived is None and op.prepare != NULL
+        derived = undefined(derived, op.n_derived, self.dtype)
+        call.backward = True
         cdef void *p_theta = address(theta, "theta", self.dtype, op.n_params)
         cdef void *p_state = address(state, "state", self.dtype, op.n_state)
         cdef void *p_derived = address(derived, "derived", self.dtype, op.n_derived)
@@ -194,6 +196,8 @@ cdef class Kernel:
         cdef void *p_cache = address(cache, "cache", self.dtype, n * op.cache_size)
         cdef void *p_scratch = address(scratch, "scratch", self.dtype, scratch.size)
         total = batch_sums(self, &call, theta, x, y, dy, cache, None)
+        if make_derived:
+            op.prepare(op, &call, p_theta, p_state, p_derived)
         with nogil:
             for tile in range(call.n_tiles):
                 call.tile = tile

@@ -99,6 +99,15 @@ class Plan:
         self._choose_blocks()
         self._place()
 
+    @property
+    def columns(self) -> bool:
+        """Whether there are phases in column tiles."""
+        return any(column for _, _, column in self.phases)
+
+    def shares(self, n: int) -> bool:
+        """Whether n rows make more than one task of some phase."""
+        return self.columns or (n > self.block_rows and (self.lanes > 1 or not self.training))
+
     def _line_up(self) -> None:
         """Actions and barriers."""
         barriers: set[int] = set()

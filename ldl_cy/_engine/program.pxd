@@ -27,6 +27,7 @@ ctypedef struct Place:
 ctypedef struct Instruction:
     int kind
     int trainable
+    int prepared                            # derived was made from what run.kept holds
     int dx                                  # DX_NONE, DX_WRITE, DX_ADD
     int dx2
     Op op
@@ -75,6 +76,8 @@ ctypedef struct Run:
     const char *theta
     char *state
     char *derived
+    char *kept                              # theta and state that derived was made from; NULL: made anew each step
+    Py_ssize_t theta_bytes
     char *grad                              # lane l at grad + l * lane_bytes; NULL: no gradients
     Py_ssize_t lane_bytes
     char *scratch                           # thread t at scratch + t * scratch_bytes
@@ -100,7 +103,7 @@ cdef class Workspace:
     cdef Run run
     cdef readonly object plan
     cdef readonly str dtype
-    cdef readonly Py_ssize_t n_params, n_threads
+    cdef readonly Py_ssize_t n_params, n_threads, y_size
     cdef readonly bint calls_python         # stays on the calling thread
     cdef readonly double flops              # of all phases, over one row
     cdef public double share_above          # flops of a phase from which workers take part
@@ -112,12 +115,14 @@ cdef class Workspace:
     cdef Place input_place                  # where gathered rows go
     cdef object losses                      # of the blocks
     cdef object lanes                       # (n_lanes, padded n_params): the gradient accumulators
-    cdef task_t row_task, column_task, prepare_task
+    cdef task_t row_task, column_task
 
+    cdef void set_data(self, const char *X, int kind, Py_ssize_t stride) noexcept nogil
     cdef int bind_data(self, object X, object targets, object weights, object order, object loss,
                        object lengths) except -1
     cdef int bind_memory(self, object theta, object state, Py_ssize_t n) except -1
     cdef void set_batch(self, Py_ssize_t start, Py_ssize_t n) noexcept nogil
+    cdef int run_alone(self, Pool pool) noexcept nogil
     cdef int run_step(self, Pool pool) noexcept nogil
     cdef object take_error(self)
     cdef double batch_loss(self) noexcept nogil

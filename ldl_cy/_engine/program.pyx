@@ -1,4 +1,5 @@
 """Runs a plan: memory for its buffers, and its phases over a batch, on one thread or several."""
+from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
@@ -6,12 +7,17 @@ from libc.string cimport memset
 from ldl_cy._engine.blocks cimport backward_node, forward_node, gather_rows, make_call, run_block
 from ldl_cy._engine.op cimport Call, Kernel
 from ldl_cy._engine.pool cimport Pool
+from ldl_cy._engine.prepare cimport prepare_all, prepares
 from ldl_cy._kernels.losses cimport LossKernel
 
 import numpy as np
 
 cdef extern from "platform.h" nogil:
     double ldl_seconds()
+
+cdef extern from "vec/cpu.h" nogil:
+    unsigned long long ldl_flush_denormals()
+    void ldl_restore_denormals(unsigned long long)
 
 cdef double POLL_SECONDS = 0.05             # how often the calling thread looks for Ctrl-C
 SHARED_FLOPS = 2e6                          # a phase with less work is not worth waking a worker
@@ -88,22 +94,19 @@ cdef void gather_task_f64(void *context, Py_ssize_t block, int thread) noexcept 
         run.places[0].base + row0 * run.places[0].row_bytes))
 
 
-cdef void prepare_task(void *context, Py_ssize_t node, int thread) noexcept nogil:
-    cdef Run *run = <Run*>context
-    cdef Instruction *s = run.nodes + node
-    cdef Call call
-    if s.kind == KIND_OP and s.op.prepare != NULL:
-        make_call(run, &call, 0, run.n)
-        s.op.prepare(&s.op, &call, run.theta + s.theta, run.state + s.state, run.derived + s.derived)
-
-
 cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     # division is C's here and cuts towards 0: numerators must not be negative
     return (a + b - 1) // b
 
 
 cdef Py_ssize_t pointer(object array) except? -1:
-    return 0 if array is None else array.ctypes.data
+    """Where an array begins, 0 for None. By the buffer protocol: 0.1 us, where array.ctypes.data takes 1."""
+    cdef Py_buffer view
+    if array is None:
+        return 0
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
+    PyBuffer_Release(&view)
+    return <Py_ssize_t>view.buf
 
 
 cdef object aligned(Py_ssize_t size, str dtype):
@@ -152,12 +155,13 @@ cdef class Workspace:
         graph = plan.graph
         self.plan, self.dtype, self.n_threads = plan, graph.dtype, n_threads
         self.n_params, self.share_above = graph.n_params, SHARED_FLOPS
+        self.y_size = graph.sizes[plan.output]
         self.memory, self.error = [], None
         run.owner = <void*>self
         run.itemsize = 4 if self.dtype == "float32" else 8
         single = self.dtype == "float32"
         self.row_task = row_task_f32 if single else row_task_f64
-        self.column_task, self.prepare_task = column_task, prepare_task
+        self.column_task = column_task
         run.n_values, run.output = len(graph.sizes), plan.output
         run.block_rows, run.n_lanes = plan.block_rows, plan.lanes
         run.backward = plan.training
@@ -224,7 +228,12 @@ cdef class Workspace:
         partials = np.zeros(max(1, self.n_blocks_max * most))
         totals = np.zeros(max(1, plan.n_partial))
         self.losses = np.zeros(self.n_blocks_max)
-        self.memory = [arenas, whole, scratches, rooms, derived, partials, totals]
+        kept = None
+        run.theta_bytes = plan.graph.n_params * item
+        if not plan.training and any([prepares(run, run.nodes + i) for i in range(run.n_nodes)]):
+            kept = aligned(plan.graph.n_params + plan.graph.n_state, self.dtype)
+            run.kept = <char*>pointer(kept)
+        self.memory = [arenas, whole, scratches, rooms, derived, partials, totals, kept]
         for i, buffer in enumerate(plan.buffers):
             if buffer.offset < 0:
                 continue
@@ -250,22 +259,27 @@ cdef class Workspace:
                        object lengths) except -1:
         """Point at data that checks.py has found good: X (n, x_size) whose rows are contiguous."""
         cdef Run *run = &self.run
-        run.X = <const char*>pointer(X)
-        run.x_kind = {"float32": 0, "float64": 1, "uint8": 2}[X.dtype.name]
-        run.x_stride = X.strides[0] if X.shape[0] > 1 else run.x_size * X.dtype.itemsize
+        kind = {"f": 0, "d": 1, "B": 2}[X.dtype.char]
+        self.set_data(<const char*>pointer(X), kind,
+                      X.strides[0] if X.shape[0] > 1 else run.x_size * X.dtype.itemsize)
         run.targets, run.weights = <const char*>pointer(targets), <const char*>pointer(weights)
         run.order, run.lengths = <const long long*>pointer(order), <const int*>pointer(lengths)
-        run.loss = NULL
         if loss is not None:
             # the kernel may serve several workspaces at a time, an exception belongs to one
             self.loss = (<LossKernel>loss).loss
             self.loss.owner, self.loss.fail = <void*>self, keep_error
             run.loss = &self.loss
         # tails are zeroed, so rows of several lengths are read from a copy
-        run.gather = (order is not None or lengths is not None or X.dtype.name != self.dtype
-                      or run.x_stride != run.x_size * run.itemsize)
-        run.places[0] = self.input_place
+        run.gather = run.gather or order is not None or lengths is not None
         return 0
+
+    cdef void set_data(self, const char *X, int kind, Py_ssize_t stride) noexcept nogil:
+        """Rows of X in their order, without targets; read in place where they lie as the network wants them."""
+        cdef Run *run = &self.run
+        run.X, run.x_kind, run.x_stride = X, kind, stride
+        run.targets, run.weights, run.order, run.lengths, run.loss = NULL, NULL, NULL, NULL, NULL
+        run.gather = kind != (0 if run.itemsize == 4 else 1) or stride != run.x_size * run.itemsize
+        run.places[0] = self.input_place
 
     cdef int bind_memory(self, object theta, object state, Py_ssize_t n) except -1:
         cdef Run *run = &self.run
@@ -314,14 +328,20 @@ cdef class Workspace:
             total += self.run.block_loss[block]
         return total
 
+    cdef int run_alone(self, Pool pool) noexcept nogil:
+        """A step outside training. Denormals are flushed on the calling thread as they are on workers."""
+        cdef unsigned long long mode = ldl_flush_denormals()
+        cdef int stopped = self.run_step(pool)
+        ldl_restore_denormals(mode)
+        return stopped
+
     cdef int run_step(self, Pool pool) noexcept nogil:
         """All phases over the batch set; 1 when the stop flag came up."""
         cdef Run *run = &self.run
         cdef Phase *phase
         cdef Py_ssize_t i, tasks
         cdef int p, kind
-        for i in range(run.n_nodes):
-            prepare_task(run, i, 0)
+        prepare_all(run)
         if run.gather and run.n_phases and run.phases[0].column:
             for i in range(run.n_blocks):
                 if run.itemsize == 4:
@@ -363,11 +383,11 @@ cdef class Workspace:
         if out is not None:
             run.places[run.output].base = <char*>pointer(out)
             run.places[run.output].row_bytes = out.strides[0] if n > 1 else (
-                self.plan.graph.sizes[run.output] * run.itemsize)
+                self.y_size * run.itemsize)
             run.places[run.output].thread_bytes = 0
         with nogil:
             self.set_batch(0, n)
-            self.run_step(pool)
+            self.run_alone(pool)
         run.places[run.output] = own
         self._raise()
 
@@ -380,7 +400,7 @@ cdef class Workspace:
         cdef Py_ssize_t n = X.shape[0]
         with nogil:
             self.set_batch(0, n)
-            self.run_step(pool)
+            self.run_alone(pool)
             total, weight = self.batch_loss(), self.batch_weight()
         self._raise()
         return total, weight
@@ -399,7 +419,6 @@ cdef class Workspace:
         self.bind_memory(theta, state, X.shape[0])
         run.training, run.seed, run.epoch, run.step = training, seed, epoch, step
         lanes = self.lanes
-        lanes[:] = 0
         cdef Place own = run.places[run.n_values]
         if dx is not None:
             run.places[run.n_values].base = <char*>pointer(dx)
@@ -407,10 +426,11 @@ cdef class Workspace:
             run.places[run.n_values].thread_bytes = 0
         cdef Py_ssize_t n = X.shape[0]
         with nogil:
+            memset(run.grad, 0, run.n_lanes * run.lane_bytes)
             self.set_batch(0, n)
             weight = self.batch_weight()
             run.loss_scale = given if has_scale else 1.0 / weight
-            self.run_step(pool)
+            self.run_alone(pool)
             total = self.batch_loss()
         run.places[run.n_values] = own
         self._raise()

@@ -9,7 +9,7 @@ from libc.math cimport sqrt
 from libc.string cimport memset
 
 from ldl_cy._engine.op cimport (
-    COUPLES_ROWS, USES_LENGTHS, Call, Kernel, Op, backward_t, combine_t, forward_t, reduce_t)
+    COUPLES_ROWS, USES_LENGTHS, Call, Kernel, Op, backward_t, combine_t, forward_t, prepare_t, reduce_t)
 
 ctypedef struct BatchNorm:
     Py_ssize_t n_steps
@@ -150,11 +150,48 @@ cdef inline void keep_stats(
         stats[2 * k + j] = <floating>(1 / sqrt(variance + s.epsilon))
 
 
+cdef void prepare(
+    const Op *op, const Call *call,
+    const floating *theta,      # gamma (k,), beta (k,)
+    const floating *state,      # running mean (k,), variance (k,)
+    floating *derived,          # (k,): the slope
+) noexcept nogil:
+    """slope = gamma / sqrt(variance + epsilon), for inference: roots and divisions once for all predicts"""
+    cdef const BatchNorm *s = <const BatchNorm*>&op.sizes[0]
+    cdef Py_ssize_t j
+    if not call.backward:
+        for j in range(s.k):
+            # rounded as in keep_stats: predict gives the bits of a forward pass that keeps a cache
+            derived[j] = theta[j] * <floating>(1 / sqrt(state[s.k + j] + s.epsilon))
+
+
+cdef inline void infer(
+    const Op *op, const Call *call,
+    const floating *beta,       # (k,)
+    const floating *mean,       # (k,)
+    const floating *slope,      # (k,)
+    const floating *x,          # (n, vectors, k)
+    floating *y,                # (n, vectors, k)
+) noexcept nogil:
+    """y = (x - mean) slope + beta: not x slope + shift, which cancels where the mean is far larger than sigma"""
+    cdef const BatchNorm *s = <const BatchNorm*>&op.sizes[0]
+    cdef Py_ssize_t i, v, j, k = s.k, vectors
+    cdef const floating *x_v
+    cdef floating *y_v
+    for i in range(call.n):
+        vectors = vectors_of(s, call, i)
+        for v in range(vectors):
+            x_v, y_v = x + i * op.x_size + v * k, y + i * op.x_size + v * k
+            for j in range(k):
+                y_v[j] = (x_v[j] - mean[j]) * slope[j] + beta[j]
+        memset(y + i * op.x_size + vectors * k, 0, (op.x_size - vectors * k) * sizeof(floating))
+
+
 cdef void forward(
     const Op *op, const Call *call,
     const floating *theta,      # gamma (k,), beta (k,)
     const floating *state,      # running mean (k,), variance (k,)
-    const floating *derived,
+    const floating *derived,    # slope (k,), in inference
     const floating *x,          # (n, vectors, k)
     floating *y,                # (n, vectors, k)
     floating *cache,            # (3, k) of the block, in its first row's place; NULL at prediction
@@ -168,6 +205,9 @@ cdef void forward(
     cdef floating *high = cache if cache != NULL else scratch
     cdef floating *low = high + k
     cdef floating *slope = scratch + 3 * k
+    if cache == NULL and not call.backward and not of_batch(call):
+        infer(op, call, beta, state, derived, x, y)
+        return
     keep_stats(s, call, state, high)
     for j in range(k):
         slope[j] = theta[j] * high[2 * k + j]
@@ -259,12 +299,15 @@ def batch_norm(
     # a block may be a single row; of longer ones only the first row's place is used
     op.cache_size = 3 * k
     op.scratch_fixed = 4 * k
+    op.n_derived = k
     op.flags = COUPLES_ROWS | USES_LENGTHS
     op.flops = 10.0 * op.x_size
     if dtype == "float32":
+        op.prepare = <prepare_t>prepare[float]
         op.forward, op.backward = <forward_t>forward[float], <backward_t>backward[float]
         op.reduce, op.combine = <reduce_t>reduce[float], <combine_t>combine[float]
     else:
+        op.prepare = <prepare_t>prepare[double]
         op.forward, op.backward = <forward_t>forward[double], <backward_t>backward[double]
         op.reduce, op.combine = <reduce_t>reduce[double], <combine_t>combine[double]
     kernel.name, kernel.dtype = "batch_norm", dtype

@@ -228,6 +228,8 @@ cdef void prepare(
     # Within theta W begins anywhere. Here it begins with a cache line, and a vector of it never lies
     # in two: products run up to half as fast again.
     memcpy(derived, theta, op.n_params * sizeof(floating))
+    if not call.backward:
+        return
     if v.dx_way == ROWS:
         vec.transpose(taps * v.cg, f, theta, f, Wt, taps * v.cg)
         return

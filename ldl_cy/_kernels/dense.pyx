@@ -3,7 +3,7 @@ from cython cimport floating
 
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.blas cimport gemm
-from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t, prepare_t
+from ldl_cy._engine.op cimport DERIVED_FOR_BACKWARD, Call, Kernel, Op, backward_t, forward_t, prepare_t
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope
 
@@ -96,6 +96,7 @@ def dense(str dtype, *, Py_ssize_t steps, Py_ssize_t n_in, Py_ssize_t n_out, str
     op.y_size = steps * n_out
     op.n_params = n_in * n_out + (n_out if use_bias else 0)
     op.n_derived = n_in * n_out if s.copies else 0
+    op.flags = DERIVED_FOR_BACKWARD
     op.cache_size = op.y_size if vec.ldl_keeps_z(s.activation) else 0
     op.flops = 2.0 * steps * n_in * n_out
     if dtype == "float32":

@@ -29,12 +29,12 @@ cdef void prepare(
     const Op *op, const Call *call,
     const floating *theta,      # W (d, width), U (u, width), then biases
     const floating *state,
-    floating *derived,          # blocks of W, U, W^T, U^T
+    floating *derived,          # blocks of W, U, and for backward W^T, U^T
 ) noexcept nogil:
     cdef const Recurrent *s = <const Recurrent*>&op.sizes[0]
     cdef Py_ssize_t d = s.n_in, u = s.units, width = s.width, i
     if s.copies:
-        for i in range(2):
+        for i in range(2 if call.backward else 1):
             pack(width if i else d, d if i else width, i, theta, derived)
             derived += d * width
             pack(width if i else u, u if i else width, i, theta + d * width, derived)

@@ -156,6 +156,8 @@ cdef void prepare(
         Py_ssize_t c = v.y.c, f = v.y.f, t
     # U = G W G^T
     transform_weights(v.y.m, c * f, theta, False, derived + v.U, v.y.u_apart)
+    if not call.backward:
+        return
     for t in range(9):
         vec.transpose(c, f, theta + t * c * f, f, derived + v.Wt + t * c * f, c)
     transform_weights(v.dx.m, c * f, <const floating*>derived + v.Wt, True, derived + v.Ut, v.dx.u_apart)

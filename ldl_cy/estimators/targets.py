@@ -4,7 +4,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import expit, softmax
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
@@ -20,6 +19,7 @@ from sklearn.utils.multiclass import (
 )
 
 from ldl_cy import losses
+from ldl_cy._kernels.probabilities import class_probabilities
 from ldl_cy.estimators.base import BaseNetwork, _check_partial_fit
 from ldl_cy.estimators.data import Rows, read
 
@@ -121,10 +121,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
 
     def _activated(self, X: Any) -> np.ndarray:
         """Probabilities, one column an output, inside [eps, 1 - eps]."""
-        raw = self._raw(X)
-        proba = softmax(raw, axis=1) if self.out_activation_ == "softmax" else expit(raw)
-        eps = np.finfo(proba.dtype).eps
-        return np.clip(proba, eps, 1 - eps)
+        return class_probabilities(self._raw(X), self.out_activation_ == "softmax")
 
     def predict(self, X):
         """Predict classes.
@@ -140,6 +137,12 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
             The predicted classes.
         """
         proba = self._activated(X)
+        kind = self._label_binarizer.y_type_
+        # what the binarizer does, without its checks of what was just made
+        if kind == "multiclass":
+            return self.classes_.take(proba.argmax(axis=1))
+        if kind == "binary" and len(self.classes_) == 2:
+            return self.classes_.take(proba.ravel() > 0.5)
         return self._label_binarizer.inverse_transform(proba.ravel() if self.n_outputs_ == 1 else proba)
 
     def predict_proba(self, X):
@@ -155,8 +158,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         proba : ndarray of shape (n_samples, n_classes)
             The probability of every class in the order of ``classes_``, inside [eps, 1 - eps] of its dtype.
         """
-        proba = self._activated(X)
-        return np.hstack([1 - proba, proba]) if self.n_outputs_ == 1 else proba
+        return class_probabilities(self._raw(X), self.out_activation_ == "softmax", self.n_outputs_ == 1)
 
     def predict_log_proba(self, X):
         """Logarithms of the estimated probabilities.

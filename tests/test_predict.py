@@ -1,0 +1,304 @@
+"""The short way of predict: the same bits as the general one, whatever happens to the weights meanwhile."""
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from ldl_cy import CNNClassifier, MLPClassifier, MLPRegressor, Sequential, layers, prediction, threads
+from ldl_cy._engine.finite import all_finite
+from ldl_cy._engine.hold import Hold
+from ldl_cy._kernels.probabilities import class_probabilities
+
+DTYPES = ["float32", "float64"]
+RNG = np.random.default_rng(0)
+
+NETWORKS = {
+    "mlp": ([layers.Dense(64, "relu"), layers.Dense(64, "tanh"), layers.Dense(2)], (20,)),
+    "wide": ([layers.Dense(300, "relu"), layers.Dense(3)], (200,)),
+    "conv": ([layers.Conv2D(6, 3, activation="relu"), layers.MaxPool2D(2), layers.Flatten(), layers.Dense(4)],
+             (8, 8, 2)),
+    "winograd": ([layers.Conv2D(32, 3, padding="same"), layers.GlobalAvgPool2D(), layers.Dense(2)], (16, 16, 32)),
+    "lstm": ([layers.LSTM(12, return_sequences=True), layers.GRU(8), layers.Dense(2)], (7, 5)),
+    "norm": ([layers.Dense(16), layers.BatchNorm(), layers.Activation("tanh"), layers.LayerNorm(), layers.Dense(2)],
+             (6,)),
+    "flattened": ([layers.Flatten(), layers.Dense(2)], (3, 4)),
+}
+
+
+def network(name: str, dtype: str = "float32") -> Sequential:
+    stack, shape = NETWORKS[name]
+    model = Sequential(copy.deepcopy(stack), dtype=dtype, random_state=0).build(shape)
+    for values in model.state.values():
+        values[...] = RNG.uniform(0.5, 1.5, values.shape)
+    return model
+
+
+def general(model: Sequential, X: np.ndarray) -> np.ndarray:
+    """The general path: a number of threads is asked for."""
+    return model.predict(X, n_threads=1)
+
+
+def rows(model: Sequential, n: int, dtype: str) -> np.ndarray:
+    return RNG.standard_normal((n, *model.input_shape)).astype(dtype)
+
+
+def short(model: Sequential, X: np.ndarray) -> np.ndarray:
+    """The short way, which must have been gone."""
+    model.predict(X)
+    out = model._predictor.predict(X)
+    assert out is not None
+    return out
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_same_bits_as_the_general_path(name, dtype):
+    model = network(name, dtype)
+    for n in (1, 2, 11):
+        for kind in ("float32", "float64", "uint8"):
+            X = (10 * rows(model, n, "float64")).astype(kind)
+            np.testing.assert_array_equal(short(model, X), general(model, X))
+            np.testing.assert_array_equal(model.predict(X), general(model, X))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_and_statistics_written_between_predicts(name, dtype):
+    model = network(name, dtype)
+    X = rows(model, 2, dtype)
+    for way in (short, general):
+        seen = [way(model, X)]
+        model.theta[:] = model.theta + 0.2 * RNG.standard_normal(model.theta.shape)
+        seen.append(way(model, X))
+        for values in model.parameters.values():        # one at a time: each has kept copies of its own
+            values += 0.3 * RNG.standard_normal(values.shape)
+            seen.append(way(model, X))
+        for values in model.state.values():
+            values *= RNG.uniform(1.5, 3, values.shape)
+            seen.append(way(model, X))
+        for one, other in pairwise(seen):
+            assert not np.array_equal(one, other)
+        fresh = network(name, dtype)
+        fresh.theta = model.theta
+        fresh._state[:] = model._state
+        np.testing.assert_array_equal(seen[-1], general(fresh, X))
+
+
+def test_the_last_bit_of_a_weight_and_the_sign_of_zero_are_seen():
+    model = Sequential([layers.Conv1D(1, 1, use_bias=False)], random_state=0).build((1, 1))
+    X = np.ones((1, 1, 1), np.float32)
+    for value in (np.float32(1), np.nextafter(np.float32(1), np.float32(2)), np.float32(0), np.float32(np.nan)):
+        model.theta[:] = value
+        np.testing.assert_array_equal(short(model, X).ravel(), value)
+
+
+def test_fit_load_pickle_copy_build(tmp_path):
+    model = network("mlp")
+    X = rows(model, 4, "float32")
+    before = short(model, X)
+    model.fit(X, np.ones((4, 2)), loss="squared_error", epochs=2)
+    after = short(model, X)
+    assert not np.array_equal(before, after)
+    np.testing.assert_array_equal(after, general(model, X))
+    model.save(tmp_path / "model")
+    for twin in (Sequential.load(tmp_path / "model"), pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        np.testing.assert_array_equal(short(twin, X), after)
+        twin.theta[:] = 0
+        np.testing.assert_array_equal(short(twin, X), 0)
+    np.testing.assert_array_equal(short(model, X), after)
+    model.build(5)
+    assert model._predictor is None
+    assert model.predict(np.zeros((2, 5), np.float32)).shape == (2, 2)
+    with pytest.raises(ValueError, match="must have the shape"):
+        model.predict(X)
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv", "lstm"])
+def test_unusual_arrays_give_what_plain_ones_do(name):
+    model = network(name)
+    plain = rows(model, 6, "float32")
+    expected = short(model, plain)
+    double = np.zeros((12, *model.input_shape), "float32")
+    double[::2] = plain
+    unusual = {
+        "list": plain.tolist(), "fortran": np.asfortranarray(plain), "strided": double[::2],
+        "negative": plain[::-1].copy()[::-1], "big-endian": plain.astype(">f4"), "matrix": np.ma.array(plain),
+        "read-only": plain.copy(), "unaligned": np.frombuffer(b"x" + plain.tobytes(), np.uint8)[1:].view("f4").reshape(
+            plain.shape),
+    }
+    unusual["read-only"].flags.writeable = False
+    for X in unusual.values():
+        np.testing.assert_array_equal(model.predict(X), expected)
+    ints = np.arange(plain.size).reshape(plain.shape) % 7
+    for kind in ("int64", "int8", "bool", "float16", ">f8"):
+        np.testing.assert_array_equal(model.predict(ints.astype(kind)), general(model, ints.astype(kind).astype("f4")))
+
+
+@pytest.mark.parametrize("kind", DTYPES)
+def test_errors_are_those_of_the_general_path(kind):
+    model = network("mlp")
+    good = rows(model, 2, kind)
+    short(model, good)
+    for bad, text in ((np.nan, "finite, got NaN"), (np.inf, "finite, got infinity"), (-np.inf, "infinity")):
+        X = good.copy()
+        X[1, 19] = bad
+        with pytest.raises(ValueError, match=text):
+            model.predict(X)
+    for X in (good[0], good[:, :19], good[None], np.zeros((0, 20), kind), np.zeros((2, 20, 1), kind)):
+        with pytest.raises(ValueError, match="X must have"):
+            model.predict(X)
+    for X in (good.astype(complex), good.astype(object), good.astype("U8"), good.astype("M8[s]")):
+        with pytest.raises(TypeError, match="must be an array of numbers"):
+            model.predict(X)
+    with pytest.raises(ValueError, match="float32"):
+        model.predict(np.full((1, 20), 1e39))
+    with pytest.raises(ValueError, match="n_threads"):
+        model.predict(good, n_threads=0)
+
+
+def test_two_threads_predict_at_once():
+    # long enough for the GIL to be let go: the second thread finds the short way taken
+    model = Sequential([layers.Dense(700, "relu"), layers.Dense(700, "relu"), layers.Dense(3)],
+                       random_state=0).build(300)
+    inputs = [rows(model, 3, "float32") for _ in range(4)]
+    expected = [general(model, X) for X in inputs]
+    short(model, inputs[0])
+    wrong: list[int] = []
+
+    def work(i: int) -> None:
+        for _ in range(60):
+            if not np.array_equal(model.predict(inputs[i]), expected[i]):
+                wrong.append(i)
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+def test_an_output_is_the_callers():
+    model = network("mlp")
+    X = rows(model, 2, "float32")
+    first = short(model, X)
+    kept = first.copy()
+    short(model, X + 1)
+    np.testing.assert_array_equal(first, kept)
+    assert first.flags.owndata and first.flags.writeable and first.flags.c_contiguous
+
+
+def test_networks_that_have_no_short_way():
+    ids = Sequential([layers.Embedding(5, 3), layers.Flatten(), layers.Dense(2)], random_state=0).build((4,))
+    ids.predict(np.ones((1, 4), "float32"))
+    with pytest.raises(ValueError):
+        ids.predict(np.full((1, 4), 9, "float32"))
+    shape = Sequential([layers.Flatten()]).build((2, 2))
+    shape.predict(np.ones((1, 2, 2), "float32"))
+    python = Sequential([layers.Custom(lambda p, x: 2 * x, lambda p, x, y, dy: (2 * dy, {}), output_shape=3)]).build(3)
+    python.predict(np.ones((1, 3), "float32"))
+    assert ids._predictor is None and shape._predictor is None and python._predictor is None
+
+
+def test_blas_is_held_from_any_thread():
+    assert threads.find_blas() in (True, False)
+    if not threads.find_blas():
+        pytest.skip("a BLAS that threadpoolctl alone can set")
+    from threadpoolctl import ThreadpoolController
+    libraries = [c for c in ThreadpoolController().lib_controllers if c.user_api == "blas"]
+    before = [c.num_threads for c in libraries]
+    seen = []
+
+    def work() -> None:
+        with Hold(), threads.blas_at_one_thread():
+            seen.extend(c.num_threads for c in libraries)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    worker.join()
+    assert seen == [1] * len(libraries)
+    assert [c.num_threads for c in libraries] == before
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_all_finite(dtype):
+    x = np.ones((5, 7), dtype)
+    assert all_finite(x) and all_finite(x[:0]) and all_finite(x[2]) and all_finite(x.reshape(5, 1, 7))
+    for bad in (np.nan, np.inf, -np.inf):
+        y = x.copy()
+        y[4, 6] = bad
+        assert all_finite(y) is False
+    assert all_finite(np.full(3, np.finfo(dtype).max)) and all_finite(np.full(3, np.finfo(dtype).tiny / 2, dtype))
+    assert all_finite(x[:, ::2]) is None and all_finite(x.astype(x.dtype.newbyteorder())) is None
+    assert all_finite(np.full(3, -1e39)) and all_finite(np.full(3, -1e39), True) is False
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_class_probabilities(dtype):
+    from scipy.special import expit, softmax
+    eps = np.finfo(dtype).eps
+    z = (10 * RNG.standard_normal((9, 3))).astype(dtype)
+    z[0] = (0, 300, -300)
+    z[1, 0] = np.nan
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(class_probabilities(z.copy(), True),
+                                   np.clip(softmax(z, axis=1), eps, 1 - eps), rtol=20 * eps)
+    p = np.clip(expit(z), eps, 1 - eps)
+    np.testing.assert_allclose(class_probabilities(z.copy(), False), p, rtol=20 * eps)
+    one = class_probabilities(z[:, :1].copy(), False, True)
+    np.testing.assert_allclose(one, np.hstack([1 - p[:, :1], p[:, :1]]), rtol=20 * eps, atol=2 * eps)
+    assert one.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_estimators_go_the_short_way(dtype, classes):
+    X = RNG.standard_normal((30, 4, 4, 1)).astype(dtype)
+    names = np.array(["a", "b", "c"])
+    y = names[np.arange(30) % classes]
+    flat = X.reshape(30, 16)
+    cases = [(MLPClassifier((8,), max_iter=2, random_state=0), flat, y),
+             (MLPRegressor(hidden_layer_sizes=(8,), max_iter=2, random_state=0), flat, flat[:, :classes - 1]),
+             (CNNClassifier(filters=3, max_iter=2, random_state=0), X, y)]
+    for estimator, samples, targets in cases:
+        estimator.fit(samples, targets)
+        general_way = copy.deepcopy(estimator).set_params(n_threads=1)
+        one = samples[:1]
+        for method in ("predict", "predict_proba") if hasattr(estimator, "classes_") else ("predict",):
+            for _ in range(2):
+                np.testing.assert_array_equal(
+                    getattr(estimator, method)(one), getattr(general_way, method)(one))
+                np.testing.assert_array_equal(
+                    getattr(estimator, method)(one.astype("f8").tolist()), getattr(general_way, method)(one))
+        assert estimator.model_._predictor is not None
+        for bad in (one[:, :2], np.full_like(one, np.nan), one[0, 0] if one.ndim == 2 else one[..., None]):
+            with pytest.raises(ValueError) as ours:
+                estimator.predict(bad)
+            with pytest.raises(ValueError) as theirs:
+                general_way.predict(bad)
+            assert str(ours.value) == str(theirs.value)
+        estimator.model_.theta[:] = 0
+        assert np.array_equal(estimator._raw(one), np.zeros_like(estimator._raw(one)))
+
+
+def test_names_of_features_are_still_compared():
+    pandas = pytest.importorskip("pandas")
+    X = pandas.DataFrame(RNG.standard_normal((20, 2)), columns=["a", "b"])
+    estimator = MLPRegressor(hidden_layer_sizes=(3,), max_iter=2).fit(X, X["a"])
+    estimator.predict(X)
+    with pytest.warns(UserWarning, match="feature names"):
+        estimator.predict(X.to_numpy())
+
+
+def test_without_a_hold_only_short_products_go_the_short_way(monkeypatch):
+    monkeypatch.setattr(prediction, "find_blas", lambda: False)
+    model = network("mlp")
+    X = rows(model, 3, "float32")
+    np.testing.assert_array_equal(model.predict(X), general(model, X))
+    assert model._predictor is None and model._short_rows == 2
+    np.testing.assert_array_equal(short(model, X[:2]), general(model, X[:2]))
