@@ -43,8 +43,9 @@ cdef void prepare(
     cdef:
         const Images *v = <const Images*>&op.sizes[0]
         Py_ssize_t taps = v.s.kh * v.s.kw, size = v.s.c * v.s.f, t
-    for t in range(taps):
-        vec.transpose(v.s.c, v.s.f, theta + t * size, v.s.f, derived + (taps - 1 - t) * size, v.s.c)
+    if call.backward:
+        for t in range(taps):
+            vec.transpose(v.s.c, v.s.f, theta + t * size, v.s.f, derived + (taps - 1 - t) * size, v.s.c)
     v.direct.prepare(v.direct, call, theta, state, derived + taps * size)
 
 
