@@ -10,7 +10,7 @@
 #
 # Where a factor is used once, its blocks are copied one at a time and used while they are in L1
 # (product_by_blocks, outer_by_blocks): 8x784x512 91 instead of 33, 32x784x512 140 instead of 82,
-# 128x784x512 170 instead of 135, the same with W^T 165 instead of 138; 784x128x512 174 instead of 160.
+# 128x784x512 170 instead of 135; A^T B of 784x128x512 in tiles 170 instead of 160.
 from cython cimport floating
 from libc.string cimport memcpy
 
