@@ -9,7 +9,7 @@ Laws of a kernel (tests/contract.py enforces them):
 - ``cache`` holds whatever ``forward`` left for ``backward``: n * cache_size numbers, laid out as the
   kernel likes; without ``cache`` (NULL: inference) forward keeps nothing;
 - an op with ``gradient`` may be asked for it instead of ``grad``: backward runs with grad NULL and leaves in
-  ``dy`` what gradient reads; after the last block, gradient overwrites the whole grad, tile by tile, over all rows;
+  ``dy`` what gradient reads; after the last block, gradient overwrites grad, a range of theta at a time, over all rows;
 - ``scratch`` holds n * scratch_size + scratch_fixed numbers and is forgotten after the call;
 - ``derived`` is what ``prepare`` made from theta and the state; it makes what ``backward`` reads only where
   ``call.backward`` says that one follows, and the engine may keep it while both are bytewise the same;
@@ -58,7 +58,8 @@ ctypedef void (*backward_t)(
     const Op *op, const Call *call, const void *theta, const void *state, const void *derived,
     const void *x, const void *y, void *dy, void *dx, void *grad,
     void *cache, void *scratch) noexcept nogil
-# The share of tile call.tile of call.n_tiles in the gradient of theta: overwritten, of the whole batch.
+# The numbers call.tile * gradient_tile .. of theta's gradient, at most gradient_tile of them, of the whole batch:
+# grad points to the first, and they are overwritten.
 ctypedef void (*gradient_t)(
     const Op *op, const Call *call, const void *x, const void *dy, void *grad, void *scratch) noexcept nogil
 ctypedef void (*tangent_t)(
@@ -91,7 +92,7 @@ ctypedef struct Op:
     int flags
     int layer                   # place in the model: part of the random stream's name
     Py_ssize_t n_tiles          # COLUMN_TILES only
-    Py_ssize_t n_gradient_tiles  # of gradient, or 0
+    Py_ssize_t gradient_tile    # numbers that gradient writes at a time, or 0
     double flops                # of a forward pass over one row
     prepare_t prepare           # theta -> derived, once a step, once a predict; or NULL
     forward_t forward

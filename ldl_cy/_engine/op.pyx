@@ -116,8 +116,8 @@ cdef class Kernel:
         return self.op.n_tiles if self.op.flags & COLUMN_TILES else 0
 
     @property
-    def n_gradient_tiles(self):
-        return self.op.n_gradient_tiles
+    def gradient_tile(self):
+        return self.op.gradient_tile
 
     def forward(self, theta, x, *, state=None, keep=True, y=None, cache=None, derived=None,
                 scratch=None, **options):
@@ -216,13 +216,14 @@ cdef class Kernel:
         cdef Call call
         cdef Op *op = &self.op
         fill_call(self, &call, {}, x)
-        call.n_tiles = op.n_gradient_tiles
         scratch = undefined(scratch, call.n * op.scratch_size + op.scratch_fixed, self.dtype)
-        for call.tile in range(call.n_tiles):
+        for first in range(0, op.n_params, op.gradient_tile):
+            part = grad[first:first + op.gradient_tile]
             op.gradient(op, &call, address(x, "x", self.dtype, call.n * op.x_size),
                         address(dy, "dy", self.dtype, call.n * op.y_size),
-                        address(grad, "grad", self.dtype, op.n_params),
+                        address(part, "grad", self.dtype, part.size),
                         address(scratch, "scratch", self.dtype, scratch.size))
+            call.tile += 1
         return grad
 
 

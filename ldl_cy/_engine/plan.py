@@ -124,7 +124,7 @@ class Plan:
             return
         for planned in self.nodes:
             node, kernel = planned.node, planned.node.kernel
-            if kernel is None or not kernel.n_gradient_tiles or not node.trainable or not self.needs[node.y]:
+            if kernel is None or not kernel.gradient_tile or not node.trainable or not self.needs[node.y]:
                 continue
             numbers = self.capacity * (kernel.x_size + kernel.y_size)
             planned.deferred = bool(self.defer) or MANY_WEIGHTS <= kernel.n_params >= numbers // 2
@@ -315,11 +315,29 @@ class Plan:
                 buffer.offset = self.whole
                 self.whole += buffer.size
 
-    def scratch(self) -> int:
-        """Numbers of scratch a thread needs."""
-        most = 0
+    def pieces(self, chunk: int, apply: bool) -> list[tuple[int, int, int, int]]:
+        """(low, high, kind, tile): the ranges of theta in which an update goes through it.
+
+        Ranges that the blocks add to come in pieces of ``chunk`` numbers, kind -1. Where the rule is applied at
+        once (``apply``) a deferred gradient is made tile by tile for it, kind the node; else it was made before:
+        pieces of kind -2.
+        """
+        found = [(a, min(a + chunk, high), -1, 0) for low, high in self.added() for a in range(low, high, chunk)]
+        for i, planned in enumerate(self.nodes):
+            kernel, low = planned.node.kernel, planned.node.theta
+            if not planned.deferred or kernel is None:
+                continue
+            high, size = low + kernel.n_params, kernel.gradient_tile if apply else chunk
+            found += [(a, min(a + size, high), i if apply else -2, j) for j, a in enumerate(range(low, high, size))]
+        return found
+
+    def scratch(self) -> tuple[int, int]:
+        """Numbers of scratch a thread needs; for the kernels, and behind that for a tile of gradient."""
+        most = tile = 0
         for p in self.nodes:
             if p.node.kernel is not None:
                 rows = self.capacity if p.node.kernel.n_tiles else self.block_rows
                 most = max(most, rows * p.node.kernel.scratch_size + p.node.kernel.scratch_fixed)
-        return most
+                if p.deferred:
+                    tile = max(tile, p.node.kernel.gradient_tile)
+        return -(-most // ALIGN) * ALIGN, tile

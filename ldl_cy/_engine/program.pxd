@@ -82,8 +82,8 @@ ctypedef struct Run:
     Py_ssize_t theta_bytes
     char *grad                              # lane l at grad + l * lane_bytes; NULL: no gradients
     Py_ssize_t lane_bytes
-    Py_ssize_t n_added                      # what blocks add to, lane by lane; the rest is overwritten in lane 0
-    const long long *added                  # (n_added, 2) ranges of theta
+    Py_ssize_t tile_place                   # in a thread's scratch: a tile of gradient
+    int applies                             # the update makes the deferred gradients, tile by tile
     char *scratch                           # thread t at scratch + t * scratch_bytes
     Py_ssize_t scratch_bytes
     char *gathered                          # targets and weights of a block, a thread's own
@@ -102,6 +102,9 @@ ctypedef struct Run:
     volatile int stop
     double next_poll
     void *owner                             # the Workspace, for an exception to be kept
+
+cdef void gradient_tile(Run *run, Instruction *s, Py_ssize_t tile, char *grad, int thread) noexcept nogil
+
 
 cdef class Workspace:
     cdef Run run

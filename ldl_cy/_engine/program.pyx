@@ -80,24 +80,30 @@ cdef void column_task(void *context, Py_ssize_t tile, int thread) noexcept nogil
         backward_node[float](run, s, &call, thread, 0, NULL)
 
 
-cdef void gradient_task(void *context, Py_ssize_t task, int thread) noexcept nogil:
-    """One tile of one op's gradient, over all rows, into lane 0."""
-    cdef Run *run = <Run*>context
-    cdef Py_ssize_t a = run.phases[run.phase].first
-    cdef Instruction *s = run.nodes + run.actions[a].node
+cdef void gradient_tile(Run *run, Instruction *s, Py_ssize_t tile, char *grad, int thread) noexcept nogil:
+    """A tile of one op's gradient, over all rows."""
     cdef Call call
+    make_call(run, &call, 0, run.n)
+    call.tile = tile
+    s.op.gradient(&s.op, &call, at(run, s.x, 0, thread), at(run, s.gy, 0, thread), grad,
+                  run.scratch + thread * run.scratch_bytes)
+
+
+cdef void gradient_task(void *context, Py_ssize_t tile, int thread) noexcept nogil:
+    """One of the phase's tiles, into lane 0."""
+    cdef Run *run = <Run*>context
+    cdef Py_ssize_t a = run.phases[run.phase].first, tiles
+    cdef Instruction *s
     if thread == 0:
         look_for_signals(run)
-    if run.stop:
-        return
-    while task >= s.op.n_gradient_tiles:
-        task -= s.op.n_gradient_tiles
-        a += 1
+    while not run.stop:
         s = run.nodes + run.actions[a].node
-    make_call(run, &call, 0, run.n)
-    call.tile, call.n_tiles = task, s.op.n_gradient_tiles
-    s.op.gradient(&s.op, &call, at(run, s.x, 0, thread), at(run, s.gy, 0, thread), run.grad + s.theta,
-                  run.scratch + thread * run.scratch_bytes)
+        tiles = ceil_div(s.op.n_params, s.op.gradient_tile)
+        if tile < tiles:
+            gradient_tile(run, s, tile, run.grad + s.theta + tile * s.op.gradient_tile * run.itemsize, thread)
+            return
+        tile -= tiles
+        a += 1
 
 
 cdef void gather_task_f32(void *context, Py_ssize_t block, int thread) noexcept nogil:
@@ -229,7 +235,7 @@ cdef class Workspace:
                     run.phases[i].flops += kernel.flops * (2 if twice else 1)
                 if kind == GRADIENT:
                     run.phases[i].gradient = 1
-                    run.phases[i].n_tiles += kernel.n_gradient_tiles
+                    run.phases[i].n_tiles += -(-kernel.n_params // kernel.gradient_tile)
             if column:
                 run.phases[i].n_tiles = self.kernels[plan.actions[first][1]].n_tiles
             self.flops += run.phases[i].flops
@@ -241,7 +247,9 @@ cdef class Workspace:
         if run.places == NULL:
             raise MemoryError("Workspace: no memory for the program's tables.")
         arena = ceil_div(plan.arena, 16) * 16 + 16
-        scratch = ceil_div(plan.scratch(), 16) * 16 + 16
+        scratch, tile = plan.scratch()
+        run.tile_place = scratch * item
+        scratch = ceil_div(scratch + tile, 16) * 16 + 16
         gathered = ceil_div(plan.block_rows * (plan.target_size + 2), 16) * 16 + 16
         arenas = aligned(arena * n_threads, self.dtype)
         whole = aligned(plan.whole * plan.capacity, self.dtype)
@@ -279,9 +287,6 @@ cdef class Workspace:
             grad = aligned(lane * plan.lanes, self.dtype)
             self.lanes = grad.reshape(plan.lanes, lane)
             run.grad, run.lane_bytes = <char*>pointer(grad), lane * item
-            added = np.array(plan.added(), np.int64).reshape(-1, 2)
-            run.n_added, run.added = len(added), <const long long*>pointer(added)
-            self.memory.append(added)
 
     cdef int bind_data(self, object X, object targets, object weights, object order, object loss,
                        object lengths) except -1:
@@ -380,6 +385,8 @@ cdef class Workspace:
         for p in range(run.n_phases):
             phase = run.phases + p
             run.phase = p
+            if phase.gradient and run.applies:
+                continue
             task, tasks = self.row_task, ceil_div(run.n_blocks, run.blocks_per_lane)
             if phase.column or phase.gradient:
                 task, tasks = self.column_task if phase.column else self.gradient_task, phase.n_tiles
@@ -450,6 +457,7 @@ cdef class Workspace:
             run.places[run.n_values].row_bytes = run.x_size * run.itemsize
             run.places[run.n_values].thread_bytes = 0
         cdef Py_ssize_t n = X.shape[0]
+        run.applies = 0
         with nogil:
             memset(run.grad, 0, run.n_lanes * run.lane_bytes)
             self.set_batch(0, n)

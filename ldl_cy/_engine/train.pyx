@@ -4,8 +4,8 @@ from libc.math cimport isfinite, sqrt
 from libc.string cimport memcpy, memset
 
 from ldl_cy._engine cimport vec
-from ldl_cy._engine.pool cimport Pool
-from ldl_cy._engine.program cimport SHARED_UPDATE, Run, Workspace
+from ldl_cy._engine.pool cimport Pool, task_t
+from ldl_cy._engine.program cimport SHARED_UPDATE, Run, Workspace, gradient_tile
 from ldl_cy._engine.rng cimport ldl_key, shuffle
 
 import numpy as np
@@ -24,55 +24,64 @@ cdef enum:
 cdef enum:
     CHUNK = 4096                            # numbers of theta in a task of the update
 
-# numbers: theta, the lanes' gradients and slots of a piece, added, decayed, clipped, applied
-ctypedef void (*rule_f32)(Py_ssize_t, float*, const float*, float*, float*, const double*) noexcept nogil
-ctypedef void (*rule_f64)(Py_ssize_t, double*, const double*, double*, double*, const double*) noexcept nogil
+cdef enum:
+    P_ADDED = -1                            # kinds of a piece: its gradient lies in the lanes,
+    P_WRITTEN = -2                          # whole in lane 0, or, from 0 on, is made by that node
+
+ctypedef struct Piece:                      # of theta, in one task of the update
+    long long low
+    long long high
+    long long kind
+    long long tile                          # of the node's gradient
 
 ctypedef struct Update:
     Run *run
     char *theta
     char *slots                             # (n_slots, n_params)
-    Py_ssize_t n_params, n_slots, n_chunks
+    Py_ssize_t n_params, n_slots, n_pieces
+    const Piece *pieces
     int rule                                # 0 SGD, 1 Adam
     const double *coef                      # this step's row
     double weight_decay                     # decoupled, times this step's rate: theta *= 1 - weight_decay
     double alpha                            # of this step: alpha / sum of weights
     double clip_norm
     double clip_scale
+    bint share                              # among threads
     bint want_norms                         # squares and maximum of the gradient
     Py_ssize_t n_ranges
     const long long *ranges                 # (n_ranges, 2): where alpha and weight_decay act
-    double *penalties                       # (n_chunks,) sums of theta^2
-    double *squares                         # (n_chunks,) sums of g^2
-    double *largest                         # (n_chunks,) max |g|
+    double *penalties                       # (n_pieces,) sums of theta^2
+    double *squares                         # (n_pieces,) sums of g^2
+    double *largest                         # (n_pieces,) max |g|
 
 
-cdef inline void reduce_chunk(Update *u, Py_ssize_t chunk, const floating *tag) noexcept nogil:
-    """g = sum of the lanes in order + alpha theta, and what is asked of its size."""
-    cdef Py_ssize_t a = chunk * CHUNK, b = min(u.n_params, a + CHUNK), i, low, high, lane
-    cdef floating *g = <floating*>u.run.grad + a
+cdef inline void reduce_range(
+    Update *u, Py_ssize_t piece, Py_ssize_t a, Py_ssize_t b,
+    floating *g,                            # (b - a,)
+) noexcept nogil:
+    """g = sum of the lanes in order + alpha theta, and what is asked of its size, for theta[a:b]."""
+    cdef Py_ssize_t i, low, high, lane
     cdef floating *theta = <floating*>u.theta
-    for i in range(u.run.n_added):
-        low, high = max(a, u.run.added[2 * i]), min(b, u.run.added[2 * i + 1])
-        if low < high:
-            for lane in range(1, u.run.n_lanes):
-                vec.add(high - low, <const floating*>(u.run.grad + lane * u.run.lane_bytes) + low, g + low - a)
+    if u.pieces[piece].kind == P_ADDED:
+        for lane in range(1, u.run.n_lanes):
+            vec.add(b - a, <const floating*>(u.run.grad + lane * u.run.lane_bytes) + a, g)
     if u.alpha != 0:
-        u.penalties[chunk] = 0
         for i in range(u.n_ranges):
             low, high = max(a, u.ranges[2 * i]), min(b, u.ranges[2 * i + 1])
             if low < high:
-                u.penalties[chunk] += vec.sum_squares(high - low, theta + low)
+                u.penalties[piece] += vec.sum_squares(high - low, theta + low)
                 vec.axpy(high - low, <floating>u.alpha, theta + low, g + low - a)
     if u.want_norms:
-        u.squares[chunk] = vec.sum_squares(b - a, g)
-        u.largest[chunk] = vec.max_abs(b - a, g)
+        u.squares[piece] += vec.sum_squares(b - a, g)
+        u.largest[piece] = max(u.largest[piece], vec.max_abs(b - a, g))
 
 
-cdef inline void apply_chunk(Update *u, Py_ssize_t chunk, const floating *tag) noexcept nogil:
-    """Clip, decay, apply the rule; then the lanes are zeroed for the next step."""
-    cdef Py_ssize_t a = chunk * CHUNK, b = min(u.n_params, a + CHUNK), i, low, high, lane
-    cdef floating *g = <floating*>u.run.grad + a
+cdef inline void apply_range(
+    Update *u, Py_ssize_t piece, Py_ssize_t a, Py_ssize_t b,
+    floating *g,                            # (b - a,)
+) noexcept nogil:
+    """Clip, decay, apply the rule to theta[a:b]; then the lanes are zeroed for the next step."""
+    cdef Py_ssize_t i, low, high, lane
     cdef floating *theta = <floating*>u.theta
     cdef floating *slot0 = <floating*>u.slots + a if u.n_slots > 0 else NULL
     cdef floating *slot1 = <floating*>u.slots + u.n_params + a if u.n_slots > 1 else NULL
@@ -89,70 +98,86 @@ cdef inline void apply_chunk(Update *u, Py_ssize_t chunk, const floating *tag) n
     else:
         (vec.table.f64.rule_sgd if u.rule == 0 else vec.table.f64.rule_adam)(
             b - a, theta + a, g, slot0, slot1, u.coef)
-    for i in range(u.run.n_added):
-        low, high = max(a, u.run.added[2 * i]), min(b, u.run.added[2 * i + 1])
-        if low < high:
-            for lane in range(u.run.n_lanes):
-                memset(u.run.grad + lane * u.run.lane_bytes + low * sizeof(floating), 0,
-                       (high - low) * sizeof(floating))
+    if u.pieces[piece].kind == P_ADDED:
+        for lane in range(u.run.n_lanes):
+            memset(u.run.grad + lane * u.run.lane_bytes + a * sizeof(floating), 0, (b - a) * sizeof(floating))
 
 
-cdef void reduce_task(void *context, Py_ssize_t chunk, int thread) noexcept nogil:
+cdef inline void update_piece(
+    Update *u, Py_ssize_t piece, bint reduces, bint applies, int thread, const floating *tag) noexcept nogil:
+    cdef const Piece *p = u.pieces + piece
+    cdef Py_ssize_t a = p.low, b
+    cdef floating *g = <floating*>u.run.grad + p.low
+    if p.kind >= 0:
+        # a tile of gradient over all rows: used while it is in the cache
+        g = <floating*>(u.run.scratch + thread * u.run.scratch_bytes + u.run.tile_place)
+        gradient_tile(u.run, u.run.nodes + p.kind, p.tile, <char*>g, thread)
+    if reduces:
+        u.penalties[piece] = u.squares[piece] = u.largest[piece] = 0
+    while a < p.high:
+        b = min(a + CHUNK, p.high)
+        if reduces:
+            reduce_range(u, piece, a, b, g)
+        if applies:
+            apply_range(u, piece, a, b, g)
+        g += b - a
+        a = b
+
+
+cdef void reduce_task(void *context, Py_ssize_t piece, int thread) noexcept nogil:
     cdef Update *u = <Update*>context
     if u.run.itemsize == 4:
-        reduce_chunk[float](u, chunk, NULL)
+        update_piece[float](u, piece, True, False, thread, NULL)
     else:
-        reduce_chunk[double](u, chunk, NULL)
+        update_piece[double](u, piece, True, False, thread, NULL)
 
 
-cdef void apply_task(void *context, Py_ssize_t chunk, int thread) noexcept nogil:
+cdef void apply_task(void *context, Py_ssize_t piece, int thread) noexcept nogil:
     cdef Update *u = <Update*>context
     if u.run.itemsize == 4:
-        apply_chunk[float](u, chunk, NULL)
+        update_piece[float](u, piece, False, True, thread, NULL)
     else:
-        apply_chunk[double](u, chunk, NULL)
+        update_piece[double](u, piece, False, True, thread, NULL)
 
 
-cdef void both_task(void *context, Py_ssize_t chunk, int thread) noexcept nogil:
-    reduce_task(context, chunk, thread)
-    apply_task(context, chunk, thread)
+cdef void both_task(void *context, Py_ssize_t piece, int thread) noexcept nogil:
+    cdef Update *u = <Update*>context
+    if u.run.itemsize == 4:
+        update_piece[float](u, piece, True, True, thread, NULL)
+    else:
+        update_piece[double](u, piece, True, True, thread, NULL)
 
 
 cdef double gradient_norm(Update *u) noexcept nogil:
     cdef double total = 0
     cdef Py_ssize_t i
-    for i in range(u.n_chunks):
+    for i in range(u.n_pieces):
         total += u.squares[i]
     return sqrt(total)
 
 
-cdef void update(Update *u, Pool pool) noexcept nogil:
-    """One step of the rule. Shared among threads where theta and the lanes are long enough."""
+cdef inline void each_piece(task_t task, Update *u, Pool pool) noexcept nogil:
     cdef Py_ssize_t i
+    if u.share:
+        pool.parallel(task, u, u.n_pieces)
+        return
+    for i in range(u.n_pieces):
+        task(u, i, 0)
+
+
+cdef void update(Update *u, Pool pool) noexcept nogil:
+    """One step of the rule."""
     cdef double norm
-    cdef bint share = u.n_params * (u.run.n_lanes + u.n_slots + 1) >= SHARED_UPDATE
     u.clip_scale = 1
     if u.clip_norm <= 0:
-        if share:
-            pool.parallel(both_task, u, u.n_chunks)
-        else:
-            for i in range(u.n_chunks):
-                both_task(u, i, 0)
+        each_piece(both_task, u, pool)
         return
     # ||g|| must be known before g is scaled: two passes
-    if share:
-        pool.parallel(reduce_task, u, u.n_chunks)
-    else:
-        for i in range(u.n_chunks):
-            reduce_task(u, i, 0)
+    each_piece(reduce_task, u, pool)
     norm = gradient_norm(u)
     if norm > u.clip_norm:
         u.clip_scale = u.clip_norm / norm
-    if share:
-        pool.parallel(apply_task, u, u.n_chunks)
-    else:
-        for i in range(u.n_chunks):
-            apply_task(u, i, 0)
+    each_piece(apply_task, u, pool)
 
 
 cdef double vector_max_abs(Run *run, const char *x, Py_ssize_t n) noexcept nogil:
@@ -202,15 +227,21 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
     cdef bint row_changes = coef.shape[0] > 1
     cdef Py_ssize_t i
     ranges = np.ascontiguousarray(rule.ranges, np.int64)
-    n_chunks = (n_params + CHUNK - 1) // CHUNK
-    sums = np.zeros((3, max(1, n_chunks)))
+    # a gradient's norm is known only when all of it was made
+    cdef bint applies = rule.clip_norm <= 0
+    pieces = np.array(ws.plan.pieces(CHUNK, applies), np.int64).reshape(-1, 4)
+    made = applies and (pieces[:, 2] >= 0).any()
+    sums = np.zeros((3, max(1, len(pieces))))
     backup = [theta.copy(), slots.copy(), state.copy()]
     ws.bind_data(X, targets, weights, order, loss, lengths)
     ws.bind_memory(theta, state, min(n, batch_size))
     ws.lanes[:] = 0
     memset(&u, 0, sizeof(Update))
     u.run, u.theta, u.slots = run, <char*>where(theta), <char*>where(slots)
-    u.n_params, u.n_slots, u.n_chunks = n_params, n_slots, n_chunks
+    u.n_params, u.n_slots = n_params, n_slots
+    u.n_pieces, u.pieces = len(pieces), <const Piece*>where(pieces)
+    # theta and the lanes are long enough, or gradients are made there
+    u.share = made or n_params * (run.n_lanes + n_slots + 1) >= SHARED_UPDATE
     u.rule, u.clip_norm, u.want_norms = rule.number, rule.clip_norm, rule.clip_norm > 0 or tol > 0
     u.n_ranges, u.ranges = len(ranges), <const long long*>where(ranges)
     u.penalties, u.squares, u.largest = <double*>where(sums[0]), <double*>where(sums[1]), <double*>where(sums[2])
@@ -219,7 +250,7 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
     cdef char *saved_state = <char*>where(backup[2])
     cdef char *p_state = <char*>where(state)
     cdef long long *p_order = <long long*>where(order)
-    run.training, run.seed = 1, seed_bits
+    run.training, run.seed, run.applies = 1, seed_bits, applies
     with nogil:
         mode = ldl_flush_denormals()
         for e in range(epochs):
@@ -258,7 +289,7 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
                 if alpha != 0:
                     # the loss that is minimised: mean loss + alpha/2 sum theta^2 / sum w
                     penalty = 0
-                    for i in range(u.n_chunks):
+                    for i in range(u.n_pieces):
                         penalty += u.penalties[i]
                     batch += 0.5 * alpha * penalty
                 total += batch
@@ -275,7 +306,7 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
             done += 1
             if tol > 0:
                 largest = 0
-                for i in range(u.n_chunks):
+                for i in range(u.n_pieces):
                     largest = max(largest, u.largest[i])
                 if largest <= tol:
                     reason = R_CONVERGED

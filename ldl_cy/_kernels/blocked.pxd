@@ -158,23 +158,25 @@ cdef inline void product_by_blocks(                                     # C = A 
         i += q
 
 
-cdef inline void outer_by_blocks(                                       # C[:, j : j + w] = A^T B[:, j : j + w]
-    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, Py_ssize_t j, Py_ssize_t w,
-    const floating *A,          # (k, m)
+cdef inline void outer_by_blocks(                                       # C = A^T B
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
+    const floating *A, Py_ssize_t lda,                                  # (k, m), rows lda apart
     const floating *B,          # (k, n)
     floating *C,                # (m, n)
     floating *block,            # BLOCK_PANEL numbers to use
 ) noexcept nogil:
-    """w is at most BLOCK_BYTES wide."""
     # in float64 as many bytes of A
-    cdef Py_ssize_t i, r, q, depth = BLOCK_DEPTH if floating is float else BLOCK_DEPTH // 2
+    cdef Py_ssize_t i, j, r, q, w, depth = BLOCK_DEPTH if floating is float else BLOCK_DEPTH // 2
     r = 0
     while r < k:
-        q = min(<Py_ssize_t>128, k - r)
-        copy_block(q, w, B + r * n + j, n, block)
-        i = 0
-        while i < m:
-            gemm(True, False, min(depth, m - i), w, q, <floating>1, A + r * m + i, m, block, w,
-                 <floating>0 if r == 0 else <floating>1, C + i * n + j, n)
-            i += depth
+        q, j = min(<Py_ssize_t>128, k - r), 0
+        while j < n:
+            w = min(<Py_ssize_t>(BLOCK_BYTES // sizeof(floating)), n - j)
+            copy_block(q, w, B + r * n + j, n, block)
+            i = 0
+            while i < m:
+                gemm(True, False, min(depth, m - i), w, q, <floating>1, A + r * lda + i, lda, block, w,
+                     <floating>0 if r == 0 else <floating>1, C + i * n + j, n)
+                i += depth
+            j += w
         r += q

@@ -6,7 +6,7 @@ from ldl_cy._engine cimport vec
 from ldl_cy._engine.blas cimport gemm
 from ldl_cy._engine.op cimport DERIVED_FOR_DX, Call, Kernel, Op, backward_t, forward_t, gradient_t, prepare_t
 
-from ldl_cy._kernels.blocked cimport BLOCK_BYTES, BLOCK_PANEL, outer_by_blocks, product_by_blocks
+from ldl_cy._kernels.blocked cimport BLOCK_PANEL, outer_by_blocks, product_by_blocks
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope, instruction_set
 
@@ -14,8 +14,10 @@ from ldl_cy._engine.vec import ACTIVATIONS, default_slope, instruction_set
 # unpacked, except for the transposed one of dx: a transposed copy of W turns it into a plain one.
 # Beyond, products go block by block (see blocked.pxd).
 cdef Py_ssize_t LARGEST_COPY = 1 << 16
-# Columns of a tile of the gradient where BLAS packs x anew for each.
-cdef Py_ssize_t WIDE_TILE = 256
+# Bytes of a tile of the gradient: they stay in L2 until the rule has used them.
+TILE_BYTES = 2**19
+# Rows of one at least: for fewer the copies of dz in blocks are not worth while.
+TILE_ROWS = 64
 
 ctypedef struct Dense:
     Py_ssize_t steps            # vectors in a row: 1, or the steps of a sequence
@@ -25,7 +27,6 @@ ctypedef struct Dense:
     int use_bias
     int copies                  # derived holds W^T
     int small_products          # worth while: see blocked.pxd
-    Py_ssize_t tile             # columns of a tile of gradient
     double slope
 
 
@@ -95,19 +96,20 @@ cdef void gradient(
     const Op *op, const Call *call,
     const floating *x,          # (n, n_in)
     const floating *dz,         # (n, n_out)
-    floating *grad,             # dW (n_in, n_out), db (n_out,): a tile of columns is written
+    floating *grad,             # some rows of dW (n_in, n_out), behind the last one db (n_out,): overwritten
     floating *scratch,
 ) noexcept nogil:
-    cdef const Dense *s = <const Dense*>&op.sizes[0]
-    cdef Py_ssize_t n = call.n * s.steps
-    cdef Py_ssize_t j = call.tile * s.tile, w = min(s.tile, s.n_out - j)
-    cdef floating *db = grad + s.n_in * s.n_out
-    # dW[:, j : j + w] = x^T dz[:, j : j + w]
+    cdef:
+        const Dense *s = <const Dense*>&op.sizes[0]
+        Py_ssize_t n = call.n * s.steps, rows = op.gradient_tile // s.n_out, i = call.tile * rows
+        Py_ssize_t m = max(0, min(rows, s.n_in - i))
+        floating *db = grad + m * s.n_out
+    # dW[i : i + m] = x[:, i : i + m]^T dz
     if s.small_products:
-        outer_by_blocks(s.n_in, s.n_out, n, j, w, x, dz, grad, scratch)
+        outer_by_blocks(m, s.n_out, n, x + i, s.n_in, dz, grad, scratch)
     else:
-        gemm(True, False, s.n_in, w, n, <floating>1, x, s.n_in, dz + j, s.n_out, <floating>0, grad + j, s.n_out)
-    if s.use_bias and call.tile == 0:
+        gemm(True, False, m, s.n_out, n, <floating>1, x + i, s.n_in, dz, s.n_out, <floating>0, grad, s.n_out)
+    if s.use_bias and m < rows:
         # db = 1^T dz
         memset(db, 0, s.n_out * sizeof(floating))
         vec.add_column_sums(n, s.n_out, dz, db)
@@ -126,8 +128,10 @@ def dense(str dtype, *, Py_ssize_t steps, Py_ssize_t n_in, Py_ssize_t n_out, str
     s.activation, s.slope, s.use_bias = ACTIVATIONS.index(activation), default_slope(activation), use_bias
     s.copies = n_in * n_out <= LARGEST_COPY
     s.small_products = instruction_set() == "v4" if small_products is None else small_products
-    s.tile = BLOCK_BYTES // (4 if dtype == "float32" else 8) if s.small_products else WIDE_TILE
-    op.n_gradient_tiles = (n_out + s.tile - 1) // s.tile
+    # equal tiles of rows of W; the row of the bias counts as one
+    most = max(TILE_ROWS, TILE_BYTES // ((4 if dtype == "float32" else 8) * n_out))
+    tiles = (n_in + use_bias + most - 1) // most
+    op.gradient_tile = (n_in + use_bias + tiles - 1) // tiles * n_out
     op.x_size = steps * n_in
     op.y_size = steps * n_out
     op.n_params = n_in * n_out + (n_out if use_bias else 0)
