@@ -139,7 +139,8 @@ cdef inline void backward_node(
 ) noexcept nogil:
     cdef Py_ssize_t row0 = call.row0, n = call.n
     cdef char *dy = at(run, s.gy, row0, thread)
-    cdef char *dx = at(run, s.gx, row0, thread) if s.dx != DX_NONE else NULL
+    # of an op in tiles dx is made afterwards, from the dz that is left here
+    cdef char *dx = at(run, s.gx, row0, thread) if s.dx != DX_NONE and not s.tiled else NULL
     cdef char *target = dx
     cdef char *grad = NULL
     if s.kind == KIND_OP:

@@ -9,7 +9,7 @@ Laws of a kernel (tests/contract.py enforces them):
 - ``cache`` holds whatever ``forward`` left for ``backward``: n * cache_size numbers, laid out as the
   kernel likes; without ``cache`` (NULL: inference) forward keeps nothing;
 - an op with ``gradient`` may be asked for it instead of ``grad``: backward runs with grad NULL and leaves in
-  ``dy`` what gradient reads; after the last block, gradient overwrites grad, a range of theta at a time, over all rows;
+  ``dy`` what gradient, and dx_columns, read; after the last block, gradient overwrites grad, a range of theta at a time, over all rows;
 - ``scratch`` holds n * scratch_size + scratch_fixed numbers and is forgotten after the call;
 - ``derived`` is what ``prepare`` made from theta and the state; it makes what ``backward`` reads only where
   ``call.backward`` says that one follows, and the engine may keep it while both are bytewise the same;
@@ -66,6 +66,12 @@ ctypedef void (*tangent_t)(
     const Op *op, const Call *call, const void *theta, const void *dtheta, const void *state,
     const void *derived, const void *x, const void *dx, const void *y, void *dy,
     const void *cache, void *scratch) noexcept nogil
+# Tile call.tile of op.y_tiles of the output's columns, or of op.x_tiles of those of dx, over all rows.
+ctypedef void (*forward_columns_t)(
+    const Op *op, const Call *call, const void *theta, const void *x, void *y, void *cache,
+    void *scratch) noexcept nogil
+ctypedef void (*dx_columns_t)(
+    const Op *op, const Call *call, const void *theta, const void *dz, void *dx, void *scratch) noexcept nogil
 # Sums over this block's rows into call.partial; dy is NULL on the way forward.
 ctypedef void (*reduce_t)(
     const Op *op, const Call *call, const void *theta, const void *x, const void *y,
@@ -98,6 +104,10 @@ ctypedef struct Op:
     forward_t forward
     backward_t backward
     gradient_t gradient         # or NULL: backward alone makes the gradient
+    forward_columns_t forward_columns   # or NULL: forward alone makes y,
+    dx_columns_t dx_columns             # and backward dx
+    Py_ssize_t y_tiles
+    Py_ssize_t x_tiles
     tangent_t tangent           # or NULL: J v is then a central difference
     reduce_t reduce
     combine_t combine

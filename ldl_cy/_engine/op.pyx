@@ -116,6 +116,11 @@ cdef class Kernel:
         return self.op.n_tiles if self.op.flags & COLUMN_TILES else 0
 
     @property
+    def column_tiles(self):
+        """(of forward_columns, of dx_columns); 0 where there are none."""
+        return self.op.y_tiles, self.op.x_tiles
+
+    @property
     def gradient_tile(self):
         return self.op.gradient_tile
 

@@ -19,7 +19,7 @@ from itertools import pairwise
 
 from ldl_cy._engine.graph import Graph, Node
 
-FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, ADD_DX, GRADIENT = range(7)
+FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, ADD_DX, GRADIENT, DX_COLUMNS = range(8)
 NONE, WRITE, ADD = range(3)             # what becomes of a gradient with respect to an op's input
 
 L2_BYTES = 512 * 1024                   # a block's activations and caches stay below this
@@ -61,6 +61,7 @@ class Planned:
     dx: int = NONE
     dx2: int = NONE
     deferred: bool = False              # its gradient is made in the last phase
+    tiled: bool = False                 # y and dx are made in tiles of columns, over all rows
     partial: int = -1                   # offset into the partial sums
 
 
@@ -128,6 +129,10 @@ class Plan:
                 continue
             numbers = self.capacity * (kernel.x_size + kernel.y_size)
             planned.deferred = bool(self.defer) or MANY_WEIGHTS <= kernel.n_params >= numbers // 2
+            # so many weights are better read once for all rows; threads share the columns then
+            alone = sum(node.x in (p.node.x, p.node.x2) for p in self.nodes) == 1
+            planned.tiled = (planned.deferred and alone and not node.y_steps
+                             and kernel.column_tiles[0] > (0 if self.defer else 1))
 
     def added(self) -> list[tuple[int, int]]:
         """The ranges of theta whose gradient is added up block by block, lane by lane."""
@@ -157,7 +162,7 @@ class Plan:
                 self.n_partial += kernel.n_partial
                 actions.append((REDUCE, i))
                 barriers.add(len(actions))
-            if kernel is not None and kernel.n_tiles:
+            if kernel is not None and (kernel.n_tiles or planned.tiled):
                 column(FORWARD, i)
             else:
                 actions.append((FORWARD, i))
@@ -180,6 +185,8 @@ class Plan:
                     actions.append((ADD_DX, i))     # tiles share dx: added to another reader's once
                 else:
                     actions.append((BACKWARD, i))
+                    if self.nodes[i].tiled and self.needs[self.nodes[i].node.x]:
+                        column(DX_COLUMNS, i)       # of the dz that backward leaves
             barriers.add(len(actions))
             actions += [(GRADIENT, i) for i, planned in enumerate(self.nodes) if planned.deferred]
         edges = sorted({0, len(actions)} | barriers)
@@ -209,7 +216,8 @@ class Plan:
                 continue
             inputs = [v for v in (node.x, node.x2) if v >= 0]
             for v in inputs:
-                b[v].touch(time)
+                if kind != DX_COLUMNS and not (kind == BACKWARD and planned.tiled):
+                    b[v].touch(time)
             if kind == FORWARD:
                 b[node.y].touch(time)
                 if self.training and node.kernel is not None and node.kernel.cache_size:
@@ -217,6 +225,10 @@ class Plan:
                     b[planned.cache].touch(time)
                 continue
             if kind == REDUCE:
+                continue
+            if kind == DX_COLUMNS:
+                b[n_values + node.y].touch(time)
+                b[n_values + node.x].touch(time)
                 continue
             if kind == ADD_DX:
                 if planned.dx == ADD:
@@ -264,7 +276,9 @@ class Plan:
         for buffer in self.buffers:
             buffer.whole |= buffer.deferred
         row += self.target_size * itemsize
-        flops, weights = max(1.0, graph.flops), max(1, graph.n_params)
+        tiled = [p.node.kernel for p in self.nodes if p.tiled and p.node.kernel is not None]
+        flops = max(1.0, graph.flops - sum(kernel.flops for kernel in tiled))
+        weights = max(1, graph.n_params - sum(kernel.n_params for kernel in tiled))
         accumulated = sum(high - low for low, high in self.added())
         least = min(n, max(LEAST_ROWS, int((FLOPS_PER_WEIGHT * weights + FLOPS_PER_ADDED * accumulated) / flops)))
         if not self.block_rows:

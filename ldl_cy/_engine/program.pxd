@@ -9,7 +9,7 @@ cdef enum:
     KIND_OP, KIND_ADD, KIND_PUT
 
 cdef enum:                                  # as in plan.py
-    FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, ADD_DX, GRADIENT
+    FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, ADD_DX, GRADIENT, DX_COLUMNS
 
 cdef enum:
     DX_NONE, DX_WRITE, DX_ADD
@@ -28,6 +28,7 @@ ctypedef struct Instruction:
     int kind
     int trainable
     int prepared                            # derived was made from what run.kept holds
+    int tiled                               # y and dx are made in tiles of columns, over all rows
     int deferred                            # its gradient is made after the last block, over all rows
     int dx                                  # DX_NONE, DX_WRITE, DX_ADD
     int dx2

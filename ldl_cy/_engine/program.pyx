@@ -70,11 +70,19 @@ cdef void column_task(void *context, Py_ssize_t tile, int thread) noexcept nogil
     cdef Phase *phase = run.phases + run.phase
     cdef Instruction *s = run.nodes + run.actions[phase.first].node
     cdef Call call
+    cdef char *scratch = run.scratch + thread * run.scratch_bytes
+    if thread == 0:
+        look_for_signals(run)
     if run.stop:
         return
     make_call(run, &call, 0, run.n)
     call.tile, call.n_tiles = tile, phase.n_tiles
-    if run.actions[phase.first].kind == FORWARD:
+    if run.actions[phase.first].kind == DX_COLUMNS:
+        s.op.dx_columns(&s.op, &call, run.theta + s.theta, at(run, s.gy, 0, thread), at(run, s.gx, 0, thread), scratch)
+    elif s.tiled:
+        s.op.forward_columns(&s.op, &call, run.theta + s.theta, at(run, s.x, 0, thread), at(run, s.y, 0, thread),
+                             at(run, s.cache, 0, thread), scratch)
+    elif run.actions[phase.first].kind == FORWARD:
         forward_node[float](run, s, &call, thread, NULL)
     else:
         backward_node[float](run, s, &call, thread, 0, NULL)
@@ -212,7 +220,7 @@ cdef class Workspace:
         for i, p in enumerate(plan.nodes):
             s = run.nodes + i
             node = p.node
-            s.deferred = p.deferred
+            s.deferred, s.tiled = p.deferred, p.tiled
             s.kind, s.trainable, s.dx, s.dx2 = kinds[node.kind], node.trainable and plan.training, p.dx, p.dx2
             if node.kernel is not None:
                 s.op = (<Kernel>node.kernel).op
@@ -229,15 +237,20 @@ cdef class Workspace:
         for i, (first, last, column) in enumerate(plan.phases):
             run.phases[i].first, run.phases[i].last, run.phases[i].column = first, last, column
             for kind, node_index in plan.actions[first:last]:
-                kernel = self.kernels[node_index] if kind < LOSS or kind == GRADIENT else None
-                if kernel is not None:
-                    twice = kind == BACKWARD and not plan.nodes[node_index].deferred
+                kernel = self.kernels[node_index] if kind < LOSS or kind >= GRADIENT else None
+                planned = plan.nodes[node_index]
+                if kernel is not None and not (kind == BACKWARD and planned.tiled):
+                    twice = kind == BACKWARD and not planned.deferred
                     run.phases[i].flops += kernel.flops * (2 if twice else 1)
                 if kind == GRADIENT:
                     run.phases[i].gradient = 1
                     run.phases[i].n_tiles += -(-kernel.n_params // kernel.gradient_tile)
             if column:
-                run.phases[i].n_tiles = self.kernels[plan.actions[first][1]].n_tiles
+                kind, node_index = plan.actions[first]
+                kernel = self.kernels[node_index]
+                run.phases[i].n_tiles = kernel.n_tiles
+                if plan.nodes[node_index].tiled:
+                    run.phases[i].n_tiles = kernel.column_tiles[kind == DX_COLUMNS]
             self.flops += run.phases[i].flops
 
     def _memory(self, plan, n_threads):

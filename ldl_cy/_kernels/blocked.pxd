@@ -128,16 +128,16 @@ cdef inline void copy_block(
 
 cdef inline void product_by_blocks(                                     # C = A op(B) + beta C
     bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
-    const floating *A,          # (m, k)
-    const floating *B,          # (k, n), or (n, k) if tb
+    const floating *A, Py_ssize_t lda,                                  # (m, k)
+    const floating *B, Py_ssize_t ldb,                                  # (k, n), or (n, k) if tb
     floating beta,
-    floating *C,                # (m, n)
+    floating *C, Py_ssize_t ldc,                                        # (m, n)
     floating *block,            # BLOCK_PANEL numbers to use, or NULL: one product, as BLAS does it
 ) noexcept nogil:
     cdef Py_ssize_t i, j, r, w, q, rows, width = BLOCK_BYTES // sizeof(floating)
     # W^T is packed however small the product is
     if block == NULL or m == 1 or (not tb and m * n * k <= SMALL_PRODUCT):
-        gemm(False, tb, m, n, k, <floating>1, A, k, B, k if tb else n, beta, C, n)
+        gemm(False, tb, m, n, k, <floating>1, A, lda, B, ldb, beta, C, ldc)
         return
     # blocks side by side in B come one after another: from beyond L2 they are read along the rows
     i = 0
@@ -146,13 +146,13 @@ cdef inline void product_by_blocks(                                     # C = A 
         while j < n:
             w = min(width, n - j)
             if tb:
-                vec.transpose(w, q, B + j * k + i, k, block, w)
+                vec.transpose(w, q, B + j * ldb + i, ldb, block, w)
             else:
-                copy_block(q, w, B + i * n + j, n, block)
+                copy_block(q, w, B + i * ldb + j, ldb, block)
             rows, r = SMALL_PRODUCT // (w * q), 0
             while r < m:
-                gemm(False, False, min(rows, m - r), w, q, <floating>1, A + r * k + i, k, block, w,
-                     beta if i == 0 else <floating>1, C + r * n + j, n)
+                gemm(False, False, min(rows, m - r), w, q, <floating>1, A + r * lda + i, lda, block, w,
+                     beta if i == 0 else <floating>1, C + r * ldc + j, ldc)
                 r += rows
             j += w
         i += q

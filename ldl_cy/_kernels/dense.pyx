@@ -4,7 +4,8 @@ from libc.string cimport memset
 
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.blas cimport gemm
-from ldl_cy._engine.op cimport DERIVED_FOR_DX, Call, Kernel, Op, backward_t, forward_t, gradient_t, prepare_t
+from ldl_cy._engine.op cimport (
+    DERIVED_FOR_DX, Call, Kernel, Op, backward_t, dx_columns_t, forward_columns_t, forward_t, gradient_t, prepare_t)
 
 from ldl_cy._kernels.blocked cimport BLOCK_PANEL, outer_by_blocks, product_by_blocks
 
@@ -16,6 +17,8 @@ from ldl_cy._engine.vec import ACTIVATIONS, default_slope, instruction_set
 cdef Py_ssize_t LARGEST_COPY = 1 << 16
 # Bytes of a tile of the gradient: they stay in L2 until the rule has used them.
 TILE_BYTES = 2**19
+# Columns of a tile of y or dx: they are read from W in runs of memory, and a few threads share a layer.
+TILE_COLUMNS = 128
 # Rows of one at least: for fewer the copies of dz in blocks are not worth while.
 TILE_ROWS = 64
 
@@ -27,6 +30,7 @@ ctypedef struct Dense:
     int use_bias
     int copies                  # derived holds W^T
     int small_products          # worth while: see blocked.pxd
+    Py_ssize_t tile             # columns of y, or of dx, in a task of its own
     double slope
 
 
@@ -57,7 +61,8 @@ cdef void forward(
         z = cache
     # z = 1 b^T + x W: the rows are filled with the bias, the product is added
     vec.fill_rows(n, s.n_out, b, z, s.n_out)
-    product_by_blocks(False, n, s.n_out, s.n_in, x, theta, <floating>1, z, scratch if s.small_products else NULL)
+    product_by_blocks(False, n, s.n_out, s.n_in, x, s.n_in, theta, s.n_out, <floating>1, z, s.n_out,
+                      scratch if s.small_products else NULL)
     if s.activation != vec.LDL_IDENTITY:
         vec.activate(s.activation, <floating>s.slope, n, s.n_out, z, y)
 
@@ -88,8 +93,45 @@ cdef void backward(
             gemm(False, False, n, s.n_in, s.n_out, <floating>1, dy, s.n_out, derived, s.n_in,
                  <floating>0, dx, s.n_in)
         else:
-            product_by_blocks(True, n, s.n_in, s.n_out, dy, theta, <floating>0, dx,
+            product_by_blocks(True, n, s.n_in, s.n_out, dy, s.n_out, theta, s.n_out, <floating>0, dx, s.n_in,
                               scratch if s.small_products else NULL)
+
+
+cdef void forward_columns(
+    const Op *op, const Call *call,
+    const floating *theta,      # W (n_in, n_out), b (n_out,)
+    const floating *x,          # (n, n_in)
+    floating *y,                # (n, n_out): columns j .. j + w - 1 are written
+    floating *cache,            # z (n, n_out), likewise, where the activation's derivative needs it
+    floating *scratch,
+) noexcept nogil:
+    cdef:
+        const Dense *s = <const Dense*>&op.sizes[0]
+        Py_ssize_t n = call.n * s.steps, i, j = call.tile * s.tile, w = min(s.tile, s.n_out - j)
+        const floating *b = theta + s.n_in * s.n_out + j if s.use_bias else NULL
+        floating *z = cache if op.cache_size and cache != NULL else y
+    # z = 1 b^T + x W
+    vec.fill_rows(n, w, b, z + j, s.n_out)
+    product_by_blocks(False, n, w, s.n_in, x, s.n_in, theta + j, s.n_out, <floating>1, z + j, s.n_out,
+                      scratch if s.small_products else NULL)
+    if s.activation != vec.LDL_IDENTITY:
+        for i in range(n):
+            vec.activate(s.activation, <floating>s.slope, 1, w, z + i * s.n_out + j, y + i * s.n_out + j)
+
+
+cdef void dx_columns(
+    const Op *op, const Call *call,
+    const floating *theta,      # W (n_in, n_out)
+    const floating *dz,         # (n, n_out)
+    floating *dx,               # (n, n_in): columns i .. i + w - 1 are written
+    floating *scratch,
+) noexcept nogil:
+    cdef:
+        const Dense *s = <const Dense*>&op.sizes[0]
+        Py_ssize_t n = call.n * s.steps, i = call.tile * s.tile, w = min(s.tile, s.n_in - i)
+    # dx[:, i : i + w] = dz W[i : i + w]^T
+    product_by_blocks(True, n, w, s.n_out, dz, s.n_out, theta + i * s.n_out, s.n_out, <floating>0, dx + i, s.n_in,
+                      scratch if s.small_products else NULL)
 
 
 cdef void gradient(
@@ -132,6 +174,10 @@ def dense(str dtype, *, Py_ssize_t steps, Py_ssize_t n_in, Py_ssize_t n_out, str
     most = max(TILE_ROWS, TILE_BYTES // ((4 if dtype == "float32" else 8) * n_out))
     tiles = (n_in + use_bias + most - 1) // most
     op.gradient_tile = (n_in + use_bias + tiles - 1) // tiles * n_out
+    s.tile = TILE_COLUMNS
+    # softmax looks along a whole row
+    if s.activation != vec.LDL_SOFTMAX:
+        op.y_tiles, op.x_tiles = (n_out + s.tile - 1) // s.tile, (n_in + s.tile - 1) // s.tile
     op.x_size = steps * n_in
     op.y_size = steps * n_out
     op.n_params = n_in * n_out + (n_out if use_bias else 0)
@@ -145,11 +191,15 @@ def dense(str dtype, *, Py_ssize_t steps, Py_ssize_t n_in, Py_ssize_t n_out, str
         op.forward = <forward_t>forward[float]
         op.backward = <backward_t>backward[float]
         op.gradient = <gradient_t>gradient[float]
+        op.forward_columns = <forward_columns_t>forward_columns[float]
+        op.dx_columns = <dx_columns_t>dx_columns[float]
     else:
         op.prepare = <prepare_t>prepare[double]
         op.forward = <forward_t>forward[double]
         op.backward = <backward_t>backward[double]
         op.gradient = <gradient_t>gradient[double]
+        op.forward_columns = <forward_columns_t>forward_columns[double]
+        op.dx_columns = <dx_columns_t>dx_columns[double]
     kernel.name, kernel.dtype = "dense", dtype
     kernel.config = {"steps": steps, "n_in": n_in, "n_out": n_out, "activation": activation}
     return kernel
