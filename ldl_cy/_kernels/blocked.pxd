@@ -22,7 +22,7 @@ cdef enum:
 
 cdef inline void pack(
     Py_ssize_t k, Py_ssize_t n, bint tb,
-    const floating *B,          # (k, n), or (n, k) if tb
+    const floating *B, Py_ssize_t ldb,      # (k, n), or (n, k) if tb; rows ldb apart
     floating *blocks,           # k n numbers
 ) noexcept nogil:
     """The blocks of op(B)."""
@@ -34,10 +34,10 @@ cdef inline void pack(
         while i0 < k:
             q = min(<Py_ssize_t>BLOCK_ROWS, k - i0)
             if tb:
-                vec.transpose(w, q, B + j * k + i0, k, blocks, w)
+                vec.transpose(w, q, B + j * ldb + i0, ldb, blocks, w)
             else:
                 for i in range(q):
-                    memcpy(blocks + i * w, B + (i0 + i) * n + j, w * sizeof(floating))
+                    memcpy(blocks + i * w, B + (i0 + i) * ldb + j, w * sizeof(floating))
             blocks += q * w
             i0 += q
         j += w
@@ -45,16 +45,16 @@ cdef inline void pack(
 
 cdef inline void product(                                               # C = A op(B) + beta C
     bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
-    const floating *A,          # (m, k)
-    const floating *B,          # (k, n), or (n, k) if tb
+    const floating *A, Py_ssize_t lda,      # (m, k)
+    const floating *B, Py_ssize_t ldb,      # (k, n), or (n, k) if tb
     const floating *blocks,     # of op(B), or NULL
     floating beta,
-    floating *C,                # (m, n)
+    floating *C, Py_ssize_t ldc,            # (m, n)
 ) noexcept nogil:
     cdef Py_ssize_t p, i0, j, w, q, width = BLOCK_BYTES // sizeof(floating)
     cdef const floating *block
     if blocks == NULL or m == 1:
-        gemm(False, tb, m, n, k, <floating>1, A, k, B, k if tb else n, beta, C, n)
+        gemm(False, tb, m, n, k, <floating>1, A, lda, B, ldb, beta, C, ldc)
         return
     while m > 0:
         p = min(<Py_ssize_t>ROWS_AT_ONCE, m)
@@ -65,30 +65,30 @@ cdef inline void product(                                               # C = A 
             i0 = 0
             while i0 < k:
                 q = min(<Py_ssize_t>BLOCK_ROWS, k - i0)
-                gemm(False, False, p, w, q, <floating>1, A + i0, k, block, w,
-                     beta if i0 == 0 else <floating>1, C + j, n)
+                gemm(False, False, p, w, q, <floating>1, A + i0, lda, block, w,
+                     beta if i0 == 0 else <floating>1, C + j, ldc)
                 block += q * w
                 i0 += q
             j += w
-        A += p * k
-        C += p * n
+        A += p * lda
+        C += p * ldc
         m -= p
 
 
 cdef inline void add_outer(                                             # C += A^T B
     bint tiles, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
     const floating *A,          # (k, m)
-    const floating *B,          # (k, n)
-    floating *C,                # (m, n)
+    const floating *B, Py_ssize_t ldb,      # (k, n)
+    floating *C, Py_ssize_t ldc,            # (m, n)
     floating *panel,            # PANEL numbers to use
 ) noexcept nogil:
     """With ``tiles`` out of small products."""
     cdef Py_ssize_t i, j, p, q, w, ld, row, width = BLOCK_BYTES // sizeof(floating)
     cdef const floating *b
     # rows of B a power of two apart meet in few sets of L1: a copy pays when 64 rows of C use it
-    cdef bint copies = m >= 64 and n * sizeof(floating) % 1024 == 0
+    cdef bint copies = m >= 64 and ldb * sizeof(floating) % 1024 == 0
     if not tiles:
-        gemm(True, False, m, n, k, <floating>1, A, m, B, n, <floating>1, C, n)
+        gemm(True, False, m, n, k, <floating>1, A, m, B, ldb, <floating>1, C, ldc)
         return
     while k > 0:
         # in float64 twice the bytes meet in a tile; from contiguous rows of B it may be deeper
@@ -96,17 +96,17 @@ cdef inline void add_outer(                                             # C += A
         j = 0
         while j < n:
             w = min(width, n - j)
-            b, ld = B + j, n
+            b, ld = B + j, ldb
             if copies:
                 for row in range(q):
-                    memcpy(panel + row * w, b + row * n, w * sizeof(floating))
+                    memcpy(panel + row * w, b + row * ldb, w * sizeof(floating))
                 b, ld = panel, w
             i = 0
             while i < m:
                 p = min(<Py_ssize_t>128, m - i)
-                gemm(True, False, p, w, q, <floating>1, A + i, m, b, ld, <floating>1, C + i * n + j, n)
+                gemm(True, False, p, w, q, <floating>1, A + i, m, b, ld, <floating>1, C + i * ldc + j, ldc)
                 i += p
             j += w
         A += q * m
-        B += q * n
+        B += q * ldb
         k -= q
