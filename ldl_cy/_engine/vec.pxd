@@ -316,22 +316,22 @@ cdef inline void lstm_backward(
 
 
 cdef inline void gru_forward(
-    Py_ssize_t n, Py_ssize_t u, floating *a, floating *s, const floating *cn,
+    Py_ssize_t n, Py_ssize_t u, floating *a, floating *q, const floating *cn,
     const floating *h_prev, floating *h,
 ) noexcept nogil:
     if floating is float:
-        table.f32.gru_forward(n, u, a, s, cn, h_prev, h)
+        table.f32.gru_forward(n, u, a, q, cn, h_prev, h)
     else:
-        table.f64.gru_forward(n, u, a, s, cn, h_prev, h)
+        table.f64.gru_forward(n, u, a, q, cn, h_prev, h)
 
 
 cdef inline void gru_backward(
-    Py_ssize_t n, Py_ssize_t u, floating *a, floating *s, const floating *h_prev, floating *dh,
+    Py_ssize_t n, Py_ssize_t u, floating *a, floating *q, const floating *h_prev, floating *dh,
 ) noexcept nogil:
     if floating is float:
-        table.f32.gru_backward(n, u, a, s, h_prev, dh)
+        table.f32.gru_backward(n, u, a, q, h_prev, dh)
     else:
-        table.f64.gru_backward(n, u, a, s, h_prev, dh)
+        table.f64.gru_backward(n, u, a, q, h_prev, dh)
 
 
 cdef inline void rule_sgd(

@@ -231,27 +231,28 @@ def lstm_step_back(z, c_prev, tc, dh, dc):
         _lstm_step_back[float](n, u, pz, p, ptc, ph, pc, 0)
 
 
-def gru_step(a, s, cn, h_prev, h):
-    """Forward: a and s in place, h written. cn and h_prev may be None."""
+def gru_step(a, q, cn, h_prev, h):
+    """Forward: a and q in place, h written. cn and h_prev may be None."""
     n, u = h.shape
-    wide, pa, ps = _addresses("gru_step", (n, 3 * u), _a=a, _s=s)
+    wide, pa = _addresses("gru_step", (n, 3 * u), _a=a)
+    _, pq = _addresses("gru_step", h.shape, wide, _q=q)
     _, pc = _addresses("gru_step", (u,), wide, cn=cn)
     _, p, ph = _addresses("gru_step", h.shape, wide, h_prev=h_prev, _h=h)
     if wide:
-        _gru_step[double](n, u, pa, ps, pc, p, ph, 0)
+        _gru_step[double](n, u, pa, pq, pc, p, ph, 0)
     else:
-        _gru_step[float](n, u, pa, ps, pc, p, ph, 0)
+        _gru_step[float](n, u, pa, pq, pc, p, ph, 0)
 
 
-def gru_step_back(a, s, h_prev, dh):
-    """Backward: a, s and dh in place. h_prev may be None."""
+def gru_step_back(a, q, h_prev, dh):
+    """Backward: a, q and dh in place. h_prev may be None."""
     n, u = dh.shape
-    wide, pa, ps = _addresses("gru_step_back", (n, 3 * u), _a=a, _s=s)
-    _, p, ph = _addresses("gru_step_back", dh.shape, wide, h_prev=h_prev, _dh=dh)
+    wide, pa = _addresses("gru_step_back", (n, 3 * u), _a=a)
+    _, pq, p, ph = _addresses("gru_step_back", dh.shape, wide, _q=q, h_prev=h_prev, _dh=dh)
     if wide:
-        _gru_step_back[double](n, u, pa, ps, p, ph, 0)
+        _gru_step_back[double](n, u, pa, pq, p, ph, 0)
     else:
-        _gru_step_back[float](n, u, pa, ps, p, ph, 0)
+        _gru_step_back[float](n, u, pa, pq, p, ph, 0)
 
 
 cdef _lstm_step(
@@ -271,18 +272,18 @@ cdef _lstm_step_back(
 
 
 cdef _gru_step(
-    Py_ssize_t n, Py_ssize_t u, uintptr_t a, uintptr_t s, uintptr_t cn, uintptr_t h_prev,
+    Py_ssize_t n, Py_ssize_t u, uintptr_t a, uintptr_t q, uintptr_t cn, uintptr_t h_prev,
     uintptr_t h, floating tag,
 ):
-    gru_forward(n, u, <floating*>a, <floating*>s, <const floating*>cn, <const floating*>h_prev,
+    gru_forward(n, u, <floating*>a, <floating*>q, <const floating*>cn, <const floating*>h_prev,
                 <floating*>h)
 
 
 cdef _gru_step_back(
-    Py_ssize_t n, Py_ssize_t u, uintptr_t a, uintptr_t s, uintptr_t h_prev, uintptr_t dh,
+    Py_ssize_t n, Py_ssize_t u, uintptr_t a, uintptr_t q, uintptr_t h_prev, uintptr_t dh,
     floating tag,
 ):
-    gru_backward(n, u, <floating*>a, <floating*>s, <const floating*>h_prev, <floating*>dh)
+    gru_backward(n, u, <floating*>a, <floating*>q, <const floating*>h_prev, <floating*>dh)
 
 
 # --------------------------------------------------------------------------------------------------

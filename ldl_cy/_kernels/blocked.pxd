@@ -5,7 +5,7 @@
 # pack both factors, which few rows never repay. So B (k, n) is copied once into blocks of 128 rows by
 # 256 bytes, each contiguous, and a product with it is a loop over blocks. Measured, one thread,
 # float32, GF/s out of 160: 32x512x128 153 instead of 93, 32x128x512 153 instead of 84, 32x256x64 149
-# instead of 105, 512x64x512 157 instead of 129; A^T B in tiles of 64x64x64 155 to 175 instead of 60 to 148.
+# instead of 105, 512x64x512 157 instead of 129; A^T B in tiles 64 deep 155 to 175 instead of 60 to 148.
 # Kernels for processors without AVX-512 pack everything, and tiles only cost there.
 #
 # Where a factor is used once, its blocks are copied one at a time and used while they are in L1
@@ -21,15 +21,16 @@ cdef enum:
     BLOCK_ROWS = 128
     BLOCK_BYTES = 256           # of a row of a block
     ROWS_AT_ONCE = 96           # of A: 96 x 64 x 128 is a small product
-    PANEL = 64 * 64             # scratch of add_outer
-    BLOCK_DEPTH = 112           # of a block that is used once: with 64 columns 128 rows of A are a small product
+    DEPTH = 112                 # of a tile of A^T B, and of a block that is used once: with 64 columns 128 rows
+                                # of A are a small product
+    PANEL = DEPTH * 64          # scratch of add_outer
     BLOCK_PANEL = 128 * 64      # scratch of product_by_blocks and outer_by_blocks
     SMALL_PRODUCT = 1000000     # multiplications that OpenBLAS does unpacked
 
 
 cdef inline void pack(
     Py_ssize_t k, Py_ssize_t n, bint tb,
-    const floating *B,          # (k, n), or (n, k) if tb
+    const floating *B, Py_ssize_t ldb,      # (k, n), or (n, k) if tb; rows ldb apart
     floating *blocks,           # k n numbers
 ) noexcept nogil:
     """The blocks of op(B)."""
@@ -41,10 +42,10 @@ cdef inline void pack(
         while i0 < k:
             q = min(<Py_ssize_t>BLOCK_ROWS, k - i0)
             if tb:
-                vec.transpose(w, q, B + j * k + i0, k, blocks, w)
+                vec.transpose(w, q, B + j * ldb + i0, ldb, blocks, w)
             else:
                 for i in range(q):
-                    memcpy(blocks + i * w, B + (i0 + i) * n + j, w * sizeof(floating))
+                    memcpy(blocks + i * w, B + (i0 + i) * ldb + j, w * sizeof(floating))
             blocks += q * w
             i0 += q
         j += w
@@ -52,16 +53,16 @@ cdef inline void pack(
 
 cdef inline void product(                                               # C = A op(B) + beta C
     bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
-    const floating *A,          # (m, k)
-    const floating *B,          # (k, n), or (n, k) if tb
+    const floating *A, Py_ssize_t lda,      # (m, k)
+    const floating *B, Py_ssize_t ldb,      # (k, n), or (n, k) if tb
     const floating *blocks,     # of op(B), or NULL
     floating beta,
-    floating *C,                # (m, n)
+    floating *C, Py_ssize_t ldc,            # (m, n)
 ) noexcept nogil:
     cdef Py_ssize_t p, i0, j, w, q, width = BLOCK_BYTES // sizeof(floating)
     cdef const floating *block
     if blocks == NULL or m == 1:
-        gemm(False, tb, m, n, k, <floating>1, A, k, B, k if tb else n, beta, C, n)
+        gemm(False, tb, m, n, k, <floating>1, A, lda, B, ldb, beta, C, ldc)
         return
     while m > 0:
         p = min(<Py_ssize_t>ROWS_AT_ONCE, m)
@@ -72,50 +73,58 @@ cdef inline void product(                                               # C = A 
             i0 = 0
             while i0 < k:
                 q = min(<Py_ssize_t>BLOCK_ROWS, k - i0)
-                gemm(False, False, p, w, q, <floating>1, A + i0, k, block, w,
-                     beta if i0 == 0 else <floating>1, C + j, n)
+                gemm(False, False, p, w, q, <floating>1, A + i0, lda, block, w,
+                     beta if i0 == 0 else <floating>1, C + j, ldc)
                 block += q * w
                 i0 += q
             j += w
-        A += p * k
-        C += p * n
+        A += p * lda
+        C += p * ldc
         m -= p
 
 
 cdef inline void add_outer(                                             # C += A^T B
     bint tiles, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
     const floating *A,          # (k, m)
-    const floating *B,          # (k, n)
-    floating *C,                # (m, n)
+    const floating *B, Py_ssize_t ldb,      # (k, n)
+    floating *C, Py_ssize_t ldc,            # (m, n)
     floating *panel,            # PANEL numbers to use
 ) noexcept nogil:
     """With ``tiles`` out of small products."""
     cdef Py_ssize_t i, j, p, q, w, ld, row, width = BLOCK_BYTES // sizeof(floating)
     cdef const floating *b
     # rows of B a power of two apart meet in few sets of L1: a copy pays when 64 rows of C use it
-    cdef bint copies = m >= 64 and n * sizeof(floating) % 1024 == 0
+    cdef bint apart = ldb * sizeof(floating) % 1024 != 0, copies = m >= 64 and not apart
+    # 112 x 128 x 64 is a small product: C is read and written less often than with a depth of 64, which
+    # took LSTM 256 -> 256 at 64 rows 2 % longer
+    cdef Py_ssize_t deepest
+    if floating is float:
+        deepest = DEPTH if copies or apart else 64
+    else:
+        deepest = 64 if copies else 32
     if not tiles:
-        gemm(True, False, m, n, k, <floating>1, A, m, B, n, <floating>1, C, n)
+        gemm(True, False, m, n, k, <floating>1, A, m, B, ldb, <floating>1, C, ldc)
         return
     while k > 0:
-        # in float64 twice the bytes meet in a tile; from contiguous rows of B it may be deeper
-        q = min(64 if floating is float or copies else 32, k)
+        # equal depths: in float64 twice the bytes meet in a tile; from contiguous rows of B it may be deeper
+        q = (k + deepest - 1) // deepest
+        q = (k + q - 1) // q
         j = 0
         while j < n:
             w = min(width, n - j)
-            b, ld = B + j, n
+            b, ld = B + j, ldb
             if copies:
                 for row in range(q):
-                    memcpy(panel + row * w, b + row * n, w * sizeof(floating))
+                    memcpy(panel + row * w, b + row * ldb, w * sizeof(floating))
                 b, ld = panel, w
             i = 0
             while i < m:
                 p = min(<Py_ssize_t>128, m - i)
-                gemm(True, False, p, w, q, <floating>1, A + i, m, b, ld, <floating>1, C + i * n + j, n)
+                gemm(True, False, p, w, q, <floating>1, A + i, m, b, ld, <floating>1, C + i * ldc + j, ldc)
                 i += p
             j += w
         A += q * m
-        B += q * n
+        B += q * ldb
         k -= q
 
 
@@ -142,7 +151,7 @@ cdef inline void product_by_blocks(                                     # C = A 
     # blocks side by side in B come one after another: from beyond L2 they are read along the rows
     i = 0
     while i < k:
-        q, j = min(<Py_ssize_t>BLOCK_DEPTH, k - i), 0
+        q, j = min(<Py_ssize_t>DEPTH, k - i), 0
         while j < n:
             w = min(width, n - j)
             if tb:
@@ -166,7 +175,7 @@ cdef inline void outer_by_blocks(                                       # C = A^
     floating *block,            # BLOCK_PANEL numbers to use
 ) noexcept nogil:
     # in float64 as many bytes of A
-    cdef Py_ssize_t i, j, r, q, w, depth = BLOCK_DEPTH if floating is float else BLOCK_DEPTH // 2
+    cdef Py_ssize_t i, j, r, q, w, depth = DEPTH if floating is float else DEPTH // 2
     r = 0
     while r < k:
         q, j = min(<Py_ssize_t>128, k - r), 0

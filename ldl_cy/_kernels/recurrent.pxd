@@ -19,6 +19,7 @@ ctypedef struct Recurrent:
     Py_ssize_t n_in             # d
     Py_ssize_t units            # u
     Py_ssize_t width            # of the pre-activations of a step: u, 4u, 3u
+    Py_ssize_t joined           # columns of U whose product is added to z: width; GRU: 2u, U_n comes apart
     Py_ssize_t span             # most steps of a chunk
     int cell
     int activation              # of RNN

@@ -15,8 +15,10 @@ from ldl_cy._engine.vec import ACTIVATIONS, default_slope, instruction_set
 
 # Up to this many weights of W and U are copied into blocks, both ways.
 cdef Py_ssize_t LARGEST_COPY = 1 << 21
-# The pre-activations of a chunk: long enough for the products over it, small enough for L2.
-cdef Py_ssize_t CHUNK_BYTES = 1 << 19
+# The pre-activations of a chunk: long enough to repay the weights that its products read, small enough for
+# L2. A step of LSTM 256 -> 256 at 64 rows takes 125.5 ms with chunks of 2^20 bytes, 128.5 with 2^19, 126.8
+# with 2^21; smaller cells do not care.
+cdef Py_ssize_t CHUNK_BYTES = 1 << 20
 cdef Py_ssize_t LONGEST_SPAN = 64
 
 
@@ -32,12 +34,16 @@ cdef void prepare(
     floating *derived,          # blocks of W, U, and for backward W^T, U^T
 ) noexcept nogil:
     cdef const Recurrent *s = <const Recurrent*>&op.sizes[0]
-    cdef Py_ssize_t d = s.n_in, u = s.units, width = s.width, i
+    cdef Py_ssize_t d = s.n_in, u = s.units, width = s.width, first = s.joined, i
+    cdef const floating *U = theta + d * width
     if s.copies:
         for i in range(2 if call.backward else 1):
-            pack(width if i else d, d if i else width, i, theta, derived)
+            pack(width if i else d, d if i else width, i, theta, width, derived)
             derived += d * width
-            pack(width if i else u, u if i else width, i, theta + d * width, derived)
+            # GRU's U_n apart from U_r and U_z
+            pack(first if i else u, u if i else first, i, U, width, derived)
+            pack(width - first if i else u, u if i else width - first, i, U + first, width,
+                 derived + u * first)
             derived += u * width
 
 
@@ -52,7 +58,7 @@ cdef void forward(
 ) noexcept nogil:
     cdef const Recurrent *s = <const Recurrent*>&op.sizes[0]
     cdef:
-        Py_ssize_t d = s.n_in, u = s.units, width = s.width
+        Py_ssize_t d = s.n_in, u = s.units, width = s.width, first = s.joined
         Py_ssize_t n = call.n, span = span_of(s, n, sizeof(floating))
         Py_ssize_t t, t0, t1, m, at, start = 0              # at: place of step t, start: of its chunk
         bint keep = cache != NULL
@@ -68,12 +74,12 @@ cdef void forward(
         floating *h = z + kept * width                      # (states, u)
         floating *c = h + states * u                        # (states, u)              LSTM
         floating *tc = c + states * u                       # (kept, u)                LSTM, kept only
-        floating *a = h + states * u                        # (kept or n, width)       GRU: h U
+        floating *q = h + states * u                        # (kept or n, u)           GRU: h U_n
         floating *xt = after_states(s, c, states, kept, n, keep)    # (kept, d)
         floating *z_t
         floating *h_t
         floating *c_t = NULL
-        floating *a_t
+        floating *q_t
         floating *h_prev = NULL
         floating *c_prev = NULL
         Steps p = plan(s, call, <int*>(scratch + n * (op.scratch_size - 1) + PANEL))
@@ -86,44 +92,56 @@ cdef void forward(
         if not keep:
             start = 0
         m = rows_of(&p, t0, t1)
-        # z = 1 b^T + x W: the rows are filled with the bias, the product is added
+        # z = x W
         copy_in(&p, t0, t1, d, x, xt + start * d)
-        vec.fill_rows(m, width, b, z + start * width, width)
-        product(False, m, width, d, xt + start * d, W, W_blocks, <floating>1, z + start * width)
+        product(False, m, width, d, xt + start * d, d, W, width, W_blocks, <floating>0, z + start * width, width)
         at = start
         for t in range(t0, t1):
             m = rows_at(&p, t)
             z_t = z + at * width
             h_t = h + (at if keep else (t & 1) * n) * u
+            if t:
+                # z += h_prev U; of GRU's only r and z
+                product(False, m, first, u, h_prev, u, U, width, U_blocks, <floating>1, z_t, width)
+            add_bias(m, width, b, z_t)
             if s.cell == CELL_GRU:
-                a_t = a + at * width if keep else a
+                q_t = q + at * u if keep else q
                 if t:
-                    # a = h_prev U
-                    product(False, m, width, u, h_prev, U, U_blocks, <floating>0, a_t)
-                vec.gru_forward(m, u, z_t, a_t, cn, h_prev, h_t)
+                    # q = h_prev U_n
+                    product(False, m, u, u, h_prev, u, U + first, width,
+                            U_blocks + first * u if s.copies else NULL, <floating>0, q_t, u)
+                vec.gru_forward(m, u, z_t, q_t, cn, h_prev, h_t)
+            elif s.cell == CELL_LSTM:
+                c_t = c + (at if keep else (t & 1) * n) * u
+                vec.lstm_forward(m, u, z_t, c_prev, c_t, tc + at * u if keep else NULL, h_t)
             else:
-                if t:
-                    # z += h_prev U
-                    product(False, m, width, u, h_prev, U, U_blocks, <floating>1, z_t)
-                if s.cell == CELL_LSTM:
-                    c_t = c + (at if keep else (t & 1) * n) * u
-                    vec.lstm_forward(m, u, z_t, c_prev, c_t, tc + at * u if keep else NULL, h_t)
-                else:
-                    vec.activate(s.activation, <floating>s.slope, m, u, z_t, h_t)
+                vec.activate(s.activation, <floating>s.slope, m, u, z_t, h_t)
             copy_out(&p, t, u, s.return_sequences, h_t, y)
             h_prev, c_prev = h_t, c_t
             at += m
         start = at
 
 
+cdef inline void add_bias(
+    Py_ssize_t m, Py_ssize_t width,
+    const floating *b,          # (width,) or NULL
+    floating *z,                # (m, width)
+) noexcept nogil:
+    """z += 1 b^T for one step, still in L1: filling a whole chunk with b before x W took 1 to 3 % of a step."""
+    cdef Py_ssize_t i
+    if b != NULL:
+        for i in range(m):
+            vec.add(width, b, z + i * width)
+
+
 cdef inline floating *after_states(
     const Recurrent *s, floating *c, Py_ssize_t states, Py_ssize_t kept, Py_ssize_t n, bint keep,
 ) noexcept nogil:
-    """Where xt begins: behind the cell states and their tanh, or behind h U."""
+    """Where xt begins: behind the cell states and their tanh, or behind h U_n."""
     if s.cell == CELL_LSTM:
         return c + (states + (kept if keep else 0)) * s.units
     if s.cell == CELL_GRU:
-        return c + (kept if keep else n) * s.width
+        return c + (kept if keep else n) * s.units
     return c
 
 
@@ -160,7 +178,7 @@ cdef void backward(
 ) noexcept nogil:
     cdef const Recurrent *s = <const Recurrent*>&op.sizes[0]
     cdef:
-        Py_ssize_t d = s.n_in, u = s.units, width = s.width
+        Py_ssize_t d = s.n_in, u = s.units, width = s.width, first = s.joined
         Py_ssize_t n = call.n, span = span_of(s, n, sizeof(floating))
         Py_ssize_t t, t0, t1, m, at, end, kept = n * s.n_steps
         const floating *W = theta
@@ -171,9 +189,8 @@ cdef void backward(
         floating *h = z + kept * width                      # (kept, u)
         floating *c = h + kept * u                          # (kept, u)        LSTM
         floating *tc = c + kept * u                         # (kept, u)        LSTM
-        floating *a = h + kept * u                          # (kept, width)    GRU
+        floating *q = h + kept * u                          # (kept, u)        GRU: leaves as the gradient of h U_n
         floating *xt = after_states(s, c, kept, kept, n, True)      # (kept, d)
-        floating *dr = a if s.cell == CELL_GRU else z       # what meets U: becomes the gradient of h_prev U
         floating *panel = scratch                           # (PANEL,)
         floating *dh = panel + PANEL                        # (n, u)
         floating *dc = dh + n * u                           # (n, u)
@@ -199,22 +216,25 @@ cdef void backward(
             if s.cell == CELL_LSTM:
                 vec.lstm_backward(m, u, z + at * width, c_prev, tc + at * u, dh, dc)
             elif s.cell == CELL_GRU:
-                vec.gru_backward(m, u, z + at * width, a + at * width, h_prev, dh)
+                vec.gru_backward(m, u, z + at * width, q + at * u, h_prev, dh)
             elif vec.ldl_keeps_z(s.activation):
                 vec.activate_grad(s.activation, <floating>s.slope, m, u, z + at * u, dh, dh)
                 memcpy(z + at * u, dh, m * u * sizeof(floating))
             else:
                 vec.activate_grad(s.activation, <floating>s.slope, m, u, h + at * u, dh, z + at * u)
             if t:
-                # dh = dr U^T, for GRU on top of the part that passes by U
-                product(True, m, u, width, dr + at * width, U, Ut_blocks,
-                        <floating>(1 if s.cell == CELL_GRU else 0), dh)
+                # dh = dz U^T; GRU: dh += dz_rz U_rz^T + dq U_n^T, on top of the part that passes by U
+                product(True, m, u, first, z + at * width, width, U, width, Ut_blocks,
+                        <floating>(1 if s.cell == CELL_GRU else 0), dh, u)
+                if s.cell == CELL_GRU:
+                    product(True, m, u, u, q + at * u, u, U + first, width,
+                            Ut_blocks + first * u if s.copies else NULL, <floating>1, dh, u)
         m = end - at
         if grad != NULL:
-            add_gradients(s, &p, t0, t1, at, m, xt + at * d, z + at * width, h, dr, grad, panel)
+            add_gradients(s, &p, t0, t1, at, m, xt + at * d, z, h, q, grad, panel)
         if dx != NULL:
             # dx = dz W^T
-            product(True, m, d, width, z + at * width, W, Wt_blocks, <floating>0, dxt)
+            product(True, m, d, width, z + at * width, width, W, width, Wt_blocks, <floating>0, dxt, d)
             copy_back(&p, t0, t1, d, dxt, dx)
         t1 = t0
 
@@ -223,25 +243,24 @@ cdef void add_gradients(
     const Recurrent *s, const Steps *p, Py_ssize_t t0, Py_ssize_t t1,
     Py_ssize_t at, Py_ssize_t m,                            # the chunk's first row and its rows
     const floating *xt,         # (m, d)
-    const floating *dz,         # (m, width)
+    const floating *dz,         # (all, width)
     const floating *h,          # (all, u)
-    const floating *dr,         # (all, width)
+    const floating *dq,         # (all, u)      GRU
     floating *grad,
     floating *panel,            # PANEL numbers to use
 ) noexcept nogil:
     cdef:
-        Py_ssize_t d = s.n_in, u = s.units, width = s.width, i, t, rows, now, before
+        Py_ssize_t d = s.n_in, u = s.units, width = s.width, t, rows, now, before
         floating *dU = grad + d * width
         floating *db = dU + u * width
     # dW += x^T dz
-    add_outer(s.small_products, d, width, m, xt, dz, grad, panel)
+    add_outer(s.small_products, d, width, m, xt, dz + at * width, width, grad, width, panel)
     if s.use_bias:
-        # db += 1^T dz;  dc_n += 1^T of the third part of dr
-        vec.add_column_sums(m, width, dz, db)
+        # db += 1^T dz;  dc_n += 1^T dq
+        vec.add_column_sums(m, width, dz + at * width, db)
         if s.cell == CELL_GRU:
-            for i in range(at, at + m):
-                vec.add(u, dr + i * width + 2 * u, db + width)
-    # dU += h_prev^T dr: h_prev lies one step before dr, in one piece while no row ends
+            vec.add_column_sums(m, u, dq + at * u, db + width)
+    # dU += h_prev^T dz, GRU: dU_n += h_prev^T dq: h_prev lies one step before dz, in one piece while no row ends
     t = t0
     if t == 0:
         t, at = 1, at + rows_at(p, 0)
@@ -252,7 +271,11 @@ cdef void add_gradients(
         while before == now and t < t1 and rows_at(p, t) == now:
             rows += now
             t += 1
-        add_outer(s.small_products, u, width, rows, h + (at - before) * u, dr + at * width, dU, panel)
+        add_outer(s.small_products, u, s.joined, rows, h + (at - before) * u, dz + at * width, width,
+                  dU, width, panel)
+        if s.cell == CELL_GRU:
+            add_outer(s.small_products, u, u, rows, h + (at - before) * u, dq + at * u, u,
+                      dU + s.joined, width, panel)
         at += rows
 
 
@@ -271,6 +294,7 @@ def recurrent(str dtype, *, str cell, Py_ssize_t n_steps, Py_ssize_t n_in, Py_ss
     s.cell = {"rnn": CELL_RNN, "lstm": CELL_LSTM, "gru": CELL_GRU}[cell]
     width = units * {"rnn": 1, "lstm": 4, "gru": 3}[cell]
     s.n_steps, s.n_in, s.units, s.width = n_steps, n_in, units, width
+    s.joined = 2 * units if cell == "gru" else width
     s.activation, s.slope = ACTIVATIONS.index(activation), default_slope(activation)
     s.return_sequences, s.go_backwards, s.use_bias = return_sequences, go_backwards, use_bias
     s.small_products = instruction_set() == "v4" if small_products is None else small_products
@@ -281,16 +305,16 @@ def recurrent(str dtype, *, str cell, Py_ssize_t n_steps, Py_ssize_t n_in, Py_ss
     op.y_size = n_steps * units if return_sequences else units
     op.n_params = (n_in + units + use_bias) * width
     op.n_derived = 2 * (n_in + units) * width if s.copies else 0
-    # z, h and xt of every step; LSTM: c, tanh c; GRU: h U
+    # z, h and xt of every step; LSTM: c, tanh c; GRU: h U_n
     op.cache_size = n_steps * (width + units + n_in)
-    # inference: z and xt of a chunk, h and c of two steps; GRU: h U of one
+    # inference: z and xt of a chunk, h and c of two steps; GRU: h U_n of one
     predicting = s.span * (width + n_in) + 2 * units
     if cell == "lstm":
         op.cache_size += n_steps * 2 * units
         predicting += 2 * units
     elif cell == "gru":
-        op.cache_size += n_steps * width
-        predicting += width
+        op.cache_size += n_steps * units
+        predicting += units
         op.n_params += units if use_bias else 0
     # backward: dh, dc, dx of a chunk; the order of the rows in both, and their panel
     op.scratch_size = max(predicting, 2 * units + s.span * n_in) + 1

@@ -69,15 +69,14 @@ enum ldl_activation {
        of c_prev on exit. dh: the whole gradient of h. */                                         \
     void (*lstm_backward)(ptrdiff_t n, ptrdiff_t u, T *z, const T *c_prev, const T *tc,           \
                           const T *dh, T *dc);                                                    \
-    /* GRU gates r, z, n. a (n, 3u) = x W + b for r, z, n; s (n, 3u) = h_prev U (r and z are added \
-       to a, the third part is s_n + c_n, c_n (u,) may be NULL). a leaves as the gates, the third \
-       part of s as h U_n + c_n. h = (1 - z) n + z h_prev; h may be h_prev. h_prev NULL: zeros,   \
-       and s then is taken as zeros on entry. */                                                  \
-    void (*gru_forward)(ptrdiff_t n, ptrdiff_t u, T *a, T *s, const T *cn, const T *h_prev, T *h); \
-    /* a: gates on entry, gradient of (x W + b) on exit; s third part on entry as forward left it; \
-       ds (n, 3u) on exit: gradient of h_prev U. dh: gradient of h on entry, on exit the part of  \
-       h_prev's gradient that does not pass U: dh z. */                                           \
-    void (*gru_backward)(ptrdiff_t n, ptrdiff_t u, T *a, T *s, const T *h_prev, T *dh);           \
+    /* GRU gates r, z, n. a (n, 3u) = x W + b, with h_prev U_r and h_prev U_z added to its first two\
+       parts; q (n, u) = h_prev U_n. a leaves as the gates, q as h_prev U_n + c_n (c_n (u,), or NULL).\
+       h = (1 - z) n + z h_prev; h may be h_prev. h_prev NULL: zeros, and q then is taken as zeros. */\
+    void (*gru_forward)(ptrdiff_t n, ptrdiff_t u, T *a, T *q, const T *cn, const T *h_prev, T *h);\
+    /* a: gates on entry, gradient of (x W + b) on exit, whose first two parts are those of h_prev U;\
+       q: as forward left it; on exit the gradient of h_prev U_n. dh: gradient of h on entry, on exit\
+       the part of h_prev's gradient that does not pass U: dh z. */                               \
+    void (*gru_backward)(ptrdiff_t n, ptrdiff_t u, T *a, T *q, const T *h_prev, T *dh);           \
                                                                                                   \
     /* Update rules over a piece of the flat vector; coef is the step's row of coefficients. */   \
     /* coef: lr, momentum, nesterov (0 or 1). v = momentum v - lr g; theta += v, or with nesterov \

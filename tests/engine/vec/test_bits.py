@@ -41,11 +41,11 @@ def every_kernel(dtype):
         found += [z.copy(), c, tc, h]
         vec.lstm_step_back(z, c_prev, tc, draw(6, u), dc)
         found += [z, dc]
-        a, s, cn, dh = draw(6, 3 * u), draw(6, 3 * u), draw(u), draw(6, u)
-        vec.gru_step(a, s, cn, c_prev, h)
-        found += [a.copy(), s.copy(), h]
-        vec.gru_step_back(a, s, c_prev, dh)
-        found += [a, s, dh]
+        a, q, cn, dh = draw(6, 3 * u), draw(6, u), draw(u), draw(6, u)
+        vec.gru_step(a, q, cn, c_prev, h)
+        found += [a.copy(), q.copy(), h]
+        vec.gru_step_back(a, q, c_prev, dh)
+        found += [a, q, dh]
     for shape in ((1, 3), (70, 1), (70, 10), (70, 16), (70, 17), (9, 100)):
         a, total, b = draw(*shape), draw(shape[1]), draw(*shape[::-1])
         vec.added_column_sums(a, total)
