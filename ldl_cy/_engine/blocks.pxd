@@ -120,6 +120,8 @@ cdef inline void forward_node(
     cdef char *x = at(run, s.x, row0, thread)
     cdef char *y = at(run, s.y, row0, thread)
     if s.kind == KIND_OP:
+        if run.direct and s.x == 0:
+            x, call.order, call.x_stride = <char*>run.X, run.order + run.start + row0, run.x_stride // run.itemsize
         if s.partial >= 0 and run.training:
             call.partial = run.totals + s.partial
         s.op.forward(&s.op, call, run.theta + s.theta, run.state + s.state, run.derived + s.derived, x, y,
@@ -205,7 +207,7 @@ cdef inline void run_block(
     cdef Instruction *s
     cdef Call call
     cdef const int *lengths = gather_lengths(run, row0, n, thread)
-    if run.gather and run.phase == 0:
+    if run.gather and run.phase == 0 and not run.direct:
         gather_rows(run, row0, n, <floating*>at(run, 0, row0, thread))
         if lengths != NULL:
             zero_tails(lengths, n, run.x_steps, run.x_size, sizeof(floating), at(run, 0, row0, thread))

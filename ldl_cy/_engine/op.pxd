@@ -27,6 +27,7 @@ cdef enum Flag:
     ACCEPTS_CSR = 4
     PYTHON = 16             # calls Python: the program runs on the calling thread
     DERIVED_FOR_DX = 32     # derived is read by backward with dx alone: not prepared where nobody wants dx
+    GATHERS = 64            # forward reads call.order, backward does not read x: rows may lie anywhere
     COLUMN_TILES = 8        # a task is a tile of columns over all rows: call.tile of call.n_tiles
 
 cdef enum Layout:
@@ -48,6 +49,8 @@ ctypedef struct Call:
     const int *lengths          # (n,) valid steps of each row, or NULL
     double *partial             # (n_partial,) written by reduce; the total while forward, backward run
     const int *stop             # the abort flag, for very long calls
+    const long long *order      # GATHERS only: row i of x begins at x + order[i] * x_stride; NULL: at i * x_size
+    Py_ssize_t x_stride         # numbers
 
 ctypedef void (*prepare_t)(
     const Op *op, const Call *call, const void *theta, const void *state, void *derived) noexcept nogil

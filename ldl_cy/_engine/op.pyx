@@ -108,6 +108,10 @@ cdef class Kernel:
         return bool(self.op.flags & PYTHON)
 
     @property
+    def gathers(self):
+        return bool(self.op.flags & GATHERS)
+
+    @property
     def uses_lengths(self):
         return bool(self.op.flags & USES_LENGTHS)
 
@@ -138,7 +142,7 @@ cdef class Kernel:
             Fill a cache for ``backward``; without it the kernel runs as at prediction.
         y, cache, derived, scratch : arrays, default=None
             Buffers to use; new ones full of NaN otherwise.
-        **options : training, seed, epoch, step, row0, n_batch, lengths
+        **options : training, seed, epoch, step, row0, n_batch, lengths; order, where the op ``gathers``
 
         Returns
         -------
@@ -242,6 +246,11 @@ cdef int fill_call(Kernel kernel, Call *call, dict options, object x) except -1:
     call.epoch = options.pop("epoch", 0)
     call.step = options.pop("step", 0)
     call.n_tiles = max(1, kernel.n_tiles)
+    order = options.pop("order", None)
+    if order is not None:
+        # rows of x in another order, as a gathering op reads them
+        call.order, call.x_stride = <const long long*>address(order, "order", "int64", order.size), kernel.op.x_size
+        call.n = order.size
     lengths = options.pop("lengths", None)
     if lengths is not None:
         call.lengths = <const int*>address(lengths, "lengths", "int32", call.n)

@@ -97,6 +97,8 @@ ctypedef struct Run:
     # this step
     int training
     int backward
+    int gathers                             # the first op alone reads the input, and can read rows that lie anywhere:
+    int direct                              # it does, from X
     int gather                              # rows of X are copied into the input's place
     uint64_t seed, epoch, step
     int phase

@@ -231,6 +231,10 @@ cdef class Workspace:
             s.x_size = plan.graph.sizes[node.x]
             s.y_size, s.y_steps = plan.graph.sizes[node.y], node.y_steps
             s.outer, s.x_width, s.y_width, s.y_offset = node.outer, node.x_width, node.y_width, node.y_offset
+        first = plan.nodes[0].node if plan.nodes else None
+        readers = sum(0 in (p.node.x, p.node.x2) for p in plan.nodes)
+        run.gathers = (first is not None and first.kernel is not None and first.kernel.gathers
+                       and first.x == 0 and readers == 1 and 0 not in plan.keep)
         for i, (kind, node_index) in enumerate(plan.actions):
             run.actions[i].kind, run.actions[i].node = kind, node_index
         self.flops = 0
@@ -316,6 +320,8 @@ cdef class Workspace:
             self.loss.owner, self.loss.fail = <void*>self, keep_error
             run.loss = &self.loss
         # tails are zeroed, so rows of several lengths are read from a copy
+        copied = run.gather and kind != (0 if run.itemsize == 4 else 1)
+        run.direct = run.gathers and order is not None and not copied and run.x_stride % run.itemsize == 0
         run.gather = run.gather or order is not None or lengths is not None
         return 0
 
@@ -325,6 +331,7 @@ cdef class Workspace:
         run.X, run.x_kind, run.x_stride = X, kind, stride
         run.targets, run.weights, run.order, run.lengths, run.loss = NULL, NULL, NULL, NULL, NULL
         run.gather = kind != (0 if run.itemsize == 4 else 1) or stride != run.x_size * run.itemsize
+        run.direct = 0
         run.places[0] = self.input_place
 
     cdef int bind_memory(self, object theta, object state, Py_ssize_t n) except -1:

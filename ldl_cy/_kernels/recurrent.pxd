@@ -91,16 +91,17 @@ cdef inline Py_ssize_t length_of(const Steps *p, Py_ssize_t row) noexcept nogil:
 
 
 cdef inline void copy_in(
-    const Steps *p, Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t d,
-    const floating *x,          # (n, n_steps, d)
+    const Call *call, const Steps *p, Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t d,
+    const floating *x,          # (n, n_steps, d), or its rows anywhere
     floating *xt,               # (rows of the steps t0 to t1 - 1, d)
 ) noexcept nogil:
-    cdef Py_ssize_t t, i, row, at
+    cdef Py_ssize_t t, i, row, at, start
     for t in range(t0, t1):
         for i in range(rows_at(p, t)):
             row = row_of(p, i)
             at = length_of(p, row) - 1 - t if p.go_backwards else t
-            memcpy(xt, x + (row * p.n_steps + at) * d, d * sizeof(floating))
+            start = row * p.n_steps * d if call.order == NULL else call.order[row] * call.x_stride
+            memcpy(xt, x + start + at * d, d * sizeof(floating))
             xt += d
 
 

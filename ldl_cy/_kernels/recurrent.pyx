@@ -8,7 +8,7 @@ from cython cimport floating
 from libc.string cimport memcpy, memset
 
 from ldl_cy._engine cimport vec
-from ldl_cy._engine.op cimport USES_LENGTHS, Call, Kernel, Op, backward_t, forward_t, prepare_t
+from ldl_cy._engine.op cimport GATHERS, USES_LENGTHS, Call, Kernel, Op, backward_t, forward_t, prepare_t
 from ldl_cy._kernels.blocked cimport PANEL, add_outer, pack, product
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope, instruction_set
@@ -52,7 +52,7 @@ cdef void forward(
     const floating *theta,      # W (d, width), U (u, width), b (width,), GRU: c_n (u,)
     const floating *state,
     const floating *derived,    # blocks of W, U, W^T, U^T
-    const floating *x,          # (n, T, d)
+    const floating *x,          # (n, T, d), or its rows anywhere: call.order
     floating *y,                # (n, T, u) or (n, u)
     floating *cache, floating *scratch,
 ) noexcept nogil:
@@ -93,7 +93,7 @@ cdef void forward(
             start = 0
         m = rows_of(&p, t0, t1)
         # z = x W
-        copy_in(&p, t0, t1, d, x, xt + start * d)
+        copy_in(call, &p, t0, t1, d, x, xt + start * d)
         product(False, m, width, d, xt + start * d, d, W, width, W_blocks, <floating>0, z + start * width, width)
         at = start
         for t in range(t0, t1):
@@ -300,7 +300,7 @@ def recurrent(str dtype, *, str cell, Py_ssize_t n_steps, Py_ssize_t n_in, Py_ss
     s.small_products = instruction_set() == "v4" if small_products is None else small_products
     s.copies = s.small_products and (n_in + units) * width <= LARGEST_COPY
     s.span = min(n_steps, LONGEST_SPAN)
-    op.flags = USES_LENGTHS
+    op.flags = USES_LENGTHS | GATHERS
     op.x_size = n_steps * n_in
     op.y_size = n_steps * units if return_sequences else units
     op.n_params = (n_in + units + use_bias) * width
