@@ -162,7 +162,7 @@ cdef class Kernel:
         cdef void *p_theta = address(theta, "theta", self.dtype, op.n_params)
         cdef void *p_state = address(state, "state", self.dtype, op.n_state)
         cdef void *p_derived = address(derived, "derived", self.dtype, op.n_derived)
-        cdef void *p_x = address(x, "x", self.dtype, n * op.x_size)
+        cdef void *p_x = address(x, "x", self.dtype, n * op.x_size if call.order == NULL else x.size)
         cdef void *p_y = address(y, "y", self.dtype, n * op.y_size)
         cdef void *p_cache = address(cache, "cache", self.dtype, n * op.cache_size)
         cdef void *p_scratch = address(scratch, "scratch", self.dtype, scratch.size)
