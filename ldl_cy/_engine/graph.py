@@ -18,6 +18,8 @@ from ldl_cy.layers.base import Built, Layer, Parameter, Shape
 if TYPE_CHECKING:
     from ldl_cy._engine.op import Kernel
 
+LINE = 16                           # numbers: 64 bytes of float32
+
 
 @dataclass
 class Node:
@@ -197,27 +199,52 @@ class Graph:
             needs[node.y] = needs[node.y] or below or node.trainable
         return needs
 
-    def fused_nodes(self, rows: int, keep: Sequence[int] = ()) -> list[Node]:
+    def fused_nodes(self, rows: int, keep: Sequence[int] = (), training: bool = True) -> list[Node]:
         """The nodes for calls of at most so many rows: two ops in one where the first one's kernel offers it.
 
         The buffer between them is then never written: not where it is to be kept, is the output, or has
-        another reader. Sequences of several lengths need the zeros behind their ends in it.
+        another reader. Sequences of several lengths need the zeros behind their ends in it. Without training
+        BatchNorm is folded into the weights in front of it: see ``folded``.
         """
         readers = [v for node in self.nodes for v in (node.x, node.x2)]
         nodes: list[Node] = []
         for node in self.nodes:
             before = nodes[-1] if nodes else None
             if (before is not None and before.kernel is not None and node.kernel is not None and before.y == node.x
-                    and readers.count(node.x) == 1 and node.x not in keep and not node.y_steps
-                    and node.kernel.n_params == node.kernel.n_state == node.kernel.n_derived == 0):
-                kernel = before.kernel.fuse(node.kernel, rows)
-                if kernel is not None:
-                    nodes[-1] = replace(before, y=node.y, y_steps=0, kernel=kernel)
+                    and readers.count(node.x) == 1 and node.x not in keep):
+                both = None if training else self.folded(before, node)
+                if (both is None and not node.y_steps
+                        and node.kernel.n_params == node.kernel.n_state == node.kernel.n_derived == 0):
+                    kernel = before.kernel.fuse(node.kernel, rows)
+                    both = kernel and replace(before, y=node.y, y_steps=0, kernel=kernel)
+                if both is not None:
+                    nodes[-1] = both
                     continue
             nodes.append(node)
-        # what a fused kernel derives from its weights may have another size
-        places = accumulate((node.kernel.n_derived if node.kernel else 0 for node in nodes), initial=0)
+        # what a fused kernel derives from its weights may have another size; each begins with a cache line
+        places = accumulate((-(-node.kernel.n_derived // LINE) * LINE if node.kernel else 0 for node in nodes),
+                            initial=0)
         return [replace(node, derived=place) for node, place in zip(nodes, places)]
+
+    def folded(self, before: Node, node: Node) -> Node | None:
+        """The second op's weights and state in the first one's weights, or None; for inference.
+
+        Nothing folded looks across steps, so zeros past the ends of sequences are only needed behind both.
+        """
+        assert before.kernel is not None and node.kernel is not None
+        if before.y_steps != node.y_steps:
+            return None
+        # prepare and what is kept of theta see one range
+        if node.kernel.n_params and node.theta != before.theta + before.kernel.n_params:
+            return None
+        kernel = before.kernel.fold(node.kernel)
+        if kernel is None:
+            return None
+        if (node.kernel.uses_lengths and node.kernel.config["n_steps"] > 1 and self.steps[0]
+                and not (node.y_steps or self.length_fault)):
+            # lengths may come, and BatchNorm would take them for those of another axis
+            return None
+        return replace(before, y=node.y, kernel=kernel, state=node.state if node.kernel.n_state else before.state)
 
     def describe(self) -> list[tuple[str, Any]]:
         """(layer name, output shape) in order."""

@@ -126,3 +126,4 @@ cdef class Kernel:
     cdef public int group       # rows it works on at a time: a block of a multiple of them wastes none
     cdef public tuple parts     # kernels that this one calls through pointers, kept alive
     cdef public object fuser    # see fuse
+    cdef public object folder   # see fold

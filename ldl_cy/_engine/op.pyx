@@ -99,6 +99,16 @@ cdef class Kernel:
         """
         return None if self.fuser is None else self.fuser(after, rows)
 
+    def fold(self, Kernel after):
+        """The same for inference alone, where ``after`` may bring weights and a state: they go into this one's weights.
+
+        Returns
+        -------
+        Kernel, or None
+            Its theta is this one's and behind that the other's, its state is the other's where that has one.
+        """
+        return None if self.folder is None else self.folder(after)
+
     @property
     def couples_rows(self):
         return bool(self.op.flags & COUPLES_ROWS)

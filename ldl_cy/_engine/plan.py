@@ -94,9 +94,11 @@ class Plan:
 
     def __post_init__(self) -> None:
         # cuts count the graph's nodes
-        nodes = self.graph.nodes if self.cuts else self.graph.fused_nodes(self.block_rows or self.capacity, self.keep)
+        nodes = self.graph.nodes if self.cuts else self.graph.fused_nodes(
+            self.block_rows or self.capacity, self.keep, self.training)
         self.nodes = [Planned(node) for node in nodes]
-        self.n_derived = sum(node.kernel.n_derived for node in nodes if node.kernel is not None)
+        self.n_derived = max((node.derived + node.kernel.n_derived for node in nodes if node.kernel is not None),
+                             default=0)
         self.buffers = [Buffer(size) for size in self.graph.sizes for _ in (0,)]
         self.buffers += [Buffer(size) for size in self.graph.sizes]
         self.needs = self.graph.needs_gradient() if self.training else [False] * len(self.graph.sizes)

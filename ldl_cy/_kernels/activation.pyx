@@ -53,5 +53,5 @@ def activation(str dtype, *, Py_ssize_t vectors, Py_ssize_t k, str kind, double 
         op.forward = <forward_t>forward[double]
         op.backward = <backward_t>backward[double]
     kernel.name, kernel.dtype = "activation", dtype
-    kernel.config = {"vectors": vectors, "k": k, "kind": kind}
+    kernel.config = {"vectors": vectors, "k": k, "kind": kind, "slope": slope}
     return kernel

@@ -14,6 +14,7 @@ from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t, prepare_
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope
 from ldl_cy._kernels.conv import conv
+from ldl_cy._kernels.folded import with_norm
 
 # A group costs as much with one row in it as with 16. Rows for which it is as quick as products of
 # windows: 16 of LeNet's first layer take as long as 3.7 one by one, 16 of its second as long as 7.
@@ -174,12 +175,18 @@ def few_channels(str dtype, **settings):
     k = settings["kernel"][0] * settings["kernel"][1] * image[2]
     fits = image[0] * image[1] * max(image[2], filters) <= LARGE_TILE and filters <= FEW_FILTERS
     single = dtype == "float32"
+    cdef Kernel made
     if fits and k >= 24 and (filters <= 16 and image[2] <= (16 if single else 8)
                              or single and k >= 32 and filters <= 32):
-        return conv_images(dtype, **settings)
-    cdef Kernel made = conv(dtype, **settings)
-    if fits:
-        made.fuser = partial(with_pooling, settings, dtype)
+        made = conv_images(dtype, **settings)
+    else:
+        made = conv(dtype, **settings)
+        if fits:
+            made.fuser = partial(with_pooling, settings, dtype)
+    if settings.get("activation", "identity") == "identity":
+        # the choice again: a bias and an activation leave it as it is
+        made.folder = partial(with_norm, partial(few_channels, dtype, **settings), filters,
+                              settings.get("use_bias", True))
     return made
 
 

@@ -6,6 +6,8 @@ channels: panels of windows, copied together.
 A 1-D convolution is one of images of height 1. Groups are convolutions side by side: group g reads the
 channels g cg .. and writes the filters g fg .. of W (kh, kw, cg, f).
 """
+from functools import partial
+
 from cython cimport floating
 from libc.string cimport memcpy, memset
 
@@ -15,6 +17,7 @@ from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t, prepare_
 from ldl_cy._kernels.panels cimport Window, im2col, im2row, row2im
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope
+from ldl_cy._kernels.folded import with_norm
 
 # OpenBLAS runs products of up to this many multiplications unpacked and without locks.
 SMALL_PRODUCT = 10**6
@@ -313,6 +316,10 @@ def conv(str dtype, *, image, kernel, strides, dilation, padding, output, Py_ssi
     cdef Conv *v = <Conv*>&op.sizes[0]
     cdef Window *s = &v.s
     assert sizeof(Conv) <= sizeof(op.sizes)
+    if activation == "identity":
+        make = partial(conv, dtype, image=image, kernel=kernel, strides=strides, dilation=dilation, padding=padding,
+                       output=output, filters=filters, groups=groups)
+        made.folder = partial(with_norm, make, filters, use_bias)
     pointwise = kernel == strides == (1, 1) and image[:2] == output
     if pointwise:
         # every pixel is its own window: rows may be as long as the image

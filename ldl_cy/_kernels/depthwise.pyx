@@ -3,6 +3,8 @@
 The path of ``layers.Conv1D`` and ``Conv2D`` with as many groups and filters as channels. There is nothing
 to multiply by matrices; the loops over channels are plain, so that the compiler vectorises them.
 """
+from functools import partial
+
 from cython cimport floating
 from libc.string cimport memset
 
@@ -11,6 +13,7 @@ from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t
 from ldl_cy._kernels.panels cimport Window
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope
+from ldl_cy._kernels.folded import with_norm
 
 ctypedef struct Depthwise:
     Window s
@@ -147,4 +150,8 @@ def depthwise(str dtype, *, image, kernel, strides, dilation, padding, output, s
     made.name, made.dtype = "depthwise", dtype
     made.config = {"image": image, "kernel": kernel, "strides": strides, "dilation": dilation,
                    "activation": activation}
+    if activation == "identity":
+        make = partial(depthwise, dtype, image=image, kernel=kernel, strides=strides, dilation=dilation,
+                       padding=padding, output=output)
+        made.folder = partial(with_norm, make, s.c, use_bias)
     return made

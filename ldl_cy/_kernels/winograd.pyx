@@ -18,6 +18,7 @@ from ldl_cy._kernels.transforms cimport (
     add_weights_gradient, transform_gradient, transform_input, transform_output, transform_weights)
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope
+from ldl_cy._kernels.folded import with_norm
 from ldl_cy._kernels.pooling import halves
 
 # OpenBLAS runs products of up to this many multiplications unpacked and without locks.
@@ -348,6 +349,9 @@ def winograd(str dtype, *, image, padding, output, Py_ssize_t filters, str activ
     made.config = dict(settings, pool=pool, tile=v.y.m)
     if not pool and activation != "softmax" and not vec.ldl_keeps_z(v.activation):
         made.fuser = partial(with_pooling, dtype, settings)
+    if not pool and activation == "identity":
+        make = partial(winograd, dtype, image=image, padding=padding, output=output, filters=filters)
+        made.folder = partial(with_norm, make, filters, use_bias)
     return made
 
 
