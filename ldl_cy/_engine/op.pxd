@@ -9,7 +9,8 @@ Laws of a kernel (tests/contract.py enforces them):
 - ``cache`` holds whatever ``forward`` left for ``backward``: n * cache_size numbers, laid out as the
   kernel likes; without ``cache`` (NULL: inference) forward keeps nothing;
 - an op with ``gradient`` may be asked for it instead of ``grad``: backward runs with grad NULL and leaves in
-  ``dy`` what gradient, and dx_columns, read; after the last block, gradient overwrites grad, a range of theta at a time, over all rows;
+  ``dy`` what gradient, and dx_columns, read; after the last block, gradient overwrites grad, a range of theta
+  at a time, over all rows;
 - ``scratch`` holds n * scratch_size + scratch_fixed numbers and is forgotten after the call;
 - ``derived`` is what ``prepare`` made from theta and the state; it makes what ``backward`` reads only where
   ``call.backward`` says that one follows, and the engine may keep it while both are bytewise the same;

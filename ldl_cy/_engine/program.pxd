@@ -104,10 +104,8 @@ ctypedef struct Run:
     int phase
     volatile int stop
     double next_poll
+    void (*look)(void *run) noexcept nogil  # for Ctrl-C: keeps the exception, raises the stop flag
     void *owner                             # the Workspace, for an exception to be kept
-
-cdef void gradient_tile(Run *run, Instruction *s, Py_ssize_t tile, char *grad, int thread) noexcept nogil
-
 
 cdef class Workspace:
     cdef Run run

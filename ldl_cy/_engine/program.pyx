@@ -4,10 +4,12 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from ldl_cy._engine.blocks cimport at, backward_node, forward_node, gather_rows, make_call, run_block
+from ldl_cy._engine.blocks cimport make_call
 from ldl_cy._engine.op cimport Call, Kernel
 from ldl_cy._engine.pool cimport Pool
 from ldl_cy._engine.prepare cimport prepare_all, prepares
+from ldl_cy._engine.tasks cimport (ceil_div, column_task, gather_task_f32, gather_task_f64, gradient_task, row_task_f32,
+                                   row_task_f64)
 from ldl_cy._kernels.losses cimport LossKernel
 
 import numpy as np
@@ -23,8 +25,9 @@ cdef double POLL_SECONDS = 0.05             # how often the calling thread looks
 SHARED_FLOPS = 2e6                          # a phase with less work is not worth waking a worker
 
 
-cdef void look_for_signals(Run *run) noexcept nogil:
+cdef void look_for_signals(void *running) noexcept nogil:
     """Ctrl-C in the main thread: keep the exception, raise the stop flag."""
+    cdef Run *run = <Run*>running
     if ldl_seconds() < run.next_poll:
         return
     with gil:
@@ -40,97 +43,6 @@ cdef void keep_error(void *workspace, object error) noexcept:
     """An exception in a loss written in Python ends the step as Ctrl-C does."""
     (<Workspace>workspace).error = error
     (<Workspace>workspace).run.stop = 1
-
-
-cdef void row_task_f32(void *context, Py_ssize_t lane, int thread) noexcept nogil:
-    cdef Run *run = <Run*>context
-    cdef Py_ssize_t block
-    for block in range(lane * run.blocks_per_lane, min(run.n_blocks, (lane + 1) * run.blocks_per_lane)):
-        if thread == 0:
-            look_for_signals(run)
-        if run.stop:
-            return
-        run_block[float](run, lane, block, thread, NULL)
-
-
-cdef void row_task_f64(void *context, Py_ssize_t lane, int thread) noexcept nogil:
-    cdef Run *run = <Run*>context
-    cdef Py_ssize_t block
-    for block in range(lane * run.blocks_per_lane, min(run.n_blocks, (lane + 1) * run.blocks_per_lane)):
-        if thread == 0:
-            look_for_signals(run)
-        if run.stop:
-            return
-        run_block[double](run, lane, block, thread, NULL)
-
-
-cdef void column_task(void *context, Py_ssize_t tile, int thread) noexcept nogil:
-    """One tile of columns over all rows; its gradient is written once, so lane 0 takes it."""
-    cdef Run *run = <Run*>context
-    cdef Phase *phase = run.phases + run.phase
-    cdef Instruction *s = run.nodes + run.actions[phase.first].node
-    cdef Call call
-    cdef char *scratch = run.scratch + thread * run.scratch_bytes
-    if thread == 0:
-        look_for_signals(run)
-    if run.stop:
-        return
-    make_call(run, &call, 0, run.n)
-    call.tile, call.n_tiles = tile, phase.n_tiles
-    if run.actions[phase.first].kind == DX_COLUMNS:
-        s.op.dx_columns(&s.op, &call, run.theta + s.theta, at(run, s.gy, 0, thread), at(run, s.gx, 0, thread), scratch)
-    elif s.tiled:
-        s.op.forward_columns(&s.op, &call, run.theta + s.theta, at(run, s.x, 0, thread), at(run, s.y, 0, thread),
-                             at(run, s.cache, 0, thread), scratch)
-    elif run.actions[phase.first].kind == FORWARD:
-        forward_node[float](run, s, &call, thread, NULL)
-    else:
-        backward_node[float](run, s, &call, thread, 0, NULL)
-
-
-cdef void gradient_tile(Run *run, Instruction *s, Py_ssize_t tile, char *grad, int thread) noexcept nogil:
-    """A tile of one op's gradient, over all rows."""
-    cdef Call call
-    make_call(run, &call, 0, run.n)
-    call.tile = tile
-    s.op.gradient(&s.op, &call, at(run, s.x, 0, thread), at(run, s.gy, 0, thread), grad,
-                  run.scratch + thread * run.scratch_bytes)
-
-
-cdef void gradient_task(void *context, Py_ssize_t tile, int thread) noexcept nogil:
-    """One of the phase's tiles, into lane 0."""
-    cdef Run *run = <Run*>context
-    cdef Py_ssize_t a = run.phases[run.phase].first, tiles
-    cdef Instruction *s
-    if thread == 0:
-        look_for_signals(run)
-    while not run.stop:
-        s = run.nodes + run.actions[a].node
-        tiles = ceil_div(s.op.n_params, s.op.gradient_tile)
-        if tile < tiles:
-            gradient_tile(run, s, tile, run.grad + s.theta + tile * s.op.gradient_tile * run.itemsize, thread)
-            return
-        tile -= tiles
-        a += 1
-
-
-cdef void gather_task_f32(void *context, Py_ssize_t block, int thread) noexcept nogil:
-    cdef Run *run = <Run*>context
-    cdef Py_ssize_t row0 = block * run.block_rows
-    gather_rows[float](run, row0, min(run.block_rows, run.n - row0), <float*>(
-        run.places[0].base + row0 * run.places[0].row_bytes))
-
-
-cdef void gather_task_f64(void *context, Py_ssize_t block, int thread) noexcept nogil:
-    cdef Run *run = <Run*>context
-    cdef Py_ssize_t row0 = block * run.block_rows
-    gather_rows[double](run, row0, min(run.block_rows, run.n - row0), <double*>(
-        run.places[0].base + row0 * run.places[0].row_bytes))
-
-
-cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
-    # division is C's here and cuts towards 0: numerators must not be negative
-    return (a + b - 1) // b
 
 
 cdef Py_ssize_t pointer(object array) except? -1:
@@ -191,7 +103,7 @@ cdef class Workspace:
         self.n_params, self.share_above = graph.n_params, SHARED_FLOPS
         self.y_size = graph.sizes[plan.output]
         self.memory, self.error = [], None
-        run.owner = <void*>self
+        run.owner, run.look = <void*>self, look_for_signals
         run.itemsize = 4 if self.dtype == "float32" else 8
         single = self.dtype == "float32"
         self.row_task = row_task_f32 if single else row_task_f64

@@ -5,7 +5,8 @@ from libc.string cimport memcpy, memset
 
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.pool cimport Pool, task_t
-from ldl_cy._engine.program cimport SHARED_UPDATE, Run, Workspace, gradient_tile
+from ldl_cy._engine.program cimport SHARED_UPDATE, Run, Workspace
+from ldl_cy._engine.tasks cimport gradient_tile
 from ldl_cy._engine.rng cimport ldl_key, shuffle
 
 import numpy as np

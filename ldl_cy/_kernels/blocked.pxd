@@ -21,8 +21,7 @@ cdef enum:
     BLOCK_ROWS = 128
     BLOCK_BYTES = 256           # of a row of a block
     ROWS_AT_ONCE = 96           # of A: 96 x 64 x 128 is a small product
-    DEPTH = 112                 # of a tile of A^T B, and of a block that is used once: with 64 columns 128 rows
-                                # of A are a small product
+    DEPTH = 112                 # of a tile of A^T B, or of a block used once: 128 x 64 x 112 is a small product
     PANEL = DEPTH * 64          # scratch of add_outer
     BLOCK_PANEL = 128 * 64      # scratch of product_by_blocks and outer_by_blocks
     SMALL_PRODUCT = 1000000     # multiplications that OpenBLAS does unpacked

@@ -1,0 +1,90 @@
+"""What a thread does of a phase: a lane's blocks of rows, a tile of columns, a tile of a gradient."""
+from ldl_cy._engine.blocks cimport at, backward_node, forward_node, gather_rows, make_call, run_block
+from ldl_cy._engine.op cimport Call
+from ldl_cy._engine.program cimport DX_COLUMNS, FORWARD, Instruction, Phase, Run
+
+
+cdef void row_task_f32(void *context, Py_ssize_t lane, int thread) noexcept nogil:
+    cdef Run *run = <Run*>context
+    cdef Py_ssize_t block
+    for block in range(lane * run.blocks_per_lane, min(run.n_blocks, (lane + 1) * run.blocks_per_lane)):
+        if thread == 0:
+            run.look(run)
+        if run.stop:
+            return
+        run_block[float](run, lane, block, thread, NULL)
+
+
+cdef void row_task_f64(void *context, Py_ssize_t lane, int thread) noexcept nogil:
+    cdef Run *run = <Run*>context
+    cdef Py_ssize_t block
+    for block in range(lane * run.blocks_per_lane, min(run.n_blocks, (lane + 1) * run.blocks_per_lane)):
+        if thread == 0:
+            run.look(run)
+        if run.stop:
+            return
+        run_block[double](run, lane, block, thread, NULL)
+
+
+cdef void column_task(void *context, Py_ssize_t tile, int thread) noexcept nogil:
+    """One tile of columns over all rows; its gradient is written once, so lane 0 takes it."""
+    cdef Run *run = <Run*>context
+    cdef Phase *phase = run.phases + run.phase
+    cdef Instruction *s = run.nodes + run.actions[phase.first].node
+    cdef Call call
+    cdef char *scratch = run.scratch + thread * run.scratch_bytes
+    if thread == 0:
+        run.look(run)
+    if run.stop:
+        return
+    make_call(run, &call, 0, run.n)
+    call.tile, call.n_tiles = tile, phase.n_tiles
+    if run.actions[phase.first].kind == DX_COLUMNS:
+        s.op.dx_columns(&s.op, &call, run.theta + s.theta, at(run, s.gy, 0, thread), at(run, s.gx, 0, thread), scratch)
+    elif s.tiled:
+        s.op.forward_columns(&s.op, &call, run.theta + s.theta, at(run, s.x, 0, thread), at(run, s.y, 0, thread),
+                             at(run, s.cache, 0, thread), scratch)
+    elif run.actions[phase.first].kind == FORWARD:
+        forward_node[float](run, s, &call, thread, NULL)
+    else:
+        backward_node[float](run, s, &call, thread, 0, NULL)
+
+
+cdef void gradient_tile(Run *run, Instruction *s, Py_ssize_t tile, char *grad, int thread) noexcept nogil:
+    """A tile of one op's gradient, over all rows."""
+    cdef Call call
+    make_call(run, &call, 0, run.n)
+    call.tile = tile
+    s.op.gradient(&s.op, &call, at(run, s.x, 0, thread), at(run, s.gy, 0, thread), grad,
+                  run.scratch + thread * run.scratch_bytes)
+
+
+cdef void gradient_task(void *context, Py_ssize_t tile, int thread) noexcept nogil:
+    """One of the phase's tiles, into lane 0."""
+    cdef Run *run = <Run*>context
+    cdef Py_ssize_t a = run.phases[run.phase].first, tiles
+    cdef Instruction *s
+    if thread == 0:
+        run.look(run)
+    while not run.stop:
+        s = run.nodes + run.actions[a].node
+        tiles = ceil_div(s.op.n_params, s.op.gradient_tile)
+        if tile < tiles:
+            gradient_tile(run, s, tile, run.grad + s.theta + tile * s.op.gradient_tile * run.itemsize, thread)
+            return
+        tile -= tiles
+        a += 1
+
+
+cdef void gather_task_f32(void *context, Py_ssize_t block, int thread) noexcept nogil:
+    cdef Run *run = <Run*>context
+    cdef Py_ssize_t row0 = block * run.block_rows
+    gather_rows[float](run, row0, min(run.block_rows, run.n - row0), <float*>(
+        run.places[0].base + row0 * run.places[0].row_bytes))
+
+
+cdef void gather_task_f64(void *context, Py_ssize_t block, int thread) noexcept nogil:
+    cdef Run *run = <Run*>context
+    cdef Py_ssize_t row0 = block * run.block_rows
+    gather_rows[double](run, row0, min(run.block_rows, run.n - row0), <double*>(
+        run.places[0].base + row0 * run.places[0].row_bytes))
