@@ -131,12 +131,16 @@ cdef extern from "vec/vec.h" nogil:
             Py_ssize_t, Py_ssize_t, const float*, const float*, float*, uint8_t*) noexcept nogil
         void (*spread)(
             Py_ssize_t, Py_ssize_t, const float*, const uint8_t*, float*, float*) noexcept nogil
+        void (*means)(Py_ssize_t, Py_ssize_t, const float*, const float*, float*) noexcept nogil
+        void (*share)(Py_ssize_t, Py_ssize_t, const float*, float*, float*) noexcept nogil
 
     ctypedef struct ldl_pooling_f64:
         void (*largest)(
             Py_ssize_t, Py_ssize_t, const double*, const double*, double*, uint8_t*) noexcept nogil
         void (*spread)(
             Py_ssize_t, Py_ssize_t, const double*, const uint8_t*, double*, double*) noexcept nogil
+        void (*means)(Py_ssize_t, Py_ssize_t, const double*, const double*, double*) noexcept nogil
+        void (*share)(Py_ssize_t, Py_ssize_t, const double*, double*, double*) noexcept nogil
 
     ctypedef struct ldl_vec:
         const char *name

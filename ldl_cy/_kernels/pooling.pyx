@@ -9,7 +9,8 @@ from libc.string cimport memset
 
 from ldl_cy._engine.op cimport USES_LENGTHS, Call, Kernel, Op, backward_t, forward_t
 from ldl_cy._kernels.panels cimport Window
-from ldl_cy._kernels.quarters cimport largest_of_quarters, spread_to_quarters
+from ldl_cy._kernels.quarters cimport (largest_of_quarters, means_of_quarters, share_with_quarters,
+                                       spread_to_quarters)
 
 # The place of the maximum: a byte where a window has few cells.
 ctypedef fused place_t:
@@ -24,7 +25,7 @@ ctypedef struct Pool:
     Window s
     int sequence                # lengths may cut the width
     int wide                    # places are int32
-    int quarters                # the usual windows: 2x2 side by side, channels enough for vectors
+    int quarters                # the usual windows: 2x2 side by side; for maxima with channels enough for vectors
 
 
 cdef struct Range:              # cells ky0 .. ky1 - 1, kx0 .. kx1 - 1 of a window lie in the image
@@ -282,6 +283,10 @@ cdef void mean_forward(
         floating *to = y
     for i in range(call.n):
         w = width(v, call, i)
+        if v.quarters and w == s.w:
+            means_of_quarters(s.h, w, s.c, x + i * op.x_size, to)
+            to += op.y_size
+            continue
         for oy in range(s.oh):
             for ox in range(s.ow):
                 r = inside(s, oy, ox, w)
@@ -317,9 +322,13 @@ cdef void mean_backward(
         floating *cell
     if dx == NULL:
         return
-    memset(dx, 0, call.n * op.x_size * sizeof(floating))
     for i in range(call.n):
         w = width(v, call, i)
+        if v.quarters and w == s.w:
+            share_with_quarters(s.h, w, s.c, source, dx + i * op.x_size)
+            source += op.y_size
+            continue
+        memset(dx + i * op.x_size, 0, op.x_size * sizeof(floating))
         for oy in range(s.oh):
             for ox in range(s.ow):
                 r = inside(s, oy, ox, w)
@@ -354,7 +363,7 @@ def pool(str dtype, *, str kind, image, kernel, strides, padding, output, bint s
     s.oh, s.ow = output
     v.sequence = sequence
     v.wide = s.kh * s.kw > CELLS_OF_A_BYTE
-    v.quarters = halves(kernel, strides, padding, image, output) and s.c >= NARROW
+    v.quarters = halves(kernel, strides, padding, image, output) and (kind == "mean" or s.c >= NARROW)
     op.x_size = s.h * s.w * s.c
     op.y_size = s.oh * s.ow * s.c
     op.flops = 1.0 * s.kh * s.kw * op.y_size

@@ -1,4 +1,4 @@
-# Maxima of 2x2 windows of whole images: the door to _engine/vec/pooling.h.
+# Maxima and means of 2x2 windows of whole images: the door to _engine/vec/pooling.h.
 from cython cimport floating
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
@@ -24,6 +24,19 @@ cdef inline void largest_of_quarters(
             cell += ow * c
 
 
+cdef inline void clear_edges(
+    Py_ssize_t h, Py_ssize_t w, Py_ssize_t c,
+    floating *dx,               # (h, w, c)
+) noexcept nogil:
+    """No window sees the last pixel of an odd row, or an odd last row."""
+    cdef Py_ssize_t i
+    if w % 2:
+        for i in range(h):
+            memset(dx + (i * w + w - 1) * c, 0, c * sizeof(floating))
+    if h % 2:
+        memset(dx + (h - 1) * w * c, 0, w * c * sizeof(floating))
+
+
 cdef inline void spread_to_quarters(
     Py_ssize_t h, Py_ssize_t w, Py_ssize_t c,
     const floating *dy,         # (h / 2, w / 2, c)
@@ -38,9 +51,31 @@ cdef inline void spread_to_quarters(
         else:
             table.pooling_f64.spread(ow, c, dy + i * ow * c, cells + i * ow * c, dx + 2 * i * w * c,
                                      dx + (2 * i + 1) * w * c)
-        if w % 2:
-            # no window sees the last pixel of an odd row
-            memset(dx + (2 * i * w + w - 1) * c, 0, c * sizeof(floating))
-            memset(dx + ((2 * i + 1) * w + w - 1) * c, 0, c * sizeof(floating))
-    if h % 2:
-        memset(dx + (h - 1) * w * c, 0, w * c * sizeof(floating))
+    clear_edges(h, w, c, dx)
+
+
+cdef inline void means_of_quarters(
+    Py_ssize_t h, Py_ssize_t w, Py_ssize_t c,
+    const floating *x,          # (h, w, c)
+    floating *y,                # (h / 2, w / 2, c), halves rounded down
+) noexcept nogil:
+    cdef Py_ssize_t oh = h // 2, ow = w // 2, i
+    for i in range(oh):
+        if floating is float:
+            table.pooling_f32.means(ow, c, x + 2 * i * w * c, x + (2 * i + 1) * w * c, y + i * ow * c)
+        else:
+            table.pooling_f64.means(ow, c, x + 2 * i * w * c, x + (2 * i + 1) * w * c, y + i * ow * c)
+
+
+cdef inline void share_with_quarters(
+    Py_ssize_t h, Py_ssize_t w, Py_ssize_t c,
+    const floating *dy,         # (h / 2, w / 2, c)
+    floating *dx,               # (h, w, c): overwritten
+) noexcept nogil:
+    cdef Py_ssize_t oh = h // 2, ow = w // 2, i
+    for i in range(oh):
+        if floating is float:
+            table.pooling_f32.share(ow, c, dy + i * ow * c, dx + 2 * i * w * c, dx + (2 * i + 1) * w * c)
+        else:
+            table.pooling_f64.share(ow, c, dy + i * ow * c, dx + 2 * i * w * c, dx + (2 * i + 1) * w * c)
+    clear_edges(h, w, c, dx)

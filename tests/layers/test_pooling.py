@@ -59,6 +59,7 @@ CASES = [
         ("leftover", (), (5, 7, 2), 2),
         ("one channel", (), (4, 4, 1), 2),
         ("6 channels", (), (4, 6, 6), 2),
+        ("6 channels, leftover", (), (5, 7, 6), 2),
         ("16 channels", (2,), (4, 4, 16), 2),
         ("17 channels", (2,), (3, 4, 17), 1),
         ("overlapping", (3, 2), (7, 6, 3), 2),

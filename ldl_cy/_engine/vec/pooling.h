@@ -15,7 +15,11 @@
                     uint8_t *cell);                                                               \
     /* upper, lower = dy at the cell, 0 elsewhere */                                              \
     void (*spread)(ptrdiff_t pixels, ptrdiff_t c, const T *dy, const uint8_t *cell, T *upper,     \
-                   T *lower);
+                   T *lower);                                                                     \
+    /* y (pixels, c) = the mean of four */                                                        \
+    void (*means)(ptrdiff_t pixels, ptrdiff_t c, const T *upper, const T *lower, T *y);           \
+    /* upper, lower = dy / 4 */                                                                   \
+    void (*share)(ptrdiff_t pixels, ptrdiff_t c, const T *dy, T *upper, T *lower);
 
 typedef struct { LDL_POOLING_TABLE(float) } ldl_pooling_f32;
 typedef struct { LDL_POOLING_TABLE(double) } ldl_pooling_f64;

@@ -34,7 +34,8 @@ INLINE double sqrt_f64(double x) { return sqrt(x); }
 #define WINOGRAD(F) {                                                                             \
     .input = F(winograd_input), .output = F(winograd_output), .gradient = F(winograd_gradient),   \
     .weights = F(winograd_weights), .weights_gradient = F(winograd_weights_gradient) }
-#define POOLING(F) {.largest = F(pool_largest), .spread = F(pool_spread)}
+#define POOLING(F)                                                                                \
+    {.largest = F(pool_largest), .spread = F(pool_spread), .means = F(pool_means), .share = F(pool_share)}
 #define F32(name) LDL_CAT(name, _f32)
 #define F64(name) LDL_CAT(name, _f64)
 
