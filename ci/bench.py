@@ -3,7 +3,7 @@
 
     python ci/bench.py                                  every row, one training step, float32, one thread
     python ci/bench.py mlp20 lstm --part train one_row inference --dtype float32 float64 --threads 1 2
-    python ci/bench.py --json FILE ; python ci/bench.py --markdown FILE
+    python ci/bench.py --json FILE ; python ci/bench.py --markdown FILE [FILE ...]
     python ci/bench.py --profile cnn28                  where the time of a step goes
     python ci/bench.py --short                          everything once, to see that it still runs
 
@@ -37,7 +37,7 @@ def arguments(argv):
     parser.add_argument("--short", action="store_true", help="all parts once, a few steps each")
     parser.add_argument("--json", metavar="FILE", help="write everything measured")
     parser.add_argument(
-        "--markdown", metavar="FILE", help="print the tables of a JSON file in Markdown, and end"
+        "--markdown", metavar="FILE", nargs="+", help="print the tables of JSON files in Markdown, and end"
     )
     parser.add_argument(
         "--profile", metavar="ROW", nargs="+", help="print the time of each op of a step, and end"
@@ -63,7 +63,8 @@ def main(argv=None):
         list_rows()
         return 0
     if chosen.markdown:
-        print(report.render(json.loads(Path(chosen.markdown).read_text(encoding="utf-8")), "markdown"))
+        for name in chosen.markdown:
+            print(report.render(json.loads(Path(name).read_text(encoding="utf-8")), "markdown"), end="\n\n")
         return 0
     if chosen.profile:
         from benchmarks.profile import profile

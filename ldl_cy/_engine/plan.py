@@ -336,16 +336,20 @@ class Plan:
 
         Ranges that the blocks add to come in pieces of ``chunk`` numbers, kind -1. Where the rule is applied at
         once (``apply``) a deferred gradient is made tile by tile for it, kind the node; else it was made before:
-        pieces of kind -2.
+        pieces of kind -2. Their order is that of how far each is into its own range, so that a thread's share of
+        them is a share of each layer's rows, as in the other phases.
         """
         found = [(a, min(a + chunk, high), -1, 0) for low, high in self.added() for a in range(low, high, chunk)]
+        far = [i / len(found) for i in range(len(found))]
         for i, planned in enumerate(self.nodes):
             kernel, low = planned.node.kernel, planned.node.theta
             if not planned.deferred or kernel is None:
                 continue
             high, size = low + kernel.n_params, kernel.gradient_tile if apply else chunk
-            found += [(a, min(a + size, high), i if apply else -2, j) for j, a in enumerate(range(low, high, size))]
-        return found
+            tiles = range(low, high, size)
+            found += [(a, min(a + size, high), i if apply else -2, j) for j, a in enumerate(tiles)]
+            far += [j / len(tiles) for j in range(len(tiles))]
+        return [piece for _, piece in sorted(zip(far, found))]
 
     def scratch(self) -> tuple[int, int]:
         """Numbers of scratch a thread needs; for the kernels, and behind that for a tile of gradient."""

@@ -1,7 +1,10 @@
 """The worker pool: Python threads that never touch Python again until they end.
 
-Between phases a worker spins for a moment, for phases follow each other within microseconds, and
+Between phases a worker spins for a moment, for phases follow each other within microseconds, then
 then sleeps on a lock of its own, for machines are shared. No OpenMP (see README, Design).
+
+A thread begins with its own share of a phase's tasks, the t-th of n runs of neighbours, and then helps others
+with theirs. Phases number their tasks alike, so what a thread wrote is mostly in its own cache when it needs it.
 """
 import threading
 
@@ -113,10 +116,16 @@ cdef class Pool:
             PyThread_release_lock(self.locks[thread])
 
     cdef void _take(self, int thread) noexcept nogil:
-        cdef long task = ldl_add(&self.next_task, 1)
-        while task < self.n_tasks:
-            self.run(self.context, task, thread)
-            task = ldl_add(&self.next_task, 1)
+        cdef Py_ssize_t share = (self.n_tasks + self.n_threads - 1) // self.n_threads, i, task
+        cdef int turn, owner
+        for turn in range(self.n_threads):
+            owner = (thread + turn) % self.n_threads
+            while True:
+                i = ldl_add(&self.taken[owner * APART], 1)
+                task = owner * share + i
+                if i >= share or task >= self.n_tasks:
+                    break
+                self.run(self.context, task, thread)
 
     cdef void parallel(self, task_t run, void *context, Py_ssize_t n_tasks) noexcept nogil:
         cdef Py_ssize_t task
@@ -128,7 +137,8 @@ cdef class Pool:
         self.run = run
         self.context = context
         self.n_tasks = n_tasks
-        ldl_store(&self.next_task, 0)
+        for i in range(self.n_threads):
+            ldl_store(&self.taken[i * APART], 0)
         ldl_store(&self.busy, self.n_threads - 1)
         ldl_add(&self.generation, 1)
         for i in range(1, self.n_threads):

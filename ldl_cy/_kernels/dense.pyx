@@ -180,9 +180,10 @@ def dense(str dtype, *, Py_ssize_t steps, Py_ssize_t n_in, Py_ssize_t n_out, str
     s.activation, s.slope, s.use_bias = ACTIVATIONS.index(activation), default_slope(activation), use_bias
     s.copies = n_in * n_out <= LARGEST_COPY
     s.small_products = instruction_set() == "v4" if small_products is None else small_products
-    # equal tiles of rows of W; the row of the bias counts as one
+    # equal tiles of rows of W, an even number of them if not one; the row of the bias counts as one
     most = max(TILE_ROWS, TILE_BYTES // ((4 if dtype == "float32" else 8) * n_out))
     tiles = (n_in + use_bias + most - 1) // most
+    tiles += tiles > 1 and tiles % 2
     op.gradient_tile = (n_in + use_bias + tiles - 1) // tiles * n_out
     s.tile = TILE_COLUMNS
     # softmax looks along a whole row
