@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ldl_cy._engine.finite import all_finite
+from ldl_cy.sparse import is_sparse, sparse_rows
 
 BLAS_INT_MAX = 2**31 - 1
 
@@ -105,12 +106,21 @@ def check_finite(owner: str, name: str, array: np.ndarray) -> None:
             raise ValueError(f"{owner}: {name} must be finite, got {bad}.")
 
 
-def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dtype: str) -> np.ndarray:
+def check_values(owner: str, name: str, X: np.ndarray, dtype: str) -> None:
+    """Finite numbers, also when they become ``dtype``."""
+    check_finite(owner, name, X)
+    if (X.dtype.char == "d" and dtype == "float32" and not all_finite(X, True)
+            and np.abs(X).max(initial=0) > np.finfo(dtype).max):
+        raise ValueError(f"{owner}: {name} must fit into float32, got {np.abs(X).max():g}.")
+
+
+def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dtype: str) -> Any:
     """An array (n, *shape) of finite numbers as (n, size): float32, float64, uint8 as they are, the rest in dtype.
 
-    Rows stay where they are (memmaps too) as long as each row is contiguous.
+    Rows stay where they are (memmaps too) as long as each row is contiguous. Sparse X becomes ``SparseRows``.
     """
-    X = np.asarray(X) if not isinstance(X, np.ndarray) else X
+    sparse = is_sparse(X)
+    X = np.asarray(X) if not (sparse or isinstance(X, np.ndarray)) else X
     if X.dtype.kind not in "fiub":
         raise TypeError(f"{owner}: {name} must be an array of numbers, got dtype {X.dtype}.")
     if X.ndim < 1 or (shape is not None and X.shape[1:] != tuple(shape)):
@@ -118,14 +128,15 @@ def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dty
         raise ValueError(f"{owner}: {name} must have the shape {wanted}, got {X.shape}.")
     if X.shape[0] == 0:
         raise ValueError(f"{owner}: {name} must have at least one row, got the shape {X.shape}.")
+    if sparse:
+        rows = sparse_rows(owner, name, X, dtype)
+        check_values(owner, name, rows.data, dtype)
+        return rows
     if X.dtype.char not in "fdB":
         X = X.astype(dtype)
     elif not X.dtype.isnative:
         X = X.astype(X.dtype.char)
-    check_finite(owner, name, X)
-    if (X.dtype.char == "d" and dtype == "float32" and not all_finite(X, True)
-            and np.abs(X).max(initial=0) > np.finfo(dtype).max):
-        raise ValueError(f"{owner}: {name} must fit into float32, got {np.abs(X).max():g}.")
+    check_values(owner, name, X, dtype)
     flat = X.reshape(len(X), -1)
     if flat.shape[1] > 1 and flat.strides[1] != flat.itemsize:
         flat = np.ascontiguousarray(flat)

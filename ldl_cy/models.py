@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -383,13 +383,19 @@ class Sequential:
         """
         from ldl_cy.training import fit
 
-        if not self._fit_lock.acquire(blocking=False):
-            raise RuntimeError("Sequential: another fit of this model is running.")
-        try:
+        with self._fitting():
             return fit(
                 self, X, y, loss=loss, optimizer=optimizer, batch_size=batch_size, epochs=epochs, alpha=alpha,
                 shuffle=shuffle, sample_weight=sample_weight, lengths=lengths, validation_data=validation_data,
                 validation_split=validation_split, callbacks=callbacks, n_threads=n_threads, verbose=verbose)
+
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """A fit is exclusive."""
+        if not self._fit_lock.acquire(blocking=False):
+            raise RuntimeError("Sequential: another fit of this model is running.")
+        try:
+            yield
         finally:
             self._fit_lock.release()
 

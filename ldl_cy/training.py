@@ -1,6 +1,7 @@
 """The fit: everything is checked first, then epochs run compiled, with Python in between where it is wanted."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from ldl_cy import losses, optimizers
 from ldl_cy._engine.train import CONVERGED, NON_FINITE, train
 from ldl_cy.callbacks import Callback, History, ProgressBar, check_callbacks
 from ldl_cy.checks import check_bool, check_int, check_lengths, check_real, check_rows, check_weights
+from ldl_cy.sparse import is_sparse
 from ldl_cy.threads import choose_threads, running_fit
 
 if TYPE_CHECKING:
@@ -46,8 +48,8 @@ def split_validation(
         return data, (X, y, weights, lengths)
     if not share:
         return data, None
-    arrays = [None if a is None else np.asarray(a) for a in data]
-    rows = len(data[0])
+    arrays = [None if a is None else a.tocsr() if is_sparse(a) else np.asarray(a) for a in data]
+    rows = np.shape(data[0])[0]
     n = rows - max(1, round(share * rows))
     if n < 1:
         raise ValueError(f"Sequential: validation_split must leave a row to train on, got {share} of {rows}.")
@@ -59,9 +61,12 @@ def split_validation(
 def fit(
     model: Sequential, X: Any, y: Any, *, loss: Any, optimizer: Any, batch_size: Any, epochs: int, alpha: float,
     shuffle: bool, sample_weight: Any, lengths: Any, validation_data: Any, validation_split: float, callbacks: Any,
-    n_threads: int | None, verbose: int,
+    n_threads: int | None, verbose: int, orders: Callable[[], np.ndarray] | None = None,
 ) -> History:
-    """See ``Sequential.fit``, whose lock is held."""
+    """See ``Sequential.fit``, whose lock is held.
+
+    ``orders`` gives the order of rows (n,) of each epoch in place of the model's own random numbers.
+    """
     owner = "Sequential"
     loss = losses.get(loss)
     optimizer = optimizers.get(optimizer)
@@ -90,9 +95,9 @@ def fit(
         checked = check_rows(owner, "validation_data", validation[0], tuple(shape), model.dtype)
         for layer in graph.input_checks:
             layer.check_input(checked)
-        loss.bind(validation[1], len(validation[0]), graph.shapes[-1], model.dtype)
-        check_weights(owner, validation[2], len(validation[0]), model.dtype)
-        check_lengths(owner, validation[3], len(validation[0]), graph.steps[0], fault)
+        loss.bind(validation[1], len(checked), graph.shapes[-1], model.dtype)
+        check_weights(owner, validation[2], len(checked), model.dtype)
+        check_lengths(owner, validation[3], len(checked), graph.steps[0], fault)
     if kernel.python:
         threads = 1
     model.build(shape)
@@ -108,7 +113,7 @@ def fit(
             model._workspace(size, threads, training=True, loss_size=kernel.target_size))
         pool = stack.enter_context(model._pool(ws, size))
         runner = Runner(model, ws, pool, rows, targets, weights, ends, kernel, optimizer, alpha, size,
-                        shuffle and size < n)
+                        shuffle and size < n, orders)
         for watcher in watchers:
             watcher.on_fit_begin(model, epochs)
             stack.callback(watcher.on_fit_end, model)
@@ -122,12 +127,13 @@ class Runner:
     def __init__(
         self, model: Sequential, ws: Any, pool: Any, rows: np.ndarray, targets: np.ndarray,
         weights: np.ndarray | None, lengths: np.ndarray | None, kernel: Any, optimizer: optimizers.Optimizer,
-        alpha: float, size: int, shuffle: bool,
+        alpha: float, size: int, shuffle: bool, orders: Callable[[], np.ndarray] | None,
     ) -> None:
         self.model, self.ws, self.pool, self.kernel = model, ws, pool, kernel
         self.rows, self.targets, self.weights, self.lengths = rows, targets, weights, lengths
         self.optimizer, self.alpha, self.size, self.shuffle = optimizer, alpha, size, shuffle
-        self.order = np.arange(len(rows)) if shuffle else None
+        self.orders = orders
+        self.order = np.arange(len(rows)) if shuffle or orders is not None else None
         graph = model._built()
         self.ranges = np.array(
             [(e.offset, e.offset + e.parameter.size) for e in graph.parameters
@@ -138,11 +144,13 @@ class Runner:
         model, optimizer = self.model, self.optimizer
         steps = -(-len(self.rows) // self.size)
         found = np.zeros(epochs)
+        if self.orders is not None and self.order is not None:
+            self.order[:] = self.orders()
         done, taken, reason, _, error = train(
             self.ws, model.theta, model._slots, model._state, self.rows, self.targets, self.weights,
             self.kernel, optimizer.rule(self.alpha, self.ranges),
             optimizer.coefficients(model._optimizer_steps, epochs * steps),
-            batch_size=self.size, epochs=epochs, order=self.order, reshuffle=self.shuffle,
+            batch_size=self.size, epochs=epochs, order=self.order, reshuffle=self.shuffle and self.orders is None,
             seed=model.random_state, epoch=model.epoch, step=model.step, losses=found, pool=self.pool,
             lengths=self.lengths)
         model.epoch += done
@@ -163,7 +171,9 @@ class Runner:
         """All epochs, unless something ends the fit before."""
         model = self.model
         steps = -(-len(self.rows) // self.size)
-        at_once = max(1, min(EPOCHS_A_CALL, COEFFICIENTS // steps)) if not watchers and validation is None else 1
+        at_once = max(1, min(EPOCHS_A_CALL, COEFFICIENTS // steps))
+        if watchers or validation is not None or self.orders is not None:
+            at_once = 1
         left = epochs
         while left:
             before = model.epoch

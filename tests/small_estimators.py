@@ -15,7 +15,7 @@ EVERY = CLASSIFIERS + REGRESSORS
 SETTINGS: dict[str, dict[str, Any]] = {
     "MLP": {"hidden_layer_sizes": (16,)},
     "CNN": {"filters": (4,), "hidden_layer_sizes": (16,)},
-    "RNN": {"units": (8,)},
+    "RNN": {"units": (16,), "max_iter": 80},
     "NeuralNet": {},
 }
 

@@ -18,6 +18,19 @@ cdef inline char *at(Run *run, Py_ssize_t place, Py_ssize_t row0, int thread) no
             + thread * run.places[place].thread_bytes)
 
 
+cdef inline Py_ssize_t index(Run *run, const char *numbers, Py_ssize_t i) noexcept nogil:
+    return (<const long long*>numbers)[i] if run.wide else (<const int*>numbers)[i]
+
+
+cdef inline void gather_sparse(Run *run, Py_ssize_t row, floating *x) noexcept nogil:   # x (x_size,)
+    """A row of a CSR matrix, made dense; entries at one place are added."""
+    cdef Py_ssize_t k
+    memset(x, 0, run.x_size * sizeof(floating))
+    for k in range(index(run, run.indptr, row), index(run, run.indptr, row + 1)):
+        x[index(run, run.indices, k)] += <floating>(
+            (<const float*>run.X)[k] if run.x_kind == 0 else (<const double*>run.X)[k])
+
+
 cdef inline void gather_rows(
     Run *run, Py_ssize_t row0, Py_ssize_t n, floating *x,   # x (n, x_size)
 ) noexcept nogil:
@@ -27,6 +40,9 @@ cdef inline void gather_rows(
         row = run.start + row0 + i
         if run.order != NULL:
             row = run.order[row]
+        if run.indptr != NULL:
+            gather_sparse(run, row, x + i * size)
+            continue
         source = run.X + row * run.x_stride
         if floating is float and run.x_kind == 0 or floating is double and run.x_kind == 1:
             memcpy(x + i * size, source, size * sizeof(floating))

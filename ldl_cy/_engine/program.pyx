@@ -14,6 +14,8 @@ from ldl_cy._kernels.losses cimport LossKernel
 
 import numpy as np
 
+from ldl_cy.sparse import SparseRows
+
 cdef extern from "platform.h" nogil:
     double ldl_seconds()
 
@@ -222,8 +224,13 @@ cdef class Workspace:
         """Point at data that checks.py has found good: X (n, x_size) whose rows are contiguous."""
         cdef Run *run = &self.run
         kind = {"f": 0, "d": 1, "B": 2}[X.dtype.char]
-        self.set_data(<const char*>pointer(X), kind,
-                      X.strides[0] if X.shape[0] > 1 else run.x_size * X.dtype.itemsize)
+        if isinstance(X, SparseRows):
+            self.set_data(<const char*>pointer(X.data), kind, 0)
+            run.indptr, run.indices = <const char*>pointer(X.indptr), <const char*>pointer(X.indices)
+            run.wide, run.gather = X.indptr.itemsize == 8, 1
+        else:
+            self.set_data(<const char*>pointer(X), kind,
+                          X.strides[0] if X.shape[0] > 1 else run.x_size * X.dtype.itemsize)
         run.targets, run.weights = <const char*>pointer(targets), <const char*>pointer(weights)
         run.order, run.lengths = <const long long*>pointer(order), <const int*>pointer(lengths)
         if loss is not None:
@@ -233,7 +240,8 @@ cdef class Workspace:
             run.loss = &self.loss
         # tails are zeroed, so rows of several lengths are read from a copy
         copied = run.gather and kind != (0 if run.itemsize == 4 else 1)
-        run.direct = run.gathers and order is not None and not copied and run.x_stride % run.itemsize == 0
+        run.direct = (run.gathers and order is not None and not copied and run.indptr == NULL
+                      and run.x_stride % run.itemsize == 0)
         run.gather = run.gather or order is not None or lengths is not None
         return 0
 
@@ -242,6 +250,7 @@ cdef class Workspace:
         cdef Run *run = &self.run
         run.X, run.x_kind, run.x_stride = X, kind, stride
         run.targets, run.weights, run.order, run.lengths, run.loss = NULL, NULL, NULL, NULL, NULL
+        run.indptr = NULL
         run.gather = kind != (0 if run.itemsize == 4 else 1) or stride != run.x_size * run.itemsize
         run.direct = 0
         run.places[0] = self.input_place

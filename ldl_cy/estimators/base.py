@@ -19,6 +19,7 @@ from ldl_cy.estimators.solvers import takes_full_batch
 from ldl_cy.estimators.training import Watch, train
 from ldl_cy.layers.activation import ACTIVATIONS, ALIASES
 from ldl_cy.models import Sequential
+from ldl_cy.sparse import is_sparse
 
 # Constraints of parameters that some families have.
 ACTIVATION = [StrOptions({*ACTIVATIONS, *ALIASES} - {"softmax"})]
@@ -192,7 +193,9 @@ class BaseNetwork(BaseEstimator, ABC):
         if factors is not None:
             weight = factors if weight is None else weight * factors
         encoded = self._encode(y)
-        random_state = check_random_state(self.random_state)
+        if first or not incremental:
+            self._random_state = check_random_state(self.random_state)
+        random_state = self._random_state
         if first:
             self._row_shape = X.shape[1:]
             self._sample_shape = self._shape_of_samples(self._row_shape)
@@ -200,13 +203,12 @@ class BaseNetwork(BaseEstimator, ABC):
             self._set_outputs(encoded)
             self._build(X.dtype, random_state)
             Watch.start(self)
-        encoded = self._as_targets(encoded)
-        rows, held = Rows(self._as_samples(X), encoded, weight), None
+        rows, held = Rows(self._as_samples(X), self._as_targets(encoded), weight), None
         if validation is not None:
             held = self._read_validation(*validation)
         elif self.early_stopping:
             rows, held = hold_out(
-                rows, sample_weight, self.validation_fraction, random_state, stratify=self._stratifies())
+                rows, sample_weight, self.validation_fraction, random_state, encoded if self._stratifies() else None)
         if takes_full_batch(self.solver):
             rows = canonical(rows)
         train(self, rows, held, incremental=incremental)
@@ -237,8 +239,8 @@ class BaseNetwork(BaseEstimator, ABC):
             return [np.dtype(self.model_.dtype)]
         return [np.float64, np.float32] if self.dtype is None else [np.dtype(self.dtype)]
 
-    def _as_samples(self, X: np.ndarray) -> np.ndarray:
-        return X.reshape(len(X), *self._sample_shape)
+    def _as_samples(self, X: Any) -> Any:
+        return X if is_sparse(X) else X.reshape(len(X), *self._sample_shape)
 
     def _as_targets(self, encoded: np.ndarray) -> np.ndarray:
         """Targets of two axes in the model's dtype; class codes stay as they are."""

@@ -5,20 +5,25 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_array, check_X_y, validate_data
+
+from ldl_cy.sparse import is_sparse
 
 Shape = tuple[int, ...]
 NO_Y = "no_validation"
 
 
 class Rows(NamedTuple):
-    """Samples in the shape the network reads, encoded targets, and weights or None."""
+    """Samples in the shape the network reads, or in a CSR matrix, encoded targets, and weights or None."""
 
-    X: np.ndarray
+    X: Any
     y: np.ndarray
     weight: np.ndarray | None
+
+    @property
+    def n(self) -> int:
+        return self.y.shape[0]
 
     def take(self, index: np.ndarray) -> Rows:
         return Rows(self.X[index], self.y[index], None if self.weight is None else self.weight[index])
@@ -48,8 +53,8 @@ def read(estimator: Any, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeri
     X, y = result if with_y else (result, None)
     if several_axes:
         check_row_shape(estimator, X.shape[1:])
-    if sparse.issparse(X):
-        X = X.toarray()
+    if is_sparse(X):
+        X = X.tocsr()
     return (X, y) if with_y else X
 
 
@@ -86,12 +91,11 @@ def check_input_shape(estimator: Any, n_axes: tuple[int, ...]) -> Shape | None:
 
 
 def hold_out(
-    rows: Rows, score_weight: np.ndarray | None, fraction: float, random_state: Any, stratify: bool,
+    rows: Rows, score_weight: np.ndarray | None, fraction: float, random_state: Any, stratify: np.ndarray | None,
 ) -> tuple[Rows, Rows]:
     """Training rows and validation rows; the latter carry the weights that scores are taken with."""
     train, held = train_test_split(
-        np.arange(len(rows.X)), test_size=fraction, random_state=random_state,
-        stratify=rows.y if stratify else None)
+        np.arange(rows.n), test_size=fraction, random_state=random_state, stratify=stratify)
     if len(held) < 2:
         raise ValueError(
             "The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
@@ -106,15 +110,32 @@ def canonical(rows: Rows) -> Rows:
     data give the same sums to the last bit.
     """
     X, y, weight = rows
-    n = len(X)
-    kept = np.arange(n) if weight is None else np.flatnonzero(weight)
+    kept = np.arange(rows.n) if weight is None else np.flatnonzero(weight)
     weight = np.ones(len(kept)) if weight is None else weight[kept]
-    # class codes are exact in float32 too
-    table = np.concatenate([X.reshape(n, -1), y.reshape(n, -1)], axis=1, dtype=X.dtype, casting="unsafe")
-    if len(kept) < n:
-        table = table[kept]
-    table += 0.0                    # -0.0 becomes 0.0, as bytes are compared
-    content = table.view(np.dtype((np.void, table.itemsize * table.shape[1]))).ravel()
+    if len(kept) < rows.n:
+        X, y = X[kept], y[kept]
+    content = contents_of_sparse(X, y) if is_sparse(X) else contents(X, y)
     _, first, inverse = np.unique(content, return_index=True, return_inverse=True)
     merged = np.bincount(inverse.ravel(), weights=weight)
-    return Rows(X[kept[first]], y[kept[first]], merged)
+    return Rows(X[first], y[first], merged)
+
+
+def contents(X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(n,) bytes that are equal where rows of X and y are."""
+    n = len(X)
+    # class codes are exact in float32 too
+    table = np.concatenate([X.reshape(n, -1), y.reshape(n, -1)], axis=1, dtype=X.dtype, casting="unsafe")
+    table += 0.0                    # -0.0 becomes 0.0, as bytes are compared
+    return table.view(np.dtype((np.void, table.itemsize * table.shape[1]))).ravel()
+
+
+def contents_of_sparse(X: Any, y: np.ndarray) -> np.ndarray:
+    """The same for CSR X: the columns and values of each row's entries."""
+    X = X.copy()
+    X.sum_duplicates()
+    X.eliminate_zeros()
+    y = y.reshape(len(y), -1) + 0.0
+    keys = np.empty(len(y), object)
+    for i, (a, b) in enumerate(zip(X.indptr[:-1], X.indptr[1:])):
+        keys[i] = X.indices[a:b].tobytes() + X.data[a:b].tobytes() + y[i].tobytes()
+    return keys

@@ -14,6 +14,7 @@ from ldl_cy.estimators.data import Rows
 from ldl_cy.estimators.solvers import make_optimizer
 from ldl_cy.models import Sequential
 from ldl_cy.threads import blas_at_one_thread, choose_threads
+from ldl_cy.training import fit
 
 NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
@@ -58,7 +59,6 @@ class Watch(Callback):
         est = self.estimator
         est.n_iter_ += 1
         est.loss_ = loss = shown_loss(est, loss, squares, self.rows)
-        est.t_ += len(self.rows.X)
         est.loss_curve_.append(loss)
         if est.verbose:
             print(f"Iteration {est.n_iter_}, loss = {loss:.8f}")
@@ -153,6 +153,7 @@ class Epochs(Watch):
         before, self.squares = self.squares, sum_of_squares(model)
         # what the squares were on average when the epoch's batches began, if they changed evenly
         change = (self.squares - before) * (self.n_batches - 1) / (2 * self.n_batches)
+        est.t_ += self.rows.n
         self.epoch_ends(logs["loss"], (before + change) * self.n_batches)
         if est.solver == "sgd" and est.learning_rate == "invscaling":
             est._step_size = est.learning_rate_init / (est.t_ + 1) ** est.power_t
@@ -160,18 +161,42 @@ class Epochs(Watch):
         return self.stopped
 
 
+class Orders:
+    """scikit-learn's orders of rows: each epoch shuffles that of the one before, with its random numbers.
+
+    ``partial_fit`` goes on where the last call ended, so that n calls are n epochs of one fit.
+    """
+
+    def __init__(self, estimator: Any, n: int, *, incremental: bool) -> None:
+        before = getattr(estimator, "_order", None) if incremental else None
+        self.order = np.arange(n) if before is None or len(before) != n else before
+        self.random_state = estimator._random_state
+
+    def __call__(self) -> np.ndarray:
+        places = np.arange(len(self.order))
+        self.random_state.shuffle(places)
+        self.order = self.order[places]
+        return self.order
+
+
 def train_epochs(estimator: Any, rows: Rows, validation: Rows | None, *, incremental: bool) -> None:
-    """One call of ``Sequential.fit``, watched."""
-    est, n = estimator, len(rows.X)
+    """One fit of the model, watched."""
+    est, n = estimator, rows.n
     if not incremental or not hasattr(est, "_step_size"):
         est._step_size = est.learning_rate_init
     size = est._batch_size(n)
     watch = Epochs(est, rows, validation, 1 if size == "full" else -(-n // size))
+    orders = Orders(est, n, incremental=incremental) if est.shuffle and size != "full" else None
+    est._order = None
     est.n_iter_ = 0
-    history = est.model_.fit(
-        rows.X, rows.y, loss=est._make_loss(), optimizer=make_optimizer(est), batch_size=size,
-        epochs=1 if incremental else est.max_iter, alpha=est.alpha, shuffle=est.shuffle,
-        sample_weight=rows.weight, callbacks=[watch], n_threads=est.n_threads)
+    with est.model_._fitting():
+        history = fit(
+            est.model_, rows.X, rows.y, loss=est._make_loss(), optimizer=make_optimizer(est), batch_size=size,
+            epochs=1 if incremental else est.max_iter, alpha=est.alpha, shuffle=False, sample_weight=rows.weight,
+            lengths=None, validation_data=None, validation_split=0.0, callbacks=[watch], n_threads=est.n_threads,
+            verbose=0, orders=orders)
+    if incremental and orders is not None:
+        est._order = orders.order
     if not (watch.stopped or incremental or history.stop_reason == "converged"):
         warnings.warn(
             f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) reached and the optimization hasn't "
@@ -226,7 +251,7 @@ def sum_of_squares(model: Sequential) -> float:
 
 
 def total_weight(rows: Rows) -> float:
-    return float(len(rows.X)) if rows.weight is None else float(rows.weight.sum())
+    return float(rows.n) if rows.weight is None else float(rows.weight.sum())
 
 
 def shown_loss(estimator: Any, loss: float, squares: float, rows: Rows) -> float:

@@ -50,7 +50,7 @@ def test_several_labels(name):
 
 @pytest.mark.parametrize("name", REGRESSORS)
 def test_several_outputs(name):
-    reg = small(name, max_iter=100)
+    reg = small(name, max_iter=200)
     X, y = problem(reg, 200)
     targets = np.column_stack([y, -2 * y, X[:, 3]])
     assert reg.fit(X, targets).predict(X).shape == (200, 3)

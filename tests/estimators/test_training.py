@@ -1,10 +1,12 @@
 """The training loop: solvers, stopping, step sizes, weights, and fits that go on."""
 import _thread
+import pickle
 import threading
 import warnings
 
 import numpy as np
 import pytest
+from sklearn.base import is_classifier
 from sklearn.datasets import load_breast_cancer, make_regression
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import scale
@@ -83,7 +85,7 @@ def test_early_stopping_may_change_between_warm_fits():
 @pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
 def test_early_stopping_with_other_solvers(solver):
     clf = MLPClassifier(
-        solver=solver, early_stopping=True, random_state=0, n_iter_no_change=5, learning_rate_init=0.01)
+        solver=solver, early_stopping=True, random_state=0, n_iter_no_change=10, learning_rate_init=0.01)
     clf.fit(X_CANCER, Y_CANCER)
     assert len(clf.validation_scores_) == clf.n_iter_
     assert clf.score(X_CANCER, Y_CANCER) > 0.95
@@ -132,7 +134,8 @@ def test_partial_fit_is_one_epoch(name):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_warm_start_goes_on(name):
-    whole, parts = small(name, max_iter=4), small(name, max_iter=2, warm_start=True)
+    # the orders of rows begin anew, as scikit-learn's do: so that early stopping holds out the same rows again
+    whole, parts = small(name, max_iter=4, shuffle=False), small(name, max_iter=2, shuffle=False, warm_start=True)
     X, y = problem(whole)
     whole.fit(X, y)
     parts.fit(X, y).fit(X, y)
@@ -184,3 +187,32 @@ def test_ctrl_c_warns_and_returns(solver):
 def test_a_batch_larger_than_the_data_is_clipped():
     with pytest.warns(UserWarning, match="It is going to be clipped"):
         MLPClassifier(batch_size=10**6, max_iter=1).fit(X_CANCER, Y_CANCER)
+
+
+# -- partial_fit is one epoch of fit -------------------------------------------------------------------------
+
+PARTIAL = {
+    "adam": {},
+    "batches of 7": {"batch_size": 7},
+    "in order": {"shuffle": False},
+    "sgd, adaptive": {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.1, "n_iter_no_change": 1},
+    "sgd, invscaling": {"solver": "sgd", "learning_rate": "invscaling"},
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("setting", PARTIAL)
+@pytest.mark.parametrize("name", EVERY)
+def test_partial_fits_are_the_epochs_of_one_fit(name, setting):
+    parameters = {"n_iter_no_change": 100, **PARTIAL[setting]}
+    if not name.startswith("NeuralNet"):
+        parameters["dropout"] = 0.2
+    whole = small(name, max_iter=6, **parameters)
+    X, y = problem(whole)
+    whole.fit(X, y)
+    parts = small(name, **parameters)
+    for i in range(whole.n_iter_):
+        classes = {"classes": np.unique(y)} if is_classifier(parts) and i == 0 else {}
+        parts = pickle.loads(pickle.dumps(parts.partial_fit(X, y, **classes)))
+    np.testing.assert_array_equal(parts.model_.theta, whole.model_.theta)
+    assert parts.loss_curve_ == whole.loss_curve_ and parts.t_ == whole.t_
