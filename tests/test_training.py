@@ -328,12 +328,14 @@ def test_blas_threads_are_restored():
 
 
 INTERRUPTED = """
+import signal
 import numpy as np
 from ldl_cy import Sequential, layers
 rng = np.random.default_rng(0)
 X, y = rng.standard_normal((60000, 64)).astype("float32"), rng.integers(0, 10, 60000)
 model = Sequential([layers.Dense(512, "relu"), layers.Dense(512, "relu"), layers.Dense(10)], random_state=0)
 model.build(64)
+signal.signal(signal.SIGINT, signal.default_int_handler)        # a job in the background begins with it ignored
 try:
     print("ready", flush=True)
     model.fit(X, y, loss="log_loss", epochs=10000, batch_size=%s, n_threads=%d)

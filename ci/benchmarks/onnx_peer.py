@@ -104,8 +104,8 @@ def prepare(row, part, dtype, threads, setting):
             made.SerializeToString(), options, providers=["CPUExecutionProvider"])
         y = session.run(None, {"x": x})[0]
     except Exception as error:              # no common class: NotImplemented, Fail, RuntimeException
-        if "NOT_IMPLEMENTED" in str(error) or "not implemented" in str(error).lower():
-            raise NotSupported(f"no {dtype} kernel: {str(error).strip().splitlines()[0][:120]}") from None
+        if any(words in str(error).lower() for words in ("not_implemented", "not implemented", "does not support")):
+            raise NotSupported(f"no {dtype} kernel for this network") from None
         raise
     if y.shape != (len(x) if not row.recurrent else x.shape[1], row.outputs) or not np.all(np.isfinite(y)):
         raise RuntimeError(f"onnxruntime: an output of shape {y.shape} that is not the network's.")

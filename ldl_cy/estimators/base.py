@@ -14,7 +14,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ldl_cy import layers, optimizers
+from ldl_cy.callbacks import Callback
 from ldl_cy.estimators.data import Rows, Shape, canonical, check_row_shape, hold_out, read
+from ldl_cy.estimators.observers import CallbackSupportMixin, Observers
+from ldl_cy.estimators.sequences import Sequences, check_steps, lengths_of, longer
 from ldl_cy.estimators.solvers import takes_full_batch
 from ldl_cy.estimators.training import Watch, train
 from ldl_cy.layers.activation import ACTIVATIONS, ALIASES
@@ -35,7 +38,7 @@ def _check_partial_fit(estimator: Any) -> bool:
     return True
 
 
-class BaseNetwork(BaseEstimator, ABC):
+class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
     """Base of all estimators; a family defines ``_hidden_layers``, a kind of target the rest.
 
     The attributes below are constructor parameters that every estimator has.
@@ -62,6 +65,7 @@ class BaseNetwork(BaseEstimator, ABC):
     epsilon: float
     n_iter_no_change: Any
     max_fun: int
+    callbacks: Any
     dtype: Any
     n_threads: int | None
 
@@ -90,13 +94,16 @@ class BaseNetwork(BaseEstimator, ABC):
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "callbacks": [Callback, callable, list, tuple, None],
         "dtype": [StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64}), None],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
     _reads_nd = True                # arrays of three and four axes
     _reads_sparse = False
+    _reads_lists = False            # of sequences of several lengths
     _largest_batch = 32             # of batch_size="auto"
+    _prints = False                 # verbose prints lines, as scikit-learn's MLP does; else it draws a bar
 
     def _keep(self, arguments: dict[str, Any]) -> None:
         """Keep the constructor's arguments under their own names, unchanged, as clone expects."""
@@ -192,6 +199,7 @@ class BaseNetwork(BaseEstimator, ABC):
         weight, factors = sample_weight, self._class_weights(y)
         if factors is not None:
             weight = factors if weight is None else weight * factors
+        observers = Observers(self, X, y, sample_weight, incremental=incremental)
         encoded = self._encode(y)
         if first or not incremental:
             self._random_state = check_random_state(self.random_state)
@@ -199,11 +207,13 @@ class BaseNetwork(BaseEstimator, ABC):
         if first:
             self._row_shape = X.shape[1:]
             self._sample_shape = self._shape_of_samples(self._row_shape)
-            check_row_shape(self, self._row_shape)
+            if not isinstance(X, Sequences):
+                check_row_shape(self, self._row_shape)
             self._set_outputs(encoded)
             self._build(X.dtype, random_state)
             Watch.start(self)
-        rows, held = Rows(self._as_samples(X), self._as_targets(encoded), weight), None
+        check_steps(self, X)
+        rows, held = Rows(self._as_samples(X), self._as_targets(encoded), weight, lengths_of(X)), None
         if validation is not None:
             held = self._read_validation(*validation)
         elif self.early_stopping:
@@ -211,7 +221,8 @@ class BaseNetwork(BaseEstimator, ABC):
                 rows, sample_weight, self.validation_fraction, random_state, encoded if self._stratifies() else None)
         if takes_full_batch(self.solver):
             rows = canonical(rows)
-        train(self, rows, held, incremental=incremental)
+        train(self, rows, held, observers, incremental=incremental)
+        observers.finish()
         return self
 
     def _build(self, dtype: np.dtype, random_state: np.random.RandomState) -> None:
@@ -240,7 +251,14 @@ class BaseNetwork(BaseEstimator, ABC):
         return [np.float64, np.float32] if self.dtype is None else [np.dtype(self.dtype)]
 
     def _as_samples(self, X: Any) -> Any:
+        if isinstance(X, Sequences):
+            return X.padded(self._sample_shape[0])
         return X if is_sparse(X) else X.reshape(len(X), *self._sample_shape)
+
+    def _outputs(self, samples: Any, lengths: np.ndarray | None, n_threads: int | None) -> np.ndarray:
+        """The raw output of the network's last layer, (n_samples, n_outputs)."""
+        model = self.model_ if lengths is None else longer(self.model_, samples.shape[1])
+        return model.predict(samples, lengths=lengths, n_threads=n_threads)
 
     def _as_targets(self, encoded: np.ndarray) -> np.ndarray:
         """Targets of two axes in the model's dtype; class codes stay as they are."""
@@ -257,7 +275,7 @@ class BaseNetwork(BaseEstimator, ABC):
         X, y = self._read_fit(X, y, reset=False, classes="known")
         weight = None if sample_weight is None else _check_sample_weight(
             sample_weight, X, ensure_non_negative=True)
-        return Rows(self._as_samples(X), self._as_targets(self._encode(y)), weight)
+        return Rows(self._as_samples(X), self._as_targets(self._encode(y)), weight, lengths_of(X))
 
     def _batch_size(self, n: int) -> int | str:
         if takes_full_batch(self.solver):
@@ -305,7 +323,8 @@ class BaseNetwork(BaseEstimator, ABC):
             if raw is not None:
                 return raw
         check_is_fitted(self)
-        return self.model_.predict(self._as_samples(read(self, X)), n_threads=self.n_threads)
+        X = read(self, X)
+        return self._outputs(self._as_samples(X), lengths_of(X), self.n_threads)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -10,7 +10,7 @@ from ldl_cy import layers
 from ldl_cy.checks import check_ints
 from ldl_cy.estimators.base import ACTIVATION, DROPOUT, INPUT_SHAPE, SIZES, BaseNetwork
 from ldl_cy.estimators.data import Shape, check_input_shape
-from ldl_cy.estimators.docs import share
+from ldl_cy.estimators.docs import VERBOSE_BAR, share
 from ldl_cy.estimators.stacks import dense_layers, dropout_layers, need, read_sizes
 from ldl_cy.estimators.targets import ClassifierNetwork, RegressorNetwork
 
@@ -95,7 +95,7 @@ def as_tuple(size: Any) -> Any:
     return tuple(size) if hasattr(size, "__iter__") else size
 
 
-@share(layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
+@share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
 class CNNClassifier(ClassifierNetwork, BaseCNN):
     """Convolutional network for classes of images or signals.
 
@@ -138,12 +138,12 @@ class CNNClassifier(ClassifierNetwork, BaseCNN):
         batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200,
         shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
         nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999,
-        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, class_weight=None, dtype=None, n_threads=None,
+        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, class_weight=None, callbacks=None, dtype=None, n_threads=None,
     ):
         self._keep(locals())
 
 
-@share(layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
+@share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
 class CNNRegressor(RegressorNetwork, BaseCNN):
     """Convolutional network for numbers from images or signals.
 
@@ -184,6 +184,6 @@ class CNNRegressor(RegressorNetwork, BaseCNN):
         alpha=0.0001, batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5,
         max_iter=200, shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False,
         momentum=0.9, nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
-        beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, dtype=None, n_threads=None,
+        beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, callbacks=None, dtype=None, n_threads=None,
     ):
         self._keep(locals())

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_array, check_X_y, validate_data
 
+from ldl_cy.estimators.sequences import is_list_of_sequences, read_sequences
 from ldl_cy.sparse import is_sparse
 
 Shape = tuple[int, ...]
@@ -20,13 +21,14 @@ class Rows(NamedTuple):
     X: Any
     y: np.ndarray
     weight: np.ndarray | None
+    lengths: np.ndarray | None = None       # where sequences end
 
     @property
     def n(self) -> int:
         return self.y.shape[0]
 
     def take(self, index: np.ndarray) -> Rows:
-        return Rows(self.X[index], self.y[index], None if self.weight is None else self.weight[index])
+        return Rows(*(None if part is None else part[index] for part in self))
 
 
 def read(estimator: Any, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeric: bool = False) -> Any:
@@ -40,6 +42,14 @@ def read(estimator: Any, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeri
         "accept_sparse": ["csr", "csc"] if estimator._reads_sparse else False,
         "dtype": estimator._dtypes(reset=reset), "order": "C", "allow_nd": estimator._reads_nd}
     with_y = not (isinstance(y, str) and y == NO_Y)
+    if estimator._reads_lists and is_list_of_sequences(X):
+        sequences = read_sequences(estimator, X, reset=reset)
+        if reset:
+            estimator.n_features_in_ = sequences.shape[1]
+            vars(estimator).pop("feature_names_in_", None)
+        if with_y:
+            y = check_X_y(np.zeros((len(X), 1)), y, multi_output=True, y_numeric=y_numeric, estimator=estimator)[1]
+        return (sequences, y) if with_y else sequences
     if with_y:
         options.update(multi_output=True, y_numeric=y_numeric)
     several_axes = not reset and estimator._reads_nd and (
@@ -99,7 +109,7 @@ def hold_out(
     if len(held) < 2:
         raise ValueError(
             "The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
-    return rows.take(train), Rows(rows.X, rows.y, score_weight).take(held)
+    return rows.take(train), rows._replace(weight=score_weight).take(held)
 
 
 def canonical(rows: Rows) -> Rows:
@@ -109,22 +119,23 @@ def canonical(rows: Rows) -> Rows:
     ordered by content. Full-batch solvers work on these, so that two ways of writing down the same
     data give the same sums to the last bit.
     """
-    X, y, weight = rows
+    X, y, weight, lengths = rows
     kept = np.arange(rows.n) if weight is None else np.flatnonzero(weight)
     weight = np.ones(len(kept)) if weight is None else weight[kept]
     if len(kept) < rows.n:
-        X, y = X[kept], y[kept]
-    content = contents_of_sparse(X, y) if is_sparse(X) else contents(X, y)
+        X, y, lengths = X[kept], y[kept], None if lengths is None else lengths[kept]
+    content = contents_of_sparse(X, y) if is_sparse(X) else contents(X, y, lengths)
     _, first, inverse = np.unique(content, return_index=True, return_inverse=True)
     merged = np.bincount(inverse.ravel(), weights=weight)
-    return Rows(X[first], y[first], merged)
+    return Rows(X[first], y[first], merged, None if lengths is None else lengths[first])
 
 
-def contents(X: np.ndarray, y: np.ndarray) -> np.ndarray:
+def contents(X: np.ndarray, y: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
     """(n,) bytes that are equal where rows of X and y are."""
     n = len(X)
-    # class codes are exact in float32 too
-    table = np.concatenate([X.reshape(n, -1), y.reshape(n, -1)], axis=1, dtype=X.dtype, casting="unsafe")
+    parts = [part.reshape(n, -1) for part in (X, y, lengths) if part is not None]
+    # class codes and lengths are exact in float32 too
+    table = np.concatenate(parts, axis=1, dtype=X.dtype, casting="unsafe")
     table += 0.0                    # -0.0 becomes 0.0, as bytes are compared
     return table.view(np.dtype((np.void, table.itemsize * table.shape[1]))).ravel()
 

@@ -40,8 +40,8 @@ tol : float >= 0, default=1e-4
     An epoch counts as progress where the loss falls, or the score rises, by at least this much.
     For 'lbfgs' the bound on the largest entry of the gradient.
 
-verbose : bool, default=False
-    Whether to print the loss of every epoch.
+verbose : bool or int, default=False
+    %(verbose)s
 
 warm_start : bool, default=False
     Whether `fit` goes on from the last fit's weights and optimizer state.
@@ -71,7 +71,14 @@ max_fun : int >= 1, default=15000
     Most evaluations of the loss by 'lbfgs'.
 """
 
+VERBOSE_LINES = "Whether to print the loss of every epoch."
+VERBOSE_BAR = "Whether to draw a progress bar with the loss beside it."
+
 COMMON = """
+callbacks : list of callbacks of ``ldl_cy.callbacks`` or functions ``f(model, logs)``, default=None
+    Called after every epoch, or iteration of 'lbfgs', with `model_` and "loss" and, with validation rows,
+    "val_score"; one that returns True ends the fit.
+
 dtype : {'float32', 'float64'}, default=None
     What to compute in; None keeps float32 input and computes everything else in float64.
 

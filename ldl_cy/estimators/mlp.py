@@ -9,7 +9,7 @@ import numpy as np
 from ldl_cy import layers
 from ldl_cy.estimators.base import ACTIVATION, DROPOUT, SIZES, BaseNetwork
 from ldl_cy.estimators.data import Shape
-from ldl_cy.estimators.docs import share
+from ldl_cy.estimators.docs import VERBOSE_LINES, share
 from ldl_cy.estimators.stacks import dense_layers, read_sizes
 from ldl_cy.estimators.targets import ClassifierNetwork, RegressorNetwork
 
@@ -36,6 +36,7 @@ class BaseMLP(BaseNetwork):
     _reads_nd = False
     _reads_sparse = True
     _largest_batch = 200
+    _prints = True
 
     def _shape_of_samples(self, row_shape: Shape) -> Shape:
         return row_shape
@@ -101,7 +102,7 @@ class BaseMLP(BaseNetwork):
         self._assign(".bias", arrays)
 
 
-@share(hidden=HIDDEN, largest_batch="200")
+@share(verbose=VERBOSE_LINES, hidden=HIDDEN, largest_batch="200")
 class MLPClassifier(ClassifierNetwork, BaseMLP):
     """Multi-layer perceptron for classes; scikit-learn's parameters and more.
 
@@ -145,7 +146,7 @@ class MLPClassifier(ClassifierNetwork, BaseMLP):
         batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200,
         shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
         nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999,
-        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, dropout=0.0, class_weight=None, dtype=None,
+        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, dropout=0.0, class_weight=None, callbacks=None, dtype=None,
         n_threads=None,
     ):
         self._keep(locals())
@@ -155,7 +156,7 @@ class MLPClassifier(ClassifierNetwork, BaseMLP):
         return self.n_outputs_ == 1
 
 
-@share(hidden=HIDDEN, largest_batch="200")
+@share(verbose=VERBOSE_LINES, hidden=HIDDEN, largest_batch="200")
 class MLPRegressor(RegressorNetwork, BaseMLP):
     """Multi-layer perceptron for numbers; scikit-learn's parameters and more.
 
@@ -196,7 +197,7 @@ class MLPRegressor(RegressorNetwork, BaseMLP):
         alpha=0.0001, batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5,
         max_iter=200, shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False,
         momentum=0.9, nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
-        beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, dropout=0.0, dtype=None,
+        beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, dropout=0.0, callbacks=None, dtype=None,
         n_threads=None,
     ):
         self._keep(locals())

@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import StrOptions
 from ldl_cy import losses
 from ldl_cy.estimators.base import INPUT_SHAPE, BaseNetwork
 from ldl_cy.estimators.data import Shape, check_input_shape
-from ldl_cy.estimators.docs import share
+from ldl_cy.estimators.docs import VERBOSE_BAR, share
 from ldl_cy.estimators.targets import REGRESSION_LOSSES, ClassifierNetwork, RegressorNetwork
 from ldl_cy.layers import Dense, Layer
 
@@ -41,7 +41,7 @@ class BaseNeuralNet(BaseNetwork):
         return stack
 
 
-@share(layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
+@share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
 class NeuralNetClassifier(ClassifierNetwork, BaseNeuralNet):
     """Any stack of layers for classes.
 
@@ -86,7 +86,7 @@ class NeuralNetClassifier(ClassifierNetwork, BaseNeuralNet):
         batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200,
         shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
         nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999,
-        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, class_weight=None, dtype=None, n_threads=None,
+        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, class_weight=None, callbacks=None, dtype=None, n_threads=None,
     ):
         self._keep(locals())
 
@@ -100,7 +100,7 @@ class NeuralNetClassifier(ClassifierNetwork, BaseNeuralNet):
         return self.loss
 
 
-@share(layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
+@share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
 class NeuralNetRegressor(RegressorNetwork, BaseNeuralNet):
     """Any stack of layers for numbers.
 
@@ -143,7 +143,7 @@ class NeuralNetRegressor(RegressorNetwork, BaseNeuralNet):
         batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200,
         shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
         nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999,
-        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, dtype=None, n_threads=None,
+        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, callbacks=None, dtype=None, n_threads=None,
     ):
         self._keep(locals())
 

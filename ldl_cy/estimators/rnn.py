@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import StrOptions
 from ldl_cy import layers
 from ldl_cy.estimators.base import ACTIVATION, DROPOUT, INPUT_SHAPE, SIZES, BaseNetwork
 from ldl_cy.estimators.data import Shape, check_input_shape
-from ldl_cy.estimators.docs import share
+from ldl_cy.estimators.docs import VERBOSE_BAR, share
 from ldl_cy.estimators.stacks import dense_layers, dropout_layers, need, read_sizes
 from ldl_cy.estimators.targets import ClassifierNetwork, RegressorNetwork
 
@@ -42,6 +42,7 @@ class BaseRNN(BaseNetwork):
     dropout: float
     input_shape: Any
 
+    _reads_lists = True
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "cell": [StrOptions(set(CELLS))],
         "units": SIZES,
@@ -73,7 +74,7 @@ class BaseRNN(BaseNetwork):
                 *dense_layers(sizes, [self.activation] * len(sizes), self.dropout)]
 
 
-@share(layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
+@share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
 class RNNClassifier(ClassifierNetwork, BaseRNN):
     """Recurrent network for classes of sequences.
 
@@ -117,12 +118,12 @@ class RNNClassifier(ClassifierNetwork, BaseRNN):
         learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200, shuffle=True,
         random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
         nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999,
-        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, class_weight=None, dtype=None, n_threads=None,
+        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, class_weight=None, callbacks=None, dtype=None, n_threads=None,
     ):
         self._keep(locals())
 
 
-@share(layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
+@share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
 class RNNRegressor(RegressorNetwork, BaseRNN):
     """Recurrent network for numbers from sequences.
 
@@ -164,6 +165,6 @@ class RNNRegressor(RegressorNetwork, BaseRNN):
         batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200,
         shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
         nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999,
-        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, dtype=None, n_threads=None,
+        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, callbacks=None, dtype=None, n_threads=None,
     ):
         self._keep(locals())

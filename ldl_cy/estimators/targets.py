@@ -80,7 +80,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         return losses.BinaryLogLoss(scale=float(self.n_outputs_))
 
     def _score_encoded(self, rows: Rows, n_threads: int) -> float:
-        raw = self.model_.predict(rows.X, n_threads=n_threads)
+        raw = self._outputs(rows.X, rows.lengths, n_threads)
         if not np.isfinite(raw).all():
             return np.nan
         guess = raw.argmax(axis=1) if self.out_activation_ == "softmax" else raw > 0
@@ -221,7 +221,7 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
         return np.exp(raw) if self.out_activation_ == "exp" else raw
 
     def _score_encoded(self, rows: Rows, n_threads: int) -> float:
-        guess = self._activate(self.model_.predict(rows.X, n_threads=n_threads))
+        guess = self._activate(self._outputs(rows.X, rows.lengths, n_threads))
         if not np.isfinite(guess).all():
             return np.nan
         with np.errstate(over="ignore"):        # a fit that diverges scores -inf

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from ldl_cy.callbacks import Callback
 from ldl_cy.estimators.data import Rows
+from ldl_cy.estimators.observers import Observers
 from ldl_cy.estimators.solvers import make_optimizer
 from ldl_cy.models import Sequential
 from ldl_cy.threads import blas_at_one_thread, choose_threads
@@ -28,8 +30,10 @@ class Watch(Callback):
     The estimator's public attributes hold the curves; this adds the rules.
     """
 
-    def __init__(self, estimator: Any, rows: Rows, validation: Rows | None) -> None:
+    def __init__(self, estimator: Any, rows: Rows, validation: Rows | None, observers: Observers) -> None:
         self.estimator = estimator
+        self.observers = observers
+        self.prints = estimator.verbose and estimator._prints
         self.rows = rows
         self.validation = validation
         # asked before the fit begins, which would count as another
@@ -60,7 +64,7 @@ class Watch(Callback):
         est.n_iter_ += 1
         est.loss_ = loss = shown_loss(est, loss, squares, self.rows)
         est.loss_curve_.append(loss)
-        if est.verbose:
+        if self.prints:
             print(f"Iteration {est.n_iter_}, loss = {loss:.8f}")
         if self.validation is not None:
             self.score(self.validation)
@@ -79,7 +83,7 @@ class Watch(Callback):
         if est.best_validation_score_ is None:
             est.best_validation_score_ = -np.inf
         est.validation_scores_.append(score)
-        if est.verbose:
+        if self.prints:
             print(f"Validation score: {score:f}")
         if est.early_stopping:
             worse = score < est.best_validation_score_ + est.tol
@@ -101,13 +105,20 @@ class Watch(Callback):
             if est._step_size > SMALLEST_LEARNING_RATE:
                 est._step_size /= 5.0
                 est._no_improvement_count = 0
-                if est.verbose:
+                if self.prints:
                     print(f"{text} Setting learning rate to {est._step_size:f}")
                 return False
             text += " Learning rate too small."
-        if est.verbose:
+        if self.prints:
             print(f"{text} Stopping.")
         return True
+
+    def observed(self) -> bool:
+        """Show the epoch to the observers; whether one of them ends the fit."""
+        logs = {"loss": self.estimator.loss_}
+        if self.validation is not None:
+            logs["val_score"] = self.estimator.validation_scores_[-1]
+        return self.observers.epoch_ends(logs)
 
 
 def snapshot(model: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -121,13 +132,15 @@ def restore(model: Any, saved: tuple[np.ndarray, dict[str, np.ndarray]]) -> None
         model.state[name][...] = value
 
 
-def train(estimator: Any, rows: Rows, validation: Rows | None, *, incremental: bool) -> None:
+def train(
+    estimator: Any, rows: Rows, validation: Rows | None, observers: Observers, *, incremental: bool,
+) -> None:
     """Fit ``estimator.model_``: one epoch (incremental), or epochs until nothing improves or max_iter."""
     try:
         if estimator.solver == "lbfgs":
-            train_lbfgs(estimator, rows, validation)
+            train_lbfgs(estimator, rows, validation, observers)
         else:
-            train_epochs(estimator, rows, validation, incremental=incremental)
+            train_epochs(estimator, rows, validation, observers, incremental=incremental)
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=4)
     except FloatingPointError as error:     # the model holds the weights of the last finite epoch
@@ -141,11 +154,21 @@ def train(estimator: Any, rows: Rows, validation: Rows | None, *, incremental: b
 class Epochs(Watch):
     """Minibatches: what happens after every epoch of ``Sequential.fit``."""
 
-    def __init__(self, estimator: Any, rows: Rows, validation: Rows | None, n_batches: int) -> None:
-        super().__init__(estimator, rows, validation)
+    def __init__(
+        self, estimator: Any, rows: Rows, validation: Rows | None, observers: Observers, n_batches: int,
+    ) -> None:
+        super().__init__(estimator, rows, validation, observers)
         self.n_batches = n_batches
         self.squares = sum_of_squares(estimator.model_)
         self.stopped = False
+
+    def on_fit_begin(self, model: Sequential, epochs: int) -> None:
+        """Before the first epoch."""
+        self.observers.begin(epochs)
+
+    def on_fit_end(self, model: Sequential) -> None:
+        """Also when an exception ended the fit."""
+        self.observers.end()
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool:
         """Record the epoch, choose the next step size, and stop where nothing improves."""
@@ -157,7 +180,8 @@ class Epochs(Watch):
         self.epoch_ends(logs["loss"], (before + change) * self.n_batches)
         if est.solver == "sgd" and est.learning_rate == "invscaling":
             est._step_size = est.learning_rate_init / (est.t_ + 1) ** est.power_t
-        self.stopped = self.stops()
+        ends = self.stops()
+        self.stopped = self.observed() or ends
         return self.stopped
 
 
@@ -179,13 +203,15 @@ class Orders:
         return self.order
 
 
-def train_epochs(estimator: Any, rows: Rows, validation: Rows | None, *, incremental: bool) -> None:
+def train_epochs(
+    estimator: Any, rows: Rows, validation: Rows | None, observers: Observers, *, incremental: bool,
+) -> None:
     """One fit of the model, watched."""
     est, n = estimator, rows.n
     if not incremental or not hasattr(est, "_step_size"):
         est._step_size = est.learning_rate_init
     size = est._batch_size(n)
-    watch = Epochs(est, rows, validation, 1 if size == "full" else -(-n // size))
+    watch = Epochs(est, rows, validation, observers, 1 if size == "full" else -(-n // size))
     orders = Orders(est, n, incremental=incremental) if est.shuffle and size != "full" else None
     est._order = None
     est.n_iter_ = 0
@@ -193,7 +219,7 @@ def train_epochs(estimator: Any, rows: Rows, validation: Rows | None, *, increme
         history = fit(
             est.model_, rows.X, rows.y, loss=est._make_loss(), optimizer=make_optimizer(est), batch_size=size,
             epochs=1 if incremental else est.max_iter, alpha=est.alpha, shuffle=False, sample_weight=rows.weight,
-            lengths=None, validation_data=None, validation_split=0.0, callbacks=[watch], n_threads=est.n_threads,
+            lengths=rows.lengths, validation_data=None, validation_split=0.0, callbacks=[watch], n_threads=est.n_threads,
             verbose=0, orders=orders)
     if incremental and orders is not None:
         est._order = orders.order
@@ -203,11 +229,12 @@ def train_epochs(estimator: Any, rows: Rows, validation: Rows | None, *, increme
             "converged yet.", ConvergenceWarning, stacklevel=5)
 
 
-def train_lbfgs(estimator: Any, rows: Rows, validation: Rows | None) -> None:
+def train_lbfgs(estimator: Any, rows: Rows, validation: Rows | None, observers: Observers) -> None:
     """SciPy's L-BFGS-B on all rows at once."""
-    est, model, watch = estimator, estimator.model_, Watch(estimator, rows, validation)
+    est, model, watch = estimator, estimator.model_, Watch(estimator, rows, validation, observers)
     data_loss = model.objective(
-        rows.X, rows.y, loss=est._make_loss(), sample_weight=rows.weight, n_threads=est.n_threads)
+        rows.X, rows.y, loss=est._make_loss(), sample_weight=rows.weight, lengths=rows.lengths,
+        n_threads=est.n_threads)
     start, halted = model.theta.astype(float), []
     shrink = np.zeros(start.size)
     for part in penalised(model):
@@ -221,12 +248,16 @@ def train_lbfgs(estimator: Any, rows: Rows, validation: Rows | None) -> None:
     def after_iteration(intermediate_result: scipy.optimize.OptimizeResult) -> None:
         model.theta[:] = intermediate_result.x
         watch.epoch_ends(intermediate_result.fun, sum_of_squares(model))
-        if est.early_stopping and watch.stops():
+        ends = est.early_stopping and watch.stops()
+        if watch.observed() or ends:
             halted.append(True)
             raise StopIteration     # SciPy's way of ending from a callback
 
     est.n_iter_ = 0
-    with blas_at_one_thread():      # SciPy's own vectors are too short to share
+    with ExitStack() as stack:
+        stack.enter_context(blas_at_one_thread())       # SciPy's own vectors are too short to share
+        observers.begin(est.max_iter)
+        stack.callback(observers.end)
         result = scipy.optimize.minimize(
             loss_and_grad, start, jac=True, method="L-BFGS-B", callback=after_iteration,
             options={"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol})

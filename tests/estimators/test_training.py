@@ -1,6 +1,7 @@
 """The training loop: solvers, stopping, step sizes, weights, and fits that go on."""
 import _thread
 import pickle
+import signal
 import threading
 import warnings
 
@@ -172,6 +173,15 @@ def test_non_finite_weights():
     assert np.isfinite(reg.predict(X)).all()
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as in a terminal; a job in the background begins with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_ctrl_c_warns_and_returns(solver):
     clf = MLPClassifier(

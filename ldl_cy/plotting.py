@@ -1,0 +1,254 @@
+"""Pictures of networks, in the manner of scikit-learn's displays: ``Display.from_estimator(fitted)``."""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ldl_cy.models import Sequential
+
+
+def _new_axes(owner: str) -> Any:
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(f"{owner}: plotting needs matplotlib (pip install matplotlib).") from error
+    return plt.subplots()[1]
+
+
+def _network(owner: str, estimator: Any) -> Sequential:
+    """The network of a fitted estimator, of the last step of a Pipeline, or a Sequential."""
+    steps = getattr(estimator, "steps", None)
+    if steps:
+        estimator = steps[-1][1]
+    model = getattr(estimator, "model_", estimator)
+    if not isinstance(model, Sequential) or model.input_shape is None:
+        raise ValueError(f"{owner}: estimator must be a fitted estimator of ldl_cy or a built Sequential, "
+                         f"got {type(estimator).__name__}.")
+    return model
+
+
+class LossCurveDisplay:
+    """Loss by epoch, and scores on validation rows where there are such.
+
+    Use ``from_estimator`` or ``from_history`` to make one.
+
+    Parameters
+    ----------
+    curves : dict of str to sequence of float
+        Losses by epoch, by the name they are shown with.
+    scores : sequence of float, default=None
+        Scores by epoch, drawn on an axis of their own at the right.
+    name : str, default=None
+        Shown as title.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    lines_ : list of matplotlib Line2D
+        One for each curve, then one for the scores.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from ldl_cy import MLPClassifier
+    >>> from ldl_cy.plotting import LossCurveDisplay
+    >>> clf = MLPClassifier(learning_rate_init=0.01, random_state=0).fit(*load_iris(return_X_y=True))
+    >>> display = LossCurveDisplay.from_estimator(clf)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, curves: dict[str, Sequence[float]], scores: Sequence[float] | None = None, name: str | None = None,
+    ) -> None:
+        self.curves, self.scores, self.name = curves, scores, name
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, name: str | None = None, ax: Any = None, **kwargs: Any) -> Any:
+        """Draw the curve of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : fitted estimator of ldl_cy, or a Pipeline that ends in one
+        name : str, default=None
+            Title; the name of the class where it is None.
+        ax : matplotlib Axes, default=None
+        **kwargs : passed on to ``plot``
+
+        Returns
+        -------
+        LossCurveDisplay
+
+        Raises
+        ------
+        ValueError
+            The estimator has no ``loss_curve_``.
+        """
+        steps = getattr(estimator, "steps", None)
+        if steps:
+            estimator = steps[-1][1]
+        if not hasattr(estimator, "loss_curve_"):
+            raise ValueError(f"LossCurveDisplay: estimator must be fitted and have a loss_curve_, "
+                             f"got {type(estimator).__name__}.")
+        scores = getattr(estimator, "validation_scores_", None)
+        display = cls({"loss": estimator.loss_curve_}, scores, name or type(estimator).__name__)
+        return display.plot(ax=ax, **kwargs)
+
+    @classmethod
+    def from_history(cls, history: Any, *, name: str | None = None, ax: Any = None, **kwargs: Any) -> Any:
+        """Draw what ``Sequential.fit`` returned: "loss" and, with validation data, "val_loss".
+
+        Parameters
+        ----------
+        history : History
+        name, ax, **kwargs : as in ``from_estimator``
+
+        Returns
+        -------
+        LossCurveDisplay
+        """
+        return cls(dict(history.history), name=name).plot(ax=ax, **kwargs)
+
+    def plot(self, ax: Any = None, *, log_scale: bool = False, **kwargs: Any) -> LossCurveDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            None makes a new figure.
+        log_scale : bool, default=False
+            Whether losses are shown by their logarithm.
+        **kwargs : passed on to matplotlib's ``plot``
+
+        Returns
+        -------
+        LossCurveDisplay
+        """
+        ax = _new_axes("LossCurveDisplay") if ax is None else ax
+        self.lines_ = []
+        for label, values in self.curves.items():
+            self.lines_ += ax.plot(range(1, len(values) + 1), values, **{"label": label, **kwargs})
+        ax.set(xlabel="Epoch", ylabel="Loss", title=self.name or "")
+        if log_scale:
+            ax.set_yscale("log")
+        if self.scores is not None and len(self.scores):
+            right = ax.twinx()
+            self.lines_ += right.plot(range(1, len(self.scores) + 1), self.scores, color="C1", label="validation score")
+            right.set_ylabel("Validation score")
+        if len(self.lines_) > 1:
+            ax.legend(handles=self.lines_)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+class FilterDisplay:
+    """The filters of a layer as one picture, side by side on one scale of grey, 0 in the middle.
+
+    Use ``from_estimator`` to make one.
+
+    Parameters
+    ----------
+    filters : (n, height, width) array
+    name : str, default=None
+        Shown as title.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    image_ : matplotlib AxesImage
+    """
+
+    def __init__(self, filters: np.ndarray, name: str | None = None) -> None:
+        if filters.ndim != 3:
+            raise ValueError(f"FilterDisplay: filters must have the shape (n, height, width), got {filters.shape}.")
+        self.filters, self.name = filters, name
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, *, layer: str | None = None, channel: int | None = None,
+        image_shape: tuple[int, int] | None = None, name: str | None = None, ax: Any = None, **kwargs: Any,
+    ) -> FilterDisplay:
+        """Draw the filters of a layer of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : fitted estimator of ldl_cy, a Pipeline that ends in one, or a built Sequential
+        layer : str, default=None
+            A layer's name, such as "conv2d_0"; None takes the first layer with a kernel.
+        channel : int, default=None
+            Which channel of a convolution's filters; None takes the mean over channels.
+        image_shape : (int, int), default=None
+            How a Dense layer's inputs make an image; None takes a square where they make one.
+        name : str, default=None
+            Title; the name of the layer where it is None.
+        ax : matplotlib Axes, default=None
+        **kwargs : passed on to ``plot``
+
+        Returns
+        -------
+        FilterDisplay
+
+        Raises
+        ------
+        ValueError
+            There is no such layer, channel or image.
+        """
+        kernels = {key.removesuffix(".kernel"): value
+                   for key, value in _network("FilterDisplay", estimator).parameters.items() if key.endswith(".kernel")}
+        layer = next(iter(kernels), None) if layer is None else layer
+        if layer not in kernels:
+            raise ValueError(f"FilterDisplay: layer must be one of {', '.join(map(repr, kernels)) or 'none'}, got {layer!r}.")
+        return cls(_as_images(kernels[layer], channel, image_shape), name or layer).plot(ax=ax, **kwargs)
+
+    def plot(self, ax: Any = None, *, n_columns: int | None = None, cmap: str = "gray", **kwargs: Any) -> FilterDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            None makes a new figure.
+        n_columns : int >= 1, default=None
+            Filters in a row; None makes a square of them.
+        cmap : str, default="gray"
+        **kwargs : passed on to matplotlib's ``imshow``
+
+        Returns
+        -------
+        FilterDisplay
+        """
+        ax = _new_axes("FilterDisplay") if ax is None else ax
+        n, height, width = self.filters.shape
+        columns = n_columns or math.ceil(math.sqrt(n))
+        rows = -(-n // columns)
+        # a line of one pixel between two filters stays empty
+        picture = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
+        for i, one in enumerate(self.filters):
+            top, left = i // columns * (height + 1), i % columns * (width + 1)
+            picture[top:top + height, left:left + width] = one
+        bound = float(np.abs(self.filters).max()) or 1.0
+        self.image_ = ax.imshow(picture, **{"cmap": cmap, "vmin": -bound, "vmax": bound, **kwargs})
+        ax.set_axis_off()
+        ax.set_title(self.name or "")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+def _as_images(kernel: np.ndarray, channel: int | None, image_shape: tuple[int, int] | None) -> np.ndarray:
+    """(n, height, width) from a kernel (kh, kw, c, n), (k, c, n) or (inputs, n)."""
+    if kernel.ndim == 2:
+        inputs, n = kernel.shape
+        side = math.isqrt(inputs)
+        shape = tuple(image_shape) if image_shape is not None else (side, side) if side * side == inputs else (1, inputs)
+        if math.prod(shape) != inputs:
+            raise ValueError(f"FilterDisplay: image_shape must hold {inputs} numbers, got {image_shape}.")
+        return kernel.T.reshape(n, *shape)
+    channels = kernel.shape[-2]
+    if channel is not None and not 0 <= channel < channels:
+        raise ValueError(f"FilterDisplay: channel must lie in 0 .. {channels - 1}, got {channel}.")
+    flat = kernel.mean(axis=-2) if channel is None else kernel[..., channel, :]
+    if flat.ndim == 2:              # of a sequence: one row
+        flat = flat[None]
+    return np.moveaxis(flat, -1, 0)
