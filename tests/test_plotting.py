@@ -73,7 +73,7 @@ def test_filters_of_other_layers():
 
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: LossCurveDisplay.from_estimator(MLPClassifier()), "must be fitted and have a loss_curve_"),
-    (lambda: FilterDisplay.from_estimator(MLPClassifier()), "must be a fitted estimator of ldl_cy or a built Sequential"),
+    (lambda: FilterDisplay.from_estimator(MLPClassifier()), "must be a fitted estimator of ldl_cy or a built"),
     (lambda: FilterDisplay.from_estimator(Sequential([layers.Dense(2)]).build(4), layer="conv"),
      "layer must be one of 'dense_0', got 'conv'"),
     (lambda: FilterDisplay.from_estimator(Sequential([layers.Dense(2)]).build(4), image_shape=(3, 3)),

@@ -28,7 +28,8 @@ class Rows(NamedTuple):
         return self.y.shape[0]
 
     def take(self, index: np.ndarray) -> Rows:
-        return Rows(*(None if part is None else part[index] for part in self))
+        weight, lengths = (None if part is None else part[index] for part in (self.weight, self.lengths))
+        return Rows(self.X[index], self.y[index], weight, lengths)
 
 
 def read(estimator: Any, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeric: bool = False) -> Any:

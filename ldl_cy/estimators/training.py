@@ -219,8 +219,8 @@ def train_epochs(
         history = fit(
             est.model_, rows.X, rows.y, loss=est._make_loss(), optimizer=make_optimizer(est), batch_size=size,
             epochs=1 if incremental else est.max_iter, alpha=est.alpha, shuffle=False, sample_weight=rows.weight,
-            lengths=rows.lengths, validation_data=None, validation_split=0.0, callbacks=[watch], n_threads=est.n_threads,
-            verbose=0, orders=orders)
+            lengths=rows.lengths, validation_data=None, validation_split=0.0, callbacks=[watch],
+            n_threads=est.n_threads, verbose=0, orders=orders)
     if incremental and orders is not None:
         est._order = orders.order
     if not (watch.stopped or incremental or history.stop_reason == "converged"):

@@ -4,13 +4,21 @@ import importlib
 import warnings
 
 import pytest
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import check_dataframe_column_names_consistency, parametrize_with_checks
 from small_estimators import EVERY, small
 
 
-@parametrize_with_checks([small(name) for name in EVERY])
+@parametrize_with_checks([small(name, **solver) for name in EVERY for solver in ({}, {"solver": "lbfgs"})])
 def test_scikit_learn(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("name", EVERY)
+def test_names_of_columns(name, solver):
+    # not one of those that check_estimator runs
+    pytest.importorskip("pandas")
+    check_dataframe_column_names_consistency(name, small(name, solver=solver, max_iter=5))
 
 
 @pytest.mark.parametrize("module", ["mlp", "cnn", "rnn", "neural_net"])

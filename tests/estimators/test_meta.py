@@ -112,7 +112,8 @@ def test_validation_data_through_a_pipeline(name):
     X = 100 * X + 3
     with sklearn.config_context(enable_metadata_routing=True):
         est.set_fit_request(X_val=True, y_val=True, sample_weight=True)
-        pipe = make_pipeline(StandardScaler(), est, transform_input=["X_val"])
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        pipe = make_pipeline(scaler, est, transform_input=["X_val"])
         pipe.fit(X[:60], y[:60], X_val=X[60:], y_val=y[60:], sample_weight=np.ones(60))
     score = pipe[-1].validation_scores_
     assert len(score) == pipe[-1].n_iter_
