@@ -28,7 +28,8 @@ def profile(row, dtype, seconds):
     """Lines of text: op by op, loss, update, the whole step by fit, and what is left.
 
     Everything runs on one thread. An op's prepare runs once a step, the rest once for each block of rows, or for
-    the batch in layers of many weights; its buffers are warm, as they are in a block that fits into L2, and its weights too, which they may not be.
+    the batch in layers of many weights; its buffers are warm, as they are in a block that fits into L2, and its
+    weights too, which they may not be.
     """
     model = Sequential(ours.stack(row), dtype=dtype, random_state=0).build(row.shape)
     graph = model._graph
