@@ -27,8 +27,9 @@ def repeated(call, seconds):
 def profile(row, dtype, seconds):
     """Lines of text: op by op, loss, update, the whole step by fit, and what is left.
 
-    Everything runs on one thread. An op's prepare runs once a step, the rest once for each block of rows; its
-    buffers are warm, as they are in a block that fits into L2, and its weights too, which they may not be.
+    Everything runs on one thread. An op's prepare runs once a step, the rest once for each block of rows, or for
+    the batch in layers of many weights; its buffers are warm, as they are in a block that fits into L2, and its
+    weights too, which they may not be.
     """
     model = Sequential(ours.stack(row), dtype=dtype, random_state=0).build(row.shape)
     graph = model._graph
@@ -39,12 +40,12 @@ def profile(row, dtype, seconds):
     rng = np.random.default_rng(0)
     cells, total, flops_known = [], 0.0, 0.0
 
-    def numbers(size):
+    def numbers(size, rows=rows):
         return rng.standard_normal((rows, size), dtype=dtype)
 
-    def line(name, prepare, forward, backward, flops):
+    def line(name, prepare, forward, backward, flops, calls=blocks):
         nonlocal total, flops_known
-        forward, backward = blocks * forward, None if backward is None else blocks * backward
+        forward, backward = calls * forward, None if backward is None else calls * backward
         spent = prepare + forward + (backward or 0.0)
         total, flops_known = total + spent, flops_known + flops
         cells.append([name, prepare, forward, backward, spent, flops])
@@ -60,7 +61,9 @@ def profile(row, dtype, seconds):
                 continue
             theta = model.theta[node.theta:node.theta + kernel.n_params]
             state = np.zeros(kernel.n_state, dtype)
-            x, dy = numbers(kernel.x_size), numbers(kernel.y_size)
+            # a layer of many weights is done over the whole batch at a time
+            over = row.batch if planned.deferred else rows
+            x, dy = numbers(kernel.x_size, over), numbers(kernel.y_size, over)
             prepare, forward, backward = repeated(
                 lambda n: time_op(kernel, theta, state, x, dy, wants_dx=planned.dx != NONE,  # noqa: B023
                                   wants_grad=node.trainable, repeats=n), seconds)  # noqa: B023
@@ -72,7 +75,8 @@ def profile(row, dtype, seconds):
             )
             inputs, steps = next(products) if kernel.n_params else (0, 0)
             passes = 1 + (planned.dx != NONE) + node.trainable
-            line(name, prepare, forward, backward, 2.0 * row.batch * (passes * inputs + 3 * steps))
+            line(name, prepare, forward, backward, 2.0 * row.batch * (passes * inputs + 3 * steps),
+                 1 if planned.deferred else blocks)
         out = numbers(graph.sizes[graph.buffers[-1]])
         t = np.ascontiguousarray(targets[:rows])
         line(
