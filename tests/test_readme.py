@@ -10,7 +10,7 @@ EXAMPLES = list(re.finditer(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DO
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("example", EXAMPLES, ids=["pipeline", "layers", "custom"])
+@pytest.mark.parametrize("example", EXAMPLES, ids=["pipeline", "sequences", "layers", "custom"])
 def test_example(example):
     # empty lines in front, so that a traceback shows the README's own line
     code = "\n" * TEXT.count("\n", 0, example.start(1)) + example[1]
