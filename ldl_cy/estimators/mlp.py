@@ -127,6 +127,12 @@ class MLPClassifier(ClassifierNetwork, BaseMLP):
     coefs_, intercepts_ : lists of ndarrays of shapes (n_in, n_out) and (n_out,)
         Views into the model's weights, which may be assigned.
 
+    Notes
+    -----
+    As scikit-learn's class, with the same random draws: a seed gives its loss curve to rounding. Two things differ.
+    `warm_start` keeps the optimizer's state, and `partial_fit` goes on with the orders of rows of the last call, so
+    that n calls are one fit of n epochs; scikit-learn begins both anew.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -178,6 +184,12 @@ class MLPRegressor(RegressorNetwork, BaseMLP):
 
     coefs_, intercepts_ : lists of ndarrays of shapes (n_in, n_out) and (n_out,)
         Views into the model's weights, which may be assigned.
+
+    Notes
+    -----
+    As scikit-learn's class, with the same random draws: a seed gives its loss curve to rounding. Two things differ.
+    `warm_start` keeps the optimizer's state, and `partial_fit` goes on with the orders of rows of the last call, so
+    that n calls are one fit of n epochs; scikit-learn begins both anew.
 
     Examples
     --------

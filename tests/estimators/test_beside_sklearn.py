@@ -1,6 +1,7 @@
 """The same seed gives scikit-learn's MLP: its initial weights, held-out rows, orders of rows, curves and scores."""
 import numpy as np
 import pytest
+import sklearn
 import sklearn.neural_network as reference
 from sklearn.datasets import (
     load_breast_cancer,
@@ -16,6 +17,7 @@ from sklearn.datasets import (
     make_regression,
 )
 from sklearn.preprocessing import scale
+from sklearn.utils.fixes import parse_version
 
 import ldl_cy
 
@@ -60,6 +62,9 @@ def test_curve_and_score(name, setting):
     X, y = scaled(*DATA[name])
     kind = "MLPRegressor" if y.dtype.kind == "f" else "MLPClassifier"
     parameters = {"max_iter": 12, "random_state": 3, **SETTINGS[setting]}
+    if setting == "adam, early stopping" and y.dtype.kind == "U" and parse_version(sklearn.__version__) < (
+            parse_version("1.7")):
+        pytest.skip("this scikit-learn asks strings whether they are NaN")
     theirs = getattr(reference, kind)(**parameters).fit(X, y)
     ours = getattr(ldl_cy, kind)(**parameters).fit(X, y)
     assert (ours.n_iter_, ours.t_, ours.n_layers_, ours.n_outputs_, ours.out_activation_) == (
