@@ -163,7 +163,8 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The input data. Networks other than MLPs also read arrays of three and four axes as they are.
+            The input data. MLPs also read sparse matrices (CSR, CSC), the other networks arrays of three and
+            four axes as they are, and RNNs lists of arrays (n_steps, n_features), each read to its own end.
 
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels or numbers.
