@@ -90,13 +90,12 @@ def test_tools(name):
     pickle.loads(pickle.dumps(quick(name))).fit(X, y)
 
 
-def fit_and_predict(est, X, y):
-    assert not X.flags.writeable            # joblib hands over a memmap
-    return est.fit(X, y).predict(X)
-
-
 @pytest.mark.parametrize("name", EVERY)
 def test_read_only_memmaps_of_joblib(name):
+    def fit_and_predict(est, X, y):         # in here: a worker cannot import this file
+        assert not X.flags.writeable        # joblib hands over a memmap
+        return est.fit(X, y).predict(X)
+
     est = quick(name, max_iter=2)
     X, y = problem(est, 90)
     found = joblib.Parallel(n_jobs=2, max_nbytes=100)(
