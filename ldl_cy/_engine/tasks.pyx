@@ -1,29 +1,28 @@
 """What a thread does of a phase: a lane's blocks of rows, a tile of columns, a tile of a gradient."""
+from cython cimport floating
+
 from ldl_cy._engine.blocks cimport at, backward_node, forward_node, gather_rows, make_call, run_block
 from ldl_cy._engine.op cimport Call
 from ldl_cy._engine.program cimport DX_COLUMNS, FORWARD, Instruction, Phase, Run
 
 
-cdef void row_task_f32(void *context, Py_ssize_t lane, int thread) noexcept nogil:
-    cdef Run *run = <Run*>context
+cdef inline void run_lane(Run *run, Py_ssize_t lane, int thread, const floating *tag) noexcept nogil:
+    """The lane's blocks in their order."""
     cdef Py_ssize_t block
     for block in range(lane * run.blocks_per_lane, min(run.n_blocks, (lane + 1) * run.blocks_per_lane)):
         if thread == 0:
             run.look(run)
         if run.stop:
             return
-        run_block[float](run, lane, block, thread, NULL)
+        run_block(run, lane, block, thread, tag)
+
+
+cdef void row_task_f32(void *context, Py_ssize_t lane, int thread) noexcept nogil:
+    run_lane[float](<Run*>context, lane, thread, NULL)
 
 
 cdef void row_task_f64(void *context, Py_ssize_t lane, int thread) noexcept nogil:
-    cdef Run *run = <Run*>context
-    cdef Py_ssize_t block
-    for block in range(lane * run.blocks_per_lane, min(run.n_blocks, (lane + 1) * run.blocks_per_lane)):
-        if thread == 0:
-            run.look(run)
-        if run.stop:
-            return
-        run_block[double](run, lane, block, thread, NULL)
+    run_lane[double](<Run*>context, lane, thread, NULL)
 
 
 cdef void column_task(void *context, Py_ssize_t tile, int thread) noexcept nogil:
@@ -76,15 +75,15 @@ cdef void gradient_task(void *context, Py_ssize_t tile, int thread) noexcept nog
         a += 1
 
 
-cdef void gather_task_f32(void *context, Py_ssize_t block, int thread) noexcept nogil:
-    cdef Run *run = <Run*>context
+cdef inline void gather_block(Run *run, Py_ssize_t block, const floating *tag) noexcept nogil:
+    """The rows of one block, for phases in tiles, which read the whole batch."""
     cdef Py_ssize_t row0 = block * run.block_rows
-    gather_rows[float](run, row0, min(run.block_rows, run.n - row0), <float*>(
-        run.places[0].base + row0 * run.places[0].row_bytes))
+    gather_rows(run, row0, min(run.block_rows, run.n - row0), <floating*>at(run, 0, row0, 0))
+
+
+cdef void gather_task_f32(void *context, Py_ssize_t block, int thread) noexcept nogil:
+    gather_block[float](<Run*>context, block, NULL)
 
 
 cdef void gather_task_f64(void *context, Py_ssize_t block, int thread) noexcept nogil:
-    cdef Run *run = <Run*>context
-    cdef Py_ssize_t row0 = block * run.block_rows
-    gather_rows[double](run, row0, min(run.block_rows, run.n - row0), <double*>(
-        run.places[0].base + row0 * run.places[0].row_bytes))
+    gather_block[double](<Run*>context, block, NULL)
