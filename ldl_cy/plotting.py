@@ -18,11 +18,15 @@ def _new_axes(owner: str) -> Any:
     return plt.subplots()[1]
 
 
+def _last_step(estimator: Any) -> Any:
+    """The last step of a Pipeline, or the estimator itself."""
+    steps = getattr(estimator, "steps", None)
+    return steps[-1][1] if steps else estimator
+
+
 def _network(owner: str, estimator: Any) -> Sequential:
     """The network of a fitted estimator, of the last step of a Pipeline, or a Sequential."""
-    steps = getattr(estimator, "steps", None)
-    if steps:
-        estimator = steps[-1][1]
+    estimator = _last_step(estimator)
     model = getattr(estimator, "model_", estimator)
     if not isinstance(model, Sequential) or model.input_shape is None:
         raise ValueError(f"{owner}: estimator must be a fitted estimator of ldl_cy or a built Sequential, "
@@ -86,9 +90,7 @@ class LossCurveDisplay:
         ValueError
             The estimator has no ``loss_curve_``.
         """
-        steps = getattr(estimator, "steps", None)
-        if steps:
-            estimator = steps[-1][1]
+        estimator = _last_step(estimator)
         if not hasattr(estimator, "loss_curve_"):
             raise ValueError(f"LossCurveDisplay: estimator must be fitted and have a loss_curve_, "
                              f"got {type(estimator).__name__}.")
