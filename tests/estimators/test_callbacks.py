@@ -10,6 +10,8 @@ from ldl_cy.callbacks import Callback
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
+SINCE = "scikit-learn has callbacks from version 1.9 on"
+
 
 class Recorder(Callback):
     def __init__(self):
@@ -101,7 +103,7 @@ class Tasks:
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("name", EVERY)
 def test_scikit_learns_callbacks(name, solver):
-    pytest.importorskip("sklearn.callback")
+    pytest.importorskip("sklearn.callback", reason=SINCE)
     watching = Tasks()
     est = small(name, solver=solver, max_iter=3).set_callbacks(watching)
     X, y = problem(est)
@@ -114,19 +116,24 @@ def test_scikit_learns_callbacks(name, solver):
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_scikit_learns_callbacks_end_a_fit(solver):
-    pytest.importorskip("sklearn.callback")
+    pytest.importorskip("sklearn.callback", reason=SINCE)
     est = small("MLPRegressor", solver=solver, max_iter=50).set_callbacks(Tasks(stop_after=4))
     est.fit(*problem(est))
     assert est.n_iter_ == 4
 
 
-def test_scikit_learns_progress_bar_in_a_search():
-    callback = pytest.importorskip("sklearn.callback")
-    pytest.importorskip("rich")
+class Propagated(Tasks):
+    """A search hands such a callback on to the estimators that it fits."""
+
+    max_propagation_depth = None
+
+
+def test_scikit_learns_callbacks_through_a_search():
+    pytest.importorskip("sklearn.callback", reason=SINCE)
+    watching = Propagated()
     est = MLPClassifier((5,), max_iter=3, random_state=0)
     X, y = problem(est)
-    search = GridSearchCV(est, {"alpha": [0.1, 1.0]}, cv=2)
-    if not hasattr(search, "set_callbacks"):
-        pytest.skip("this scikit-learn's search takes no callbacks")
-    search.set_callbacks(callback.ProgressBar()).fit(X, y)
-    assert search.best_estimator_.n_iter_ == 3
+    GridSearchCV(est, {"alpha": [0.1, 1.0]}, cv=2).set_callbacks(watching).fit(X, y)
+    # two candidates on two folds, and the best one on all rows
+    assert sum(call.startswith("end epoch") for call in watching.calls) == 5 * 3
+    assert watching.calls.count("setup") == watching.calls.count("teardown") == 1
