@@ -1,6 +1,6 @@
 """The worker pool: Python threads that never touch Python again until they end.
 
-Between phases a worker spins for a moment, for phases follow each other within microseconds, then
+Between phases a worker spins for a moment, for phases follow each other within microseconds, and
 then sleeps on a lock of its own, for machines are shared. No OpenMP (see README, Design).
 
 A thread begins with its own share of a phase's tasks, the t-th of n runs of neighbours, and then helps others

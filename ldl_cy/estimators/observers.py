@@ -60,6 +60,9 @@ class Observers:
 
     def end(self) -> None:
         """After the last epoch, also when an exception ended the fit."""
+        if self.epoch is not None:          # begun, and never run: who sees a task begin sees it end
+            self.epoch.call_on_fit_task_end(estimator=self.estimator)
+            self.epoch = None
         for callback in self.own:
             callback.on_fit_end(self.estimator.model_)
 

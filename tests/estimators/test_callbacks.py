@@ -94,7 +94,7 @@ class Tasks:
 
     def on_fit_task_end(self, estimator, context, *, X=None, y=None, fitted_estimator=None):
         self.calls.append(f"end {context.task_name} {context.task_id}")
-        if context.task_name == "epoch":
+        if context.task_name == "epoch" and fitted_estimator is not None:
             self.scores.append(fitted_estimator.score(X, y))
             return context.task_id + 1 == self.stop_after
         return None
@@ -112,6 +112,18 @@ def test_scikit_learns_callbacks(name, solver):
     assert watching.calls == ["setup", "begin fit 0", *epochs, "end fit 0", "teardown"]
     assert watching.scores[-1] == est.score(X, y)
     assert np.isfinite(watching.scores).all() and len(set(watching.scores)) > 1
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_scikit_learns_callbacks_see_each_task_end(solver):
+    pytest.importorskip("sklearn.callback", reason=SINCE)
+    watching = Tasks()
+    est = small("MLPRegressor", solver=solver, max_iter=1000, tol=1e-2, n_iter_no_change=1).set_callbacks(watching)
+    est.fit(*problem(est))
+    assert est.n_iter_ < 1000
+    begun = [call.removeprefix("begin ") for call in watching.calls if call.startswith("begin")]
+    ended = [call.removeprefix("end ") for call in watching.calls if call.startswith("end")]
+    assert sorted(begun) == sorted(ended) and len(watching.scores) == est.n_iter_
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
