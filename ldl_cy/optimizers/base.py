@@ -1,0 +1,92 @@
+"""Optimizers: settings only; their state lives in the model.
+
+An optimizer turns into one row of coefficients for each step. The compiled rule applies the row to the
+flat vector; it knows no schedule and no bias correction.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ldl_cy.checks import check_real
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What the compiled update needs besides coefficients."""
+
+    number: int                 # which kernel: 0 SGD, 1 Adam
+    alpha: float                # L2: adds alpha/2 sum theta^2 / sum w to the loss
+    clip_norm: float            # 0: no clipping
+    tol: float                  # stop when no gradient entry is larger; 0: never
+    ranges: np.ndarray          # (m, 2): the pieces of theta that alpha and weight_decay act on
+
+
+class Optimizer:
+    """Base of the optimizers.
+
+    Parameters
+    ----------
+    learning_rate : float > 0, or a function of the step
+        A function receives an array of step numbers (from 0) and returns the rates.
+    clip_norm : float > 0, default=None
+        The gradient is scaled down to this Euclidean norm where it is longer (Pascanu et al., ICML 2013).
+    weight_decay : float >= 0, default=0.0
+        Decoupled decay of parameters of two or more axes (Loshchilov and Hutter, ICLR 2019).
+    """
+
+    number = 0                  # of the compiled rule
+    n_slots = 0                 # vectors of state
+    full_batch = False
+    constant = True             # the formula's numbers do not depend on the step
+    tol = 0.0
+
+    def __init__(
+        self, learning_rate: float | Callable[[np.ndarray], np.ndarray], *, clip_norm: float | None = None,
+        weight_decay: float = 0.0,
+    ) -> None:
+        owner = type(self).__name__
+        if not callable(learning_rate):
+            learning_rate = check_real(owner, "learning_rate", learning_rate, 0, low_open=True)
+        self.learning_rate = learning_rate
+        if clip_norm is not None:
+            clip_norm = check_real(owner, "clip_norm", clip_norm, 0, low_open=True)
+        self.clip_norm = clip_norm
+        self.weight_decay = check_real(owner, "weight_decay", weight_decay, 0)
+
+    def rates(self, first: int, count: int) -> np.ndarray:
+        """Learning rates of steps first .. first + count - 1."""
+        if not callable(self.learning_rate):
+            return np.full(count, self.learning_rate)
+        rates = np.asarray(self.learning_rate(np.arange(first, first + count)), float)
+        if rates.shape != (count,) or not np.all(np.isfinite(rates)) or np.any(rates < 0):
+            raise ValueError(f"{type(self).__name__}: learning_rate must return {count} finite numbers >= 0, "
+                             f"got {rates!r}.")
+        return rates
+
+    def coefficients(self, first: int, count: int) -> np.ndarray:
+        """(count, 1 + m): what weight_decay takes off, then the rule's row, for each step.
+
+        One row alone where all steps have the same.
+        """
+        same = self.constant and not callable(self.learning_rate)
+        rates = self.rates(first, 1 if same else count)
+        return np.column_stack([self.weight_decay * rates, self.formula(rates, first)])
+
+    def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
+        """(count, m): the numbers of the compiled rule for steps first, first + 1, ... with these rates."""
+        raise TypeError(f"{type(self).__name__}: an optimizer must define formula(rates, first).")
+
+    def rule(self, alpha: float, ranges: np.ndarray) -> Rule:
+        """The constants of the compiled update."""
+        return Rule(self.number, alpha, self.clip_norm or 0.0, self.tol, ranges)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, by name."""
+        return dict(vars(self))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_config().items())})"
