@@ -32,13 +32,21 @@ class History(Callback):
     ----------
     history : dict of lists, "loss" and, with validation data, "val_loss"
     epoch : list of ints, the model's epoch count after each
-    stop_reason : "epochs", "converged" or "callback"
+    stop_reason : "epochs", "converged", "stalled" (no step lowered the loss) or "callback"
+    message : str, the same in a sentence, with the numbers that decided
+    result : what another library's method, such as SciPy's L-BFGS, says of itself; None for the others
     """
 
     def __init__(self) -> None:
         self.history: dict[str, list[float]] = {"loss": []}
         self.epoch: list[int] = []
         self.stop_reason = "epochs"
+        self.message = "all epochs were made"
+        self.result: Any = None
+
+    def ended(self, reason: str, message: str, result: Any = None) -> None:
+        """Note why the fit ended before its last epoch."""
+        self.stop_reason, self.message, self.result = reason, message, result
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
         """Append the epoch's values."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import expit, softmax
 
 from ldl_cy.checks import check_bool, check_finite, check_real
 
@@ -31,6 +32,8 @@ class Loss:
     name = ""
     #: activations that must not stand in the last layer, since the loss applies them itself
     includes: tuple[str, ...] = ()
+    #: whether ``curvature`` is defined
+    has_curvature = False
 
     def __init__(self, *, scale: float = 1.0) -> None:
         self.scale = check_real(type(self).__name__, "scale", scale, 0, low_open=True)
@@ -41,6 +44,14 @@ class Loss:
         self._check_values(y)
         steps, k = self._steps(output_shape)
         return self._flat(y, dtype), self._kernel(self.name, dtype, steps, k, 1 / (steps * k), self._option())
+
+    def curvature(self, raw: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """∇²l(ŷ) v for each of n samples with one step: raw ŷ and v are (n, k); no label is needed for it.
+
+        These Hessians are positive semi-definite, so that the Gauss-Newton matrix is (Schraudolph, Neural
+        Computation 14, 2002).
+        """
+        raise TypeError(f"{self.name}: this loss defines no curvature.")
 
     def _array(self, y: Any, n: int) -> np.ndarray:
         y = np.asarray(y)
@@ -99,6 +110,11 @@ class SquaredError(Loss):
     """Mean over samples and outputs of (ŷ − y)²."""
 
     name = "squared_error"
+    has_curvature = True
+
+    def curvature(self, raw: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """2/k v"""
+        return 2 * self.scale / raw.shape[1] * v
 
 
 class AbsoluteError(Loss):
@@ -175,6 +191,7 @@ class Poisson(Loss):
     """
 
     name = "poisson"
+    has_curvature = True
 
     def __init__(self, deviance: bool = False, *, scale: float = 1.0) -> None:
         super().__init__(scale=scale)
@@ -186,6 +203,10 @@ class Poisson(Loss):
 
     def _option(self) -> float:
         return float(self.deviance)
+
+    def curvature(self, raw: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """exp(ŷ)/k ∘ v"""
+        return self.scale / raw.shape[1] * np.exp(raw) * v
 
 
 class LogLoss(Loss):
@@ -205,6 +226,7 @@ class LogLoss(Loss):
 
     name = "log_loss"
     includes = ("softmax", "logistic")
+    has_curvature = True
 
     def __init__(self, label_smoothing: float = 0.0, *, scale: float = 1.0) -> None:
         super().__init__(scale=scale)
@@ -231,11 +253,22 @@ class LogLoss(Loss):
                          f"{(n, *output_shape)} (probabilities), got {y.shape}.")
 
 
+    def curvature(self, raw: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """p ∘ v − p (pᵀ v), p = softmax(ŷ)"""
+        p = softmax(raw, axis=1)
+        return self.scale * (p * v - p * np.sum(p * v, axis=1, keepdims=True))
+
+
 class BinaryLogLoss(Loss):
     """Sigmoid cross-entropy, mean over outputs of log(1 + e^ŷ) − y ŷ, with y in [0, 1]."""
 
     name = "binary_log_loss"
     includes = ("softmax", "logistic")
+    has_curvature = True
+
+    def curvature(self, raw: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """p (1 − p)/k ∘ v, p = σ(ŷ)"""
+        return self.scale / raw.shape[1] * expit(raw) * expit(-raw) * v
 
     def _check_values(self, y: np.ndarray) -> None:
         if y.size and (y.min() < 0 or y.max() > 1):

@@ -130,10 +130,15 @@ class Sequential:
                 values = draw(e.parameter.shape, Stream(self.random_state, INITIAL_WEIGHTS, i))
                 vector[e.offset:e.offset + e.parameter.size] = np.asarray(values, float).ravel()
         self.epoch = self.step = 0
-        self._slots = np.zeros((0, graph.n_params), self.dtype)
-        self._optimizer_name = ""
-        self._optimizer_steps = 0
+        self._forget_optimizer("", 0)
         return self
+
+    def _forget_optimizer(self, name: str, n_slots: int) -> None:
+        """The state of an optimizer that begins: vectors, numbers, and the steps made with it."""
+        self._slots = np.zeros((n_slots, self.n_parameters), self.dtype)
+        self._memory: dict[str, float] = {}
+        self._optimizer_name = name
+        self._optimizer_steps = 0
 
     def _built(self) -> Graph:
         if self._graph is None:

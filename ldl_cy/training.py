@@ -11,6 +11,7 @@ from ldl_cy import losses, optimizers
 from ldl_cy._engine.train import CONVERGED, NON_FINITE, train
 from ldl_cy.callbacks import Callback, History, ProgressBar, check_callbacks
 from ldl_cy.checks import check_bool, check_int, check_lengths, check_real, check_rows, check_weights
+from ldl_cy.problem import Problem
 from ldl_cy.sparse import is_sparse
 from ldl_cy.threads import choose_threads, running_fit
 
@@ -81,14 +82,16 @@ def fit(
     rows = check_rows(owner, "X", X, model.input_shape, model.dtype)
     n = len(rows)
     size = choose_batch_size(batch_size, optimizer, n)
-    weights = check_weights(owner, sample_weight, n, model.dtype)
+    dtype = optimizer.dtype or model.dtype
+    weights = check_weights(owner, sample_weight, n, dtype)
     shape = model.input_shape or np.shape(X)[1:]
     # a model that is not built yet is built last: until then nothing may change
     graph = model._graph or model._make_graph(tuple(shape))
     for layer in graph.input_checks:
         layer.check_input(rows)
     model._check_last_layer(loss)
-    targets, kernel = loss.bind(y, n, graph.shapes[-1], model.dtype)
+    optimizer.check(graph, loss)
+    targets, kernel = loss.bind(y, n, graph.shapes[-1], dtype)
     fault = model._length_fault(graph, kernel)
     ends = check_lengths(owner, lengths, n, graph.steps[0], fault)
     if validation is not None:
@@ -102,57 +105,101 @@ def fit(
         threads = 1
     model.build(shape)
     if model._optimizer_name != type(optimizer).__name__ or len(model._slots) != optimizer.n_slots:
-        model._slots = np.zeros((optimizer.n_slots, model.n_parameters), model.dtype)
-        model._optimizer_name, model._optimizer_steps = type(optimizer).__name__, 0
+        model._forget_optimizer(type(optimizer).__name__, optimizer.n_slots)
     history = History()
     if verbose:
         watchers.append(ProgressBar())
+    between = Between(model, history, watchers, validation, loss, threads)
+    ranges = np.array([(e.offset, e.offset + e.parameter.size) for e in graph.parameters
+                       if e.parameter.decays and e.trainable], np.int64).reshape(-1, 2)
     with ExitStack() as stack:
         stack.enter_context(running_fit())
-        ws = stack.enter_context(
-            model._workspace(size, threads, training=True, loss_size=kernel.target_size))
-        pool = stack.enter_context(model._pool(ws, size))
-        runner = Runner(model, ws, pool, rows, targets, weights, ends, kernel, optimizer, alpha, size,
-                        shuffle and size < n, orders)
+        if optimizer.compiled:
+            ws = stack.enter_context(
+                model._workspace(size, threads, training=True, loss_size=kernel.target_size))
+            pool = stack.enter_context(model._pool(ws, size))
+            runner = Runner(model, ws, pool, rows, targets, weights, ends, kernel, optimizer, alpha, ranges, size,
+                            shuffle and size < n, orders)
+        else:
+            problem = stack.enter_context(Problem(
+                model, dtype, rows, targets, weights, ends, loss, kernel, alpha, ranges, threads))
         for watcher in watchers:
             watcher.on_fit_begin(model, epochs)
             stack.callback(watcher.on_fit_end, model)
-        runner.run(epochs, history, watchers, validation, loss)
+        if optimizer.compiled:
+            runner.run(epochs, between)
+        else:
+            descend(model, optimizer, problem, epochs, between)
     return history
 
 
+class Between:
+    """What happens between epochs: validation, history, and whoever watches."""
+
+    def __init__(
+        self, model: Sequential, history: History, watchers: list[Callback], validation: tuple[Any, ...] | None,
+        loss: losses.Loss, n_threads: int,
+    ) -> None:
+        self.model, self.history, self.watchers = model, history, watchers
+        self.validation, self.loss, self.n_threads = validation, loss, n_threads
+
+    def epoch_ends(self, epoch: int, values: dict[str, float]) -> bool:
+        """Record an epoch; whether somebody wants the fit to end."""
+        model, logs = self.model, dict(values)
+        if self.validation is not None:
+            X, y, weight, lengths = self.validation
+            logs["val_loss"] = model.evaluate(
+                X, y, loss=self.loss, sample_weight=weight, lengths=lengths, n_threads=self.n_threads)
+        self.history.on_epoch_end(model, epoch, logs)
+        stops = [watcher.on_epoch_end(model, epoch, logs) is True for watcher in self.watchers]
+        if any(stops):
+            self.history.ended("callback", "a callback ended the fit")
+        return any(stops)
+
+
+def descend(
+    model: Sequential, optimizer: optimizers.Optimizer, problem: Problem, epochs: int, between: Between,
+) -> None:
+    """A fit by a method that is not compiled: each iteration is an epoch."""
+    def after(values: dict[str, float]) -> bool:
+        model.epoch += 1
+        model.step += 1
+        model._optimizer_steps += 1
+        return between.epoch_ends(model.epoch, values)
+
+    ended = optimizer.minimize(problem, model.theta, model._slots, model._memory, epochs, after)
+    if ended is not None:
+        between.history.ended(*ended)
+
+
 class Runner:
-    """One fit: runs epochs in one compiled call or, where somebody watches, one at a time."""
+    """A fit whose steps are compiled: runs epochs in one call or, where somebody watches, one at a time."""
 
     def __init__(
         self, model: Sequential, ws: Any, pool: Any, rows: np.ndarray, targets: np.ndarray,
         weights: np.ndarray | None, lengths: np.ndarray | None, kernel: Any, optimizer: optimizers.Optimizer,
-        alpha: float, size: int, shuffle: bool, orders: Callable[[], np.ndarray] | None,
+        alpha: float, ranges: np.ndarray, size: int, shuffle: bool, orders: Callable[[], np.ndarray] | None,
     ) -> None:
         self.model, self.ws, self.pool, self.kernel = model, ws, pool, kernel
         self.rows, self.targets, self.weights, self.lengths = rows, targets, weights, lengths
-        self.optimizer, self.alpha, self.size, self.shuffle = optimizer, alpha, size, shuffle
+        self.optimizer, self.alpha, self.ranges, self.size, self.shuffle = optimizer, alpha, ranges, size, shuffle
         self.orders = orders
         self.order = np.arange(len(rows)) if shuffle or orders is not None else None
-        graph = model._built()
-        self.ranges = np.array(
-            [(e.offset, e.offset + e.parameter.size) for e in graph.parameters
-             if e.parameter.decays and e.trainable], np.int64).reshape(-1, 2)
 
     def call(self, epochs: int) -> tuple[np.ndarray, int]:
         """Run epochs compiled: (losses of those done, why it ended)."""
         model, optimizer = self.model, self.optimizer
         steps = -(-len(self.rows) // self.size)
         found = np.zeros(epochs)
+        rule = optimizer.rule(self.alpha, self.ranges)
         if self.orders is not None and self.order is not None:
             self.order[:] = self.orders()
-        done, taken, reason, _, error = train(
+        done, taken, reason, largest, error = train(
             self.ws, model.theta, model._slots, model._state, self.rows, self.targets, self.weights,
-            self.kernel, optimizer.rule(self.alpha, self.ranges),
-            optimizer.coefficients(model._optimizer_steps, epochs * steps),
+            self.kernel, rule, optimizer.coefficients(model._optimizer_steps, epochs * steps),
             batch_size=self.size, epochs=epochs, order=self.order, reshuffle=self.shuffle and self.orders is None,
             seed=model.random_state, epoch=model.epoch, step=model.step, losses=found, pool=self.pool,
-            lengths=self.lengths)
+            lengths=self.lengths, before=model._memory.get("loss", np.nan))
         model.epoch += done
         model.step += taken
         model._optimizer_steps += taken
@@ -162,36 +209,28 @@ class Runner:
             raise FloatingPointError(
                 f"Sequential: the loss or a weight became non-finite in epoch {model.epoch + 1}; the weights are "
                 f"those of epoch {model.epoch}. A smaller learning_rate or clip_norm may help.")
+        if rule.by_loss:
+            model._memory["loss"] = float(found[done - 1])
+            self.why = f"the loss changed by at most tol={rule.tol:g} of itself"
+        else:
+            self.why = f"the largest entry of the gradient, {largest:.3g}, is at most tol={rule.tol:g}"
         return found[:done], reason
 
-    def run(
-        self, epochs: int, history: History, watchers: list[Callback], validation: tuple[Any, ...] | None,
-        loss: losses.Loss,
-    ) -> None:
+    def run(self, epochs: int, between: Between) -> None:
         """All epochs, unless something ends the fit before."""
         model = self.model
         steps = -(-len(self.rows) // self.size)
         at_once = max(1, min(EPOCHS_A_CALL, COEFFICIENTS // steps))
-        if watchers or validation is not None or self.orders is not None:
+        if between.watchers or between.validation is not None or self.orders is not None:
             at_once = 1
         left = epochs
         while left:
             before = model.epoch
             found, reason = self.call(min(left, at_once))
             left -= len(found)
-            stop = False
-            for i, value in enumerate(found):
-                logs = {"loss": float(value)}
-                if validation is not None:
-                    logs["val_loss"] = model.evaluate(
-                        validation[0], validation[1], loss=loss, sample_weight=validation[2],
-                        lengths=validation[3], n_threads=self.ws.n_threads)
-                history.on_epoch_end(model, before + i + 1, logs)
-                for watcher in watchers:
-                    stop = watcher.on_epoch_end(model, model.epoch, logs) is True or stop
-            if stop:
-                history.stop_reason = "callback"
+            stops = [between.epoch_ends(before + i, {"loss": float(value)}) for i, value in enumerate(found, 1)]
+            if any(stops):
                 return
             if reason == CONVERGED:
-                history.stop_reason = "converged"
+                between.history.ended("converged", self.why)
                 return

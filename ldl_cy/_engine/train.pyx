@@ -1,6 +1,6 @@
 """The step loop: epochs of batches without Python, and the pass that adds the lanes and applies the rule."""
 from cython cimport floating
-from libc.math cimport isfinite, sqrt
+from libc.math cimport NAN, fabs, isfinite, sqrt
 from libc.string cimport memcpy, memset
 
 from ldl_cy._engine cimport vec
@@ -193,7 +193,7 @@ cdef size_t where(object array) except? 0:
 
 def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, double[:, ::1] coef, *,
           Py_ssize_t batch_size, Py_ssize_t epochs, order, bint reshuffle, seed, Py_ssize_t epoch, Py_ssize_t step,
-          double[::1] losses, Pool pool, lengths=None):
+          double[::1] losses, Pool pool, lengths=None, double before=NAN):
     """Run up to ``epochs`` epochs and apply a rule after each batch.
 
     Parameters
@@ -201,13 +201,14 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
     ws : Workspace of a training plan with a loss
     theta : (n_params,); slots : (n_slots, n_params); state : (n_state,): changed in place
     X, targets, weights, lengths : checked data; weights and lengths may be None
-    rule : Rule (see optimizers): number, alpha, clip_norm, ranges, tol
+    rule : Rule (see optimizers): number, alpha, clip_norm, ranges, tol, by_loss
     coef : (epochs * steps an epoch, 1 + n_coef), for each step what weight_decay takes off and the rule's row;
         one row alone serves all steps
     order : (n,) int64 or None, rows as they are visited; None: as they lie
     reshuffle : bool, draw ``order`` anew for each epoch from (seed, epoch)
     seed, epoch, step : where in the random streams this begins
     losses : (epochs,) receives each epoch's mean loss, penalty included
+    before : the loss of the epoch before, NaN where there was none
 
     Returns
     -------
@@ -225,7 +226,7 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
     cdef unsigned long long mode
     cdef unsigned long long key, seed_bits = <unsigned long long>(int(seed) & 0xFFFFFFFFFFFFFFFF)
     cdef int permutation = PERMUTATION
-    cdef bint row_changes = coef.shape[0] > 1
+    cdef bint row_changes = coef.shape[0] > 1, by_loss = rule.by_loss
     cdef Py_ssize_t i
     ranges = np.ascontiguousarray(rule.ranges, np.int64)
     # a gradient's norm is known only when all of it was made
@@ -243,7 +244,7 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
     u.n_pieces, u.pieces = len(pieces), <const Piece*>where(pieces)
     # theta and the lanes are long enough, or gradients are made there
     u.share = made or n_params * (run.n_lanes + n_slots + 1) >= SHARED_UPDATE
-    u.rule, u.clip_norm, u.want_norms = rule.number, rule.clip_norm, rule.clip_norm > 0 or tol > 0
+    u.rule, u.clip_norm, u.want_norms = rule.number, rule.clip_norm, rule.clip_norm > 0 or (tol > 0 and not by_loss)
     u.n_ranges, u.ranges = len(ranges), <const long long*>where(ranges)
     u.penalties, u.squares, u.largest = <double*>where(sums[0]), <double*>where(sums[1]), <double*>where(sums[2])
     cdef char *saved_theta = <char*>where(backup[0])
@@ -305,7 +306,13 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
                 break
             losses[e] = total / epoch_weight if epoch_weight > 0 else 0
             done += 1
-            if tol > 0:
+            if tol > 0 and by_loss:
+                # NaN compares as false
+                if fabs(losses[e] - before) <= tol * max(fabs(losses[e]), fabs(before)):
+                    reason = R_CONVERGED
+                    break
+                before = losses[e]
+            elif tol > 0:
                 largest = 0
                 for i in range(u.n_pieces):
                     largest = max(largest, u.largest[i])

@@ -9,13 +9,14 @@ import numpy as np
 
 cdef enum Kind:
     SQUARED_ERROR, LOG_LOSS_CODES, LOG_LOSS_PROBS, BINARY_LOG_LOSS
-    ABSOLUTE_ERROR, HUBER, QUANTILE, POISSON, HINGE, BINARY_HINGE, OUTPUT
+    ABSOLUTE_ERROR, HUBER, QUANTILE, POISSON, HINGE, BINARY_HINGE, OUTPUT, PULL_BACK
 
 KINDS = {
     "squared_error": SQUARED_ERROR, "log_loss_codes": LOG_LOSS_CODES, "log_loss_probs": LOG_LOSS_PROBS,
     "binary_log_loss": BINARY_LOG_LOSS, "absolute_error": ABSOLUTE_ERROR, "huber": HUBER, "quantile": QUANTILE,
     "poisson": POISSON, "hinge": HINGE, "binary_hinge": BINARY_HINGE,
     "output": OUTPUT,                       # l = y_option: one row of a Jacobian
+    "pull_back": PULL_BACK,                 # l = sum_j t_j y_j: the Jacobian's transposed product with t
 }
 CODED = ("log_loss_codes", "hinge", "output")         # one number, a class code, is the target of k outputs
 
@@ -35,6 +36,8 @@ cdef inline double row_loss(
         return row_losses.hinge(k, y, <Py_ssize_t>t[0], c, dy)
     if kind == BINARY_HINGE:
         return row_losses.binary_hinge(k, y, t, c, dy)
+    if kind == PULL_BACK:
+        return row_losses.pull_back(k, y, t, c, dy)
     if dy != NULL:
         memset(dy, 0, k * sizeof(floating))
         dy[<Py_ssize_t>option] = c

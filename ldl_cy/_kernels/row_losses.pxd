@@ -115,3 +115,16 @@ cdef inline double hinge(
         if not a <= 0:
             dy[r], dy[code] = c, -c
     return 0 if a <= 0 else a
+
+
+cdef inline double pull_back(
+    Py_ssize_t k, const floating *y, const floating *t, floating c, floating *dy) noexcept nogil:
+    """l = sum_j t_j y_j; dl = t"""
+    cdef Py_ssize_t j
+    cdef double total = 0
+    for j in range(k):
+        total += <double>t[j] * y[j]
+    if dy != NULL:
+        for j in range(k):
+            dy[j] = c * t[j]
+    return total

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ldl_cy.checks import check_real
+
+if TYPE_CHECKING:
+    from ldl_cy._engine.graph import Graph
+    from ldl_cy.losses import Loss
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Rule:
     alpha: float                # L2: adds alpha/2 sum theta^2 / sum w to the loss
     clip_norm: float            # 0: no clipping
     tol: float                  # stop when no gradient entry is larger; 0: never
+    by_loss: bool               # tol bounds the relative change of the loss instead
     ranges: np.ndarray          # (m, 2): the pieces of theta that alpha and weight_decay act on
 
 
@@ -41,6 +46,8 @@ class Optimizer:
     number = 0                  # of the compiled rule
     n_slots = 0                 # vectors of state
     full_batch = False
+    compiled = True             # steps run compiled; else ``minimize`` leads them (see full_batch)
+    dtype: str | None = None    # what a method that is not compiled computes in; None is the model's dtype
     constant = True             # the formula's numbers do not depend on the step
     tol = 0.0
 
@@ -56,6 +63,9 @@ class Optimizer:
             clip_norm = check_real(owner, "clip_norm", clip_norm, 0, low_open=True)
         self.clip_norm = clip_norm
         self.weight_decay = check_real(owner, "weight_decay", weight_decay, 0)
+
+    def check(self, graph: Graph, loss: Loss) -> None:
+        """Refuse, before any work, networks and losses that the method is not made for."""
 
     def rates(self, first: int, count: int) -> np.ndarray:
         """Learning rates of steps first .. first + count - 1."""
@@ -82,7 +92,7 @@ class Optimizer:
 
     def rule(self, alpha: float, ranges: np.ndarray) -> Rule:
         """The constants of the compiled update."""
-        return Rule(self.number, alpha, self.clip_norm or 0.0, self.tol, ranges)
+        return Rule(self.number, alpha, self.clip_norm or 0.0, self.tol, False, ranges)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, by name."""

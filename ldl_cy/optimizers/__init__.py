@@ -1,0 +1,30 @@
+"""Optimizers by name; see ``base`` for what one is."""
+from __future__ import annotations
+
+from typing import Any
+
+from ldl_cy.optimizers.base import Optimizer, Rule
+from ldl_cy.optimizers.conjugate_gradient import ConjugateGradient
+from ldl_cy.optimizers.first_order import SGD, Adam
+from ldl_cy.optimizers.gauss_newton import GaussNewtonCG
+from ldl_cy.optimizers.gd import GD
+from ldl_cy.optimizers.lbfgs import LBFGS
+from ldl_cy.optimizers.levenberg_marquardt import LevenbergMarquardt
+
+__all__ = [
+    "GD", "LBFGS", "SGD", "Adam", "ConjugateGradient", "GaussNewtonCG", "LevenbergMarquardt", "Optimizer", "Rule",
+    "get"]
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "gd": GD, "sgd": SGD, "adam": Adam, "lbfgs": LBFGS, "cg": ConjugateGradient, "lm": LevenbergMarquardt,
+    "gauss_newton_cg": GaussNewtonCG}
+
+
+def get(optimizer: Any) -> Optimizer:
+    """The optimizer behind a name, or the object itself."""
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if isinstance(optimizer, str) and optimizer in OPTIMIZERS:
+        return OPTIMIZERS[optimizer]()          # type: ignore[call-arg]
+    raise (ValueError if isinstance(optimizer, str) else TypeError)(
+        f"optimizer must be one of {', '.join(OPTIMIZERS)} or an Optimizer, got {optimizer!r}.")

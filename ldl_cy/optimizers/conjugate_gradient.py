@@ -1,0 +1,99 @@
+"""Møller's scaled conjugate gradients."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ldl_cy.checks import check_real
+from ldl_cy.optimizers.full_batch import Ended, Iterative, check_finite_start, small
+
+if TYPE_CHECKING:
+    from ldl_cy.problem import Problem
+
+LARGEST_SCALE = 1e20
+
+
+class ConjugateGradient(Iterative):
+    """Scaled conjugate gradients: the curvature along a direction takes the place of a line search.
+
+    Two gradients an iteration; λ keeps the curvature positive, as the damping of Levenberg and Marquardt does.
+
+    Parameters
+    ----------
+    tol : float >= 0, default=1e-5
+        The largest entry of the gradient at which the fit has converged.
+    sigma : float > 0, default=1e-4
+        Length of the step over which the gradient's difference gives the curvature.
+    scale : float > 0, default=1e-6
+        The first λ.
+
+    References
+    ----------
+    Møller, "A scaled conjugate gradient algorithm for fast supervised learning", Neural Networks 6, 1993.
+    """
+
+    n_slots = 1                     # the direction p
+
+    def __init__(self, tol: float = 1e-5, sigma: float = 1e-4, scale: float = 1e-6) -> None:
+        super().__init__(tol)
+        self.sigma = check_real("ConjugateGradient", "sigma", sigma, 0, low_open=True)
+        self.scale = check_real("ConjugateGradient", "scale", scale, 0, low_open=True)
+
+    def iterate(
+        self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float],
+    ) -> Iterator[dict[str, float]]:
+        """See ``Iterative``; numbers in brackets are the steps of Møller's algorithm."""
+        value, grad = problem.value_and_grad(theta.astype(float))
+        check_finite_start(value, grad)
+        ended = small(grad, self.tol)
+        if ended is not None:
+            yield {"loss": value}
+            return ended
+        while ended is None:
+            at = theta.astype(float)
+            scale, since = memory.get("scale", self.scale), int(memory.get("since", 0))
+            p = slots[0].astype(float)
+            if since == 0 or not float(p @ grad) < 0:
+                p = -grad           # anew, as after each P iterations
+                since = 0
+            squared, descent = float(p @ p), -float(p @ grad)
+            # [2] pᵀ H p by a difference of gradients
+            sigma = self.sigma / np.sqrt(squared)
+            bent = problem.value_and_grad(at + sigma * p)[1]
+            curvature = float(p @ (bent - grad)) / sigma
+            while True:
+                # [3, 4] made positive
+                delta = curvature + scale * squared
+                if not delta > 0:
+                    scale = 2 * (scale - delta / squared)
+                    delta = curvature + scale * squared
+                # [5] the step to the minimum of the quadratic model
+                new = (at + descent / delta * p).astype(theta.dtype)
+                found = problem.value(new.astype(float))
+                # [6] gain over the gain foreseen, descent²/(2 δ)
+                foreseen = descent**2 / (2 * delta)
+                ratio = (value - found) / foreseen
+                if found < value:
+                    break
+                if foreseen <= np.finfo(theta.dtype).eps * abs(value):
+                    return Ended("converged", "no step changes the loss by more than rounding")
+                # [8] a smaller step
+                scale = max(4 * scale, scale + delta * (1 - ratio) / squared) if np.isfinite(ratio) else 4 * scale
+                if scale > LARGEST_SCALE:
+                    return Ended("stalled", "no step lowers the loss")
+            # [7]
+            theta[:] = new
+            before = grad
+            value, grad = problem.value_and_grad(theta.astype(float))
+            if ratio >= 0.75:
+                scale *= 0.25
+            elif ratio < 0.25:
+                scale += delta * (1 - ratio) / squared
+            beta = (float(grad @ grad) - float(grad @ before)) / descent
+            slots[0] = -grad + beta * p
+            memory["scale"], memory["since"] = scale, float((since + 1) % theta.size)
+            ended = small(grad, self.tol)
+            yield {"loss": value}
+        return ended

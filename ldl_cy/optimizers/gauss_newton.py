@@ -1,0 +1,78 @@
+"""Truncated Gauss-Newton: the damped system solved by conjugate gradients, without a matrix."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator, cg
+
+from ldl_cy.checks import check_int, check_real
+from ldl_cy.optimizers.damped import Damped, Quadratic
+
+if TYPE_CHECKING:
+    from ldl_cy._engine.graph import Graph
+    from ldl_cy.losses import Loss
+    from ldl_cy.problem import Problem
+
+
+class GaussNewtonCG(Damped):
+    """(Jᵀ B J + μ I) δ = −g by conjugate gradients, B the curvature of the loss: for any number of weights.
+
+    A product with the matrix is a directional derivative of the outputs (a central difference, in float64), then B,
+    then a backward pass.
+
+    Parameters
+    ----------
+    damping : float > 0, default=1e-3
+        The first μ; see ``Damped`` for how it goes on.
+    tol : float >= 0, default=1e-7
+        The largest entry of the gradient at which the fit has converged.
+    max_damping : float > 0, default=1e10
+        The fit ends where no step lowers the loss up to this μ.
+    max_products : int >= 1, default=100
+        Most products an iteration.
+    accuracy : float in (0, 1), default=1e-4
+        Residual, relative to the gradient, at which an iteration's system is solved well enough.
+
+    Notes
+    -----
+    For squared_error, log_loss, binary_log_loss and poisson. Refuses Dropout, BatchNorm, and outputs that are
+    sequences.
+
+    References
+    ----------
+    Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent", Neural Computation 14,
+    2002; Martens, "Deep learning via Hessian-free optimization", ICML 2010.
+    """
+
+    def __init__(
+        self, damping: float = 1e-3, tol: float = 1e-7, max_damping: float = 1e10, max_products: int = 100,
+        accuracy: float = 1e-4,
+    ) -> None:
+        super().__init__(damping, tol, max_damping)
+        owner = type(self).__name__
+        self.max_products = check_int(owner, "max_products", max_products)
+        self.accuracy = check_real(owner, "accuracy", accuracy, 0, 1, low_open=True, high_open=True)
+
+    def check(self, graph: Graph, loss: Loss) -> None:
+        """A loss with a known curvature."""
+        if not loss.has_curvature:
+            raise ValueError("GaussNewtonCG: the loss must be squared_error, log_loss, binary_log_loss or poisson, "
+                             f"got {loss.name}.")
+        super().check(graph, loss)
+
+    def quadratic(self, problem: Problem, at: np.ndarray, memory: dict[str, float]) -> Quadratic:
+        """H = JᵀBJ and the penalty's part, by its products with vectors."""
+        value, grad = problem.value_and_grad(at)
+        raw = problem.outputs(at)
+
+        def solve(damping: float) -> np.ndarray:
+            def product(v: np.ndarray) -> np.ndarray:
+                bent = problem.loss_curvature(raw, problem.push_forward(at, v))
+                return problem.pull_back(at, bent) + (problem.decay + damping) * v
+
+            matrix = LinearOperator((at.size, at.size), matvec=product, dtype=float)
+            # δ where the iteration is cut off, too: CG's residual is orthogonal to it
+            return cg(matrix, -grad, rtol=self.accuracy, atol=0.0, maxiter=self.max_products)[0]
+
+        return Quadratic(value, grad, solve, {})

@@ -1,0 +1,103 @@
+"""Gradient descent on all rows until it converges."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ldl_cy.checks import check_bool, check_choice, check_real
+from ldl_cy.optimizers.base import Optimizer, Rule
+from ldl_cy.optimizers.full_batch import Ended, Iterative, check_finite_start, small
+
+if TYPE_CHECKING:
+    from ldl_cy.problem import Problem
+
+SUFFICIENT = 1e-4               # share of the gain along the tangent that a step must bring
+SHORTEST = 1e-16                # step size, relative to the first, at which the search gives up
+
+
+class GD(Iterative):
+    """Gradient descent, θ ← θ − η ∇f(θ) on all rows, until it converges; ``epochs`` is the bound.
+
+    Parameters
+    ----------
+    learning_rate : float > 0, a schedule or a function of the step, default=0.01
+        η; with a line search the first step size that is tried, a float.
+    tol : float >= 0, default=1e-6
+        Bound at which the fit has converged; 0 never stops before ``epochs``.
+    criterion : {"gradient", "loss"}, default="gradient"
+        What tol bounds: the largest entry of the gradient, or the change of the loss from one epoch to the next,
+        relative to the loss.
+    line_search : bool, default=False
+        Halve η until f(θ − η g) <= f(θ) − 10⁻⁴ η gᵀg, and begin the next search with twice the η that did. The network
+        is then seen as at prediction, without dropout and with BatchNorm's running statistics.
+    clip_norm, weight_decay : see ``Optimizer``; not with a line search
+
+    References
+    ----------
+    Cauchy, "Méthode générale pour la résolution des systèmes d'équations simultanées", 1847. Armijo, "Minimization of
+    functions having Lipschitz continuous first partial derivatives", Pacific J. Math. 16, 1966.
+    """
+
+    dtype = None
+
+    def __init__(
+        self, learning_rate: Any = 0.01, tol: float = 1e-6, criterion: str = "gradient", line_search: bool = False, *,
+        clip_norm: float | None = None, weight_decay: float = 0.0,
+    ) -> None:
+        Optimizer.__init__(self, learning_rate, clip_norm=clip_norm, weight_decay=weight_decay)
+        self.tol = check_real("GD", "tol", tol, 0)
+        self.criterion = check_choice("GD", "criterion", criterion, ("gradient", "loss"))
+        self.line_search = check_bool("GD", "line_search", line_search)
+        if line_search and (callable(learning_rate) or clip_norm is not None or weight_decay):
+            raise ValueError("GD: line_search=True takes a float as learning_rate, and neither clip_norm nor "
+                             f"weight_decay, got {learning_rate!r}, {clip_norm!r} and {weight_decay!r}.")
+
+    @property
+    def compiled(self) -> bool:                                 # type: ignore[override]
+        return not self.line_search
+
+    def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
+        """SGD's rows without momentum, (rate, 0, 0)."""
+        return np.column_stack([rates, np.zeros((len(rates), 2))])
+
+    def rule(self, alpha: float, ranges: np.ndarray) -> Rule:
+        """The constants of the compiled update."""
+        return Rule(self.number, alpha, self.clip_norm or 0.0, self.tol, self.criterion == "loss", ranges)
+
+    def iterate(
+        self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float],
+    ) -> Iterator[dict[str, float]]:
+        """With a line search; see ``Iterative``."""
+        value, grad = problem.value_and_grad(theta.astype(float))
+        check_finite_start(value, grad)
+        ended = self._converged(value, memory.get("loss"), grad)
+        if ended is not None:
+            yield {"loss": value}
+            return ended
+        while ended is None:
+            at, slope, rate = theta.astype(float), float(grad @ grad), memory.get("rate", self.learning_rate)
+            while True:
+                new = (at - rate * grad).astype(theta.dtype)
+                if problem.value(new.astype(float)) <= value - SUFFICIENT * rate * slope:
+                    break
+                rate /= 2
+                if rate < SHORTEST * self.learning_rate:
+                    return Ended("stalled", "no step along the gradient lowers the loss")
+            theta[:] = new
+            memory["rate"], memory["loss"] = 2 * rate, value
+            before = value
+            value, grad = problem.value_and_grad(new.astype(float))
+            yield {"loss": value}
+            ended = self._converged(value, before, grad)
+        return ended
+
+    def _converged(self, value: float, before: float | None, grad: np.ndarray) -> Ended | None:
+        if self.tol == 0:
+            return None
+        if self.criterion == "gradient":
+            return small(grad, self.tol)
+        if before is None or abs(before - value) > self.tol * max(abs(before), abs(value)):
+            return None
+        return Ended("converged", f"the loss changed by at most tol={self.tol:g} of itself")

@@ -1,0 +1,72 @@
+"""SciPy's L-BFGS."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.optimize
+
+from ldl_cy.checks import check_int
+from ldl_cy.optimizers.full_batch import Ended, FullBatch
+
+if TYPE_CHECKING:
+    from ldl_cy.problem import Problem
+
+
+class LBFGS(FullBatch):
+    """Limited-memory BFGS, ``scipy.optimize.minimize(method="L-BFGS-B")`` on the model's gradients.
+
+    Parameters
+    ----------
+    tol : float >= 0, default=1e-5
+        The largest entry of the gradient at which the fit has converged.
+    memory : int >= 1, default=10
+        Pairs of steps and gradients that stand for the Hessian.
+    max_fun : int >= 1, default=15000
+        Most evaluations of the loss.
+
+    Notes
+    -----
+    The network is computed in its own dtype, θ is kept in float64 meanwhile. A further fit begins with an empty
+    memory: SciPy keeps it to itself.
+
+    References
+    ----------
+    Liu and Nocedal, "On the limited memory BFGS method for large scale optimization", Math. Programming 45, 1989;
+    Zhu, Byrd, Lu and Nocedal, ACM Trans. Math. Software 23, 1997.
+    """
+
+    dtype = None
+
+    def __init__(self, tol: float = 1e-5, memory: int = 10, max_fun: int = 15000) -> None:
+        super().__init__(tol)
+        self.memory = check_int("LBFGS", "memory", memory)
+        self.max_fun = check_int("LBFGS", "max_fun", max_fun)
+
+    def minimize(
+        self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float], epochs: int,
+        after: Callable[[dict[str, float]], bool],
+    ) -> Ended | None:
+        """See ``FullBatch``; ``Ended.result`` is SciPy's result."""
+        start, halted = theta.astype(float), []
+
+        def after_iteration(intermediate_result: scipy.optimize.OptimizeResult) -> None:
+            theta[:] = intermediate_result.x
+            if after({"loss": float(intermediate_result.fun)}):
+                halted.append(True)
+                raise StopIteration     # SciPy's way of ending from a callback
+
+        result = scipy.optimize.minimize(
+            problem.value_and_grad, start, jac=True, method="L-BFGS-B", callback=after_iteration,
+            options={"maxcor": self.memory, "maxfun": self.max_fun, "maxiter": epochs, "gtol": self.tol})
+        if not (np.isfinite(result.x).all() and np.isfinite(result.fun)):
+            theta[:] = start
+            raise FloatingPointError("Sequential: the loss or a weight became non-finite.")
+        theta[:] = result.x
+        if halted:
+            return None
+        message = str(result.message)
+        if result.status == 0:
+            return Ended("converged", message, result)
+        return Ended("epochs" if result.nit >= epochs else "stalled", message, result)

@@ -1,0 +1,107 @@
+"""Levenberg and Marquardt's method, and MacKay's Bayesian regularisation of it."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.linalg
+
+from ldl_cy.checks import check_bool
+from ldl_cy.optimizers.damped import Damped, Quadratic
+
+if TYPE_CHECKING:
+    from ldl_cy._engine.graph import Graph
+    from ldl_cy.losses import Loss
+    from ldl_cy.problem import Problem
+
+LARGEST_MATRICES = 1 << 32      # bytes of the Gauss-Newton matrix and its factor
+
+
+class LevenbergMarquardt(Damped):
+    """Least squares by (JᵀJ + μ I) δ = −Jᵀr: few iterations, each with a system of P x P numbers for P weights.
+
+    Parameters
+    ----------
+    damping : float > 0, default=1e-3
+        The first μ; see ``Damped`` for how it goes on.
+    tol : float >= 0, default=1e-7
+        The largest entry of the gradient at which the fit has converged.
+    max_damping : float > 0, default=1e10
+        The fit ends where no step lowers the loss up to this μ.
+    bayesian : bool, default=False
+        Minimise L(θ) + τ Σ θ² with the mean squared error L, and estimate τ anew for each iteration:
+        γ = P − 2 τ tr (H + 2 τ I)⁻¹ effective parameters, τ = γ L / ((N − γ) Σ θ²) for N outputs in all. History has
+        γ under "effective_parameters"; the fit's ``alpha`` gives the first τ.
+
+    Notes
+    -----
+    Memory is O(P²), whatever the number of rows. Refuses Dropout, BatchNorm, and outputs that are sequences.
+
+    References
+    ----------
+    Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", SIAM J. Appl. Math. 11, 1963;
+    Hagan and Menhaj, IEEE Trans. Neural Networks 5, 1994. MacKay, "Bayesian interpolation", Neural Computation 4,
+    1992; Foresee and Hagan, "Gauss-Newton approximation to Bayesian learning", ICNN 1997.
+    """
+
+    def __init__(
+        self, damping: float = 1e-3, tol: float = 1e-7, max_damping: float = 1e10, bayesian: bool = False,
+    ) -> None:
+        super().__init__(damping, tol, max_damping)
+        self.bayesian = check_bool("LevenbergMarquardt", "bayesian", bayesian)
+
+    def check(self, graph: Graph, loss: Loss) -> None:
+        """Least squares, and P² numbers that fit."""
+        if loss.name != "squared_error":
+            raise ValueError(f"LevenbergMarquardt: the loss must be squared_error, got {loss.name}; GaussNewtonCG, "
+                             "ConjugateGradient and LBFGS take others.")
+        super().check(graph, loss)
+        size = 16 * graph.n_params**2
+        if size > LARGEST_MATRICES:
+            raise ValueError(
+                f"LevenbergMarquardt: its matrices may take at most {LARGEST_MATRICES / 2**30:.0f} GiB, got "
+                f"{graph.n_params} weights, for which they take {size / 2**30:.1f} GiB; GaussNewtonCG needs none.")
+
+    def quadratic(self, problem: Problem, at: np.ndarray, memory: dict[str, float]) -> Quadratic:
+        """H = JᵀCJ with C the weights of the squares, and the penalty's part."""
+        grad, matrix = problem.squares(at)
+        known = self._regularise(problem, at, matrix, memory) if self.bayesian else {}
+        grad += problem.decay * at * problem.trainable
+        matrix[np.diag_indices_from(matrix)] += problem.decay
+        return Quadratic(problem.value(at), grad, lambda damping: solve_damped(matrix, damping, -grad), known)
+
+    @staticmethod
+    def _regularise(
+        problem: Problem, at: np.ndarray, matrix: np.ndarray, memory: dict[str, float],
+    ) -> dict[str, float]:
+        """τ at θ from the one before, and the effective number of parameters; the penalty becomes τ Σ θ²."""
+        tau = memory.get("tau", 0.5 * float(problem.decay.max(initial=0.0)))
+        problem.decay = np.zeros(at.size)
+        residual = problem.value(at)
+        used = float(problem.trainable.sum())
+        if tau > 0:
+            matrix = matrix.copy(order="F")
+            matrix[np.diag_indices_from(matrix)] += 2 * tau
+            factor = scipy.linalg.cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
+            inverse = scipy.linalg.lapack.dtrtri(factor, lower=1, overwrite_c=1)[0]
+            # tr (L Lᵀ)⁻¹ = ‖L⁻¹‖², to which each frozen weight adds 1/(2 τ)
+            used = at.size - 2 * tau * float(np.vdot(inverse, inverse))
+        squares = float(at[problem.trainable] @ at[problem.trainable])
+        n = problem.total_weight * problem.n_outputs
+        if squares > 0 and residual > 0:
+            # no more than N − 1 can be told by N numbers
+            tau = used * residual / (max(n - used, 1.0) * squares)
+        memory["tau"] = tau
+        problem.decay = np.full(at.size, 2 * tau)
+        return {"effective_parameters": used}
+
+
+def solve_damped(matrix: np.ndarray, damping: float, right: np.ndarray) -> np.ndarray | None:
+    """(H + μ I)⁻¹ b by Cholesky's decomposition, H by its lower triangle; None where H + μ I is not positive."""
+    damped = matrix.copy(order="F")
+    damped[np.diag_indices_from(damped)] += damping
+    try:
+        factor = scipy.linalg.cho_factor(damped, lower=True, overwrite_a=True, check_finite=False)
+    except np.linalg.LinAlgError:
+        return None
+    return scipy.linalg.cho_solve(factor, right, check_finite=False)    # type: ignore[no-any-return]
