@@ -7,7 +7,7 @@ import numpy as np
 
 from ldl_cy import optimizers
 
-FULL_BATCH = ("lbfgs", "gd")        # names of solvers whose every step sees all rows
+FULL_BATCH = ("lbfgs", "gd", "cg", "lm")    # names of solvers whose every step sees all rows
 
 
 def takes_full_batch(solver: Any) -> bool:
@@ -42,4 +42,10 @@ def make_optimizer(estimator: Any) -> optimizers.Optimizer:
                 return np.full(len(steps), est._step_size)
         return optimizers.SGD(
             rate, momentum=est.momentum, nesterov=bool(est.nesterovs_momentum and est.momentum > 0))
+    if est.solver == "lbfgs":
+        return optimizers.LBFGS(est.tol, max_fun=est.max_fun)
+    if est.solver == "cg":
+        return optimizers.ConjugateGradient(est.tol)
+    if est.solver == "lm":
+        return optimizers.LevenbergMarquardt(tol=est.tol)
     return optimizers.GD(rate, tol=0.0)     # when to stop is decided between epochs, as for the others

@@ -1,12 +1,10 @@
-"""The training of an estimator's model: epochs, stopping, and SciPy's L-BFGS."""
+"""The training of an estimator's model: what is recorded of an epoch, and when it is the last one."""
 from __future__ import annotations
 
 import warnings
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
-import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.optimize import _check_optimize_result
 
@@ -15,7 +13,7 @@ from ldl_cy.estimators.data import Rows
 from ldl_cy.estimators.observers import Observers
 from ldl_cy.estimators.solvers import make_optimizer
 from ldl_cy.models import Sequential
-from ldl_cy.threads import blas_at_one_thread, choose_threads
+from ldl_cy.threads import choose_threads
 from ldl_cy.training import fit
 
 NON_FINITE = (
@@ -137,10 +135,7 @@ def train(
 ) -> None:
     """Fit ``estimator.model_``: one epoch (incremental), or epochs until nothing improves or max_iter."""
     try:
-        if estimator.solver == "lbfgs":
-            train_lbfgs(estimator, rows, validation, observers)
-        else:
-            train_epochs(estimator, rows, validation, observers, incremental=incremental)
+        train_epochs(estimator, rows, validation, observers, incremental=incremental)
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=4)
     except FloatingPointError as error:     # the model holds the weights of the last finite epoch
@@ -152,13 +147,22 @@ def train(
 
 
 class Epochs(Watch):
-    """Minibatches: what happens after every epoch of ``Sequential.fit``."""
+    """What happens after every epoch of ``Sequential.fit``.
+
+    Parameters
+    ----------
+    estimator, rows, validation, observers : see ``Watch``
+    n_batches : int, of an epoch
+    compiled : bool
+        Steps that are compiled record the loss of before each; the other methods, each iteration of which is an
+        epoch, that of after it, and they know themselves when they have converged.
+    """
 
     def __init__(
-        self, estimator: Any, rows: Rows, validation: Rows | None, observers: Observers, n_batches: int,
+        self, estimator: Any, rows: Rows, validation: Rows | None, observers: Observers, n_batches: int, compiled: bool,
     ) -> None:
         super().__init__(estimator, rows, validation, observers)
-        self.n_batches = n_batches
+        self.n_batches, self.compiled = n_batches, compiled
         self.squares = sum_of_squares(estimator.model_)
         self.stopped = False
 
@@ -174,13 +178,16 @@ class Epochs(Watch):
         """Record the epoch, choose the next step size, and stop where nothing improves."""
         est = self.estimator
         before, self.squares = self.squares, sum_of_squares(model)
-        # what the squares were on average when the epoch's batches began, if they changed evenly
-        change = (self.squares - before) * (self.n_batches - 1) / (2 * self.n_batches)
-        est.t_ += self.rows.n
-        self.epoch_ends(logs["loss"], (before + change) * self.n_batches)
+        if self.compiled:
+            # what the squares were on average when the epoch's batches began, if they changed evenly
+            change = (self.squares - before) * (self.n_batches - 1) / (2 * self.n_batches)
+            est.t_ += self.rows.n
+            self.epoch_ends(logs["loss"], (before + change) * self.n_batches)
+        else:
+            self.epoch_ends(logs["loss"], self.squares)
         if est.solver == "sgd" and est.learning_rate == "invscaling":
             est._step_size = est.learning_rate_init / (est.t_ + 1) ** est.power_t
-        ends = self.stops()
+        ends = (self.compiled or est.early_stopping) and self.stops()
         self.stopped = self.observed() or ends
         return self.stopped
 
@@ -210,64 +217,27 @@ def train_epochs(
     est, n = estimator, rows.n
     if not incremental or not hasattr(est, "_step_size"):
         est._step_size = est.learning_rate_init
-    size = est._batch_size(n)
-    watch = Epochs(est, rows, validation, observers, 1 if size == "full" else -(-n // size))
+    size, optimizer = est._batch_size(n), make_optimizer(est)
+    watch = Epochs(est, rows, validation, observers, 1 if size == "full" else -(-n // size), optimizer.compiled)
     orders = Orders(est, n, incremental=incremental) if est.shuffle and size != "full" else None
     est._order = None
     est.n_iter_ = 0
     with est.model_._fitting():
         history = fit(
-            est.model_, rows.X, rows.y, loss=est._make_loss(), optimizer=make_optimizer(est), batch_size=size,
+            est.model_, rows.X, rows.y, loss=est._make_loss(), optimizer=optimizer, batch_size=size,
             epochs=1 if incremental else est.max_iter, alpha=est.alpha, shuffle=False, sample_weight=rows.weight,
             lengths=rows.lengths, validation_data=None, validation_split=0.0, callbacks=[watch],
             n_threads=est.n_threads, verbose=0, orders=orders)
     if incremental and orders is not None:
         est._order = orders.order
-    if not (watch.stopped or incremental or history.stop_reason == "converged"):
+    if history.result is not None:          # SciPy's; warns as scikit-learn does
+        est.loss_ = shown_loss(est, history.result.fun, sum_of_squares(est.model_), rows)
+        est.n_iter_ = _check_optimize_result("lbfgs", history.result, est.max_iter)
+    elif not (watch.stopped or incremental or history.stop_reason == "converged"):
+        kind = "Stochastic Optimizer" if optimizer.compiled else type(optimizer).__name__
         warnings.warn(
-            f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) reached and the optimization hasn't "
-            "converged yet.", ConvergenceWarning, stacklevel=5)
-
-
-def train_lbfgs(estimator: Any, rows: Rows, validation: Rows | None, observers: Observers) -> None:
-    """SciPy's L-BFGS-B on all rows at once."""
-    est, model, watch = estimator, estimator.model_, Watch(estimator, rows, validation, observers)
-    data_loss = model.objective(
-        rows.X, rows.y, loss=est._make_loss(), sample_weight=rows.weight, lengths=rows.lengths,
-        n_threads=est.n_threads)
-    start, halted = model.theta.astype(float), []
-    shrink = np.zeros(start.size)
-    for part in penalised(model):
-        shrink[part] = est.alpha / total_weight(rows)
-
-    def loss_and_grad(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        loss, grad = data_loss(theta)
-        pull = shrink * theta
-        return loss + 0.5 * float(pull @ theta), grad + pull
-
-    def after_iteration(intermediate_result: scipy.optimize.OptimizeResult) -> None:
-        model.theta[:] = intermediate_result.x
-        watch.epoch_ends(intermediate_result.fun, sum_of_squares(model))
-        ends = est.early_stopping and watch.stops()
-        if watch.observed() or ends:
-            halted.append(True)
-            raise StopIteration     # SciPy's way of ending from a callback
-
-    est.n_iter_ = 0
-    with ExitStack() as stack:
-        stack.enter_context(blas_at_one_thread())       # SciPy's own vectors are too short to share
-        observers.begin(est.max_iter)
-        stack.callback(observers.end)
-        result = scipy.optimize.minimize(
-            loss_and_grad, start, jac=True, method="L-BFGS-B", callback=after_iteration,
-            options={"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol})
-    if not (np.isfinite(result.x).all() and np.isfinite(result.fun)):
-        model.theta[:] = start
-        raise FloatingPointError("The loss or a weight became non-finite.")
-    model.theta[:] = result.x
-    est.loss_ = shown_loss(est, result.fun, sum_of_squares(model), rows)
-    if not halted:
-        est.n_iter_ = _check_optimize_result("lbfgs", result, est.max_iter)
+            f"{kind}: Maximum iterations ({est.max_iter}) reached and the optimization hasn't converged yet."
+            if history.stop_reason == "epochs" else f"{kind}: {history.message}.", ConvergenceWarning, stacklevel=5)
 
 
 def penalised(model: Sequential) -> list[slice]:

@@ -25,7 +25,7 @@ class GaussNewtonCG(Damped):
     ----------
     damping : float > 0, default=1e-3
         The first μ; see ``Damped`` for how it goes on.
-    tol : float >= 0, default=1e-7
+    tol : float >= 0, default=1e-10
         The largest entry of the gradient at which the fit has converged.
     max_damping : float > 0, default=1e10
         The fit ends where no step lowers the loss up to this μ.
@@ -46,7 +46,7 @@ class GaussNewtonCG(Damped):
     """
 
     def __init__(
-        self, damping: float = 1e-3, tol: float = 1e-7, max_damping: float = 1e10, max_products: int = 100,
+        self, damping: float = 1e-3, tol: float = 1e-10, max_damping: float = 1e10, max_products: int = 100,
         accuracy: float = 1e-4,
     ) -> None:
         super().__init__(damping, tol, max_damping)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.optimize
 
-from ldl_cy.checks import check_int
+from ldl_cy.checks import check_int, check_real
 from ldl_cy.optimizers.full_batch import Ended, FullBatch
 
 if TYPE_CHECKING:
     from ldl_cy.problem import Problem
+
+LOSS_TOL = 1e7 * np.finfo(float).eps        # SciPy's own
 
 
 class LBFGS(FullBatch):
@@ -25,6 +27,8 @@ class LBFGS(FullBatch):
         Pairs of steps and gradients that stand for the Hessian.
     max_fun : int >= 1, default=15000
         Most evaluations of the loss.
+    loss_tol : float >= 0, default=2.2e-9
+        The gain of an iteration, relative to the loss (to 1 where that is less), at which it has converged as well.
 
     Notes
     -----
@@ -39,10 +43,11 @@ class LBFGS(FullBatch):
 
     dtype = None
 
-    def __init__(self, tol: float = 1e-5, memory: int = 10, max_fun: int = 15000) -> None:
+    def __init__(self, tol: float = 1e-5, memory: int = 10, max_fun: int = 15000, loss_tol: float = LOSS_TOL) -> None:
         super().__init__(tol)
         self.memory = check_int("LBFGS", "memory", memory)
         self.max_fun = check_int("LBFGS", "max_fun", max_fun)
+        self.loss_tol = check_real("LBFGS", "loss_tol", loss_tol, 0)
 
     def minimize(
         self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float], epochs: int,
@@ -59,7 +64,8 @@ class LBFGS(FullBatch):
 
         result = scipy.optimize.minimize(
             problem.value_and_grad, start, jac=True, method="L-BFGS-B", callback=after_iteration,
-            options={"maxcor": self.memory, "maxfun": self.max_fun, "maxiter": epochs, "gtol": self.tol})
+            options={"maxcor": self.memory, "maxfun": self.max_fun, "maxiter": epochs, "gtol": self.tol,
+                     "ftol": self.loss_tol})
         if not (np.isfinite(result.x).all() and np.isfinite(result.fun)):
             theta[:] = start
             raise FloatingPointError("Sequential: the loss or a weight became non-finite.")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ldl_cy.problem import Problem
 
 LARGEST_MATRICES = 1 << 32      # bytes of the Gauss-Newton matrix and its factor
+SETTLED = 0.01                  # gain of an iteration, relative to the loss, below which τ is estimated anew
 
 
 class LevenbergMarquardt(Damped):
@@ -24,14 +25,14 @@ class LevenbergMarquardt(Damped):
     ----------
     damping : float > 0, default=1e-3
         The first μ; see ``Damped`` for how it goes on.
-    tol : float >= 0, default=1e-7
+    tol : float >= 0, default=1e-10
         The largest entry of the gradient at which the fit has converged.
     max_damping : float > 0, default=1e10
         The fit ends where no step lowers the loss up to this μ.
     bayesian : bool, default=False
-        Minimise L(θ) + τ Σ θ² with the mean squared error L, and estimate τ anew for each iteration:
-        γ = P − 2 τ tr (H + 2 τ I)⁻¹ effective parameters, τ = γ L / ((N − γ) Σ θ²) for N outputs in all. History has
-        γ under "effective_parameters"; the fit's ``alpha`` gives the first τ.
+        Minimise L(θ) + τ Σ θ² with the mean squared error L, and estimate τ anew wherever an iteration lowers that by
+        less than a hundredth: γ = P − 2 τ tr (H + 2 τ I)⁻¹ effective parameters, τ = γ L / ((N − γ) Σ θ²) for N outputs
+        in all. History has γ under "effective_parameters"; the fit's ``alpha`` gives the first τ.
 
     Notes
     -----
@@ -45,7 +46,7 @@ class LevenbergMarquardt(Damped):
     """
 
     def __init__(
-        self, damping: float = 1e-3, tol: float = 1e-7, max_damping: float = 1e10, bayesian: bool = False,
+        self, damping: float = 1e-3, tol: float = 1e-10, max_damping: float = 1e10, bayesian: bool = False,
     ) -> None:
         super().__init__(damping, tol, max_damping)
         self.bayesian = check_bool("LevenbergMarquardt", "bayesian", bayesian)
@@ -74,10 +75,11 @@ class LevenbergMarquardt(Damped):
     def _regularise(
         problem: Problem, at: np.ndarray, matrix: np.ndarray, memory: dict[str, float],
     ) -> dict[str, float]:
-        """τ at θ from the one before, and the effective number of parameters; the penalty becomes τ Σ θ²."""
-        tau = memory.get("tau", 0.5 * float(problem.decay.max(initial=0.0)))
+        """The effective number of parameters at θ; the penalty becomes τ Σ θ², with a new τ where the loss settled."""
+        tau = memory.setdefault("tau", 0.5 * float(problem.decay.max(initial=0.0)))
         problem.decay = np.zeros(at.size)
         residual = problem.value(at)
+        squares = float(at[problem.trainable] @ at[problem.trainable])
         used = float(problem.trainable.sum())
         if tau > 0:
             matrix = matrix.copy(order="F")
@@ -86,12 +88,14 @@ class LevenbergMarquardt(Damped):
             inverse = scipy.linalg.lapack.dtrtri(factor, lower=1, overwrite_c=1)[0]
             # tr (L Lᵀ)⁻¹ = ‖L⁻¹‖², to which each frozen weight adds 1/(2 τ)
             used = at.size - 2 * tau * float(np.vdot(inverse, inverse))
-        squares = float(at[problem.trainable] @ at[problem.trainable])
-        n = problem.total_weight * problem.n_outputs
-        if squares > 0 and residual > 0:
+        value = residual + tau * squares
+        settled = value > (1 - SETTLED) * memory.get("value", np.inf)
+        if settled and squares > 0 and residual > 0:
+            n = problem.total_weight * problem.n_outputs
             # no more than N − 1 can be told by N numbers
             tau = used * residual / (max(n - used, 1.0) * squares)
-        memory["tau"] = tau
+            value = residual + tau * squares
+        memory["tau"], memory["value"] = tau, value
         problem.decay = np.full(at.size, 2 * tau)
         return {"effective_parameters": used}
 
