@@ -3,24 +3,19 @@
 
     python ci/measure_scores.py [--data FOLDER] [SYSTEM ...]
 
-Digits, breast cancer and diabetes come with scikit-learn. The others are read from FOLDER, and left out with a
-message where they are not there:
-
-    fashion_mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz    Xiao et al. 2017, the original files
-    sequences/japanesevowels.npz       Kudo et al. 1999: X_train (n, 12 channels, time), len_train, y_train; _test
-    tabular/california_housing.npz     Pace and Barry 1997: data (20640, 9), the nine columns as they were published
+Digits, breast cancer and diabetes come with scikit-learn. The others, Fashion-MNIST, JapaneseVowels and California
+housing, are read from FOLDER (ci/datasets.py says which files), and left out with a message where they are not there.
 
 The exit code is 1 where a score is missed.
 """
 import argparse
-import gzip
-import os
 import statistics
 import sys
 import time
 import warnings
 from pathlib import Path
 
+import datasets
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.exceptions import ConvergenceWarning
@@ -87,49 +82,30 @@ def diabetes(folder, seed):
     return reg, X, (y - centre) / scale, X_test, (y_test - centre) / scale
 
 
-def fashion(folder):
-    def read(name, skip):
-        with gzip.open(folder / "fashion_mnist" / f"{name}-ubyte.gz") as file:
-            return np.frombuffer(file.read(), np.uint8, offset=skip)
-
-    X, X_test = (read(f"{part}-images-idx3", 16).reshape(-1, 784).astype("float32") / 255 for part in ("train", "t10k"))
-    y, y_test = (read(f"{part}-labels-idx1", 8) for part in ("train", "t10k"))
-    return X, y, X_test, y_test
-
-
 def fashion_mlp(folder, seed):
-    X, y, X_test, y_test = fashion(folder)
+    X, y, X_test, y_test = datasets.fashion(folder)
     clf = MLPClassifier((256, 128, 100), solver=adam(1e-3, 10, len(X), 200), random_state=seed, **fixed(10))
     return clf, X, y, X_test, y_test
 
 
 def fashion_cnn(folder, seed):
-    X, y, X_test, y_test = fashion(folder)
+    X, y, X_test, y_test = datasets.fashion(folder)
     clf = CNNClassifier(filters=(32, 64), hidden_layer_sizes=(128,), input_shape=(28, 28, 1), batch_size=64,
                         solver=adam(2e-3, 7, len(X), 64), random_state=seed, **fixed(7))
     return clf, X, y, X_test, y_test
 
 
 def japanese_vowels(folder, seed):
-    data = np.load(folder / "sequences" / "japanesevowels.npz")
-
-    def sequences(part):
-        return [x[:n] for x, n in zip(data[f"X_{part}"].transpose(0, 2, 1), data[f"len_{part}"])]
-
-    scaler = StandardScaler().fit(np.concatenate(sequences("train")))
-    X, X_test = ([scaler.transform(x).astype("float32") for x in sequences(part)] for part in ("train", "test"))
+    X, y, X_test, y_test = datasets.japanese_vowels(folder)
+    scaler = StandardScaler().fit(np.concatenate(X))
+    X, X_test = ([scaler.transform(x).astype("float32") for x in part] for part in (X, X_test))
     clf = RNNClassifier(cell="gru", units=(64,), solver=optimizers.Adam(1e-2), batch_size=32, random_state=seed,
                         **fixed(30))
-    return clf, X, data["y_train"], X_test, data["y_test"]
+    return clf, X, y, X_test, y_test
 
 
 def california(folder, seed):
-    """Features as in scikit-learn's fetch_california_housing: rooms and people a household."""
-    longitude, latitude, age, rooms, bedrooms, people, households, income, value = np.load(
-        folder / "tabular" / "california_housing.npz")["data"].astype(float).T
-    X = np.column_stack([income, age, rooms / households, bedrooms / households, people, people / households,
-                         latitude, longitude])
-    y = value / 1e5
+    X, y = datasets.california(folder)
     X, X_test, y, y_test = train_test_split(X, y, test_size=0.2, random_state=0)
     X, X_test = (np.clip(part, -5, 5).astype("float32") for part in standardised(X, X_test))
     epochs = 60
@@ -152,7 +128,7 @@ SYSTEMS = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("LDL_CY_DATA", "data")))
+    parser.add_argument("--data", type=Path, default=datasets.DEFAULT)
     parser.add_argument("systems", nargs="*", help="beginnings of names; default all")
     chosen = parser.parse_args()
     status = 0

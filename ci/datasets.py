@@ -1,0 +1,43 @@
+"""Readers of the data files that ci/measure_*.py take scores on; each gets the folder in which they lie.
+
+    fashion_mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz    Xiao et al. 2017, the original files
+    sequences/japanesevowels.npz       Kudo et al. 1999: X_train (n, 12 channels, time), len_train, y_train; _test
+    tabular/california_housing.npz     Pace and Barry 1997: data (20640, 9), the nine columns as they were published
+
+FileNotFoundError where a file is not there.
+"""
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+
+DEFAULT = Path(os.environ.get("LDL_CY_DATA", "data"))
+
+
+def fashion(folder):
+    """X (60000, 784) in [0, 1], y, X_test (10000, 784), y_test."""
+    def read(name, skip):
+        with gzip.open(folder / "fashion_mnist" / f"{name}-ubyte.gz") as file:
+            return np.frombuffer(file.read(), np.uint8, offset=skip)
+
+    X, X_test = (read(f"{part}-images-idx3", 16).reshape(-1, 784).astype("float32") / 255 for part in ("train", "t10k"))
+    y, y_test = (read(f"{part}-labels-idx1", 8) for part in ("train", "t10k"))
+    return X, y, X_test, y_test
+
+
+def japanese_vowels(folder):
+    """X, a list of (time, 12) arrays of several lengths, y, X_test, y_test."""
+    data = np.load(folder / "sequences" / "japanesevowels.npz")
+    X, X_test = ([x[:n] for x, n in zip(data[f"X_{part}"].transpose(0, 2, 1), data[f"len_{part}"])]
+                 for part in ("train", "test"))
+    return X, data["y_train"], X_test, data["y_test"]
+
+
+def california(folder):
+    """X (20640, 8) as in scikit-learn's fetch_california_housing, rooms and people a household; y in 100,000 $."""
+    longitude, latitude, age, rooms, bedrooms, people, households, income, value = np.load(
+        folder / "tabular" / "california_housing.npz")["data"].astype(float).T
+    X = np.column_stack([income, age, rooms / households, bedrooms / households, people, people / households,
+                         latitude, longitude])
+    return X, value / 1e5
