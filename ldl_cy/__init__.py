@@ -9,7 +9,7 @@ from typing import Any
 
 from ldl_cy._version import __version__
 
-_MODULES = ("callbacks", "initializers", "layers", "losses", "optimizers", "plotting")
+_MODULES = ("callbacks", "initializers", "layers", "losses", "optimizers", "plotting", "schedules")
 _ESTIMATORS = tuple(f"{family}{kind}" for family in ("MLP", "CNN", "RNN", "NeuralNet")
                     for kind in ("Classifier", "Regressor"))
 

@@ -132,7 +132,7 @@ class Sequential:
         self.epoch = self.step = 0
         self._slots = np.zeros((0, graph.n_params), self.dtype)
         self._optimizer_name = ""
-        self._optimizer_steps = 0
+        self._optimizer_steps = self._optimizer_epochs = 0
         return self
 
     def _built(self) -> Graph:

@@ -103,7 +103,7 @@ def fit(
     model.build(shape)
     if model._optimizer_name != type(optimizer).__name__ or len(model._slots) != optimizer.n_slots:
         model._slots = np.zeros((optimizer.n_slots, model.n_parameters), model.dtype)
-        model._optimizer_name, model._optimizer_steps = type(optimizer).__name__, 0
+        model._optimizer_name, model._optimizer_steps, model._optimizer_epochs = type(optimizer).__name__, 0, 0
     history = History()
     if verbose:
         watchers.append(ProgressBar())
@@ -149,13 +149,14 @@ class Runner:
         done, taken, reason, _, error = train(
             self.ws, model.theta, model._slots, model._state, self.rows, self.targets, self.weights,
             self.kernel, optimizer.rule(self.alpha, self.ranges),
-            optimizer.coefficients(model._optimizer_steps, epochs * steps),
+            optimizer.coefficients(model._optimizer_steps, epochs * steps, model._optimizer_epochs, steps),
             batch_size=self.size, epochs=epochs, order=self.order, reshuffle=self.shuffle and self.orders is None,
             seed=model.random_state, epoch=model.epoch, step=model.step, losses=found, pool=self.pool,
             lengths=self.lengths)
         model.epoch += done
         model.step += taken
         model._optimizer_steps += taken
+        model._optimizer_epochs += done
         if error is not None:
             raise error
         if reason == NON_FINITE:
