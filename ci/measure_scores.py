@@ -29,22 +29,13 @@ from ldl_cy import (
     MLPRegressor,
     RNNClassifier,
     optimizers,
+    schedules,
 )
-
-
-class Decay:
-    """A step size that falls to 0 along a line."""
-
-    def __init__(self, start, steps):
-        self.start, self.steps = start, steps
-
-    def __call__(self, step):
-        return self.start * np.maximum(0, 1 - step / self.steps)
 
 
 def adam(rate, epochs, n, batch):
     """Adam whose step size ends at 0 with the last epoch."""
-    return optimizers.Adam(Decay(rate, epochs * -(-n // batch)))
+    return optimizers.Adam(schedules.Linear(rate, epochs * -(-n // batch)))
 
 
 def fixed(epochs):

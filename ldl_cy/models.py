@@ -134,11 +134,11 @@ class Sequential:
         return self
 
     def _forget_optimizer(self, name: str, n_slots: int) -> None:
-        """The state of an optimizer that begins: vectors, numbers, and the steps made with it."""
+        """The state of an optimizer that begins: vectors, numbers, and the steps and epochs made with it."""
         self._slots = np.zeros((n_slots, self.n_parameters), self.dtype)
         self._memory: dict[str, float] = {}
         self._optimizer_name = name
-        self._optimizer_steps = 0
+        self._optimizer_steps = self._optimizer_epochs = 0
 
     def _built(self) -> Graph:
         if self._graph is None:

@@ -69,7 +69,8 @@ def to_dict(model: Sequential) -> dict[str, Any]:
     state: dict[str, Any] = {"described": described, "layers": model.layers}
     if model._graph is not None:
         described.update(epoch=model.epoch, step=model.step, optimizer=model._optimizer_name,
-                         optimizer_steps=model._optimizer_steps, memory=dict(model._memory))
+                         optimizer_steps=model._optimizer_steps, optimizer_epochs=model._optimizer_epochs,
+                         memory=dict(model._memory))
         state["arrays"] = {"theta": model.theta, "state": model._state, "slots": model._slots}
     return state
 
@@ -93,6 +94,7 @@ def restore(model: Sequential, state: dict[str, Any]) -> None:
     model.epoch, model.step = int(described["epoch"]), int(described["step"])
     model._optimizer_name = str(described["optimizer"])
     model._optimizer_steps = int(described["optimizer_steps"])
+    model._optimizer_epochs = int(described["optimizer_epochs"])
     model._memory = {str(name): float(value) for name, value in described["memory"].items()}
 
 

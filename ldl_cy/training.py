@@ -196,13 +196,15 @@ class Runner:
             self.order[:] = self.orders()
         done, taken, reason, largest, error = train(
             self.ws, model.theta, model._slots, model._state, self.rows, self.targets, self.weights,
-            self.kernel, rule, optimizer.coefficients(model._optimizer_steps, epochs * steps),
+            self.kernel, rule,
+            optimizer.coefficients(model._optimizer_steps, epochs * steps, model._optimizer_epochs, steps),
             batch_size=self.size, epochs=epochs, order=self.order, reshuffle=self.shuffle and self.orders is None,
             seed=model.random_state, epoch=model.epoch, step=model.step, losses=found, pool=self.pool,
             lengths=self.lengths, before=model._memory.get("loss", np.nan))
         model.epoch += done
         model.step += taken
         model._optimizer_steps += taken
+        model._optimizer_epochs += done
         if error is not None:
             raise error
         if reason == NON_FINITE:

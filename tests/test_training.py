@@ -405,8 +405,9 @@ def test_bad_input_changes_nothing(options, message):
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: optimizers.SGD(0), "SGD: learning_rate must be a number > 0, got 0."),
-    (lambda: optimizers.SGD("fast"), "SGD: learning_rate must be a number > 0, got 'fast'."),
+    (lambda: optimizers.SGD(0), "SGD: learning_rate must be a float > 0, a schedule or a function of the step, got 0."),
+    (lambda: optimizers.SGD("fast"),
+     "SGD: learning_rate must be a float > 0, a schedule or a function of the step, got 'fast'."),
     (lambda: optimizers.SGD(0.1, 1.1), "SGD: momentum must be a number >= 0 and <= 1, got 1.1."),
     (lambda: optimizers.SGD(0.1, 0.5, 1), "SGD: nesterov must be True or False, got 1."),
     (lambda: optimizers.GD(0.1, -1), "GD: tol must be a number >= 0, got -1."),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ldl_cy.checks import check_real
+from ldl_cy.schedules import Schedule
 
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
@@ -35,8 +36,8 @@ class Optimizer:
 
     Parameters
     ----------
-    learning_rate : float > 0, or a function of the step
-        A function receives an array of step numbers (from 0) and returns the rates.
+    learning_rate : float > 0, Schedule or function of the step
+        See ``ldl_cy.schedules``. A function receives an array of step numbers (from 0) and returns the rates.
     clip_norm : float > 0, default=None
         The gradient is scaled down to this Euclidean norm where it is longer (Pascanu et al., ICML 2013).
     weight_decay : float >= 0, default=0.0
@@ -57,7 +58,11 @@ class Optimizer:
     ) -> None:
         owner = type(self).__name__
         if not callable(learning_rate):
-            learning_rate = check_real(owner, "learning_rate", learning_rate, 0, low_open=True)
+            try:
+                learning_rate = check_real(owner, "learning_rate", learning_rate, 0, low_open=True)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{owner}: learning_rate must be a float > 0, a schedule or a function of the step, "
+                                  f"got {learning_rate!r}.") from None
         self.learning_rate = learning_rate
         if clip_norm is not None:
             clip_norm = check_real(owner, "clip_norm", clip_norm, 0, low_open=True)
@@ -67,23 +72,35 @@ class Optimizer:
     def check(self, graph: Graph, loss: Loss) -> None:
         """Refuse, before any work, networks and losses that the method is not made for."""
 
-    def rates(self, first: int, count: int) -> np.ndarray:
-        """Learning rates of steps first .. first + count - 1."""
+    def rates(self, first: int, count: int, epoch: int = 0, steps_per_epoch: int = 1) -> np.ndarray:
+        """Learning rates of steps first .. first + count - 1.
+
+        Parameters
+        ----------
+        first, count : int
+            The first step, counted from 0, and how many.
+        epoch : int, default=0
+            The epochs made before the first step, which begins one.
+        steps_per_epoch : int, default=1
+        """
         if not callable(self.learning_rate):
             return np.full(count, self.learning_rate)
-        rates = np.asarray(self.learning_rate(np.arange(first, first + count)), float)
+        positions = np.arange(first, first + count)
+        if isinstance(self.learning_rate, Schedule) and self.learning_rate.by == "epoch":
+            positions = epoch + np.arange(count) // steps_per_epoch
+        rates = np.asarray(self.learning_rate(positions), float)
         if rates.shape != (count,) or not np.all(np.isfinite(rates)) or np.any(rates < 0):
             raise ValueError(f"{type(self).__name__}: learning_rate must return {count} finite numbers >= 0, "
                              f"got {rates!r}.")
         return rates
 
-    def coefficients(self, first: int, count: int) -> np.ndarray:
-        """(count, 1 + m): what weight_decay takes off, then the rule's row, for each step.
+    def coefficients(self, first: int, count: int, epoch: int = 0, steps_per_epoch: int = 1) -> np.ndarray:
+        """(count, 1 + m): what weight_decay takes off, then the rule's row, for each step; arguments as in ``rates``.
 
         One row alone where all steps have the same.
         """
         same = self.constant and not callable(self.learning_rate)
-        rates = self.rates(first, 1 if same else count)
+        rates = self.rates(first, 1 if same else count, epoch, steps_per_epoch)
         return np.column_stack([self.weight_decay * rates, self.formula(rates, first)])
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:

@@ -1,0 +1,188 @@
+"""The range test: which learning rates a model can be trained with."""
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ldl_cy import optimizers
+from ldl_cy._engine.rng import PERMUTATION, Stream
+from ldl_cy.checks import check_int, check_real, check_rows
+from ldl_cy.models import Sequential
+from ldl_cy.schedules import Exponential
+from ldl_cy.sparse import is_sparse
+
+OWNER = "find_learning_rate"
+BETA = 0.9              # of the exponential average
+SPAN = 10               # steps: so many losses stand in an average, and over so many its descent is measured
+RISE = 3.0              # the test ends where the average is larger than its smallest value by so many times that
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RangeTest:
+    """Losses of batches at growing learning rates; ``find_learning_rate`` makes one.
+
+    Attributes
+    ----------
+    rates : (n,) array, the learning rate of each step
+    losses : (n,) array, the loss of each step's batch before its update
+    smoothed : (n,) array, the exponential average of the losses with bias correction
+    suggestion : float or None
+        Where the smoothed loss falls most steeply over the logarithm of the rate, before its minimum;
+        None where it never falls, as from too high a lowest rate.
+    """
+
+    rates: np.ndarray
+    losses: np.ndarray
+    smoothed: np.ndarray
+
+    @property
+    def suggestion(self) -> float | None:
+        """The rate of the steepest descent."""
+        # an average of fewer losses than SPAN, and a difference over fewer steps, is the noise of single batches
+        falling = self.smoothed[SPAN:int(np.argmin(self.smoothed)) + 1]
+        slopes = falling[SPAN:] - falling[:-SPAN]           # the rates' logarithms are equally far apart
+        if not np.any(slopes < 0):
+            return None
+        return float(self.rates[SPAN + int(np.argmin(slopes)) + SPAN // 2])
+
+    def __repr__(self) -> str:
+        found = "None" if self.suggestion is None else f"{self.suggestion:.3g}"
+        return (f"<RangeTest of {len(self.rates)} steps, rates {self.rates[0]:.3g} .. {self.rates[-1]:.3g}, "
+                f"suggestion={found}>")
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw losses over the logarithm of the rate, the suggestion marked.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            None makes a new figure.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        """
+        from ldl_cy.plotting import _new_axes
+
+        ax = _new_axes("RangeTest") if ax is None else ax
+        ax.plot(self.rates, self.losses, color="C0", alpha=0.3, label="loss of the batch")
+        ax.plot(self.rates, self.smoothed, color="C0", label="smoothed")
+        if self.suggestion is not None:
+            ax.axvline(self.suggestion, color="C1", linestyle="--", label=f"suggestion {self.suggestion:.3g}")
+        # the last batches, whose losses explode, would flatten the rest
+        low, high = self.losses.min(), self.smoothed.max()
+        margin = 0.05 * (high - low) or 1.0
+        ax.set(xscale="log", xlabel="Learning rate", ylabel="Loss", ylim=(low - margin, high + margin))
+        ax.legend()
+        return ax
+
+
+def find_learning_rate(
+    model: Sequential, X: Any, y: Any, *, loss: Any, optimizer: Any = "sgd", lowest: float = 1e-6,
+    highest: float = 10.0, n_steps: int = 100, batch_size: int = 32, sample_weight: Any = None, lengths: Any = None,
+    n_threads: int | None = None,
+) -> RangeTest:
+    """Train a copy of a model while the learning rate grows, and see where its loss falls.
+
+    The rate of step t is lowest · (highest/lowest)^(t/(n_steps − 1)). The test ends early where the smoothed loss
+    exceeds four times its smallest value or a loss becomes non-finite. The model's own seed orders the rows: the same
+    model and data give the same result.
+
+    Parameters
+    ----------
+    model : Sequential
+        It does not change; the copy begins with its weights and a new state of the optimizer.
+    X : array of shape (n, *input_shape)
+    y : targets, see the loss
+    loss : str or Loss
+    optimizer : str or Optimizer, default="sgd"
+        Its learning_rate is replaced; one that takes the full batch is refused.
+    lowest, highest : float > 0, default=1e-6, 10.0
+    n_steps : int >= 30, default=100
+    batch_size : int >= 1, default=32
+    sample_weight : (n,) numbers >= 0, default=None
+        Rows of weight 0 are left out.
+    lengths : (n,) ints in 1 .. time, default=None
+        See ``Sequential.fit``.
+    n_threads : int >= 1, default=None
+
+    Returns
+    -------
+    RangeTest
+        With ``suggestion`` and ``plot()``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input, before any work.
+    FloatingPointError
+        The loss is non-finite from the beginning.
+
+    References
+    ----------
+    Smith, "Cyclical learning rates for training neural networks", WACV 2017, section 3.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ldl_cy import Sequential, find_learning_rate, layers, optimizers
+    >>> X = np.random.default_rng(0).standard_normal((500, 4))
+    >>> model = Sequential([layers.Dense(16, "tanh"), layers.Dense(1)], random_state=0)
+    >>> found = find_learning_rate(model, X, X[:, :1] * X[:, 1:2], loss="squared_error")
+    >>> history = model.fit(X, X[:, :1] * X[:, 1:2], loss="squared_error", optimizer=optimizers.SGD(found.suggestion))
+    """
+    if not isinstance(model, Sequential):
+        raise TypeError(f"{OWNER}: model must be a Sequential, got {type(model).__name__}.")
+    optimizer = copy.copy(optimizers.get(optimizer))
+    if optimizer.full_batch:
+        raise ValueError(f"{OWNER}: optimizer must take batches, got {type(optimizer).__name__}, which takes the full "
+                         "batch.")
+    lowest = check_real(OWNER, "lowest", lowest, 0, low_open=True)
+    highest = check_real(OWNER, "highest", highest, lowest, low_open=True)
+    n_steps = check_int(OWNER, "n_steps", n_steps, 3 * SPAN)
+    batch_size = check_int(OWNER, "batch_size", batch_size)
+    check_rows(OWNER, "X", X, model.input_shape, model.dtype)
+    trial = copy.deepcopy(model).build(tuple(np.shape(X)[1:]))
+    trial._bind(X, y, loss, sample_weight, lengths, n_threads)      # all rows are checked before the first step
+    trial._optimizer_name = ""                  # an earlier fit's moments belong to another rate
+    optimizer.learning_rate = schedule = Exponential(lowest, highest / lowest, every=n_steps - 1)
+    data = [None if a is None else a.tocsr() if is_sparse(a) else np.asarray(a) for a in (X, y, sample_weight, lengths)]
+    kept = np.arange(np.shape(X)[0]) if sample_weight is None else np.flatnonzero(sample_weight)
+
+    losses: list[float] = []
+    smoothed: list[float] = []
+    average = 0.0
+    for t, rows in zip(range(n_steps), batches(kept, batch_size, trial.random_state, trial.epoch)):
+        batch = [None if a is None else a[rows] for a in data]
+        try:
+            history = trial.fit(batch[0], batch[1], loss=loss, optimizer=optimizer, batch_size="full", epochs=1,
+                                sample_weight=batch[2], lengths=batch[3], n_threads=n_threads)
+        except FloatingPointError:
+            break
+        losses += history.history["loss"]
+        average = BETA * average + (1 - BETA) * losses[-1]
+        smoothed.append(average / (1 - BETA ** (t + 1)))
+        smallest = min(smoothed)
+        if t >= SPAN and smoothed[-1] > smallest + RISE * abs(smallest):
+            break
+    if not losses:
+        raise FloatingPointError(f"{OWNER}: the loss must be finite at the lowest rate, {lowest:g}.")
+    return RangeTest(schedule(np.arange(len(losses))), np.array(losses), np.array(smoothed))
+
+
+def batches(rows: np.ndarray, size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
+    """The rows of one step after the other, in the orders of a fit; an epoch's last, smaller batch is left out."""
+    while True:
+        order = rows[Stream(seed, PERMUTATION, epoch).permutation(len(rows))]
+        for start in range(0, max(1, len(order) - size + 1), size):
+            yield order[start:start + size]
+        epoch += 1

@@ -1,0 +1,340 @@
+"""Schedules: learning rates that change while a model is trained; ``SGD(Cosine(0.1, length=1000))``.
+
+A schedule is a pure function of a position t = 0, 1, 2, ... By step, t is the number of updates made before;
+by epoch, it is the number of epochs begun before, so that the rate is the same in all steps of an epoch.
+Both are counted by the model since its optimizer's state was new, through every fit, save and load: fits of
+5 and 5 epochs see the rates of one fit of 10. ``model.reset()`` and an optimizer of another class begin at 0.
+"""
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ldl_cy.checks import check_choice, check_int, check_real
+
+__all__ = ["Constant", "Cosine", "Exponential", "InverseScaling", "Linear", "OneCycle", "Schedule", "Step", "Warmup"]
+
+UNITS = ("step", "epoch")
+
+
+class Schedule:
+    """Base of the schedules; one of your own defines ``formula`` and keeps its arguments under their names.
+
+    Parameters
+    ----------
+    by : "step" or "epoch", default="step"
+        What a position counts.
+    """
+
+    def __init__(self, *, by: str = "step") -> None:
+        self.by = check_choice(type(self).__name__, "by", by, UNITS)
+
+    def __call__(self, position: Any) -> Any:
+        """The rates at positions.
+
+        Parameters
+        ----------
+        position : number >= 0 or array of them
+
+        Returns
+        -------
+        array of the positions' shape, or a float
+        """
+        t = np.asarray(position, float)
+        if not np.all(t >= 0):
+            raise ValueError(f"{type(self).__name__}: position must be >= 0, got {position!r}.")
+        # one number goes the way of arrays: NumPy's power of two scalars may round otherwise than its loop
+        return np.asarray(self.formula(t.ravel())).reshape(t.shape)[()]
+
+    def formula(self, t: np.ndarray) -> np.ndarray:
+        """The rates at positions t, a vector of floats >= 0; each from its own t alone."""
+        raise TypeError(f"{type(self).__name__}: a schedule must define formula(t).")
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, by name."""
+        return dict(vars(self))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_config().items())})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Schedule):
+            return NotImplemented
+        return type(self) is type(other) and self.get_config() == other.get_config()
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self.get_config().items()))
+
+    def _positive(self, name: str, value: Any) -> float:
+        return check_real(type(self).__name__, name, value, 0, low_open=True)
+
+    def _not_negative(self, name: str, value: Any) -> float:
+        return check_real(type(self).__name__, name, value, 0)
+
+    def _length(self, value: Any) -> int:
+        return check_int(type(self).__name__, "length", value)
+
+
+class Constant(Schedule):
+    """η(t) = rate.
+
+    Parameters
+    ----------
+    rate : float > 0
+    by : "step" or "epoch", default="step"
+    """
+
+    def __init__(self, rate: float, *, by: str = "step") -> None:
+        self.rate = self._positive("rate", rate)
+        super().__init__(by=by)
+
+    def formula(self, t: np.ndarray) -> np.ndarray:
+        """rate."""
+        return np.full(t.shape, self.rate)
+
+
+class Step(Schedule):
+    """η(t) = rate · factor^k, k the number of drops made up to t: ⌊t/every⌋, or how many of ``every`` are <= t.
+
+    Parameters
+    ----------
+    rate : float > 0
+    factor : float > 0, default=0.1
+    every : int >= 1 or increasing ints >= 1, default=10
+        The positions between two drops, or the positions of the drops.
+    by : "step" or "epoch", default="step"
+
+    References
+    ----------
+    He et al., "Deep residual learning for image recognition", CVPR 2016: a tenth of the rate at two milestones.
+    """
+
+    def __init__(
+        self, rate: float, factor: float = 0.1, every: int | Sequence[int] = 10, *, by: str = "step",
+    ) -> None:
+        self.rate = self._positive("rate", rate)
+        self.factor = self._positive("factor", factor)
+        self.every: int | tuple[int, ...]
+        if isinstance(every, (tuple, list, np.ndarray)):
+            self.every = tuple(check_int("Step", "every", milestone) for milestone in every)
+            if not self.every or any(a >= b for a, b in zip(self.every, self.every[1:])):
+                raise ValueError(f"Step: every must be an int >= 1 or increasing ints, got {every!r}.")
+        else:
+            self.every = check_int("Step", "every", every)
+        super().__init__(by=by)
+
+    def formula(self, t: np.ndarray) -> np.ndarray:
+        """rate · factor^k."""
+        if isinstance(self.every, tuple):
+            drops = np.searchsorted(self.every, t, side="right")
+        else:
+            drops = t // self.every
+        return self.rate * self.factor ** drops.astype(float)
+
+
+class Exponential(Schedule):
+    """η(t) = rate · factor^(t/every).
+
+    Parameters
+    ----------
+    rate : float > 0
+    factor : float > 0
+        What the rate is multiplied by over ``every`` positions; above 1 it grows.
+    every : int >= 1, default=1
+    by : "step" or "epoch", default="step"
+
+    References
+    ----------
+    Senior et al., "An empirical study of learning rates in deep neural networks for speech recognition",
+    ICASSP 2013.
+    """
+
+    def __init__(self, rate: float, factor: float, every: int = 1, *, by: str = "step") -> None:
+        self.rate = self._positive("rate", rate)
+        self.factor = self._positive("factor", factor)
+        self.every = check_int("Exponential", "every", every)
+        super().__init__(by=by)
+
+    def formula(self, t: np.ndarray) -> np.ndarray:
+        """rate · factor^(t/every)."""
+        return self.rate * self.factor ** (t / self.every)
+
+
+class InverseScaling(Schedule):
+    """η(t) = rate / (1 + scale · t)^power.
+
+    Stochastic approximation converges for 1/2 < power <= 1, where the rates' sum diverges and that of their
+    squares does not. Power 1 is Keras's InverseTimeDecay.
+
+    Parameters
+    ----------
+    rate : float > 0
+    power : float > 0, default=0.5
+    scale : float > 0, default=1.0
+    by : "step" or "epoch", default="step"
+
+    References
+    ----------
+    Robbins and Monro, "A stochastic approximation method", Annals of Mathematical Statistics 22, 1951.
+    """
+
+    def __init__(self, rate: float, power: float = 0.5, scale: float = 1.0, *, by: str = "step") -> None:
+        self.rate = self._positive("rate", rate)
+        self.power = self._positive("power", power)
+        self.scale = self._positive("scale", scale)
+        super().__init__(by=by)
+
+    def formula(self, t: np.ndarray) -> np.ndarray:
+        """rate · (1 + scale · t)^−power."""
+        return self.rate * (1 + self.scale * t) ** -self.power
+
+
+class Linear(Schedule):
+    """η(t) = rate + (final − rate) · min(t/length, 1): a line, then its last value.
+
+    Parameters
+    ----------
+    rate : float > 0
+    length : int >= 1
+        Where ``final`` is reached: the last of ``length`` positions, length − 1, is still on the line.
+    final : float >= 0, default=0.0
+    by : "step" or "epoch", default="step"
+
+    References
+    ----------
+    Devlin et al., "BERT: pre-training of deep bidirectional transformers", NAACL 2019.
+    """
+
+    def __init__(self, rate: float, length: int, final: float = 0.0, *, by: str = "step") -> None:
+        self.rate = self._positive("rate", rate)
+        self.length = self._length(length)
+        self.final = self._not_negative("final", final)
+        super().__init__(by=by)
+
+    def formula(self, t: np.ndarray) -> np.ndarray:
+        """A line to ``final``."""
+        return line(self.rate, self.final, np.minimum(t / self.length, 1))
+
+
+class Cosine(Schedule):
+    """η(t) = final + (rate − final) · (1 + cos(π min(t/length, 1))) / 2: half a cosine, then its last value.
+
+    Parameters
+    ----------
+    rate : float > 0
+    length : int >= 1
+        Where ``final`` is reached.
+    final : float >= 0, default=0.0
+    by : "step" or "epoch", default="step"
+
+    References
+    ----------
+    Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, equation 5.
+    """
+
+    def __init__(self, rate: float, length: int, final: float = 0.0, *, by: str = "step") -> None:
+        self.rate = self._positive("rate", rate)
+        self.length = self._length(length)
+        self.final = self._not_negative("final", final)
+        super().__init__(by=by)
+
+    def formula(self, t: np.ndarray) -> np.ndarray:
+        """Half a cosine to ``final``."""
+        return half_cosine(self.rate, self.final, np.minimum(t / self.length, 1))
+
+
+class OneCycle(Schedule):
+    """Up from ``start`` to ``highest`` over the first ``peak_at`` of the length, then down to ``final``.
+
+    Up, η = start + (highest − start) · s(t / (peak_at · length)); down, η = highest + (final − highest) ·
+    s((t − peak_at · length) / ((1 − peak_at) · length)), where s(u) is u or (1 − cos(πu))/2. It is PyTorch's
+    OneCycleLR of two phases, which ends with its last step: its total_steps is length + 1.
+
+    Parameters
+    ----------
+    highest : float > 0
+    length : int >= 1
+        Where ``final`` is reached and then kept.
+    start : float >= 0, default=highest/25
+    final : float >= 0, default=highest/1e4
+    peak_at : float in (0, 1), default=0.3
+    phases : "cosine" or "linear", default="cosine"
+    by : "step" or "epoch", default="step"
+
+    References
+    ----------
+    Smith, "A disciplined approach to neural network hyper-parameters: part 1", arXiv:1803.09820, 2018.
+    """
+
+    def __init__(
+        self, highest: float, length: int, start: float | None = None, final: float | None = None,
+        peak_at: float = 0.3, phases: str = "cosine", *, by: str = "step",
+    ) -> None:
+        self.highest = self._positive("highest", highest)
+        self.length = self._length(length)
+        self.start = self._not_negative("start", self.highest / 25 if start is None else start)
+        self.final = self._not_negative("final", self.highest / 1e4 if final is None else final)
+        self.peak_at = check_real("OneCycle", "peak_at", peak_at, 0, 1, low_open=True, high_open=True)
+        self.phases = check_choice("OneCycle", "phases", phases, SHAPES)
+        super().__init__(by=by)
+
+    def formula(self, t: np.ndarray) -> np.ndarray:
+        """Up, then down."""
+        shape, peak = SHAPES[self.phases], self.peak_at * self.length
+        up = shape(self.start, self.highest, np.minimum(t / peak, 1))
+        down = shape(self.highest, self.final, np.clip((t - peak) / (self.length - peak), 0, 1))
+        return np.where(t < peak, up, down)
+
+
+class Warmup(Schedule):
+    """η(t) = s(0) · (t + 1)/(length + 1) for t < length, s(t − length) from there on: up a line, then s.
+
+    Parameters
+    ----------
+    schedule : Schedule or float > 0
+        s; a float is kept.
+    length : int >= 1
+        Positions before s begins.
+    by : "step" or "epoch", default=None
+        None is as the schedule counts, and "step" for a float; the schedule's own is the only other choice.
+
+    References
+    ----------
+    Goyal et al., "Accurate, large minibatch SGD: training ImageNet in 1 hour", arXiv:1706.02677, 2017, section 2.2.
+    """
+
+    def __init__(self, schedule: Schedule | float, length: int, *, by: str | None = None) -> None:
+        if isinstance(schedule, Schedule):
+            if by is not None and check_choice("Warmup", "by", by, UNITS) != schedule.by:
+                raise ValueError(f"Warmup: by must be {schedule.by!r} as its schedule's, got {by!r}.")
+            by = schedule.by
+        elif isinstance(schedule, numbers.Real):
+            schedule, by = self._positive("schedule", schedule), "step" if by is None else by
+        else:
+            raise TypeError(f"Warmup: schedule must be a Schedule or a number > 0, got {schedule!r}.")
+        self.schedule = schedule
+        self.length = self._length(length)
+        super().__init__(by=by)
+
+    def formula(self, t: np.ndarray) -> np.ndarray:
+        """Up a line, then the schedule."""
+        after = np.maximum(t - self.length, 0)
+        rates = self.schedule.formula(after) if isinstance(self.schedule, Schedule) else self.schedule
+        # before its beginning the schedule is asked for its value at 0
+        return rates * np.minimum((t + 1) / (self.length + 1), 1)
+
+
+def line(a: float, b: float, u: np.ndarray) -> np.ndarray:
+    """From a at u = 0 to b at u = 1, exact at both ends."""
+    return a * (1 - u) + b * u
+
+
+def half_cosine(a: float, b: float, u: np.ndarray) -> np.ndarray:
+    """From a at u = 0 to b at u = 1 along half a cosine, exact at both ends."""
+    return line(a, b, (1 - np.cos(np.pi * u)) / 2)
+
+
+SHAPES = {"cosine": half_cosine, "linear": line}
