@@ -126,6 +126,24 @@ def save(model: Sequential, path: str | Path) -> None:
         raise
 
 
+def epoch_of(path: str | Path) -> int:
+    """The epochs that the model in a file has been trained for; ValueError where it is not a model."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return int(_read_description(archive).get("epoch", 0))
+    except (zipfile.BadZipFile, KeyError, TypeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"load: {path} is not a readable ldl_cy model: {error}") from error
+
+
+def _read_description(archive: zipfile.ZipFile) -> dict[str, Any]:
+    if archive.getinfo("model.json").file_size > LARGEST_JSON:
+        raise ValueError("model.json is too long")
+    described = json.loads(archive.read("model.json"))
+    if not isinstance(described, dict) or described.get("format") != FORMAT:
+        raise ValueError(f"the format must be {FORMAT}, got {described.get('format')!r}")
+    return described
+
+
 def load(path: str | Path, custom: dict[str, Any]) -> Sequential:
     """Read a model written by ``save``; see ``Sequential.load``.
 
@@ -144,11 +162,7 @@ def load(path: str | Path, custom: dict[str, Any]) -> Sequential:
     classes |= {"Constant": Constant, **custom}
     try:
         with zipfile.ZipFile(path) as archive:
-            if archive.getinfo("model.json").file_size > LARGEST_JSON:
-                raise ValueError("model.json is too long")
-            described = json.loads(archive.read("model.json"))
-            if not isinstance(described, dict) or described.get("format") != FORMAT:
-                raise ValueError(f"the format must be {FORMAT}, got {described.get('format')!r}")
+            described = _read_description(archive)
             arrays = {}
             if described["input_shape"] is not None:
                 for name in ("theta", "state", "slots"):

@@ -76,6 +76,13 @@ def fit(
     shuffle = check_bool(owner, "shuffle", shuffle)
     share = check_real(owner, "validation_split", validation_split, 0, 1, high_open=True)
     watchers: list[Callback] = check_callbacks(callbacks)
+    if verbose:
+        watchers.append(ProgressBar())
+    known = ["loss", *optimizer.records]
+    if validation_data is not None or share:
+        known.append("val_loss")
+    for watcher in watchers:
+        watcher.check(optimizer, known)
     threads = choose_threads(owner, n_threads)
     (X, y, sample_weight, lengths), validation = split_validation(
         (X, y, sample_weight, lengths), validation_data, share)
@@ -107,8 +114,6 @@ def fit(
     if model._optimizer_name != type(optimizer).__name__ or len(model._slots) != optimizer.n_slots:
         model._forget_optimizer(type(optimizer).__name__, optimizer.n_slots)
     history = History()
-    if verbose:
-        watchers.append(ProgressBar())
     between = Between(model, history, watchers, validation, loss, threads)
     ranges = np.array([(e.offset, e.offset + e.parameter.size) for e in graph.parameters
                        if e.parameter.decays and e.trainable], np.int64).reshape(-1, 2)
@@ -126,10 +131,15 @@ def fit(
         for watcher in watchers:
             watcher.on_fit_begin(model, epochs)
             stack.callback(watcher.on_fit_end, model)
-        if optimizer.compiled:
-            runner.run(epochs, between)
-        else:
-            descend(model, optimizer, problem, epochs, between)
+        try:
+            if optimizer.compiled:
+                runner.run(epochs, between)
+            else:
+                descend(model, optimizer, problem, epochs, between)
+        except FloatingPointError as error:
+            if not any([watcher.on_non_finite(model, error) for watcher in watchers]):
+                raise
+            history.ended("non-finite", str(error))
     return history
 
 
@@ -142,6 +152,11 @@ class Between:
     ) -> None:
         self.model, self.history, self.watchers = model, history, watchers
         self.validation, self.loss, self.n_threads = validation, loss, n_threads
+
+    def epoch_begins(self, epoch: int) -> None:
+        """Before each epoch where somebody watches."""
+        for watcher in self.watchers:
+            watcher.on_epoch_begin(self.model, epoch)
 
     def epoch_ends(self, epoch: int, values: dict[str, float]) -> bool:
         """Record an epoch; whether somebody wants the fit to end."""
@@ -165,8 +180,14 @@ def descend(
         model.epoch += 1
         model.step += 1
         model._optimizer_steps += 1
-        return between.epoch_ends(model.epoch, values)
+        model._optimizer_epochs += 1
+        ends = between.epoch_ends(model.epoch, values)
+        if not ends and model.epoch < last:
+            between.epoch_begins(model.epoch + 1)
+        return ends
 
+    last = model.epoch + epochs
+    between.epoch_begins(model.epoch + 1)
     ended = optimizer.minimize(problem, model.theta, model._slots, model._memory, epochs, after)
     if ended is not None:
         between.history.ended(*ended)
@@ -197,7 +218,8 @@ class Runner:
         done, taken, reason, largest, error = train(
             self.ws, model.theta, model._slots, model._state, self.rows, self.targets, self.weights,
             self.kernel, rule,
-            optimizer.coefficients(model._optimizer_steps, epochs * steps, model._optimizer_epochs, steps),
+            optimizer.coefficients(model._optimizer_steps, epochs * steps, model._optimizer_epochs, steps,
+                                   model._memory.get("rate_factor", 1.0)),
             batch_size=self.size, epochs=epochs, order=self.order, reshuffle=self.shuffle and self.orders is None,
             seed=model.random_state, epoch=model.epoch, step=model.step, losses=found, pool=self.pool,
             lengths=self.lengths, before=model._memory.get("loss", np.nan))
@@ -228,6 +250,7 @@ class Runner:
         left = epochs
         while left:
             before = model.epoch
+            between.epoch_begins(before + 1)
             found, reason = self.call(min(left, at_once))
             left -= len(found)
             stops = [between.epoch_ends(before + i, {"loss": float(value)}) for i, value in enumerate(found, 1)]

@@ -51,6 +51,7 @@ class Optimizer:
     dtype: str | None = None    # what a method that is not compiled computes in; None is the model's dtype
     constant = True             # the formula's numbers do not depend on the step
     tol = 0.0
+    records: tuple[str, ...] = ()   # names of what ``History`` has besides the losses
 
     def __init__(
         self, learning_rate: float | Callable[[np.ndarray], np.ndarray], *, clip_norm: float | None = None,
@@ -94,13 +95,15 @@ class Optimizer:
                              f"got {rates!r}.")
         return rates
 
-    def coefficients(self, first: int, count: int, epoch: int = 0, steps_per_epoch: int = 1) -> np.ndarray:
+    def coefficients(
+        self, first: int, count: int, epoch: int = 0, steps_per_epoch: int = 1, factor: float = 1.0,
+    ) -> np.ndarray:
         """(count, 1 + m): what weight_decay takes off, then the rule's row, for each step; arguments as in ``rates``.
 
-        One row alone where all steps have the same.
+        The rates are multiplied by ``factor``. One row alone where all steps have the same.
         """
         same = self.constant and not callable(self.learning_rate)
-        rates = self.rates(first, 1 if same else count, epoch, steps_per_epoch)
+        rates = factor * self.rates(first, 1 if same else count, epoch, steps_per_epoch)
         return np.column_stack([self.weight_decay * rates, self.formula(rates, first)])
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:

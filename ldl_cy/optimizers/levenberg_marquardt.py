@@ -51,6 +51,10 @@ class LevenbergMarquardt(Damped):
         super().__init__(damping, tol, max_damping)
         self.bayesian = check_bool("LevenbergMarquardt", "bayesian", bayesian)
 
+    @property
+    def records(self) -> tuple[str, ...]:                       # type: ignore[override]
+        return ("effective_parameters",) if self.bayesian else ()
+
     def check(self, graph: Graph, loss: Loss) -> None:
         """Least squares, and P² numbers that fit."""
         if loss.name != "squared_error":

@@ -1,28 +1,15 @@
-"""What happens between epochs: history, and functions that watch or stop a fit."""
+"""Callbacks that record or show what happens."""
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ldl_cy.callbacks.base import Callback
+from ldl_cy.checks import check_bool
 
 if TYPE_CHECKING:
     from ldl_cy.models import Sequential
-
-
-class Callback:
-    """Base of the callbacks; every method may be left out.
-
-    ``on_epoch_end(model, epoch, logs)`` returns True to stop the fit. ``logs`` maps "loss" and, with
-    validation data, "val_loss" to the epoch's values.
-    """
-
-    def on_fit_begin(self, model: Sequential, epochs: int) -> None:
-        """Before the first epoch."""
-
-    def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
-        """After each epoch; ``epoch`` is ``model.epoch``."""
-
-    def on_fit_end(self, model: Sequential) -> None:
-        """After the last epoch, also when an exception ended the fit."""
 
 
 class History(Callback):
@@ -32,7 +19,7 @@ class History(Callback):
     ----------
     history : dict of lists, "loss" and, with validation data, "val_loss"
     epoch : list of ints, the model's epoch count after each
-    stop_reason : "epochs", "converged", "stalled" (no step lowered the loss) or "callback"
+    stop_reason : "epochs", "converged", "stalled" (no step lowered the loss), "callback" or "non-finite"
     message : str, the same in a sentence, with the numbers that decided
     result : what another library's method, such as SciPy's L-BFGS, says of itself; None for the others
     """
@@ -89,27 +76,44 @@ class ProgressBar(Callback):
         self.bar.close()
 
 
-class Function(Callback):
-    """A plain function ``f(model, logs)`` called after each epoch; True stops the fit."""
+class CSVLogger(Callback):
+    """A line a epoch in a file of comma-separated values: the epoch, then the values of ``logs``.
 
-    def __init__(self, function: Callable[[Any, dict[str, float]], Any]) -> None:
-        self.function = function
+    Parameters
+    ----------
+    path : str or path
+    append : bool, default=False
+        Whether to add to the lines that are there, as for a fit that goes on; else the file begins anew.
+    """
+
+    def __init__(self, path: str | Path, append: bool = False) -> None:
+        self.path = Path(path)
+        self.append = check_bool("CSVLogger", "append", append)
+        self.file: TextIO | None = None
+        self.names: list[str] = []
+
+    def on_fit_begin(self, model: Sequential, epochs: int) -> None:
+        """Open the file."""
+        self.names = []
+        if self.append and self.path.exists():
+            with self.path.open(newline="", encoding="utf-8") as file:
+                self.names = next(csv.reader(file), [])
+        self.file = self.path.open("a" if self.append else "w", newline="", encoding="utf-8")
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
-        """Call the function."""
-        return self.function(model, logs) is True
+        """Write a line, and the names above the first one."""
+        assert self.file is not None
+        writer = csv.writer(self.file, lineterminator="\n")
+        if not self.names:
+            self.names = ["epoch", *logs]
+            writer.writerow(self.names)
+        values = {"epoch": epoch, **{name: repr(value) for name, value in logs.items()}}
+        writer.writerow([values.get(name, "") for name in self.names])
+        self.file.flush()               # who watches the file sees each epoch
+        return None
 
-
-def check_callbacks(callbacks: Any) -> list[Callback]:
-    """A list of callbacks; plain functions are wrapped."""
-    if isinstance(callbacks, Callback) or callable(callbacks):
-        callbacks = [callbacks]
-    try:
-        given = list(callbacks or ())
-    except TypeError:
-        raise TypeError(
-            f"Sequential: callbacks must be a list of callbacks or functions, got {callbacks!r}.") from None
-    for callback in given:
-        if not isinstance(callback, Callback) and not callable(callback):
-            raise TypeError(f"Sequential: callbacks must be callbacks or functions, got {callback!r}.")
-    return [c if isinstance(c, Callback) else Function(c) for c in given]
+    def on_fit_end(self, model: Sequential) -> None:
+        """Close the file."""
+        if self.file is not None:
+            self.file.close()
+            self.file = None

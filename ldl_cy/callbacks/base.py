@@ -1,0 +1,61 @@
+"""What a callback is."""
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ldl_cy.models import Sequential
+    from ldl_cy.optimizers import Optimizer
+
+
+class Callback:
+    """Base of the callbacks; every method may be left out.
+
+    ``logs`` maps "loss" and, with validation data, "val_loss" to the epoch's values. An exception in a callback ends
+    the fit and comes out of it; the model keeps the weights of the last epoch.
+    """
+
+    def check(self, optimizer: Optimizer, known: Collection[str]) -> None:
+        """Before any work: raise where the fit is not one for this callback; ``known`` are the names in ``logs``."""
+
+    def on_fit_begin(self, model: Sequential, epochs: int) -> None:
+        """Before the first epoch."""
+
+    def on_epoch_begin(self, model: Sequential, epoch: int) -> None:
+        """Before each epoch, the number ``epoch``, counted from 1 over all fits of the model."""
+
+    def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
+        """After each epoch; ``epoch`` is ``model.epoch``. True stops the fit."""
+
+    def on_non_finite(self, model: Sequential, error: FloatingPointError) -> bool | None:
+        """Where the loss or a weight became non-finite: True ends the fit in place of the error."""
+
+    def on_fit_end(self, model: Sequential) -> None:
+        """After the last epoch, also when an exception ended the fit."""
+
+
+class Function(Callback):
+    """A plain function ``f(model, logs)`` called after each epoch; True stops the fit."""
+
+    def __init__(self, function: Callable[[Any, dict[str, float]], Any]) -> None:
+        self.function = function
+
+    def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
+        """Call the function."""
+        return self.function(model, logs) is True
+
+
+def check_callbacks(callbacks: Any) -> list[Callback]:
+    """A list of callbacks; plain functions are wrapped."""
+    if isinstance(callbacks, Callback) or callable(callbacks):
+        callbacks = [callbacks]
+    try:
+        given = list(callbacks or ())
+    except TypeError:
+        raise TypeError(
+            f"Sequential: callbacks must be a list of callbacks or functions, got {callbacks!r}.") from None
+    for callback in given:
+        if not isinstance(callback, Callback) and not callable(callback):
+            raise TypeError(f"Sequential: callbacks must be callbacks or functions, got {callback!r}.")
+    return [c if isinstance(c, Callback) else Function(c) for c in given]
