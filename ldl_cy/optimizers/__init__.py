@@ -3,12 +3,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from ldl_cy.optimizers.adam import Adam, AdamW, Nadam
+from ldl_cy.optimizers.adaptive import Adadelta, Adagrad, RMSprop
 from ldl_cy.optimizers.base import Optimizer, Rule
-from ldl_cy.optimizers.first_order import GD, SGD, Adam
+from ldl_cy.optimizers.momentum import GD, SGD
 
-__all__ = ["GD", "SGD", "Adam", "Optimizer", "Rule", "get"]
+__all__ = [
+    "GD", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Nadam", "Optimizer", "RMSprop", "Rule", "get"]
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"gd": GD, "sgd": SGD, "adam": Adam}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "gd": GD, "sgd": SGD, "adam": Adam, "adamw": AdamW, "nadam": Nadam, "rmsprop": RMSprop, "adagrad": Adagrad,
+    "adadelta": Adadelta}
 
 
 def get(optimizer: Any) -> Optimizer:

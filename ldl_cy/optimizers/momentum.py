@@ -1,4 +1,4 @@
-"""Rules of the first order: each step is one compiled pass over the flat vector."""
+"""Gradient descent: on batches, plain or with momentum, and on all rows until it has converged."""
 from __future__ import annotations
 
 from typing import Any
@@ -65,42 +65,3 @@ class GD(SGD):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, by name."""
         return {k: v for k, v in vars(self).items() if k not in ("momentum", "nesterov")}
-
-
-class Adam(Optimizer):
-    """Adam: step along the running mean of the gradient over the root of its running square.
-
-    m ← β₁ m + (1−β₁) g, v ← β₂ v + (1−β₂) g², θ ← θ − η/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε)
-
-    Parameters
-    ----------
-    learning_rate : float > 0 or function, default=0.001
-    beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
-    epsilon : float > 0, default=1e-8
-    clip_norm, weight_decay : see ``Optimizer``
-
-    References
-    ----------
-    Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
-    """
-
-    number = 1
-    n_slots = 2
-    constant = False
-
-    def __init__(
-        self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, *,
-        clip_norm: float | None = None, weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay)
-        self.beta_1 = check_real("Adam", "beta_1", beta_1, 0, 1, high_open=True)
-        self.beta_2 = check_real("Adam", "beta_2", beta_2, 0, 1, high_open=True)
-        self.epsilon = check_real("Adam", "epsilon", epsilon, 0, low_open=True)
-
-    def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
-        """Rows of (rate/(1−β₁ᵗ), β₁, β₂, 1/√(1−β₂ᵗ), ε), t = 1, 2, …"""
-        t = np.arange(first + 1, first + len(rates) + 1, dtype=float)
-        ones = np.ones(len(rates))
-        return np.column_stack([
-            rates / (1 - self.beta_1**t), self.beta_1 * ones, self.beta_2 * ones,
-            1 / np.sqrt(1 - self.beta_2**t), self.epsilon * ones])
