@@ -1,6 +1,7 @@
 """Solvers: from an estimator's parameters to an optimizer."""
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -34,12 +35,14 @@ def make_optimizer(estimator: Any) -> optimizers.Optimizer:
     est, rate = estimator, estimator._step_size
     if not isinstance(est.solver, str):
         return est.solver
-    if est.solver == "adam":
-        return Adam(rate, beta_1=est.beta_1, beta_2=est.beta_2, epsilon=est.epsilon)
+    if est.solver == "gd":
+        return optimizers.GD(rate, tol=0.0)     # when to stop is decided between epochs, as for the others
     if est.solver == "sgd":
         if est.learning_rate != "constant":
             def rate(steps: np.ndarray) -> np.ndarray:
                 return np.full(len(steps), est._step_size)
         return optimizers.SGD(
             rate, momentum=est.momentum, nesterov=bool(est.nesterovs_momentum and est.momentum > 0))
-    return optimizers.GD(rate, tol=0.0)     # when to stop is decided between epochs, as for the others
+    kind: Any = Adam if est.solver == "adam" else optimizers.OPTIMIZERS[est.solver]
+    known = inspect.signature(kind).parameters
+    return kind(rate, **{name: getattr(est, name) for name in ("beta_1", "beta_2", "epsilon") if name in known})
