@@ -1,4 +1,4 @@
-"""Fits: closed forms, update rules against their papers, resumption, threads, interruption, bad input."""
+"""Fits: closed forms, the order of rows, threads, interruption, bad input."""
 import signal
 import subprocess
 import sys
@@ -55,65 +55,6 @@ def test_alpha_is_ridge():
         np.mean((y - ridge.predict(X)) ** 2) + 0.5 * 100 * w @ w / len(y), rel=1e-9)
 
 
-# -- rules against their formulas --------------------------------------------------------------------------
-
-
-def steps_of(optimizer, n_steps=10, alpha=0.0):
-    """theta after each full-batch step, and the gradient function it used."""
-    X, y = data()
-    model = Sequential([layers.Dense(4, "tanh"), layers.Dense(3)], "float64", 1).build(5)
-    reference = Sequential(model.layers, "float64", 1).build(5)
-    decays = np.concatenate([np.full(v.size, v.ndim >= 2, float) for v in model.parameters.values()])
-    path = [model.theta.copy()]
-    for _ in range(n_steps):
-        model.fit(X, y, loss="log_loss", optimizer=optimizer, batch_size="full", epochs=1, alpha=alpha)
-        path.append(model.theta.copy())
-
-    def gradient(theta):
-        return reference.loss_and_grad(X, y, loss="log_loss", theta=theta)[1] + alpha / len(X) * decays * theta
-
-    return path, gradient, decays
-
-
-@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
-def test_sgd_formula(momentum, nesterov):
-    path, gradient, _ = steps_of(optimizers.SGD(0.1, momentum, nesterov), alpha=0.5)
-    theta, v = path[0], 0
-    for found in path[1:]:
-        g = gradient(theta)
-        v = momentum * v - 0.1 * g
-        theta = theta + (momentum * v - 0.1 * g if nesterov else v)
-        np.testing.assert_allclose(found, theta, atol=1e-13)
-
-
-def test_adam_formula():
-    path, gradient, _ = steps_of(optimizers.Adam(0.01, 0.8, 0.95, 1e-6), alpha=0.5)
-    theta, m, v = path[0], 0, 0
-    for t, found in enumerate(path[1:], 1):
-        g = gradient(theta)
-        m, v = 0.8 * m + 0.2 * g, 0.95 * v + 0.05 * g * g
-        theta = theta - 0.01 * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.95**t)) + 1e-6)
-        np.testing.assert_allclose(found, theta, atol=1e-12)
-
-
-def test_clip_norm_and_weight_decay():
-    path, gradient, decays = steps_of(optimizers.SGD(0.1, clip_norm=0.05, weight_decay=0.3))
-    theta = path[0]
-    for found in path[1:]:
-        g = gradient(theta)
-        assert np.linalg.norm(g) > 0.05
-        theta = theta * (1 - 0.1 * 0.3 * decays) - 0.1 * g * 0.05 / np.linalg.norm(g)
-        np.testing.assert_allclose(found, theta, atol=1e-13)
-
-
-def test_learning_rate_as_a_function_of_the_step():
-    path, gradient, _ = steps_of(optimizers.SGD(lambda steps: 0.1 / (1 + steps)))
-    theta = path[0]
-    for t, found in enumerate(path[1:]):
-        theta = theta - 0.1 / (1 + t) * gradient(theta)
-        np.testing.assert_allclose(found, theta, atol=1e-13)
-
-
 def test_epoch_is_a_pass_over_every_row_once():
     """One epoch of SGD on linear data equals NumPy in the order of the documented stream."""
     from ldl_cy._engine.rng import PERMUTATION, Stream
@@ -133,26 +74,7 @@ def test_epoch_is_a_pass_over_every_row_once():
     np.testing.assert_allclose(model.theta, theta, atol=1e-12)
 
 
-# -- going on, and threads ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", optimizers.SGD(0.05, 0.9, True), optimizers.GD(0.1, tol=0),
-                                       optimizers.Adam(lambda s: 0.01 / (1 + s), clip_norm=0.1, weight_decay=0.1)])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_fit_goes_on_to_the_same_bits(optimizer, dtype, tmp_path):
-    X, y = data()
-    options = {"loss": "log_loss", "optimizer": optimizer, "alpha": 0.01}
-    whole, parts = Sequential(NET, dtype, 1), Sequential(NET, dtype, 1)
-    history = whole.fit(X, y, epochs=10, **options).history["loss"]
-    first = parts.fit(X, y, epochs=5, **options)
-    parts.save(tmp_path / "model")
-    loaded = Sequential.load(tmp_path / "model")
-    for model in (parts, loaded):
-        second = model.fit(X, y, epochs=5, **options)
-        np.testing.assert_array_equal(model.theta, whole.theta)
-        assert first.history["loss"] + second.history["loss"] == history
-        assert second.epoch == [6, 7, 8, 9, 10]
-        assert (model.epoch, model.step) == (whole.epoch, whole.step)
+# -- what changes nothing, and threads -------------------------------------------------------------------------
 
 
 def test_watching_changes_nothing():
@@ -405,17 +327,6 @@ def test_bad_input_changes_nothing(options, message):
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: optimizers.SGD(0), "SGD: learning_rate must be a float > 0, a schedule or a function of the step, got 0."),
-    (lambda: optimizers.SGD("fast"),
-     "SGD: learning_rate must be a float > 0, a schedule or a function of the step, got 'fast'."),
-    (lambda: optimizers.SGD(0.1, 1.1), "SGD: momentum must be a number >= 0 and <= 1, got 1.1."),
-    (lambda: optimizers.SGD(0.1, 0.5, 1), "SGD: nesterov must be True or False, got 1."),
-    (lambda: optimizers.GD(0.1, -1), "GD: tol must be a number >= 0, got -1."),
-    (lambda: optimizers.Adam(beta_1=1.0), "Adam: beta_1 must be a number >= 0 and < 1, got 1.0."),
-    (lambda: optimizers.Adam(epsilon=0), "Adam: epsilon must be a number > 0, got 0."),
-    (lambda: optimizers.Adam(clip_norm=0), "Adam: clip_norm must be a number > 0, got 0."),
-    (lambda: optimizers.Adam(weight_decay=-1), "Adam: weight_decay must be a number >= 0, got -1."),
-    (lambda: optimizers.Adam(lambda s: s * np.nan).coefficients(0, 2), "Adam: learning_rate must return 2 finite"),
     (lambda: losses.LogLoss(1.0), "LogLoss: label_smoothing must be a number >= 0 and < 1, got 1.0."),
     (lambda: losses.SquaredError(scale=0), "SquaredError: scale must be a number > 0, got 0."),
 ])

@@ -128,7 +128,7 @@ def time_loss(LossKernel kernel, y, targets, Py_ssize_t repeats):
 
 
 cdef double time_rule(
-    int rule, Py_ssize_t n, Py_ssize_t lanes, floating *theta, floating *grad, floating *slots,
+    int rule, Py_ssize_t n_slots, Py_ssize_t n, Py_ssize_t lanes, floating *theta, floating *grad, floating *slots,
     const double *coef,
 ) noexcept nogil:
     """One update as the step loop does it, piece by piece: add the lanes, apply the rule, zero the lanes."""
@@ -138,21 +138,18 @@ cdef double time_rule(
         size = min(n - a, 4096)
         for lane in range(1, lanes):
             vec.add(size, <const floating*>(grad + lane * n + a), grad + a)
-        if rule == 0:
-            vec.rule_sgd(size, theta + a, <const floating*>(grad + a), <floating*>NULL, <floating*>NULL, coef)
-        else:
-            vec.rule_adam(size, theta + a, <const floating*>(grad + a), slots + a, slots + n + a, coef)
+        vec.update(rule, size, theta + a, <const floating*>(grad + a), slots + a if n_slots > 0 else NULL, n, coef)
         for lane in range(lanes):
             memset(grad + lane * n + a, 0, size * sizeof(floating))
         a += size
     return nanoseconds() - start
 
 
-def time_update(int rule, theta, Py_ssize_t lanes, double[::1] coef, Py_ssize_t repeats):
-    """Nanoseconds of an update of theta (SGD without momentum: 0, Adam: 1) from some lanes: (repeats,)."""
+def time_update(int rule, Py_ssize_t n_slots, theta, Py_ssize_t lanes, double[::1] coef, Py_ssize_t repeats):
+    """Nanoseconds of an update of theta by a rule's number from some lanes: (repeats,)."""
     cdef Py_ssize_t i, n = theta.size
     theta = theta.copy()
-    grad, slots = np.zeros(lanes * n, theta.dtype), np.zeros(2 * n, theta.dtype)
+    grad, slots = np.zeros(lanes * n, theta.dtype), np.zeros(n_slots * n, theta.dtype)
     times = np.zeros(repeats)
     cdef double[::1] out = times
     cdef bint single = theta.dtype.name == "float32"
@@ -162,8 +159,8 @@ def time_update(int rule, theta, Py_ssize_t lanes, double[::1] coef, Py_ssize_t 
     for i in range(repeats):
         if single:
             out[i] = time_rule[float](
-                rule, n, lanes, <float*>p_theta, <float*>p_grad, <float*>p_slots, &coef[0])
+                rule, n_slots, n, lanes, <float*>p_theta, <float*>p_grad, <float*>p_slots, &coef[0])
         else:
             out[i] = time_rule[double](
-                rule, n, lanes, <double*>p_theta, <double*>p_grad, <double*>p_slots, &coef[0])
+                rule, n_slots, n, lanes, <double*>p_theta, <double*>p_grad, <double*>p_slots, &coef[0])
     return times

@@ -41,7 +41,7 @@ ctypedef struct Update:
     char *slots                             # (n_slots, n_params)
     Py_ssize_t n_params, n_slots, n_pieces
     const Piece *pieces
-    int rule                                # 0 SGD, 1 Adam
+    int rule                                # its number, as in vec.RULES
     const double *coef                      # this step's row
     double weight_decay                     # decoupled, times this step's rate: theta *= 1 - weight_decay
     double alpha                            # of this step: alpha / sum of weights
@@ -84,8 +84,7 @@ cdef inline void apply_range(
     """Clip, decay, apply the rule to theta[a:b]; then the lanes are zeroed for the next step."""
     cdef Py_ssize_t i, low, high, lane
     cdef floating *theta = <floating*>u.theta
-    cdef floating *slot0 = <floating*>u.slots + a if u.n_slots > 0 else NULL
-    cdef floating *slot1 = <floating*>u.slots + u.n_params + a if u.n_slots > 1 else NULL
+    cdef floating *slots = <floating*>u.slots + a if u.n_slots > 0 else NULL
     if u.clip_scale != 1:
         vec.scale(b - a, <floating>u.clip_scale, g)
     if u.weight_decay != 0:
@@ -93,12 +92,7 @@ cdef inline void apply_range(
             low, high = max(a, u.ranges[2 * i]), min(b, u.ranges[2 * i + 1])
             if low < high:
                 vec.scale(high - low, <floating>(1 - u.weight_decay), theta + low)
-    if floating is float:
-        (vec.table.f32.rule_sgd if u.rule == 0 else vec.table.f32.rule_adam)(
-            b - a, theta + a, g, slot0, slot1, u.coef)
-    else:
-        (vec.table.f64.rule_sgd if u.rule == 0 else vec.table.f64.rule_adam)(
-            b - a, theta + a, g, slot0, slot1, u.coef)
+    vec.update(u.rule, b - a, theta + a, g, slots, u.n_params, u.coef)
     if u.pieces[piece].kind == P_ADDED:
         for lane in range(u.run.n_lanes):
             memset(u.run.grad + lane * u.run.lane_bytes + a * sizeof(floating), 0, (b - a) * sizeof(floating))

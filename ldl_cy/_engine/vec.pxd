@@ -8,6 +8,7 @@ from libc.stdint cimport uint8_t, uint64_t
 cdef extern from "vec/vec.h" nogil:
     enum:
         LDL_IDENTITY, LDL_RELU, LDL_SOFTMAX, LDL_TANH, LDL_LOGISTIC, LDL_N_ACTIVATIONS
+        LDL_N_RULES
     bint ldl_keeps_z(int kind)
 
     ctypedef struct ldl_vec_f32:
@@ -49,10 +50,8 @@ cdef extern from "vec/vec.h" nogil:
             float*) noexcept nogil
         void (*gru_backward)(
             Py_ssize_t, Py_ssize_t, float*, float*, const float*, float*) noexcept nogil
-        void (*rule_sgd)(
-            Py_ssize_t, float*, const float*, float*, float*, const double*) noexcept nogil
-        void (*rule_adam)(
-            Py_ssize_t, float*, const float*, float*, float*, const double*) noexcept nogil
+        void (*rules[LDL_N_RULES])(
+            Py_ssize_t, float*, const float*, float*, Py_ssize_t, const double*) noexcept nogil
 
     ctypedef struct ldl_vec_f64:
         void (*activate)(int, double, Py_ssize_t, Py_ssize_t, const double*, double*) noexcept nogil
@@ -95,10 +94,8 @@ cdef extern from "vec/vec.h" nogil:
             double*) noexcept nogil
         void (*gru_backward)(
             Py_ssize_t, Py_ssize_t, double*, double*, const double*, double*) noexcept nogil
-        void (*rule_sgd)(
-            Py_ssize_t, double*, const double*, double*, double*, const double*) noexcept nogil
-        void (*rule_adam)(
-            Py_ssize_t, double*, const double*, double*, double*, const double*) noexcept nogil
+        void (*rules[LDL_N_RULES])(
+            Py_ssize_t, double*, const double*, double*, Py_ssize_t, const double*) noexcept nogil
 
     ctypedef struct ldl_winograd_f32:
         void (*input)(
@@ -338,21 +335,11 @@ cdef inline void gru_backward(
         table.f64.gru_backward(n, u, a, q, h_prev, dh)
 
 
-cdef inline void rule_sgd(
-    Py_ssize_t n, floating *theta, const floating *g, floating *v, floating *unused,
+cdef inline void update(
+    int rule, Py_ssize_t n, floating *theta, const floating *g, floating *slots, Py_ssize_t apart,
     const double *coef,
 ) noexcept nogil:
     if floating is float:
-        table.f32.rule_sgd(n, theta, g, v, unused, coef)
+        table.f32.rules[rule](n, theta, g, slots, apart, coef)
     else:
-        table.f64.rule_sgd(n, theta, g, v, unused, coef)
-
-
-cdef inline void rule_adam(
-    Py_ssize_t n, floating *theta, const floating *g, floating *m, floating *v,
-    const double *coef,
-) noexcept nogil:
-    if floating is float:
-        table.f32.rule_adam(n, theta, g, m, v, coef)
-    else:
-        table.f64.rule_adam(n, theta, g, m, v, coef)
+        table.f64.rules[rule](n, theta, g, slots, apart, coef)

@@ -39,6 +39,7 @@ ACTIVATIONS = (
     "identity", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "tanh", "logistic",
     "softmax", "mish", "hard_sigmoid")
 LOSSES = ("squared_error", "log_loss_codes", "log_loss_probs", "binary_log_loss")
+RULES = ("sgd", "adam", "rmsprop", "adagrad", "adadelta", "nadam")
 
 
 def default_slope(name):
@@ -357,17 +358,17 @@ def largest(x):
         return _norm[float](1, x.size, px, 0)
 
 
-def update(rule, theta, g, first, second, coef):
-    """One step of the rule "sgd" or "adam", in place; coef is a float64 array as in vec/vec.h."""
-    if rule not in ("sgd", "adam"):
-        raise ValueError(f"update: rule must be 'sgd' or 'adam', got {rule!r}.")
-    wide, p, pg, p1, p2 = _addresses(
-        "update", theta.shape, _theta=theta, g=g, _first=first, _second=second)
-    _, pc = _addresses("update", coef.shape, True, coef=coef)
+def updated(rule, theta, g, slots, coef):
+    """One step of one of RULES, in place: slots (n_slots, n), or None, and coef, float64, as in vec/vec.h."""
+    if rule not in RULES:
+        raise ValueError(f"updated: rule must be one of {RULES}, got {rule!r}.")
+    wide, p, pg = _addresses("updated", theta.shape, _theta=theta, g=g)
+    _, ps = _addresses("updated", () if slots is None else (len(slots), *theta.shape), wide, _slots=slots)
+    _, pc = _addresses("updated", coef.shape, True, coef=coef)
     if wide:
-        _update[double](rule == "adam", theta.size, p, pg, p1, p2, pc, 0)
+        _update[double](RULES.index(rule), theta.size, p, pg, ps, pc, 0)
     else:
-        _update[float](rule == "adam", theta.size, p, pg, p1, p2, pc, 0)
+        _update[float](RULES.index(rule), theta.size, p, pg, ps, pc, 0)
 
 
 cdef _fill(
@@ -403,15 +404,9 @@ cdef double _norm(int which, Py_ssize_t n, uintptr_t x, floating tag):
 
 
 cdef _update(
-    bint adam, Py_ssize_t n, uintptr_t theta, uintptr_t g, uintptr_t first, uintptr_t second,
-    uintptr_t coef, floating tag,
+    int rule, Py_ssize_t n, uintptr_t theta, uintptr_t g, uintptr_t slots, uintptr_t coef, floating tag,
 ):
-    if adam:
-        rule_adam(n, <floating*>theta, <const floating*>g, <floating*>first, <floating*>second,
-                  <const double*>coef)
-    else:
-        rule_sgd(n, <floating*>theta, <const floating*>g, <floating*>first, <floating*>second,
-                 <const double*>coef)
+    update(rule, n, <floating*>theta, <const floating*>g, <floating*>slots, n, <const double*>coef)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
     n_outputs_: int
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "solver": [StrOptions({"lbfgs", "sgd", "adam", "gd", "cg", "lm"}), optimizers.Optimizer],
+        "solver": [StrOptions(set(optimizers.OPTIMIZERS)), optimizers.Optimizer],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],

@@ -7,9 +7,11 @@ from typing import TypeVar
 T = TypeVar("T", bound=type)
 
 TRAINING = """
-solver : {'lbfgs', 'sgd', 'adam', 'gd'} or an optimizer of ``ldl_cy.optimizers``, default='adam'
-    'adam' and 'sgd' work on minibatches, 'lbfgs' (quasi-Newton) and 'gd' (gradient descent) on all
-    rows at once. An object brings its own step size and other numbers.
+solver : str or an optimizer of ``ldl_cy.optimizers``, default='adam'
+    'adam', 'sgd', 'adamw', 'nadam', 'rmsprop', 'adagrad' and 'adadelta' work on minibatches, 'lbfgs'
+    (quasi-Newton) and 'gd' (gradient descent) on all rows at once. What has no parameter here stays as
+    the optimizer has it: 'adamw' decays weights by 0.01, 'rmsprop' has no momentum. An object brings its
+    own step size and other numbers.
 
 alpha : float >= 0, default=0.0001
     Strength of the L2 penalty on the weights (not on biases), divided by the number of samples of a
@@ -22,7 +24,7 @@ learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
     With 'sgd': constant, divided by ``t_ ** power_t``, or divided by 5 whenever training stalls.
 
 learning_rate_init : float > 0, default=0.001
-    The first step size of 'sgd', 'adam' and 'gd'.
+    The first step size of all solvers but 'lbfgs'; 'adadelta' is meant for 1.
 
 power_t : float >= 0, default=0.5
     Exponent of 'invscaling'.
@@ -59,10 +61,11 @@ validation_fraction : float in [0, 1), default=0.1
     Share of the rows that early stopping holds out.
 
 beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
-    Decay of Adam's running moments.
+    Decay of the running moments of 'adam', 'adamw' and 'nadam'.
 
 epsilon : float > 0, default=1e-8
-    Adam's guard against division by zero.
+    The guard against division by zero of 'adam' and all solvers that scale steps by past gradients; the
+    first steps of 'adadelta' are of the size of its root, which 1e-6 suits.
 
 n_iter_no_change : int >= 1 or infinity, default=10
     Epochs without progress after which training stops.

@@ -1,18 +1,17 @@
 """Solvers: from an estimator's parameters to an optimizer."""
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
 
 from ldl_cy import optimizers
 
-FULL_BATCH = ("lbfgs", "gd", "cg", "lm")    # names of solvers whose every step sees all rows
-
 
 def takes_full_batch(solver: Any) -> bool:
     """Whether each step of a solver, a name or an optimizer object, sees all rows."""
-    return solver in FULL_BATCH if isinstance(solver, str) else solver.full_batch
+    return (optimizers.OPTIMIZERS[solver] if isinstance(solver, str) else solver).full_batch
 
 
 class Adam(optimizers.Adam):
@@ -34,8 +33,8 @@ def make_optimizer(estimator: Any) -> optimizers.Optimizer:
     est, rate = estimator, estimator._step_size
     if not isinstance(est.solver, str):
         return est.solver
-    if est.solver == "adam":
-        return Adam(rate, beta_1=est.beta_1, beta_2=est.beta_2, epsilon=est.epsilon)
+    if est.solver == "gd":
+        return optimizers.GD(rate, tol=0.0)     # when to stop is decided between epochs, as for the others
     if est.solver == "sgd":
         if est.learning_rate != "constant":
             def rate(steps: np.ndarray) -> np.ndarray:
@@ -44,8 +43,10 @@ def make_optimizer(estimator: Any) -> optimizers.Optimizer:
             rate, momentum=est.momentum, nesterov=bool(est.nesterovs_momentum and est.momentum > 0))
     if est.solver == "lbfgs":
         return optimizers.LBFGS(est.tol, max_fun=est.max_fun)
-    if est.solver == "cg":
-        return optimizers.ConjugateGradient(est.tol)
-    if est.solver == "lm":
-        return optimizers.LevenbergMarquardt(tol=est.tol)
-    return optimizers.GD(rate, tol=0.0)     # when to stop is decided between epochs, as for the others
+    kind: Any = Adam if est.solver == "adam" else optimizers.OPTIMIZERS[est.solver]
+    if not kind.compiled:
+        return kind(tol=est.tol)
+    if est.solver == "gd":
+        return kind(rate, tol=0.0)      # when to stop is decided between epochs, as for the others
+    known = inspect.signature(kind).parameters
+    return kind(rate, **{name: getattr(est, name) for name in ("beta_1", "beta_2", "epsilon") if name in known})

@@ -3,20 +3,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from ldl_cy.optimizers.adam import Adam, AdamW, Nadam
+from ldl_cy.optimizers.adaptive import Adadelta, Adagrad, RMSprop
 from ldl_cy.optimizers.base import Optimizer, Rule
 from ldl_cy.optimizers.conjugate_gradient import ConjugateGradient
-from ldl_cy.optimizers.first_order import SGD, Adam
 from ldl_cy.optimizers.gauss_newton import GaussNewtonCG
 from ldl_cy.optimizers.gd import GD
 from ldl_cy.optimizers.lbfgs import LBFGS
 from ldl_cy.optimizers.levenberg_marquardt import LevenbergMarquardt
+from ldl_cy.optimizers.sgd import SGD
 
 __all__ = [
-    "GD", "LBFGS", "SGD", "Adam", "ConjugateGradient", "GaussNewtonCG", "LevenbergMarquardt", "Optimizer", "Rule",
-    "get"]
+    "GD", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "ConjugateGradient", "GaussNewtonCG",
+    "LevenbergMarquardt", "Nadam", "Optimizer", "RMSprop", "Rule", "get"]
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "gd": GD, "sgd": SGD, "adam": Adam, "lbfgs": LBFGS, "cg": ConjugateGradient, "lm": LevenbergMarquardt,
+    "gd": GD, "sgd": SGD, "adam": Adam, "adamw": AdamW, "nadam": Nadam, "rmsprop": RMSprop, "adagrad": Adagrad,
+    "adadelta": Adadelta, "lbfgs": LBFGS, "cg": ConjugateGradient, "lm": LevenbergMarquardt,
     "gauss_newton_cg": GaussNewtonCG}
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Rule:
     """What the compiled update needs besides coefficients."""
 
-    number: int                 # which kernel: 0 SGD, 1 Adam
+    number: int                 # which kernel: the place in vec.RULES
     alpha: float                # L2: adds alpha/2 sum theta^2 / sum w to the loss
     clip_norm: float            # 0: no clipping
     tol: float                  # stop when no gradient entry is larger; 0: never
@@ -44,7 +44,7 @@ class Optimizer:
         Decoupled decay of parameters of two or more axes (Loshchilov and Hutter, ICLR 2019).
     """
 
-    number = 0                  # of the compiled rule
+    number = 0                  # of the compiled rule, its place in vec.RULES: sgd
     n_slots = 0                 # vectors of state
     full_batch = False
     compiled = True             # steps run compiled; else ``minimize`` leads them (see full_batch)

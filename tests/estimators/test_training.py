@@ -21,10 +21,24 @@ X_CANCER = scale(X_CANCER)
 
 
 @pytest.mark.parametrize("solver, rate, floor", [
-    ("adam", 0.001, 0.97), ("sgd", 0.01, 0.97), ("gd", 1.0, 0.97), ("lbfgs", 0.001, 0.99)])
+    ("adam", 0.001, 0.97), ("sgd", 0.01, 0.97), ("gd", 1.0, 0.97), ("lbfgs", 0.001, 0.99), ("adamw", 0.001, 0.97),
+    ("nadam", 0.001, 0.97), ("rmsprop", 0.001, 0.97), ("adagrad", 0.01, 0.97), ("adadelta", 1.0, 0.97)])
 def test_solvers_learn(solver, rate, floor):
     clf = MLPClassifier(solver=solver, learning_rate_init=rate, random_state=0, alpha=0.1)
     assert clf.fit(X_CANCER, Y_CANCER).score(X_CANCER, Y_CANCER) > floor
+
+
+@pytest.mark.parametrize("solver, optimizer", [
+    ("adamw", optimizers.AdamW(0.01, 0.8, 0.95, 1e-4)), ("nadam", optimizers.Nadam(0.01, 0.8, 0.95, 1e-4)),
+    ("rmsprop", optimizers.RMSprop(0.01, epsilon=1e-4)), ("adagrad", optimizers.Adagrad(0.01, epsilon=1e-4)),
+    ("adadelta", optimizers.Adadelta(0.01, epsilon=1e-4)),
+    ("sgd", optimizers.SGD(0.01, 0.9, nesterov=True)), ("gd", optimizers.GD(0.01, tol=0.0))])
+@pytest.mark.parametrize("name", EVERY)
+def test_a_solver_is_the_optimizer_with_its_numbers(name, solver, optimizer):
+    numbers = {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-4, "max_iter": 3}
+    by_name, by_object = small(name, solver=solver, **numbers), small(name, solver=optimizer, max_iter=3)
+    X, y = problem(by_name)
+    np.testing.assert_array_equal(by_name.fit(X, y).model_.theta, by_object.fit(X, y).model_.theta)
 
 
 @pytest.mark.parametrize("solver", ["gd", "lbfgs"])
@@ -42,11 +56,7 @@ def test_full_batch_knows_neither_order_nor_repeats(name, solver):
     np.testing.assert_array_equal(theta(np.repeat(X, times, axis=0), np.repeat(y, times), None), expected)
 
 
-def test_optimizer_objects():
-    plain = MLPClassifier(solver="sgd", max_iter=3, random_state=0).fit(X_CANCER, Y_CANCER)
-    sgd = optimizers.SGD(0.001, momentum=0.9, nesterov=True)
-    clf = MLPClassifier(solver=sgd, max_iter=3, random_state=0).fit(X_CANCER, Y_CANCER)
-    np.testing.assert_array_equal(clf.model_.theta, plain.model_.theta)
+def test_an_optimizer_that_converges():
     with warnings.catch_warnings():         # its own end counts as convergence
         warnings.simplefilter("error")
         clf = MLPClassifier(solver=optimizers.GD(0.5, tol=0.05), max_iter=500, random_state=0)

@@ -14,9 +14,10 @@ pytest.importorskip("hypothesis", reason="draws the networks of these tests")
 import torch
 from hypothesis import HealthCheck, given, settings
 from oracle import networks, twin
+from oracle.problems import compare, make_batch, make_model
 
 from ldl_cy import Sequential, layers, losses
-from ldl_cy.optimizers import GD, SGD, Adam
+from ldl_cy.optimizers import SGD
 
 OUTPUT_TOL = {"float64": 1e-9, "float32": 3e-5}
 GRADIENT_TOL = {"float64": 1e-9, "float32": 6e-4}
@@ -25,51 +26,6 @@ GRADIENT_TOL = {"float64": 1e-9, "float32": 6e-4}
 OUTPUT_FLOOR, GRADIENT_FLOOR = 1e-1, 1e-3
 
 torch.set_num_threads(1)        # these networks are tiny
-
-
-def compare(tally, what, found, expected, tol, floor=0.0):
-    """The error relative to the largest entry (at least ``floor``); a NaN is never within tol."""
-    found, expected = np.asarray(found, float), np.asarray(expected, float)
-    assert found.shape == expected.shape, what
-    scale = max(float(np.abs(expected).max(initial=0.0)), floor)
-    error = float(np.abs(found - expected).max(initial=0.0))
-    if error > 0:
-        error = error / scale if scale > 0 else np.inf
-    assert error <= tol, f"{what}: error {error:.2e} of the largest entry {scale:.2e}"
-    tally.error(what, error)
-
-
-def make_batch(problem, output_shape):
-    """(X, y, weights or None) in float64, with numbers that float32 holds exactly where that matters."""
-    rng = np.random.default_rng(problem["seed"])
-    n, k = problem["n"], problem["k"]
-    if "ids" in problem:
-        X = rng.integers(0, problem["ids"], (n, *problem["shape"])).astype(float)
-    else:
-        X = rng.standard_normal((n, *problem["shape"])).astype("float32").astype(float)
-    if problem["loss"] == "codes":
-        y = rng.integers(0, k, (n, *output_shape[:-1]))
-    elif problem["loss"] == "probabilities":
-        y = rng.dirichlet(np.ones(k), (n, *output_shape[:-1]))
-    elif problem["loss"] == "binary_log_loss":
-        y = rng.integers(0, 2, (n, *output_shape)).astype(float)
-    else:
-        y = rng.standard_normal((n, *output_shape))
-    weights = rng.uniform(0.1, 3, n) if problem["weighted"] else None
-    return X, y, weights
-
-
-def make_model(problem, dtype):
-    """A model with biases that are not zero; the weights fit into float32, so both dtypes have the same."""
-    seed = problem["seed"]
-    model = Sequential(problem["stack"], dtype=dtype, random_state=seed).build(problem["shape"])
-    noise = 0.2 * np.random.default_rng(seed + 1).standard_normal(model.n_parameters)
-    # initial weights are drawn in float64 and rounded: rounded twice they are the same for both dtypes
-    model.theta = model.theta.astype("float32") + noise.astype("float32")
-    rng = np.random.default_rng(seed + 2)
-    for values in model.state.values():         # running statistics; 0.5 .. 2 does for variances
-        values[...] = rng.uniform(0.5, 2, values.shape).astype("float32")
-    return model
 
 
 def loss_of(problem):
@@ -284,61 +240,6 @@ def test_running_statistics(tally):
         biased = kept + (theirs.running_var - kept) * (count - 1) / count
         for key, expected in (("mean", theirs.running_mean), ("variance", biased)):
             compare(tally, "float64 running statistics", model.state[f"batch_norm_0.{key}"], expected, 1e-9)
-
-
-STACKS = {
-    "dense": ((5,), [L.Dense(8, "tanh"), L.Dense(6, "silu"), L.Dense(3)]),
-    "conv2d": ((6, 6, 2), [L.Conv2D(4, 3, activation="tanh"), L.AvgPool2D(2), L.Flatten(), L.Dense(3)]),
-    "lstm": ((7, 3), [L.LSTM(5), L.Dense(3)]),
-    "gru": ((7, 3), [L.Conv1D(4, 2, activation="elu"), L.GRU(5), L.Dense(3)]),
-}
-# Ours, and PyTorch's on two groups of tensors: those of two axes or more, the others.
-OPTIMIZERS = {
-    "gd": (GD(0.05, tol=0), lambda two, one: torch.optim.SGD([*two, *one], 0.05)),
-    "sgd": (SGD(0.05), lambda two, one: torch.optim.SGD([*two, *one], 0.05)),
-    "momentum": (SGD(0.05, 0.9), lambda two, one: torch.optim.SGD([*two, *one], 0.05, momentum=0.9)),
-    "nesterov": (SGD(0.05, 0.9, True),
-                 lambda two, one: torch.optim.SGD([*two, *one], 0.05, momentum=0.9, nesterov=True)),
-    "adam": (Adam(0.01), lambda two, one: torch.optim.Adam([*two, *one], 0.01)),
-    "adam_betas": (Adam(0.02, 0.8, 0.95, 1e-4),
-                   lambda two, one: torch.optim.Adam([*two, *one], 0.02, (0.8, 0.95), 1e-4)),
-    "adam_decay": (Adam(0.01, weight_decay=0.1), lambda two, one: torch.optim.AdamW(
-        [{"params": two, "weight_decay": 0.1}, {"params": one, "weight_decay": 0.0}], 0.01)),
-    "adam_alpha": (Adam(0.01), lambda two, one: torch.optim.Adam(
-        [{"params": two, "weight_decay": 0.3}, {"params": one}], 0.01)),
-    "momentum_alpha": (SGD(0.05, 0.9), lambda two, one: torch.optim.SGD(
-        [{"params": two, "weight_decay": 0.3}, {"params": one}], 0.05, momentum=0.9)),
-    "clip": (SGD(0.05, 0.9, clip_norm=0.2),
-             lambda two, one: torch.optim.SGD([*two, *one], 0.05, momentum=0.9)),
-}
-
-
-@pytest.mark.parametrize("stack", STACKS)
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_ten_steps(tally, name, stack):
-    shape, stack = STACKS[stack]
-    problem = {"shape": shape, "stack": stack, "loss": "codes", "k": 3, "n": 12, "weighted": False, "seed": 5}
-    model = make_model(problem, "float64")
-    X, y, _ = make_batch(problem, model.output_shape)
-    ours, theirs = OPTIMIZERS[name]
-    p = twin.tensors(model.parameters)
-    optimizer = theirs([t for t in p.values() if t.ndim >= 2], [t for t in p.values() if t.ndim < 2])
-    # alpha is L2 divided by the number of rows, which is what weight_decay of Adam and SGD is there
-    alpha = 0.3 * len(X) if name.endswith("alpha") else 0.0
-    tally.networks["trained"] += 1
-    for _ in range(10):
-        optimizer.zero_grad()
-        twin.loss("log_loss", twin.forward(stack, p, torch.tensor(X)), torch.tensor(y)).backward()
-        if name == "clip":
-            # by hand: torch.nn.utils.clip_grad_norm_ adds 1e-6 to the norm
-            norm = torch.sqrt(sum((t.grad**2).sum() for t in p.values()))
-            for t in p.values():
-                t.grad *= min(1.0, 0.2 / float(norm))
-        optimizer.step()
-        model.fit(
-            X, y, loss="log_loss", optimizer=ours, batch_size="full", epochs=1, alpha=alpha, shuffle=False)
-        for key, values in model.parameters.items():
-            compare(tally, "float64 weights in training", values, p[key].detach(), 1e-9)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -24,6 +24,24 @@ enum ldl_activation {
     LDL_TANH, LDL_LOGISTIC, LDL_SOFTMAX, LDL_MISH, LDL_HARD_SIGMOID, LDL_N_ACTIVATIONS
 };
 
+/* Known to Python as ldl_cy._engine.vec.RULES (same order). g: gradient; coef in this order:
+
+   SGD       lr, momentum, nesterov (0 or 1). v = momentum v - lr g; theta += v, or with nesterov
+             theta += momentum v - lr g. Slots v, or NULL when momentum is 0.
+   Adam      step = lr/(1-b1^t), b1, b2, c = 1/sqrt(1-b2^t), eps. m = b1 m + (1-b1) g;
+             v = b2 v + (1-b2) g^2; theta -= step m / (sqrt(v) c + eps). Slots m, v.
+   RMSprop   lr, rho, eps, momentum, centered (0 or 1). s = rho s + (1-rho) g^2, or centered
+             s = rho (s + (1-rho) (g-m)^2), m += (1-rho) (g-m); v = momentum v - lr g/(sqrt(s) + eps);
+             theta += v. Slots s; v, unless momentum is 0 and nothing centered; m, if centered.
+   Adagrad   lr, initial, eps. s += g^2; theta -= lr g / (sqrt(s + initial) + eps). Slots s.
+   Adadelta  lr, rho, eps. s = rho s + (1-rho) g^2; d = g sqrt((u+eps) / (s+eps));
+             u = rho u + (1-rho) d^2; theta -= lr d. Slots s, u.
+   Nadam     cg, cm, b1, b2, c, eps. m, v as Adam's; theta -= (cg g + cm m) / (sqrt(v) c + eps).
+             Slots m, v. */
+enum ldl_rule {
+    LDL_SGD, LDL_ADAM, LDL_RMSPROP, LDL_ADAGRAD, LDL_ADADELTA, LDL_NADAM, LDL_N_RULES
+};
+
 /* T is float or double. Sums of losses and norms are always double. */
 #define LDL_VEC_TABLE(T)                                                                          \
     /* y = f(z), rows of k (softmax works along a row); slope: leaky_relu's and elu's number.     \
@@ -78,13 +96,10 @@ enum ldl_activation {
        the part of h_prev's gradient that does not pass U: dh z. */                               \
     void (*gru_backward)(ptrdiff_t n, ptrdiff_t u, T *a, T *q, const T *h_prev, T *dh);           \
                                                                                                   \
-    /* Update rules over a piece of the flat vector; coef is the step's row of coefficients. */   \
-    /* coef: lr, momentum, nesterov (0 or 1). v = momentum v - lr g; theta += v, or with nesterov \
-       theta += momentum v - lr g. v may be NULL when momentum is 0. */                           \
-    void (*rule_sgd)(ptrdiff_t n, T *theta, const T *g, T *v, T *unused, const double *coef);     \
-    /* coef: step = lr/(1-b1^t), b1, b2, 1/sqrt(1-b2^t), eps.                                     \
-       m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; theta -= step m / (sqrt(v) c + eps) */         \
-    void (*rule_adam)(ptrdiff_t n, T *theta, const T *g, T *m, T *v, const double *coef);
+    /* Update rules over a piece of the flat vector, by their numbers. The state's first vector is \
+       slots, the others lie `apart` numbers further on each; coef is the step's row. */           \
+    void (*rules[LDL_N_RULES])(ptrdiff_t n, T *theta, const T *g, T *slots, ptrdiff_t apart,      \
+                               const double *coef);
 
 typedef struct { LDL_VEC_TABLE(float) } ldl_vec_f32;
 typedef struct { LDL_VEC_TABLE(double) } ldl_vec_f64;

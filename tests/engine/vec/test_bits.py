@@ -7,6 +7,13 @@ from vectors import EXTREMES, same_bits
 
 from ldl_cy._engine import vec
 
+# rules and their coefficients, each way through a rule
+RULES = (
+    ("adam", [1e-3, 0.9, 0.999, 1.5, 1e-8]), ("sgd", [1e-3, 0.9, 0]), ("sgd", [1e-3, 0.9, 1]),
+    ("rmsprop", [1e-3, 0.9, 1e-8, 0, 0]), ("rmsprop", [1e-3, 0.9, 1e-8, 0.9, 0]),
+    ("rmsprop", [1e-3, 0.9, 1e-8, 0.9, 1]), ("adagrad", [1e-3, 0.1, 1e-8]), ("adadelta", [1, 0.9, 1e-6]),
+    ("nadam", [1e-4, 1e-3, 0.9, 0.999, 1.5, 1e-8]))
+
 
 def every_kernel(dtype):
     """Results of each kernel on numbers of all sizes, as one list of arrays."""
@@ -52,10 +59,12 @@ def every_kernel(dtype):
         vec.transposed(a, b)
         found += [total, b]
     for n in (3, 16, 100):
-        theta, g, m, v = draw(n), draw(n), draw(n), np.abs(draw(n))
-        vec.update("adam", theta, g, m, v, np.array([1e-3, 0.9, 0.999, 1.5, 1e-8]))
-        vec.update("sgd", theta, g, m, None, np.array([1e-3, 0.9, 1.0]))
-        found += [theta, m, v, np.array([vec.square_sum(g), vec.largest(g)])]
+        theta, g = draw(n), draw(n)
+        for rule, coef in RULES:
+            slots = np.abs(draw(3, n))
+            vec.updated(rule, theta, g, slots, np.array(coef, float))
+            found += [theta.copy(), slots]
+        found.append(np.array([vec.square_sum(g), vec.largest(g)]))
     return found
 
 

@@ -91,15 +91,15 @@ def test_sgd(dtype, rng):
     for n in SIZES:
         for momentum, nesterov in ((0, 0), (0.9, 0), (0.9, 1)):
             guarded = Guarded(dtype)
-            theta, g, v = (guarded(rng.normal(size=n)) for _ in range(3))
-            t, w = theta.astype(np.float64), v.astype(np.float64)
+            theta, g, v = (guarded(rng.normal(size=shape)) for shape in (n, n, (1, n)))
+            t, w = theta.astype(np.float64), v[0].astype(np.float64)
             w = momentum * w - 0.1 * g
             t = t + (momentum * w - 0.1 * g if nesterov else w)
             coef = np.array([0.1, momentum, nesterov])
-            vec.update("sgd", theta, g, v if momentum else None, None, coef)
+            vec.updated("sgd", theta, g, v if momentum else None, coef)
             assert_allclose(theta, t, rtol=1e-6, atol=1e-6)
             if momentum:
-                assert_allclose(v, w, rtol=1e-6, atol=1e-6)
+                assert_allclose(v[0], w, rtol=1e-6, atol=1e-6)
             guarded.check()
 
 
@@ -107,7 +107,8 @@ def test_adam(dtype, rng):
     step, b1, b2, c, eps = coef = np.array([1e-2, 0.9, 0.999, 3.0, 1e-8])
     for n in SIZES:
         guarded = Guarded(dtype)
-        theta, g, m, v = (guarded(rng.normal(size=n)) for _ in range(4))
+        theta, g, slots = (guarded(rng.normal(size=shape)) for shape in (n, n, (2, n)))
+        m, v = slots
         v[...] = v**2
         if n > 2:
             g[0] = m[0] = v[0] = 0                          # nothing to do, and no 0 / 0
@@ -115,7 +116,7 @@ def test_adam(dtype, rng):
         m2 = b1 * m2 + (1 - b1) * g
         v2 = b2 * v2 + (1 - b2) * g.astype(np.float64)**2
         t = t - step * m2 / (np.sqrt(v2) * c + eps)
-        vec.update("adam", theta, g, m, v, coef)
+        vec.updated("adam", theta, g, slots, coef)
         for got, want in ((theta, t), (m, m2), (v, v2)):
             assert_allclose(got, want, rtol=1e-6, atol=1e-6)
         guarded.check()

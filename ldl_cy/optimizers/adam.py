@@ -1,0 +1,125 @@
+"""Adam and its kin: step along the running mean of the gradient over the root of its running square."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ldl_cy._engine.vec import RULES
+from ldl_cy.checks import check_real
+from ldl_cy.optimizers.base import Optimizer
+
+# Factors of Nadam's running product that are multiplied one by one. With 4096, either the product has become less
+# than half an ulp of the 1 it is taken from, or 0.96^(t ψ) has, and all later factors are β₁.
+FACTORS = 4096
+
+
+class Adam(Optimizer):
+    """Adam: step along the running mean of the gradient over the root of its running square.
+
+    m ← β₁ m + (1−β₁) g, v ← β₂ v + (1−β₂) g², θ ← θ − η/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε)
+
+    Parameters
+    ----------
+    learning_rate : float > 0, schedule or function of the step, default=0.001
+    beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
+    epsilon : float > 0, default=1e-8
+    clip_norm, weight_decay : see ``Optimizer``
+
+    References
+    ----------
+    Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+    """
+
+    number = RULES.index("adam")
+    n_slots = 2
+    constant = False
+
+    def __init__(
+        self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, *,
+        clip_norm: float | None = None, weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay)
+        owner = type(self).__name__
+        self.beta_1 = check_real(owner, "beta_1", beta_1, 0, 1, high_open=True)
+        self.beta_2 = check_real(owner, "beta_2", beta_2, 0, 1, high_open=True)
+        self.epsilon = check_real(owner, "epsilon", epsilon, 0, low_open=True)
+
+    def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
+        """Rows of (rate/(1−β₁ᵗ), β₁, β₂, 1/√(1−β₂ᵗ), ε), t = 1, 2, …"""
+        t = np.arange(first + 1, first + len(rates) + 1, dtype=float)
+        ones = np.ones(len(rates))
+        return np.column_stack([
+            rates / (1 - self.beta_1**t), self.beta_1 * ones, self.beta_2 * ones,
+            1 / np.sqrt(1 - self.beta_2**t), self.epsilon * ones])
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay by default: besides Adam's step, θ ← θ − η λ θ.
+
+    Parameters
+    ----------
+    learning_rate : float > 0, schedule or function of the step, default=0.001
+    beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
+    epsilon : float > 0, default=1e-8
+    clip_norm : see ``Optimizer``
+    weight_decay : float >= 0, default=0.01
+        λ, on parameters of two or more axes.
+
+    References
+    ----------
+    Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
+    """
+
+    def __init__(
+        self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, *,
+        clip_norm: float | None = None, weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, clip_norm=clip_norm, weight_decay=weight_decay)
+
+
+class Nadam(Adam):
+    """Adam with Nesterov's momentum, which grows towards β₁: μₜ = β₁ (1 − ½ 0.96^(t ψ)).
+
+    m ← β₁ m + (1−β₁) g, v ← β₂ v + (1−β₂) g²,
+    θ ← θ − η ((1−μₜ)/(1−Πₜ) g + μₜ₊₁/(1−Πₜ₊₁) m) / (√v/√(1−β₂ᵗ) + ε) with Πₜ = μ₁ ⋯ μₜ
+
+    Parameters
+    ----------
+    learning_rate : float > 0, schedule or function of the step, default=0.002
+    beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
+    epsilon : float > 0, default=1e-8
+    momentum_decay : float >= 0, default=0.004
+        ψ: how fast the momentum grows.
+    clip_norm, weight_decay : see ``Optimizer``
+
+    References
+    ----------
+    Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop, 2016.
+    """
+
+    number = RULES.index("nadam")
+
+    def __init__(
+        self, learning_rate: Any = 0.002, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
+        momentum_decay: float = 0.004, *, clip_norm: float | None = None, weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, clip_norm=clip_norm, weight_decay=weight_decay)
+        self.momentum_decay = check_real("Nadam", "momentum_decay", momentum_decay, 0)
+
+    def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
+        """Rows of (rate (1−μₜ)/(1−Πₜ), rate μₜ₊₁/(1−Πₜ₊₁), β₁, β₂, 1/√(1−β₂ᵗ), ε), t = 1, 2, …"""
+        t = np.arange(first + 1, first + len(rates) + 1)
+        now, then, product = self.momenta(t), self.momenta(t + 1), self.products(t)
+        rows = super().formula(rates, first)
+        return np.column_stack([
+            rates * (1 - now) / (1 - product), rates * then / (1 - product * then), rows[:, 1:]])
+
+    def momenta(self, t: np.ndarray) -> np.ndarray:
+        """μₜ of steps t."""
+        return self.beta_1 * (1 - 0.5 * 0.96**(t * self.momentum_decay))
+
+    def products(self, t: np.ndarray) -> np.ndarray:
+        """Πₜ of ascending steps t: always multiplied from the first factor on, so that it depends on t alone."""
+        factors = self.momenta(np.arange(1, min(t[-1], FACTORS) + 1))
+        return np.cumprod(factors)[np.minimum(t, FACTORS) - 1] * self.beta_1**np.maximum(t - FACTORS, 0)
