@@ -26,7 +26,7 @@ def in_precision(model: Sequential, dtype: str) -> Sequential:
     """The model, or its twin in another dtype; where θ lies is always said by the caller."""
     if model.dtype == dtype:
         return model
-    twin = type(model)(list(model.layers), dtype=dtype, random_state=0).build(model.input_shape)
+    twin = type(model)(list(model.layers), dtype=dtype, random_state=0).build(model._built().input_shape)
     twin._state[:] = model._state
     return twin
 

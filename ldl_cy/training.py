@@ -1,6 +1,7 @@
 """The fit: everything is checked first, then epochs run compiled, with Python in between where it is wanted."""
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from ldl_cy import losses, optimizers
 from ldl_cy._engine.train import CONVERGED, NON_FINITE, train
 from ldl_cy.callbacks import Callback, History, ProgressBar, check_callbacks
 from ldl_cy.checks import check_bool, check_int, check_lengths, check_real, check_rows, check_weights
+from ldl_cy.optimizers.full_batch import FullBatch
 from ldl_cy.problem import Problem
 from ldl_cy.sparse import is_sparse
 from ldl_cy.threads import choose_threads, running_fit
@@ -111,8 +113,8 @@ def fit(
     if kernel.python:
         threads = 1
     model.build(shape)
-    if model._optimizer_name != type(optimizer).__name__ or len(model._slots) != optimizer.n_slots:
-        model._forget_optimizer(type(optimizer).__name__, optimizer.n_slots)
+    if model._optimizer_name != type(optimizer).__name__ or len(model._slots) != optimizer.n_vectors:
+        model._forget_optimizer(type(optimizer).__name__, optimizer.n_vectors)
     history = History()
     between = Between(model, history, watchers, validation, loss, threads)
     ranges = np.array([(e.offset, e.offset + e.parameter.size) for e in graph.parameters
@@ -134,7 +136,7 @@ def fit(
         try:
             if optimizer.compiled:
                 runner.run(epochs, between)
-            else:
+            elif isinstance(optimizer, FullBatch):
                 descend(model, optimizer, problem, epochs, between)
         except FloatingPointError as error:
             if not any([watcher.on_non_finite(model, error) for watcher in watchers]):
@@ -173,7 +175,7 @@ class Between:
 
 
 def descend(
-    model: Sequential, optimizer: optimizers.Optimizer, problem: Problem, epochs: int, between: Between,
+    model: Sequential, optimizer: FullBatch, problem: Problem, epochs: int, between: Between,
 ) -> None:
     """A fit by a method that is not compiled: each iteration is an epoch."""
     def after(values: dict[str, float]) -> bool:
@@ -215,6 +217,7 @@ class Runner:
         rule = optimizer.rule(self.alpha, self.ranges)
         if self.orders is not None and self.order is not None:
             self.order[:] = self.orders()
+        self.to_steps_weights()
         done, taken, reason, largest, error = train(
             self.ws, model.theta, model._slots, model._state, self.rows, self.targets, self.weights,
             self.kernel, rule,
@@ -227,6 +230,7 @@ class Runner:
         model.step += taken
         model._optimizer_steps += taken
         model._optimizer_epochs += done
+        self.to_average()
         if error is not None:
             raise error
         if reason == NON_FINITE:
@@ -239,6 +243,23 @@ class Runner:
         else:
             self.why = f"the largest entry of the gradient, {largest:.3g}, is at most tol={rule.tol:g}"
         return found[:done], reason
+
+    def to_average(self) -> None:
+        """Between epochs θ is the average of the steps' weights, which take its place among the slots."""
+        model = self.model
+        if self.optimizer.ema is not None and model._optimizer_steps:
+            model.theta[:], model._slots[-1] = model._slots[-1].copy(), model.theta.copy()
+            model._memory["averaged"] = float(zlib.crc32(model.theta.data))
+
+    def to_steps_weights(self) -> None:
+        """Steps go on from their own weights, unless θ was changed since: then both begin from what it is now."""
+        model = self.model
+        if self.optimizer.ema is None:
+            return
+        if model._memory.pop("averaged", None) != zlib.crc32(model.theta.data):
+            model._slots[-1] = model.theta
+        else:
+            model.theta[:], model._slots[-1] = model._slots[-1].copy(), model.theta.copy()
 
     def run(self, epochs: int, between: Between) -> None:
         """All epochs, unless something ends the fit before."""

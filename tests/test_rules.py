@@ -263,7 +263,7 @@ def test_settings_make_the_same_optimizer(optimizer):
 
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: SGD(0), "SGD: learning_rate must be a float > 0, a schedule or a function of the step, got 0."),
-    (lambda: SGD("fast"), 
+    (lambda: SGD("fast"),
      "SGD: learning_rate must be a float > 0, a schedule or a function of the step, got 'fast'."),
     (lambda: SGD(0.1, 1.1), "SGD: momentum must be a number >= 0 and <= 1, got 1.1."),
     (lambda: SGD(0.1, 0.5, 1), "SGD: nesterov must be True or False, got 1."),
@@ -289,10 +289,57 @@ def test_settings_make_the_same_optimizer(optimizer):
     (lambda: Adadelta(rho=1.5), "Adadelta: rho must be a number >= 0 and < 1, got 1.5."),
     (lambda: Adadelta(epsilon=None), "Adadelta: epsilon must be a number > 0, got None."),
     (lambda: optimizers.get("rprop"),
-     "optimizer must be one of gd, sgd, adam, adamw, nadam, rmsprop, adagrad, adadelta, lbfgs, cg, lm, gauss_newton_cg or "
-     "an Optimizer, got 'rprop'."),
+     "optimizer must be one of gd, sgd, adam, adamw, nadam, rmsprop, adagrad, adadelta, lbfgs, cg, lm, gauss_newton_cg "
+     "or an Optimizer, got 'rprop'."),
 ])
 def test_bad_settings(make, message):
     with pytest.raises((TypeError, ValueError)) as error:
         make()
     assert str(error.value).startswith(message)
+
+
+# -- averages of the weights ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "make", [SGD, lambda **kw: SGD(0.1, 0.9, **kw), lambda **kw: RMSprop(momentum=0.9, **kw), Adam])
+def test_average_of_the_steps_weights(make, dtype):
+    X, y = data(40)
+    options = {"loss": "log_loss", "batch_size": 10, "shuffle": False}
+    plain, averaged = Sequential(NET, dtype, 1).build(5), Sequential(NET, dtype, 1).build(5)
+    expected, t = np.zeros(plain.n_parameters), 0
+    for _ in range(3):
+        for start in range(0, 40, 10):
+            # a step at a time; the epoch, which dropout counts, moves with whole passes
+            plain.epoch = t // 4
+            plain.fit(X[start:start + 10], y[start:start + 10], optimizer=make(), epochs=1, **options)
+            decay = min(0.8, t / (t + 1))
+            expected = decay * expected + (1 - decay) * plain.theta
+            t += 1
+        averaged.fit(X, y, optimizer=make(ema=0.8), epochs=1, **options)
+        np.testing.assert_allclose(averaged.theta, expected, rtol=0, atol=1e-13 if dtype == "float64" else 1e-6)
+        np.testing.assert_array_equal(averaged._slots[-1], plain.theta)
+
+
+def test_an_average_goes_on_to_the_same_bits(tmp_path):
+    X, y = data()
+    options = {"loss": "log_loss", "optimizer": Adam(ema=0.9, clip_norm=1.0)}
+    whole, parts = Sequential(NET, random_state=1), Sequential(NET, random_state=1)
+    seen = []
+    whole.fit(X, y, epochs=10, **options)
+    parts.fit(X, y, epochs=5, callbacks=[lambda model, logs: seen.append(model.theta.copy())], **options)
+    parts.save(tmp_path / "model")
+    np.testing.assert_array_equal(seen[-1], parts.theta)
+    for model in (parts, Sequential.load(tmp_path / "model")):
+        model.fit(X, y, epochs=5, **options)
+        np.testing.assert_array_equal(model.theta, whole.theta)
+
+
+def test_weights_set_by_hand_begin_a_new_average():
+    X, y = data()
+    model = Sequential(NET, random_state=1)
+    model.fit(X, y, loss="log_loss", optimizer=Adam(1e-12, ema=0.9), epochs=3)
+    model.theta = np.ones(model.n_parameters)
+    model.fit(X, y, loss="log_loss", optimizer=Adam(1e-12, ema=0.9), epochs=1)
+    np.testing.assert_allclose(model.theta, 1, atol=1e-6)

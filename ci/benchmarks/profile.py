@@ -83,7 +83,7 @@ def profile(row, dtype, seconds):
             f"loss {row.loss}", 0.0, float(repeated(lambda n: time_loss(loss, out, t, n), seconds)), None, 0.0
         )
         rule = ours.optimizer(row)
-        coefficients = np.ascontiguousarray(rule.coefficients(0, 1)[0, 1:])
+        coefficients = np.ascontiguousarray(rule.coefficients(0, 1)[0, 2:])
         spent = float(repeated(
             lambda n: time_update(rule.number, rule.n_slots, model.theta, plan.lanes, coefficients, n), seconds))
         total += spent

@@ -38,11 +38,12 @@ ctypedef struct Piece:                      # of theta, in one task of the updat
 ctypedef struct Update:
     Run *run
     char *theta
-    char *slots                             # (n_slots, n_params)
+    char *slots                             # (n_slots, n_params), the rule's, then the average if there is one
     Py_ssize_t n_params, n_slots, n_pieces
     const Piece *pieces
     int rule                                # its number, as in vec.RULES
     const double *coef                      # this step's row
+    double average                          # share of theta in its average, the last slot; 0: there is none
     double weight_decay                     # decoupled, times this step's rate: theta *= 1 - weight_decay
     double alpha                            # of this step: alpha / sum of weights
     double clip_norm
@@ -93,6 +94,11 @@ cdef inline void apply_range(
             if low < high:
                 vec.scale(high - low, <floating>(1 - u.weight_decay), theta + low)
     vec.update(u.rule, b - a, theta + a, g, slots, u.n_params, u.coef)
+    if u.average != 0:
+        # average += c (theta - average)
+        slots = <floating*>u.slots + u.n_slots * u.n_params + a
+        vec.scale(b - a, <floating>(1 - u.average), slots)
+        vec.axpy(b - a, <floating>u.average, theta + a, slots)
     if u.pieces[piece].kind == P_ADDED:
         for lane in range(u.run.n_lanes):
             memset(u.run.grad + lane * u.run.lane_bytes + a * sizeof(floating), 0, (b - a) * sizeof(floating))
@@ -195,8 +201,9 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
     ws : Workspace of a training plan with a loss
     theta : (n_params,); slots : (n_slots, n_params); state : (n_state,): changed in place
     X, targets, weights, lengths : checked data; weights and lengths may be None
-    rule : Rule (see optimizers): number, alpha, clip_norm, ranges, tol, by_loss
-    coef : (epochs * steps an epoch, 1 + n_coef), for each step what weight_decay takes off and the rule's row;
+    rule : Rule (see optimizers): number, alpha, clip_norm, ranges, tol, by_loss, averages
+    coef : (epochs * steps an epoch, 2 + n_coef), for each step what weight_decay takes off, the share of theta in its
+        average (the last of the slots; 0: there is none) and the rule's row;
         one row alone serves all steps
     order : (n,) int64 or None, rows as they are visited; None: as they lie
     reshuffle : bool, draw ``order`` anew for each epoch from (seed, epoch)
@@ -234,7 +241,7 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
     ws.lanes[:] = 0
     memset(&u, 0, sizeof(Update))
     u.run, u.theta, u.slots = run, <char*>where(theta), <char*>where(slots)
-    u.n_params, u.n_slots = n_params, n_slots
+    u.n_params, u.n_slots = n_params, n_slots - <Py_ssize_t>rule.averages
     u.n_pieces, u.pieces = len(pieces), <const Piece*>where(pieces)
     # theta and the lanes are long enough, or gradients are made there
     u.share = made or n_params * (run.n_lanes + n_slots + 1) >= SHARED_UPDATE
@@ -267,7 +274,8 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
                 weight = ws.batch_weight()
                 run.loss_scale = 1 / weight if weight > 0 else 0
                 u.weight_decay = coef[steps if row_changes else 0, 0]
-                u.coef = &coef[steps if row_changes else 0, 1]
+                u.average = coef[steps if row_changes else 0, 1]
+                u.coef = &coef[steps if row_changes else 0, 2]
                 if weight <= 0:             # nothing to learn from: no update
                     steps += 1
                     continue

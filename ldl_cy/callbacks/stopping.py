@@ -73,7 +73,8 @@ class EarlyStopping(Monitor):
 
     def on_fit_begin(self, model: Sequential, epochs: int) -> None:
         """Begin anew."""
-        self.best, self.best_epoch, self.stopped_epoch = np.nan, model.epoch, None
+        self.best, self.best_epoch = np.nan, model.epoch
+        self.stopped_epoch: int | None = None
         self._least, self._wait = np.inf, 0
         self._kept: tuple[np.ndarray, np.ndarray] | None = None
 

@@ -24,7 +24,7 @@ class Adam(Optimizer):
     learning_rate : float > 0, schedule or function of the step, default=0.001
     beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
     epsilon : float > 0, default=1e-8
-    clip_norm, weight_decay : see ``Optimizer``
+    clip_norm, weight_decay, ema : see ``Optimizer``
 
     References
     ----------
@@ -37,9 +37,9 @@ class Adam(Optimizer):
 
     def __init__(
         self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, *,
-        clip_norm: float | None = None, weight_decay: float = 0.0,
+        clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay)
+        super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
         owner = type(self).__name__
         self.beta_1 = check_real(owner, "beta_1", beta_1, 0, 1, high_open=True)
         self.beta_2 = check_real(owner, "beta_2", beta_2, 0, 1, high_open=True)
@@ -73,9 +73,10 @@ class AdamW(Adam):
 
     def __init__(
         self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, *,
-        clip_norm: float | None = None, weight_decay: float = 0.01,
+        clip_norm: float | None = None, weight_decay: float = 0.01, ema: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, clip_norm=clip_norm, weight_decay=weight_decay)
+        super().__init__(
+            learning_rate, beta_1, beta_2, epsilon, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
 
 
 class Nadam(Adam):
@@ -91,7 +92,7 @@ class Nadam(Adam):
     epsilon : float > 0, default=1e-8
     momentum_decay : float >= 0, default=0.004
         ψ: how fast the momentum grows.
-    clip_norm, weight_decay : see ``Optimizer``
+    clip_norm, weight_decay, ema : see ``Optimizer``
 
     References
     ----------
@@ -103,8 +104,10 @@ class Nadam(Adam):
     def __init__(
         self, learning_rate: Any = 0.002, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
         momentum_decay: float = 0.004, *, clip_norm: float | None = None, weight_decay: float = 0.0,
+        ema: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, clip_norm=clip_norm, weight_decay=weight_decay)
+        super().__init__(
+            learning_rate, beta_1, beta_2, epsilon, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
         self.momentum_decay = check_real("Nadam", "momentum_decay", momentum_decay, 0)
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:

@@ -28,7 +28,7 @@ class Adagrad(Optimizer):
     initial_accumulator_value : float >= 0, default=0.0
         s₀: what the sum begins with.
     epsilon : float > 0, default=1e-10
-    clip_norm, weight_decay : see ``Optimizer``
+    clip_norm, weight_decay, ema : see ``Optimizer``
 
     References
     ----------
@@ -41,9 +41,9 @@ class Adagrad(Optimizer):
 
     def __init__(
         self, learning_rate: Any = 0.01, learning_rate_decay: float = 0.0, initial_accumulator_value: float = 0.0,
-        epsilon: float = 1e-10, *, clip_norm: float | None = None, weight_decay: float = 0.0,
+        epsilon: float = 1e-10, *, clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay)
+        super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
         self.learning_rate_decay = check_real("Adagrad", "learning_rate_decay", learning_rate_decay, 0)
         self.initial_accumulator_value = check_real(
             "Adagrad", "initial_accumulator_value", initial_accumulator_value, 0)
@@ -78,7 +78,7 @@ class RMSprop(Optimizer):
     momentum : float in [0, 1], default=0.0
         The velocity includes the learning rate, as that of ``SGD``.
     centered : bool, default=False
-    clip_norm, weight_decay : see ``Optimizer``
+    clip_norm, weight_decay, ema : see ``Optimizer``
 
     References
     ----------
@@ -90,9 +90,9 @@ class RMSprop(Optimizer):
 
     def __init__(
         self, learning_rate: Any = 0.01, rho: float = 0.99, epsilon: float = 1e-8, momentum: float = 0.0,
-        centered: bool = False, *, clip_norm: float | None = None, weight_decay: float = 0.0,
+        centered: bool = False, *, clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay)
+        super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
         self.rho = check_real("RMSprop", "rho", rho, 0, 1, high_open=True)
         self.epsilon = check_real("RMSprop", "epsilon", epsilon, 0, low_open=True)
         self.momentum = check_real("RMSprop", "momentum", momentum, 0, 1)
@@ -121,7 +121,7 @@ class Adadelta(Optimizer):
         Decay of both running means.
     epsilon : float > 0, default=1e-6
         The first steps are of the size of its root.
-    clip_norm, weight_decay : see ``Optimizer``
+    clip_norm, weight_decay, ema : see ``Optimizer``
 
     References
     ----------
@@ -133,9 +133,9 @@ class Adadelta(Optimizer):
 
     def __init__(
         self, learning_rate: Any = 1.0, rho: float = 0.9, epsilon: float = 1e-6, *, clip_norm: float | None = None,
-        weight_decay: float = 0.0,
+        weight_decay: float = 0.0, ema: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay)
+        super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
         self.rho = check_real("Adadelta", "rho", rho, 0, 1, high_open=True)
         self.epsilon = check_real("Adadelta", "epsilon", epsilon, 0, low_open=True)
 

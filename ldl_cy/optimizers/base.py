@@ -28,6 +28,7 @@ class Rule:
     clip_norm: float            # 0: no clipping
     tol: float                  # stop when no gradient entry is larger; 0: never
     by_loss: bool               # tol bounds the relative change of the loss instead
+    averages: bool              # the last slot is the average of theta
     ranges: np.ndarray          # (m, 2): the pieces of theta that alpha and weight_decay act on
 
 
@@ -42,11 +43,17 @@ class Optimizer:
         The gradient is scaled down to this Euclidean norm where it is longer (Pascanu et al., ICML 2013).
     weight_decay : float >= 0, default=0.0
         Decoupled decay of parameters of two or more axes (Loshchilov and Hutter, ICLR 2019).
+    ema : float in (0, 1), default=None
+        Average the weights: after each step t = 0, 1, ... a ← d a + (1 − d) θ with d = min(ema, t/(t+1)), at first the
+        mean of all, then a moving one (Polyak and Juditsky, SIAM J. Control Optim. 30, 1992). Between epochs and after
+        the fit the model's weights are the average; the next epoch goes on from the steps' own. Weights that were
+        changed meanwhile begin a new average. BatchNorm's running statistics stay those of the steps' own weights.
     """
 
     number = 0                  # of the compiled rule, its place in vec.RULES: sgd
     n_slots = 0                 # vectors of state
     full_batch = False
+    ema: float | None = None
     compiled = True             # steps run compiled; else ``minimize`` leads them (see full_batch)
     dtype: str | None = None    # what a method that is not compiled computes in; None is the model's dtype
     constant = True             # the formula's numbers do not depend on the step
@@ -55,7 +62,7 @@ class Optimizer:
 
     def __init__(
         self, learning_rate: float | Callable[[np.ndarray], np.ndarray], *, clip_norm: float | None = None,
-        weight_decay: float = 0.0,
+        weight_decay: float = 0.0, ema: float | None = None,
     ) -> None:
         owner = type(self).__name__
         if not callable(learning_rate):
@@ -69,6 +76,9 @@ class Optimizer:
             clip_norm = check_real(owner, "clip_norm", clip_norm, 0, low_open=True)
         self.clip_norm = clip_norm
         self.weight_decay = check_real(owner, "weight_decay", weight_decay, 0)
+        if ema is not None:
+            ema = check_real(owner, "ema", ema, 0, 1, low_open=True, high_open=True)
+        self.ema = ema
 
     def check(self, graph: Graph, loss: Loss) -> None:
         """Refuse, before any work, networks and losses that the method is not made for."""
@@ -98,21 +108,29 @@ class Optimizer:
     def coefficients(
         self, first: int, count: int, epoch: int = 0, steps_per_epoch: int = 1, factor: float = 1.0,
     ) -> np.ndarray:
-        """(count, 1 + m): what weight_decay takes off, then the rule's row, for each step; arguments as in ``rates``.
+        """(count, 2 + m), for each step: what weight_decay takes off, the share of θ in its average, the rule's row.
 
-        The rates are multiplied by ``factor``. One row alone where all steps have the same.
+        Arguments as in ``rates``; the rates are multiplied by ``factor``. One row alone where all steps have the same.
         """
-        same = self.constant and not callable(self.learning_rate)
+        same = self.constant and not callable(self.learning_rate) and self.ema is None
         rates = factor * self.rates(first, 1 if same else count, epoch, steps_per_epoch)
-        return np.column_stack([self.weight_decay * rates, self.formula(rates, first)])
+        shares = np.zeros(len(rates))
+        if self.ema is not None:
+            shares = np.maximum(1 - self.ema, 1 / np.arange(first + 1, first + len(rates) + 1))
+        return np.column_stack([self.weight_decay * rates, shares, self.formula(rates, first)])
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
         """(count, m): the numbers of the compiled rule for steps first, first + 1, ... with these rates."""
         raise TypeError(f"{type(self).__name__}: an optimizer must define formula(rates, first).")
 
+    @property
+    def n_vectors(self) -> int:
+        """Vectors of state: the rule's, and the average or, between epochs, the steps' own weights as the last."""
+        return self.n_slots + (self.ema is not None)
+
     def rule(self, alpha: float, ranges: np.ndarray) -> Rule:
         """The constants of the compiled update."""
-        return Rule(self.number, alpha, self.clip_norm or 0.0, self.tol, False, ranges)
+        return Rule(self.number, alpha, self.clip_norm or 0.0, self.tol, False, self.ema is not None, ranges)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, by name."""

@@ -1,13 +1,12 @@
 """Møller's scaled conjugate gradients."""
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ldl_cy.checks import check_real
-from ldl_cy.optimizers.full_batch import Ended, Iterative, check_finite_start, small
+from ldl_cy.optimizers.full_batch import Ended, Iterative, Steps, check_finite_start, small
 
 if TYPE_CHECKING:
     from ldl_cy.problem import Problem
@@ -43,7 +42,7 @@ class ConjugateGradient(Iterative):
 
     def iterate(
         self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float],
-    ) -> Iterator[dict[str, float]]:
+    ) -> Steps:
         """See ``Iterative``; numbers in brackets are the steps of Møller's algorithm."""
         value, grad = problem.value_and_grad(theta.astype(float))
         check_finite_start(value, grad)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from ldl_cy.checks import check_real
 from ldl_cy.optimizers.full_batch import (
     Ended,
     Iterative,
+    Steps,
     check_deterministic,
     check_finite_start,
     check_single_output,
@@ -73,7 +74,7 @@ class Damped(Iterative):
 
     def iterate(
         self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float],
-    ) -> Iterator[dict[str, float]]:
+    ) -> Steps:
         """See ``Iterative``."""
         eps, first = np.finfo(theta.dtype).eps, True
         while True:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,10 @@ class Ended(NamedTuple):
     reason: str                     # "converged" or "stalled"
     message: str
     result: Any = None              # what another library's method says of itself
+
+
+#: values of each iteration, and in the end why there are no more
+Steps = Generator[dict[str, float], None, Ended]
 
 
 class FullBatch(Optimizer):
@@ -60,7 +64,7 @@ class Iterative(FullBatch):
     @abstractmethod
     def iterate(
         self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float],
-    ) -> Iterator[dict[str, float]]:
+    ) -> Steps:
         """Improve ``theta`` in place and yield the values of each iteration; return an ``Ended``."""
 
     def minimize(
@@ -73,7 +77,7 @@ class Iterative(FullBatch):
             try:
                 values = next(iterations)
             except StopIteration as end:
-                return end.value        # type: ignore[no-any-return]
+                return end.value    # type: ignore[no-any-return]
             if after(values):
                 break
         return None

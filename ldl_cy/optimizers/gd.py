@@ -1,14 +1,14 @@
 """Gradient descent on all rows until it converges."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ldl_cy.checks import check_bool, check_choice, check_real
 from ldl_cy.optimizers.base import Optimizer, Rule
-from ldl_cy.optimizers.full_batch import Ended, Iterative, check_finite_start, small
+from ldl_cy.optimizers.full_batch import Ended, Iterative, Steps, check_finite_start, small
 
 if TYPE_CHECKING:
     from ldl_cy.problem import Problem
@@ -32,7 +32,7 @@ class GD(Iterative):
     line_search : bool, default=False
         Halve η until f(θ − η g) <= f(θ) − 10⁻⁴ η gᵀg, and begin the next search with twice the η that did. The network
         is then seen as at prediction, without dropout and with BatchNorm's running statistics.
-    clip_norm, weight_decay : see ``Optimizer``; not with a line search
+    clip_norm, weight_decay, ema : see ``Optimizer``; not with a line search
 
     References
     ----------
@@ -44,15 +44,15 @@ class GD(Iterative):
 
     def __init__(
         self, learning_rate: Any = 0.01, tol: float = 1e-6, criterion: str = "gradient", line_search: bool = False, *,
-        clip_norm: float | None = None, weight_decay: float = 0.0,
+        clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
     ) -> None:
-        Optimizer.__init__(self, learning_rate, clip_norm=clip_norm, weight_decay=weight_decay)
+        Optimizer.__init__(self, learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
         self.tol = check_real("GD", "tol", tol, 0)
         self.criterion = check_choice("GD", "criterion", criterion, ("gradient", "loss"))
         self.line_search = check_bool("GD", "line_search", line_search)
-        if line_search and (callable(learning_rate) or clip_norm is not None or weight_decay):
-            raise ValueError("GD: line_search=True takes a float as learning_rate, and neither clip_norm nor "
-                             f"weight_decay, got {learning_rate!r}, {clip_norm!r} and {weight_decay!r}.")
+        if line_search and (callable(learning_rate) or clip_norm is not None or weight_decay or ema is not None):
+            raise ValueError("GD: line_search=True takes a float as learning_rate, and no clip_norm, weight_decay or "
+                             f"ema, got {learning_rate!r}, {clip_norm!r}, {weight_decay!r} and {ema!r}.")
 
     @property
     def compiled(self) -> bool:                                 # type: ignore[override]
@@ -64,12 +64,13 @@ class GD(Iterative):
 
     def rule(self, alpha: float, ranges: np.ndarray) -> Rule:
         """The constants of the compiled update."""
-        return Rule(self.number, alpha, self.clip_norm or 0.0, self.tol, self.criterion == "loss", ranges)
+        return replace(super().rule(alpha, ranges), by_loss=self.criterion == "loss")
 
     def iterate(
         self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float],
-    ) -> Iterator[dict[str, float]]:
+    ) -> Steps:
         """With a line search; see ``Iterative``."""
+        assert not callable(self.learning_rate)         # the constructor's doing
         value, grad = problem.value_and_grad(theta.astype(float))
         check_finite_start(value, grad)
         ended = self._converged(value, memory.get("loss"), grad)

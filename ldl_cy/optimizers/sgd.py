@@ -18,14 +18,14 @@ class SGD(Optimizer):
     momentum : float in [0, 1], default=0.0
         The velocity includes the learning rate (Sutskever et al., ICML 2013).
     nesterov : bool, default=False
-    clip_norm, weight_decay : see ``Optimizer``
+    clip_norm, weight_decay, ema : see ``Optimizer``
     """
 
     def __init__(
         self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, *,
-        clip_norm: float | None = None, weight_decay: float = 0.0,
+        clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay)
+        super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
         self.momentum = check_real("SGD", "momentum", momentum, 0, 1)
         self.nesterov = check_bool("SGD", "nesterov", nesterov)
 
