@@ -338,7 +338,7 @@ class Sequential:
     # -- training ------------------------------------------------------------------------------------
 
     def fit(
-        self, X: Any, y: Any, *, loss: Any, optimizer: Any = "sgd", batch_size: int | str = "auto",
+        self, X: Any, y: Any = None, *, loss: Any, optimizer: Any = "sgd", batch_size: int | str = "auto",
         epochs: int = 10, alpha: float = 0.0, shuffle: bool = True, sample_weight: Any = None, lengths: Any = None,
         validation_data: Any = None, validation_split: float = 0.0, callbacks: Any = (),
         n_threads: int | None = None, verbose: int = 0,
@@ -349,6 +349,8 @@ class Sequential:
         ----------
         X : array of shape (n, *input_shape)
             Builds the model if it is not built yet. Read row by row: memmaps stay on disk.
+            Or, without y, an iterable of batches (X, y), (X, y, weights) or (X, y, weights, lengths): each is a step,
+            gone through anew in each epoch in the order in which they come.
         y : targets, see the loss
         loss : str or Loss
         optimizer : str or Optimizer, default="sgd"

@@ -17,6 +17,7 @@ from ldl_cy._kernels.losses import make_loss
 if TYPE_CHECKING:
     from ldl_cy import losses
     from ldl_cy.models import Sequential
+    from ldl_cy.samples import Samples
 
 ROWS_AT_ONCE = 64                           # of a Jacobian: each has a gradient of its own
 DIFFERENCE = np.finfo(float).eps ** (1 / 3)     # of central differences: rounding and curvature in balance
@@ -38,20 +39,22 @@ class Problem:
     ----------
     model : Sequential, built
     dtype : what the network is computed in; vectors of weights come and go in float64
-    rows, targets, weights, lengths, loss, kernel : checked data, bound to this dtype
+    samples : Samples, checked and bound to this dtype
+    loss : Loss
     alpha : float, acts on the pieces ``ranges`` (m, 2) of θ
     n_threads : int
     """
 
     def __init__(
-        self, model: Sequential, dtype: str, rows: np.ndarray, targets: np.ndarray, weights: np.ndarray | None,
-        lengths: np.ndarray | None, loss: losses.Loss, kernel: Any, alpha: float, ranges: np.ndarray, n_threads: int,
+        self, model: Sequential, dtype: str, samples: Samples, loss: losses.Loss, alpha: float, ranges: np.ndarray,
+        n_threads: int,
     ) -> None:
         self.model = in_precision(model, dtype)
-        self.rows, self.targets, self.weights, self.lengths = rows, targets, weights, lengths
-        self.loss, self.kernel, self.n_threads = loss, kernel, n_threads
+        self.rows, self.targets, self.weights, self.lengths, self.kernel = samples
+        self.loss, self.n_threads = loss, n_threads
         self.n_outputs = math.prod(self.model.output_shape or ())
-        self.total_weight = float(len(rows)) if weights is None else float(weights.sum(dtype=float))
+        self.total_weight = float(samples.n) if self.weights is None else float(
+            self.weights.sum(dtype=float))
         self.trainable = np.zeros(self.model.n_parameters, bool)
         for entry in self.model._built().parameters:
             self.trainable[entry.offset:entry.offset + entry.parameter.size] = entry.trainable

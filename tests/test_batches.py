@@ -1,0 +1,155 @@
+"""Fits on batches that the user makes, and on files that are not read as a whole."""
+import tracemalloc
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+from ldl_cy import Sequential, callbacks, layers, optimizers, schedules
+
+NET = [layers.Dense(8, "tanh"), layers.BatchNorm(), layers.Dropout(0.3), layers.Dense(1)]
+
+
+def data(n=70, n_in=5):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, n_in))
+    return X, X[:, :1] * X[:, 1:2], rng.uniform(0, 1, n)
+
+
+def cut(*arrays, size=16):
+    return [tuple(a[i:i + size] for a in arrays) for i in range(0, len(arrays[0]), size)]
+
+
+OPTIMIZERS = [
+    optimizers.SGD(0.05, 0.9), optimizers.Adam(ema=0.9, clip_norm=0.5), optimizers.RMSprop(centered=True),
+    optimizers.AdamW(schedules.Cosine(0.01, 15)), optimizers.Nadam(schedules.Exponential(0.01, 0.5, by="epoch"))]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_batches_are_the_steps_of_a_fit(optimizer, dtype, weighted):
+    X, y, w = data()
+    whole, parts = Sequential(NET, dtype, 1), Sequential(NET, dtype, 1)
+    arrays = (X, y, w) if weighted else (X, y)
+    options = {"loss": "squared_error", "optimizer": optimizer, "epochs": 4, "alpha": 0.1, "validation_data": (X, y)}
+    expected = whole.fit(X, y, batch_size=16, shuffle=False, sample_weight=w if weighted else None, **options)
+    history = parts.fit(cut(*arrays), **options)
+    np.testing.assert_array_equal(parts.theta, whole.theta)
+    np.testing.assert_array_equal(parts._slots, whole._slots)
+    np.testing.assert_allclose(history.history["loss"], expected.history["loss"], rtol=1e-12)
+    assert history.history["val_loss"] == expected.history["val_loss"]
+    assert (parts.epoch, parts.step) == (whole.epoch, whole.step) == (4, 20)
+
+
+def test_batches_go_on_to_the_same_bits(tmp_path):
+    X, y, _ = data()
+    options = {"loss": "squared_error", "optimizer": optimizers.Adam(ema=0.9)}
+    whole, parts = Sequential(NET, random_state=1), Sequential(NET, random_state=1)
+    whole.fit(cut(X, y), epochs=4, **options)
+    parts.fit(cut(X, y), epochs=1, **options)
+    parts.save(tmp_path / "model")
+    parts = Sequential.load(tmp_path / "model")
+    parts.fit(iter(cut(X, y)), epochs=1, **options)         # an iterator lasts for an epoch
+    parts.fit((batch for batch in cut(X, y)), epochs=1, **options)
+    parts.fit(cut(X, y), epochs=1, **options)
+    np.testing.assert_array_equal(parts.theta, whole.theta)
+
+
+def test_batches_of_sparse_rows_and_of_sequences():
+    X, y, w = data()
+    X[X < 0.5] = 0
+    net = [layers.Dense(4, "tanh"), layers.Dense(1)]
+    dense, sparse = Sequential(net, random_state=1), Sequential(net, random_state=1)
+    dense.fit(cut(X, y), loss="squared_error", epochs=2)
+    sparse.fit([(scipy.sparse.csr_array(a), b) for a, b in cut(X, y)], loss="squared_error", epochs=2)
+    np.testing.assert_array_equal(sparse.theta, dense.theta)
+    rng = np.random.default_rng(0)
+    X, lengths = rng.standard_normal((70, 6, 2)), rng.integers(1, 7, 70)
+    whole, parts = (Sequential([layers.GRU(3), layers.Dense(1)], random_state=1) for _ in range(2))
+    whole.fit(X, y, loss="squared_error", lengths=lengths, batch_size=16, shuffle=False, epochs=2, sample_weight=w)
+    parts.fit(cut(X, y, w, lengths), loss="squared_error", epochs=2)
+    np.testing.assert_array_equal(parts.theta, whole.theta)
+
+
+def test_batches_are_made_anew_for_each_epoch():
+    class Drawn:
+        epochs = 0
+
+        def __iter__(self):
+            self.epochs += 1
+            return iter(cut(X, y))
+
+    X, y, _ = data()
+    drawn, seen = Drawn(), []
+    model = Sequential(NET, random_state=1)
+    history = model.fit(drawn, loss="squared_error", epochs=5,
+                        callbacks=[lambda m, logs: seen.append(m.epoch) or m.epoch == 3])
+    assert seen == [1, 2, 3] and drawn.epochs == 3 and history.stop_reason == "callback"
+
+
+def test_a_batch_that_fails_leaves_the_steps_before_it():
+    X, y, _ = data()
+    batches = cut(X, y)
+    one, two = Sequential(NET, random_state=1), Sequential(NET, random_state=1)
+    options = {"loss": "squared_error", "optimizer": optimizers.SGD(0.1, ema=0.9)}
+    with pytest.raises(ValueError, match="Sequential: X must have"):
+        one.fit([*batches[:2], (X[:3, :2], y[:3])], **options)
+    assert (one.epoch, one.step) == (0, 2)
+    two.fit(batches[:2], epochs=1, **options)
+    np.testing.assert_array_equal(one.theta, two.theta)
+    one.fit(batches, **options)
+
+
+def test_non_finite_batches_leave_the_epoch_before():
+    X, y, _ = data()
+    model = Sequential(NET, random_state=1)
+    model.fit(cut(X, y), loss="squared_error", epochs=2)
+    before = model.theta.copy()
+    wild, options = cut(X, np.full_like(y, 1e30)), {"loss": "squared_error", "optimizer": optimizers.SGD(1e10)}
+    with pytest.raises(FloatingPointError, match="epoch 3; the weights are those of epoch 2"):
+        model.fit(wild, epochs=1, **options)
+    np.testing.assert_array_equal(model.theta, before)
+    history = model.fit(wild, epochs=1, callbacks=[callbacks.TerminateOnNaN()], **options)
+    assert history.stop_reason == "non-finite"
+
+
+@pytest.mark.parametrize(("X", "options", "message"), [
+    (np.zeros((4, 5)), {}, "Sequential: y must be given with X, unless X is an iterable of batches"),
+    (7, {}, "Sequential: y must be given with X, unless X is an iterable of batches (X, y), got X of type int"),
+    ([], {}, "Sequential: there must be a batch, got none."),
+    ([3], {}, "Sequential: a batch must be (X, y), (X, y, weights) or (X, y, weights, lengths), got int."),
+    (iter([(np.zeros((4, 5)), np.zeros(4))]), {"epochs": 2},
+     "Sequential: batches must be an iterable that begins anew for each epoch, such as a list, got list_iterator"),
+    ([(np.zeros((4, 5)), np.zeros(4))], {"batch_size": 3}, "Sequential: batch_size must be left out with an"),
+    ([(np.zeros((4, 5)), np.zeros(4))], {"sample_weight": np.ones(4), "validation_split": 0.1},
+     "Sequential: sample_weight, validation_split must be left out"),
+    ([(np.zeros((4, 5)), np.zeros(4))], {"optimizer": "lbfgs"}, "Sequential: an iterable of batches needs"),
+    ([(np.zeros((4, 3)), np.zeros(4))], {}, "Sequential: X must have"),
+])
+def test_bad_batches_change_nothing(X, options, message):
+    model = Sequential(NET, random_state=1).build(5)
+    before = model.theta.copy()
+    with pytest.raises((ValueError, TypeError)) as error:
+        model.fit(X, loss="squared_error", **options)
+    assert str(error.value).startswith(message)
+    np.testing.assert_array_equal(model.theta, before)
+    assert model.epoch == model.step == 0
+
+
+@pytest.mark.parametrize("mode", ["r", "c"])
+def test_a_file_is_not_read_as_a_whole(mode, tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((20000, 100)).astype("float32")
+    y = X[:, :1]
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode=mode)
+    net = [layers.Dense(4, "tanh"), layers.Dense(1)]
+    inside, outside = (Sequential(net, random_state=1).build(100) for _ in range(2))
+    inside.fit(X, y, loss="squared_error", epochs=1)
+    tracemalloc.start()
+    outside.fit(mapped, y, loss="squared_error", epochs=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(outside.theta, inside.theta)
+    assert peak < X.nbytes / 8
