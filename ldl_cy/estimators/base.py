@@ -72,6 +72,11 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
     model_: Sequential
     n_outputs_: int
 
+    # how far a fit has come, besides what model_ knows
+    _random_state: np.random.RandomState
+    _order: np.ndarray | None       # the last epoch's order of rows
+    _split: Any                     # state of _random_state where rows were held out
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "solver": [StrOptions(set(optimizers.OPTIMIZERS)), optimizers.Optimizer],
         "alpha": [Interval(Real, 0, None, closed="left")],
@@ -202,10 +207,9 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
             weight = factors if weight is None else weight * factors
         observers = Observers(self, X, y, sample_weight, incremental=incremental)
         encoded = self._encode(y)
-        if first or not incremental:
-            self._random_state = check_random_state(self.random_state)
-        random_state = self._random_state
         if first:
+            self._random_state = random_state = check_random_state(self.random_state)
+            self._order = self._split = None
             self._row_shape = X.shape[1:]
             self._sample_shape = self._shape_of_samples(self._row_shape)
             if not isinstance(X, Sequences):
@@ -218,13 +222,22 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         if validation is not None:
             held = self._read_validation(*validation)
         elif self.early_stopping:
-            rows, held = hold_out(
-                rows, sample_weight, self.validation_fraction, random_state, encoded if self._stratifies() else None)
+            rows, held = hold_out(rows, sample_weight, self.validation_fraction, self._split_state(),
+                                  encoded if self._stratifies() else None)
         if takes_full_batch(self.solver):
             rows = canonical(rows)
         train(self, rows, held, observers, incremental=incremental)
         observers.finish()
         return self
+
+    def _split_state(self) -> np.random.RandomState:
+        """Random numbers for what is held out: the same in a fit that goes on, which must not train on those rows."""
+        if self._split is None:
+            self._split = self._random_state.get_state()
+            return self._random_state
+        again = np.random.RandomState()
+        again.set_state(self._split)
+        return again
 
     def _build(self, dtype: np.dtype, random_state: np.random.RandomState) -> None:
         """A new model with its initial weights."""

@@ -46,7 +46,7 @@ verbose : bool or int, default=False
     %(verbose)s
 
 warm_start : bool, default=False
-    Whether `fit` goes on from the last fit's weights and optimizer state.
+    Whether `fit` goes on from where the last one ended: its weights, optimizer state, step size and random numbers.
 
 momentum : float in [0, 1], default=0.9
     Momentum of 'sgd'.

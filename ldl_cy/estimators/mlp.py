@@ -129,9 +129,9 @@ class MLPClassifier(ClassifierNetwork, BaseMLP):
 
     Notes
     -----
-    As scikit-learn's class, with the same random draws: a seed gives its loss curve to rounding. Two things differ.
-    `warm_start` keeps the optimizer's state, and `partial_fit` goes on with the orders of rows of the last call, so
-    that n calls are one fit of n epochs; scikit-learn begins both anew.
+    As scikit-learn's class, with the same random draws: a seed gives its loss curve to rounding. One thing differs.
+    `warm_start` and `partial_fit` keep the optimizer's state and go on with the orders of rows of the last call, so
+    that n epochs are the same in one call or in several, to the bit; scikit-learn begins both anew.
 
     Examples
     --------
@@ -187,9 +187,9 @@ class MLPRegressor(RegressorNetwork, BaseMLP):
 
     Notes
     -----
-    As scikit-learn's class, with the same random draws: a seed gives its loss curve to rounding. Two things differ.
-    `warm_start` keeps the optimizer's state, and `partial_fit` goes on with the orders of rows of the last call, so
-    that n calls are one fit of n epochs; scikit-learn begins both anew.
+    As scikit-learn's class, with the same random draws: a seed gives its loss curve to rounding. One thing differs.
+    `warm_start` and `partial_fit` keep the optimizer's state and go on with the orders of rows of the last call, so
+    that n epochs are the same in one call or in several, to the bit; scikit-learn begins both anew.
 
     Examples
     --------

@@ -195,11 +195,12 @@ class Epochs(Watch):
 class Orders:
     """scikit-learn's orders of rows: each epoch shuffles that of the one before, with its random numbers.
 
-    ``partial_fit`` goes on where the last call ended, so that n calls are n epochs of one fit.
+    ``partial_fit`` and a warm start go on where the last call ended, so that n epochs are the same in one call or in
+    several.
     """
 
-    def __init__(self, estimator: Any, n: int, *, incremental: bool) -> None:
-        before = getattr(estimator, "_order", None) if incremental else None
+    def __init__(self, estimator: Any, n: int) -> None:
+        before = estimator._order
         self.order = np.arange(n) if before is None or len(before) != n else before
         self.random_state = estimator._random_state
 
@@ -215,11 +216,11 @@ def train_epochs(
 ) -> None:
     """One fit of the model, watched."""
     est, n = estimator, rows.n
-    if not incremental or not hasattr(est, "_step_size"):
-        est._step_size = est.learning_rate_init
+    if est.t_ == 0 or est._first_step_size != est.learning_rate_init:
+        est._step_size = est._first_step_size = est.learning_rate_init
     size, optimizer = est._batch_size(n), make_optimizer(est)
     watch = Epochs(est, rows, validation, observers, 1 if size == "full" else -(-n // size), optimizer.compiled)
-    orders = Orders(est, n, incremental=incremental) if est.shuffle and size != "full" else None
+    orders = Orders(est, n) if est.shuffle and size != "full" else None
     est._order = None
     est.n_iter_ = 0
     with est.model_._fitting():
@@ -228,7 +229,7 @@ def train_epochs(
             epochs=1 if incremental else est.max_iter, alpha=est.alpha, shuffle=False, sample_weight=rows.weight,
             lengths=rows.lengths, validation_data=None, validation_split=0.0, callbacks=[watch],
             n_threads=est.n_threads, verbose=0, orders=orders)
-    if incremental and orders is not None:
+    if (incremental or est.warm_start) and orders is not None:
         est._order = orders.order
     if history.result is not None:          # SciPy's; warns as scikit-learn does
         est.loss_ = shown_loss(est, history.result.fun, sum_of_squares(est.model_), rows)

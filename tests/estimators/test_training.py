@@ -11,7 +11,7 @@ from sklearn.base import is_classifier
 from sklearn.datasets import load_breast_cancer, make_regression
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import scale
-from small_estimators import EVERY, problem, small
+from small_estimators import CLASSIFIERS, EVERY, problem, small
 
 from ldl_cy import MLPClassifier, MLPRegressor, optimizers
 
@@ -143,17 +143,43 @@ def test_partial_fit_is_one_epoch(name):
     assert parts.loss_curve_ == whole.loss_curve_ and parts.t_ == 180
 
 
+@pytest.mark.parametrize("parameters", [
+    {}, {"shuffle": False}, {"solver": "sgd", "learning_rate": "adaptive", "n_iter_no_change": 1, "tol": 10.0},
+    {"solver": "sgd", "learning_rate": "invscaling"}, {"solver": optimizers.Nadam(0.01, ema=0.9)},
+    {"solver": "gd"}, {"solver": "cg"},
+], ids=str)
 @pytest.mark.parametrize("name", EVERY)
-def test_warm_start_goes_on(name):
-    # the orders of rows begin anew, as scikit-learn's do: so that early stopping holds out the same rows again
-    whole, parts = small(name, max_iter=4, shuffle=False), small(name, max_iter=2, shuffle=False, warm_start=True)
+def test_warm_start_goes_on(name, parameters):
+    dropout = {} if name.startswith("NeuralNet") else {"dropout": 0.2}
+    whole = small(name, **dropout, **parameters, max_iter=7)
+    parts = small(name, **dropout, **parameters, max_iter=3, warm_start=True)
     X, y = problem(whole)
     whole.fit(X, y)
-    parts.fit(X, y).fit(X, y)
+    parts.fit(X, y)
+    parts = pickle.loads(pickle.dumps(parts)).set_params(max_iter=4).fit(X, y)
     np.testing.assert_array_equal(parts.model_.theta, whole.model_.theta)
-    assert parts.n_iter_ == 2 and len(parts.loss_curve_) == 4
+    assert parts.n_iter_ == 4 and parts.loss_curve_ == whole.loss_curve_
     parts.set_params(warm_start=False).fit(X, y)
-    assert len(parts.loss_curve_) == 2
+    assert len(parts.loss_curve_) == 4
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_warm_start_holds_out_the_same_rows(name):
+    clf = small(name, max_iter=2, warm_start=True, early_stopping=True)
+    X, y = problem(clf)
+    seen = []
+    clf._score_encoded = lambda rows, n_threads: seen.append(np.asarray(rows.X)) or 0.5
+    clf.fit(X, y).fit(X, y)
+    for rows in seen[1:]:
+        np.testing.assert_array_equal(rows, seen[0])
+
+
+def test_warm_start_with_a_new_step_size():
+    X, y = X_CANCER[:50], Y_CANCER[:50]
+    clf = MLPClassifier(solver="sgd", learning_rate="invscaling", warm_start=True, max_iter=2, random_state=0).fit(X, y)
+    assert clf._step_size < 0.001
+    clf.set_params(learning_rate_init=0.1, learning_rate="constant").fit(X, y)
+    assert clf._step_size == 0.1
 
 
 def test_what_partial_fit_refuses():
