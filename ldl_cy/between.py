@@ -4,6 +4,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ldl_cy import losses
     from ldl_cy.callbacks import Callback, History
     from ldl_cy.models import Sequential
@@ -36,3 +38,15 @@ class Between:
         if any(stops):
             self.history.ended("callback", "a callback ended the fit")
         return any(stops)
+
+    @property
+    def silent(self) -> bool:
+        """Whether nobody looks before several epochs are over."""
+        return not self.watchers and self.validation is None
+
+    def epochs_end(self, first: int, losses: np.ndarray) -> bool:
+        """``epoch_ends`` for epochs from number ``first`` on."""
+        if self.silent:
+            self.history.extend(first, losses)
+            return False
+        return any([self.epoch_ends(first + i, {"loss": float(loss)}) for i, loss in enumerate(losses)])

@@ -103,7 +103,7 @@ def run_epochs(
     model = updates.model
     order = np.arange(samples.n) if shuffle or orders is not None else None
     at_once = max(1, min(EPOCHS_A_CALL, COEFFICIENTS // -(-samples.n // size)))
-    if between.watchers or between.validation is not None or orders is not None:
+    if not between.silent or orders is not None:
         at_once = 1
     left = epochs
     with model._workspace(size, threads, training=True, loss_size=samples.kernel.target_size) as ws, \
@@ -120,8 +120,7 @@ def run_epochs(
             updates.to_average()
             updates.check_finite(reason)
             left -= len(found)
-            stops = [between.epoch_ends(before + i, {"loss": float(value)}) for i, value in enumerate(found, 1)]
-            if any(stops):
+            if between.epochs_end(before + 1, found):
                 return
             if reason == CONVERGED:
                 between.history.ended("converged", updates.why_converged(largest))

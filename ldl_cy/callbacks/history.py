@@ -9,6 +9,8 @@ from ldl_cy.callbacks.base import Callback
 from ldl_cy.checks import check_bool
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ldl_cy.models import Sequential
 
 
@@ -30,6 +32,11 @@ class History(Callback):
         self.stop_reason = "epochs"
         self.message = "all epochs were made"
         self.result: Any = None
+
+    def extend(self, first: int, losses: np.ndarray) -> None:
+        """Append the losses of epochs from number ``first`` on."""
+        self.epoch.extend(range(first, first + len(losses)))
+        self.history["loss"].extend(losses.tolist())
 
     def ended(self, reason: str, message: str, result: Any = None) -> None:
         """Note why the fit ended before its last epoch."""
