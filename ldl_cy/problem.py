@@ -26,7 +26,7 @@ def in_precision(model: Sequential, dtype: str) -> Sequential:
     """The model, or its twin in another dtype; where θ lies is always said by the caller."""
     if model.dtype == dtype:
         return model
-    twin = type(model)(list(model.layers), dtype=dtype, random_state=0).build(model.input_shape)
+    twin = type(model)(list(model.layers), dtype=dtype, random_state=0).build(model._built().input_shape)
     twin._state[:] = model._state
     return twin
 
@@ -112,6 +112,7 @@ class Problem:
 
     def push_forward(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
         """J v, (n, n_outputs), by a central difference: its error is of the order of eps^(2/3)."""
+        v = v * self.trainable          # J is zero for frozen weights, as it is transposed
         length = float(np.linalg.norm(v))
         if length == 0:
             return np.zeros((len(self.rows), self.n_outputs))
