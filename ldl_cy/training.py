@@ -158,7 +158,7 @@ class Between:
 
 
 def descend(
-    model: Sequential, optimizer: optimizers.Optimizer, problem: Problem, epochs: int, between: Between,
+    model: Sequential, optimizer: Any, problem: Problem, epochs: int, between: Between,
 ) -> None:
     """A fit by a method that is not compiled: each iteration is an epoch."""
     def after(values: dict[str, float]) -> bool:
