@@ -47,5 +47,9 @@ def make_optimizer(estimator: Any) -> optimizers.Optimizer:
     if est.solver == "cg":
         return optimizers.ConjugateGradient(est.tol)
     if est.solver == "lm":
+        name = est._make_loss().name
+        if name != "squared_error":
+            raise ValueError(f"solver='lm' minimises squared errors only, got the loss {name!r} of "
+                             f"{type(est).__name__}; solver='lbfgs' and solver='cg' minimise any.")
         return optimizers.LevenbergMarquardt(tol=est.tol)
     return optimizers.GD(rate, tol=0.0)     # when to stop is decided between epochs, as for the others
