@@ -12,7 +12,8 @@ RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((9, 5, 3)), RNG.standard_normal((9, 2))
 FLAT = X[:, 0]
 DROP, NORM, STATE = layers.Dropout(0.5), layers.BatchNorm(), layers.GRU(2)
-WITHOUT = "the network must be without Dropout and BatchNorm, which make the loss more than a function of the weights, got "
+WITHOUT = ("the network must be without Dropout and BatchNorm, which make the loss more than a function of the "
+           "weights, got ")
 
 
 def bytes_of(model):
@@ -125,7 +126,7 @@ def test_lbfgs_keeps_its_last_finite_iterate():
     model.theta[:] = 0.5
     path = []
     with pytest.raises(FloatingPointError, match="non-finite"):
-        model.fit(Y, Y + [1.4, 9], loss="squared_error", optimizer=LBFGS(), epochs=60,
+        model.fit(Y, Y + np.array([1.4, 9]), loss="squared_error", optimizer=LBFGS(), epochs=60,
                   callbacks=lambda model, logs: path.append(model.theta.copy()))
     assert len(path) == model.epoch
     np.testing.assert_array_equal(model.theta, path[-1] if path else [0.5, 0.5])
