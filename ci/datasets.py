@@ -3,6 +3,8 @@
     fashion_mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz    Xiao et al. 2017, the original files
     sequences/japanesevowels.npz       Kudo et al. 1999: X_train (n, 12 channels, time), len_train, y_train; _test
     tabular/california_housing.npz     Pace and Barry 1997: data (20640, 9), the nine columns as they were published
+    tabular/airfoil.npz                Brooks, Pope and Marcolini 1989: X (1503, 5), target
+    uci_regression/{concrete,yacht}.npz    Yeh 1998: X (1030, 8), y; Gerritsma et al. 1981: X (308, 6), y
 
 FileNotFoundError where a file is not there.
 """
@@ -41,3 +43,15 @@ def california(folder):
     X = np.column_stack([income, age, rooms / households, bedrooms / households, people, people / households,
                          latitude, longitude])
     return X, value / 1e5
+
+
+def airfoil(folder):
+    """X (1503, 5), y in dB."""
+    data = np.load(folder / "tabular" / "airfoil.npz")
+    return data["X"], data["target"]
+
+
+def uci(folder, name):
+    """X (n, columns), y of one of the sets in uci_regression."""
+    data = np.load(folder / "uci_regression" / f"{name}.npz")
+    return data["X"], data["y"]

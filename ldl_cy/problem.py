@@ -115,6 +115,7 @@ class Problem:
 
     def push_forward(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
         """J v, (n, n_outputs), by a central difference: its error is of the order of eps^(2/3)."""
+        v = v * self.trainable          # J is zero for frozen weights, as it is transposed
         length = float(np.linalg.norm(v))
         if length == 0:
             return np.zeros((len(self.rows), self.n_outputs))

@@ -43,6 +43,9 @@ def make_optimizer(estimator: Any) -> optimizers.Optimizer:
             rate, momentum=est.momentum, nesterov=bool(est.nesterovs_momentum and est.momentum > 0))
     if est.solver == "lbfgs":
         return optimizers.LBFGS(est.tol, max_fun=est.max_fun)
+    if est.solver == "lm" and est._make_loss().name != "squared_error":
+        raise ValueError(f"solver='lm' minimises squared errors only, got the loss {est._make_loss().name!r} of "
+                         f"{type(est).__name__}; solver='lbfgs' and solver='cg' minimise any.")
     kind: Any = Adam if est.solver == "adam" else optimizers.OPTIMIZERS[est.solver]
     if not kind.compiled:
         return kind(tol=est.tol)

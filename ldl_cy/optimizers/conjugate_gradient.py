@@ -1,17 +1,19 @@
 """Møller's scaled conjugate gradients."""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ldl_cy.checks import check_real
-from ldl_cy.optimizers.full_batch import Ended, Iterative, Steps, check_finite_start, small
+from ldl_cy.optimizers.full_batch import Ended, Iteration, Iterative, check_finite, small
 
 if TYPE_CHECKING:
     from ldl_cy.problem import Problem
 
-LARGEST_SCALE = 1e20
+SMALLEST_SCALE, LARGEST_SCALE = 1e-15, 1e20       # of λ
+WORST_RATIO = -100.0                                # so that λ grows by no more than a hundredfold at a time
 
 
 class ConjugateGradient(Iterative):
@@ -42,14 +44,14 @@ class ConjugateGradient(Iterative):
 
     def iterate(
         self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float],
-    ) -> Steps:
+    ) -> Iterator[Iteration]:
         """See ``Iterative``; numbers in brackets are the steps of Møller's algorithm."""
-        value, grad = problem.value_and_grad(theta.astype(float))
-        check_finite_start(value, grad)
+        # losses that are compared come from one function: two may round otherwise
+        value, grad = problem.value(theta.astype(float)), problem.value_and_grad(theta.astype(float))[1]
+        check_finite(value, grad)
         ended = small(grad, self.tol)
         if ended is not None:
-            yield {"loss": value}
-            return ended
+            yield {"loss": value}, ended
         while ended is None:
             at = theta.astype(float)
             scale, since = memory.get("scale", self.scale), int(memory.get("since", 0))
@@ -62,7 +64,9 @@ class ConjugateGradient(Iterative):
             sigma = self.sigma / np.sqrt(squared)
             bent = problem.value_and_grad(at + sigma * p)[1]
             curvature = float(p @ (bent - grad)) / sigma
-            while True:
+            if not np.isfinite(curvature):
+                curvature = 0.0         # λ alone keeps the step short
+            while ended is None:
                 # [3, 4] made positive
                 delta = curvature + scale * squared
                 if not delta > 0:
@@ -74,25 +78,32 @@ class ConjugateGradient(Iterative):
                 # [6] gain over the gain foreseen, descent²/(2 δ)
                 foreseen = descent**2 / (2 * delta)
                 ratio = (value - found) / foreseen
+                if not ratio > WORST_RATIO:
+                    ratio = WORST_RATIO             # of a loss that explodes or is no number
                 if found < value:
                     break
                 if foreseen <= np.finfo(theta.dtype).eps * abs(value):
-                    return Ended("converged", "no step changes the loss by more than rounding")
+                    ended = Ended("converged", "no step changes the loss by more than rounding")
                 # [8] a smaller step
-                scale = max(4 * scale, scale + delta * (1 - ratio) / squared) if np.isfinite(ratio) else 4 * scale
+                scale = max(4 * scale, scale + delta * (1 - ratio) / squared)
                 if scale > LARGEST_SCALE:
-                    return Ended("stalled", "no step lowers the loss")
+                    ended = Ended("stalled", "no step lowers the loss")
+            if ended is not None and since > 0:
+                memory["since"], ended = 0.0, None      # p may be at fault: along the gradient once more
+                continue
+            if ended is not None:
+                yield {"loss": value}, ended
+                return
             # [7]
-            theta[:] = new
-            before = grad
-            value, grad = problem.value_and_grad(theta.astype(float))
+            theta[:], value = new, found
+            before, grad = grad, problem.value_and_grad(theta.astype(float))[1]
+            check_finite(value, grad)
             if ratio >= 0.75:
-                scale *= 0.25
+                scale = max(0.25 * scale, SMALLEST_SCALE)
             elif ratio < 0.25:
                 scale += delta * (1 - ratio) / squared
             beta = (float(grad @ grad) - float(grad @ before)) / descent
             slots[0] = -grad + beta * p
             memory["scale"], memory["since"] = scale, float((since + 1) % theta.size)
             ended = small(grad, self.tol)
-            yield {"loss": value}
-        return ended
+            yield {"loss": value}, ended

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -10,10 +10,10 @@ import numpy as np
 from ldl_cy.checks import check_real
 from ldl_cy.optimizers.full_batch import (
     Ended,
+    Iteration,
     Iterative,
-    Steps,
     check_deterministic,
-    check_finite_start,
+    check_finite,
     check_single_output,
     small,
 )
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 GROW, SHRINK = 10.0, 0.1        # of the damping, as in MATLAB's trainlm
 EXACT = 1e-3                    # the gain is so close to what was foreseen that the damping may all but end
 SHRINK_EXACT = 1e-3
+SMALLEST = 1e-20                # less is nothing beside any Hessian, and μ would have to grow from there again
 
 
 class Quadratic(NamedTuple):
@@ -74,13 +75,13 @@ class Damped(Iterative):
 
     def iterate(
         self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float],
-    ) -> Steps:
+    ) -> Iterator[Iteration]:
         """See ``Iterative``."""
-        eps, first = np.finfo(theta.dtype).eps, True
-        while True:
+        eps, ended = np.finfo(theta.dtype).eps, None
+        while ended is None:
             at = theta.astype(float)
             value, grad, solve, known = self.quadratic(problem, at, memory)
-            check_finite_start(value, grad)
+            check_finite(value, grad)
             damping = memory.get("damping", self.damping)
             ended = small(grad, self.tol)
             while ended is None:
@@ -100,10 +101,6 @@ class Damped(Iterative):
                     ended = Ended("stalled", f"no step lowers the loss up to a damping of {self.max_damping:g}")
             if ended is None:
                 exact = abs((value - found) / foreseen - 1) < EXACT
-                memory["damping"] = max(damping * (SHRINK_EXACT if exact else SHRINK), np.finfo(float).tiny)
+                memory["damping"] = max(damping * (SHRINK_EXACT if exact else SHRINK), SMALLEST)
                 theta[:], value = new, found
-            if ended is None or first:
-                yield {"loss": value, **known}
-            if ended is not None:
-                return ended
-            first = False
+            yield {"loss": value, **known}, ended

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,8 +23,7 @@ class Ended(NamedTuple):
     result: Any = None              # what another library's method says of itself
 
 
-#: values of each iteration, and in the end why there are no more
-Steps = Generator[dict[str, float], None, Ended]
+Iteration = tuple[dict[str, float], Ended | None]       # what to record of it
 
 
 class FullBatch(Optimizer):
@@ -64,8 +63,11 @@ class Iterative(FullBatch):
     @abstractmethod
     def iterate(
         self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float],
-    ) -> Steps:
-        """Improve ``theta`` in place and yield the values of each iteration; return an ``Ended``."""
+    ) -> Iterator[Iteration]:
+        """Improve ``theta`` in place and yield after each iteration; the last one says why it is.
+
+        An iteration that finds nothing to improve counts too: a fit that goes on makes those of a longer one.
+        """
 
     def minimize(
         self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float], epochs: int,
@@ -74,12 +76,12 @@ class Iterative(FullBatch):
         """See ``FullBatch``."""
         iterations = self.iterate(problem, theta, slots, memory)
         for _ in range(epochs):
-            try:
-                values = next(iterations)
-            except StopIteration as end:
-                return end.value    # type: ignore[no-any-return]
+            with np.errstate(over="ignore", invalid="ignore"):      # a step too long is refused, not reported
+                values, ended = next(iterations)
             if after(values):
-                break
+                return None
+            if ended is not None:
+                return ended
         return None
 
 
@@ -98,10 +100,10 @@ def check_single_output(owner: str, graph: Graph) -> None:
         raise ValueError(f"{owner}: the output must have one axis, got the shape {graph.shapes[-1]}.")
 
 
-def check_finite_start(value: float, grad: np.ndarray) -> None:
+def check_finite(value: float, grad: np.ndarray) -> None:
     """Nothing can be improved from where the loss is not a number."""
     if not (np.isfinite(value) and np.isfinite(grad).all()):
-        raise FloatingPointError("Sequential: the loss or its gradient is not finite at the initial weights.")
+        raise FloatingPointError("Sequential: the loss or its gradient is not finite at the model's weights.")
 
 
 def small(grad: np.ndarray, tol: float) -> Ended | None:

@@ -63,7 +63,7 @@ class GaussNewtonCG(Damped):
 
     def quadratic(self, problem: Problem, at: np.ndarray, memory: dict[str, float]) -> Quadratic:
         """H = JᵀBJ and the penalty's part, by its products with vectors."""
-        value, grad = problem.value_and_grad(at)
+        grad = problem.value_and_grad(at)[1]
         raw = problem.outputs(at)
 
         def solve(damping: float) -> np.ndarray:
@@ -75,4 +75,4 @@ class GaussNewtonCG(Damped):
             # δ where the iteration is cut off, too: CG's residual is orthogonal to it
             return cg(matrix, -grad, rtol=self.accuracy, atol=0.0, maxiter=self.max_products)[0]
 
-        return Quadratic(value, grad, solve, {})
+        return Quadratic(problem.value(at), grad, solve, {})

@@ -1,6 +1,7 @@
 """Gradient descent on all rows until it converges."""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from ldl_cy.checks import check_bool, check_choice, check_real
 from ldl_cy.optimizers.base import Optimizer, Rule
-from ldl_cy.optimizers.full_batch import Ended, Iterative, Steps, check_finite_start, small
+from ldl_cy.optimizers.full_batch import Ended, Iteration, Iterative, check_finite, small
 
 if TYPE_CHECKING:
     from ldl_cy.problem import Problem
@@ -68,31 +69,32 @@ class GD(Iterative):
 
     def iterate(
         self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float],
-    ) -> Steps:
+    ) -> Iterator[Iteration]:
         """With a line search; see ``Iterative``."""
-        assert not callable(self.learning_rate)         # the constructor's doing
-        value, grad = problem.value_and_grad(theta.astype(float))
-        check_finite_start(value, grad)
+        assert not callable(self.learning_rate)
+        # losses that are compared come from one function: two may round otherwise
+        value, grad = problem.value(theta.astype(float)), problem.value_and_grad(theta.astype(float))[1]
+        check_finite(value, grad)
         ended = self._converged(value, memory.get("loss"), grad)
         if ended is not None:
-            yield {"loss": value}
-            return ended
+            yield {"loss": value}, ended
         while ended is None:
             at, slope, rate = theta.astype(float), float(grad @ grad), memory.get("rate", self.learning_rate)
             while True:
                 new = (at - rate * grad).astype(theta.dtype)
-                if problem.value(new.astype(float)) <= value - SUFFICIENT * rate * slope:
+                found = problem.value(new.astype(float))
+                if found < value and found <= value - SUFFICIENT * rate * slope:    # which may be value, rounded
                     break
                 rate /= 2
                 if rate < SHORTEST * self.learning_rate:
-                    return Ended("stalled", "no step along the gradient lowers the loss")
+                    yield {"loss": value}, Ended("stalled", "no step along the gradient lowers the loss")
+                    return
             theta[:] = new
             memory["rate"], memory["loss"] = 2 * rate, value
-            before = value
-            value, grad = problem.value_and_grad(new.astype(float))
-            yield {"loss": value}
+            before, value, grad = value, found, problem.value_and_grad(new.astype(float))[1]
+            check_finite(value, grad)
             ended = self._converged(value, before, grad)
-        return ended
+            yield {"loss": value}, ended
 
     def _converged(self, value: float, before: float | None, grad: np.ndarray) -> Ended | None:
         if self.tol == 0:

@@ -67,10 +67,11 @@ class LBFGS(FullBatch):
             options={"maxcor": self.memory, "maxfun": self.max_fun, "maxiter": epochs, "gtol": self.tol,
                      "ftol": self.loss_tol})
         if not (np.isfinite(result.x).all() and np.isfinite(result.fun)):
-            theta[:] = start
             raise FloatingPointError("Sequential: the loss or a weight became non-finite.")
         theta[:] = result.x
-        if halted:
+        if not result.nit:
+            halted.append(after({"loss": float(result.fun)}))
+        if any(halted):
             return None
         message = str(result.message)
         if result.status == 0:

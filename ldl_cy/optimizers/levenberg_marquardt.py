@@ -8,6 +8,7 @@ import scipy.linalg
 
 from ldl_cy.checks import check_bool
 from ldl_cy.optimizers.damped import Damped, Quadratic
+from ldl_cy.optimizers.full_batch import check_finite, small
 
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ldl_cy.problem import Problem
 
 LARGEST_MATRICES = 1 << 32      # bytes of the Gauss-Newton matrix and its factor
+FIRST_SHARE = 1e-3              # of the loss: the penalty where no alpha gives it
 SETTLED = 0.01                  # gain of an iteration, relative to the loss, below which τ is estimated anew
 
 
@@ -30,9 +32,10 @@ class LevenbergMarquardt(Damped):
     max_damping : float > 0, default=1e10
         The fit ends where no step lowers the loss up to this μ.
     bayesian : bool, default=False
-        Minimise L(θ) + τ Σ θ² with the mean squared error L, and estimate τ anew wherever an iteration lowers that by
-        less than a hundredth: γ = P − 2 τ tr (H + 2 τ I)⁻¹ effective parameters, τ = γ L / ((N − γ) Σ θ²) for N outputs
-        in all. History has γ under "effective_parameters"; the fit's ``alpha`` gives the first τ.
+        Minimise L(θ) + τ Σ θ² with the mean squared error L, and estimate τ anew wherever an iteration lowers the sum
+        by less than a hundredth: γ = P − 2 τ tr (H + 2 τ I)⁻¹ effective parameters, τ = γ L / ((N − γ) Σ θ²) for
+        N outputs in all. History has γ under "effective_parameters". The fit's ``alpha`` gives the first τ; without it
+        the penalty begins as a thousandth of the loss.
 
     Notes
     -----
@@ -70,37 +73,43 @@ class LevenbergMarquardt(Damped):
     def quadratic(self, problem: Problem, at: np.ndarray, memory: dict[str, float]) -> Quadratic:
         """H = JᵀCJ with C the weights of the squares, and the penalty's part."""
         grad, matrix = problem.squares(at)
-        known = self._regularise(problem, at, matrix, memory) if self.bayesian else {}
-        grad += problem.decay * at * problem.trainable
+        known = self._regularise(problem, at, grad, matrix, memory) if self.bayesian else {}
+        grad += problem.decay * at
         matrix[np.diag_indices_from(matrix)] += problem.decay
         return Quadratic(problem.value(at), grad, lambda damping: solve_damped(matrix, damping, -grad), known)
 
-    @staticmethod
     def _regularise(
-        problem: Problem, at: np.ndarray, matrix: np.ndarray, memory: dict[str, float],
+        self, problem: Problem, at: np.ndarray, grad: np.ndarray, matrix: np.ndarray, memory: dict[str, float],
     ) -> dict[str, float]:
         """The effective number of parameters at θ; the penalty becomes τ Σ θ², with a new τ where the loss settled."""
-        tau = memory.setdefault("tau", 0.5 * float(problem.decay.max(initial=0.0)))
+        tau = memory.get("tau", 0.5 * float(problem.decay.max(initial=0.0)))
         problem.decay = np.zeros(at.size)
         residual = problem.value(at)
         squares = float(at[problem.trainable] @ at[problem.trainable])
+        if tau == 0 and squares > 0:
+            # from τ = 0 the first estimate would take a loss far from its minimum for noise, and end all learning
+            tau = FIRST_SHARE * residual / squares
         used = float(problem.trainable.sum())
         if tau > 0:
+            check_finite(residual, matrix)
             matrix = matrix.copy(order="F")
-            matrix[np.diag_indices_from(matrix)] += 2 * tau
+            # not so little that rounding leaves no positive matrix
+            added = max(2 * tau, at.size * float(np.finfo(float).eps * np.trace(matrix)))
+            matrix[np.diag_indices_from(matrix)] += added
             factor = scipy.linalg.cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
             inverse = scipy.linalg.lapack.dtrtri(factor, lower=1, overwrite_c=1)[0]
             # tr (L Lᵀ)⁻¹ = ‖L⁻¹‖², to which each frozen weight adds 1/(2 τ)
-            used = at.size - 2 * tau * float(np.vdot(inverse, inverse))
+            used = at.size - added * float(np.vdot(inverse, inverse))
         value = residual + tau * squares
         settled = value > (1 - SETTLED) * memory.get("value", np.inf)
+        settled |= small(grad + 2 * tau * at * problem.trainable, self.tol) is not None
         if settled and squares > 0 and residual > 0:
             n = problem.total_weight * problem.n_outputs
             # no more than N − 1 can be told by N numbers
             tau = used * residual / (max(n - used, 1.0) * squares)
             value = residual + tau * squares
         memory["tau"], memory["value"] = tau, value
-        problem.decay = np.full(at.size, 2 * tau)
+        problem.decay = 2 * tau * problem.trainable
         return {"effective_parameters": used}
 
 

@@ -1,0 +1,212 @@
+"""What full-batch methods see of a fit: loss, gradient, products with the Jacobian, Gauss-Newton matrix, curvature."""
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from ldl_cy import Sequential, layers, losses
+from ldl_cy.problem import Problem
+from ldl_cy.samples import check_samples
+
+CONV = [layers.Conv2D(3, 3, activation="tanh"), layers.MaxPool2D(2), layers.Flatten(), layers.Dense(2)]
+# layers, input shape, rows
+NETWORKS = {
+    "linear": ([layers.Dense(3)], (4,), 10),
+    "one row": ([layers.Dense(3, "tanh"), layers.Dense(2)], (4,), 1),
+    "a block of rows": ([layers.Dense(3, "tanh"), layers.Dense(1)], (4,), 64),
+    "more than a block": ([layers.Dense(5, "tanh"), layers.Dense(3)], (4,), 131),
+    "frozen": ([layers.Dense(5, "tanh"), layers.Dense(4, "gelu", trainable=False), layers.Dense(2)], (3,), 17),
+    "convolution": (CONV, (6, 6, 2), 67),
+    "normalized": ([layers.Dense(4), layers.BatchNorm(), layers.LayerNorm(), layers.Dense(2)], (3,), 9),
+    "branches": ([layers.Concatenate([layers.Dense(3, "tanh")], layers.Dense(2), []), layers.Dense(2)], (3,), 9),
+    "recurrent": ([layers.GRU(4, return_sequences=True), layers.LSTM(3), layers.Dense(2)], (5, 2), 70),
+}
+
+
+@contextmanager
+def problem(model, X, y, loss="squared_error", sample_weight=None, lengths=None, alpha=0.0, n_threads=1):
+    """As a fit makes it, in float64."""
+    loss = losses.get(loss)
+    _, samples = check_samples(model, model._built(), "X", X, y, sample_weight, lengths, loss, "float64")
+    ranges = np.array([(e.offset, e.offset + e.parameter.size) for e in model._built().parameters
+                       if e.parameter.decays and e.trainable]).reshape(-1, 2)
+    with Problem(model, "float64", samples, loss, alpha, ranges, n_threads) as made:
+        yield made
+
+
+def case(name, dtype="float64", seed=0):
+    stack, shape, n = NETWORKS[name]
+    rng = np.random.default_rng(seed)
+    model = Sequential(stack, dtype, 1).build(shape)
+    for values in model.state.values():
+        values[...] = rng.uniform(0.5, 2, values.shape)
+    X = rng.standard_normal((n, *shape)).astype(dtype)
+    y = rng.standard_normal((n, *model.output_shape)).astype(dtype)
+    return model, X, y, rng
+
+
+def in_float64(model):
+    twin = Sequential(model.layers, "float64", 0).build(model.input_shape)
+    twin._state[:] = model._state
+    return twin
+
+
+def compare(made, theta, J, outputs, targets, weights, rng):
+    """All pieces for squared errors with the Jacobian J (n, k, P) and the outputs (n, k) given."""
+    n, k, n_params = J.shape
+    r, c = outputs - targets, np.repeat(weights, k) * 2 / (k * weights.sum())
+    flat = J.reshape(-1, n_params)
+    grad, matrix = made.squares(theta)
+    tol = {"rtol": 1e-10, "atol": 1e-12}
+    np.testing.assert_allclose(grad, flat.T @ (c * r.ravel()), **tol)
+    np.testing.assert_allclose(np.tril(matrix), np.tril(flat.T @ (c[:, None] * flat)), **tol)
+    np.testing.assert_allclose(made.outputs(theta), outputs, **tol)
+    u, v = rng.standard_normal((n, k)), rng.standard_normal(n_params)
+    np.testing.assert_allclose(made.pull_back(theta, u), flat.T @ u.ravel(), **tol)
+    np.testing.assert_allclose(made.push_forward(theta, v), (flat @ v).reshape(n, k), rtol=1e-6, atol=1e-7)
+    assert not made.push_forward(theta, 0 * v).any()
+    value, grad = made.value_and_grad(theta)
+    expected = np.sum(weights * np.mean(r**2, axis=1)) / weights.sum() + made.penalty(theta)
+    assert value == pytest.approx(expected, rel=1e-12) and made.value(theta) == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(grad, flat.T @ (c * r.ravel()) + made.decay * theta, **tol)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_pieces(name, weighted, dtype):
+    model, X, y, rng = case(name, dtype)
+    theta, twin = model.theta.astype(float), in_float64(model)
+    weights = None
+    if weighted:
+        weights = rng.uniform(0, 2, len(X))
+        weights[1::3] = 0
+    J = twin.jacobian(X, theta=theta)
+    twin.theta = theta
+    with problem(model, X, y, sample_weight=weights, alpha=0.7) as made:
+        compare(made, theta, J, twin.predict(X).reshape(len(X), -1), y, np.ones(len(X)) if weights is None else weights,
+                rng)
+        for name, entry in zip(model.parameters, model._built().parameters):
+            expected = 0.7 / made.total_weight * (entry.parameter.decays and entry.trainable)
+            assert (made.decay[entry.offset:entry.offset + entry.parameter.size] == expected).all(), name
+
+
+def test_frozen_weights_have_no_derivatives():
+    model, X, y, rng = case("frozen")
+    with problem(model, X, y, alpha=1.0) as made:
+        grad, matrix = made.squares(model.theta)
+        frozen = ~made.trainable
+        assert frozen.sum() == 24 and not grad[frozen].any()
+        assert not matrix[frozen].any() and not matrix[:, frozen].any()
+        assert not made.value_and_grad(model.theta)[1][frozen].any()
+        assert not made.pull_back(model.theta, rng.standard_normal(y.shape))[frozen].any()
+
+
+@pytest.mark.parametrize("units", [8, 600])             # the second in tiles of columns over all rows
+def test_sparse_rows(units):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((70, 40)) * (rng.uniform(size=(70, 40)) < 0.1)
+    y = rng.standard_normal((70, 2))
+    model = Sequential([layers.Dense(units, "tanh"), layers.Dense(2)], "float64", 1).build(40)
+    v, u = rng.standard_normal(model.n_parameters), rng.standard_normal((70, 2))
+    found = []
+    for data in (X, sp.csr_array(X)):
+        with problem(model, data, y) as made:
+            found.append([made.value(model.theta), *made.value_and_grad(model.theta), made.outputs(model.theta),
+                          made.push_forward(model.theta, v), made.pull_back(model.theta, u)])
+            if units == 8:
+                found[-1] += made.squares(model.theta)
+    for dense, sparse in zip(*found):
+        np.testing.assert_array_equal(dense, sparse)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("stack", [
+    [layers.RNN(4), layers.Dense(2)],
+    [layers.Dense(3), layers.GRU(3, return_sequences=True), layers.Bidirectional(layers.LSTM(2)), layers.Dense(2)],
+    [layers.Conv1D(3, 3, padding="same", activation="tanh"), layers.GlobalAvgPool1D(), layers.Dense(2)],
+])
+def test_sequences_of_several_lengths(stack, dtype):
+    """Each row's derivatives are those of a network built for its length."""
+    rng = np.random.default_rng(0)
+    n, T = 67, 6
+    X, y = rng.standard_normal((n, T, 2)).astype(dtype), rng.standard_normal((n, 2)).astype(dtype)
+    lengths, weights = rng.integers(1, T + 1, n), rng.uniform(0.5, 1, n)
+    model = Sequential(stack, dtype, 1).build((T, 2))
+    theta = model.theta.astype(float)
+    J, outputs = [], []
+    for row, length in zip(X, lengths):
+        alone = Sequential(stack, "float64", 1).build((int(length), 2))
+        alone.theta = theta
+        J.append(alone.jacobian(row[None, :length]))
+        outputs.append(alone.predict(row[None, :length]))
+    with problem(model, X, y, sample_weight=weights, lengths=lengths) as made:
+        compare(made, theta, np.concatenate(J), np.concatenate(outputs), y, weights, rng)
+
+
+@pytest.mark.parametrize("loss", [
+    losses.SquaredError(), losses.SquaredError(scale=0.5), losses.LogLoss(), losses.LogLoss(0.2, scale=3.0),
+    losses.BinaryLogLoss(), losses.BinaryLogLoss(scale=2.0), losses.Poisson(), losses.Poisson(True, scale=2.0),
+], ids=repr)
+@pytest.mark.parametrize("k", [1, 3])
+def test_curvature_is_the_gradients_derivative(loss, k):
+    if loss.name == "log_loss" and k == 1:
+        k = 2
+    rng = np.random.default_rng(0)
+    n, h = 20, 1e-5
+    raw, v = 3 * rng.standard_normal((n, k)), rng.standard_normal((n, k))
+    y = rng.integers(0, 2, n) if loss.name == "log_loss" else rng.integers(0, 2, (n, k)).astype(float)
+    targets, kernel = loss.bind(y, n, (k,), "float64")
+    difference = (kernel(raw + h * v, targets)[1] - kernel(raw - h * v, targets)[1]) / (2 * h)
+    assert loss.has_curvature
+    np.testing.assert_allclose(loss.curvature(raw, v), difference, rtol=1e-6, atol=1e-8)
+    # far out nothing overflows but what does in exact arithmetic
+    far = np.full((1, k), -800.0)
+    far[0, 0] = 800.0 if loss.name != "poisson" else -800.0
+    assert np.isfinite(loss.curvature(far, np.ones((1, k)))).all()
+
+
+def test_every_curvature_is_tested():
+    assert {name for name, kind in losses.LOSSES.items() if kind.has_curvature} == {
+        "squared_error", "log_loss", "binary_log_loss", "poisson"}
+    with pytest.raises(TypeError, match="huber: this loss defines no curvature"):
+        losses.Huber().curvature(np.ones((1, 1)), np.ones((1, 1)))
+
+
+@pytest.mark.parametrize("name", ["log_loss", "binary_log_loss", "poisson"])
+def test_gauss_newton_product_of_other_losses(name):
+    """Jᵀ B J v is the derivative of Jᵀ ∇l with the Jacobian held, weights included."""
+    model, X, _, rng = case("more than a block")
+    y = rng.integers(0, 3, len(X)) if name == "log_loss" else rng.integers(0, 2, (len(X), 3))
+    weights = rng.uniform(0, 1, len(X))
+    weights[:40] = 0
+    J, v = model.jacobian(X), rng.standard_normal(model.n_parameters)
+    targets, kernel = losses.get(name).bind(y, len(X), (3,), "float64")
+    h = 1e-5
+
+    def pulled(sign):
+        raw = model.predict(X) + sign * h * J @ v
+        return np.einsum("nkp,nk->p", J, kernel(raw, targets, weights)[1]) / weights.sum()
+
+    with problem(model, X, y, name, weights) as made:
+        bent = made.loss_curvature(made.outputs(model.theta), made.push_forward(model.theta, v))
+        np.testing.assert_allclose(made.pull_back(model.theta, bent), (pulled(1) - pulled(-1)) / (2 * h), atol=1e-7)
+
+
+def test_threads_change_nothing():
+    rng = np.random.default_rng(0)
+    stack = [layers.Conv2D(8, 3, padding="same", activation="tanh"), layers.MaxPool2D(2), layers.Flatten(),
+             layers.Dense(2)]
+    X, y = rng.standard_normal((300, 12, 12, 3)), rng.standard_normal((300, 2))
+    model = Sequential(stack, "float64", 1).build((12, 12, 3))
+    v, u = rng.standard_normal(model.n_parameters), rng.standard_normal((300, 2))
+    found = []
+    for threads in (1, 2, 3):
+        with problem(model, X, y, n_threads=threads) as made:
+            found.append([made.value(model.theta), *made.value_and_grad(model.theta), made.outputs(model.theta),
+                          made.push_forward(model.theta, v), made.pull_back(model.theta, u),
+                          *made.squares(model.theta)])
+    for other in found[1:]:
+        for one, several in zip(found[0], other):
+            np.testing.assert_array_equal(one, several)
