@@ -145,24 +145,22 @@ class Problem:
         outputs = self.outputs(theta)
         residuals = outputs - self.targets
         c = np.ones(len(outputs)) if self.weights is None else self.weights
-        c = c * (2 * self.loss.scale / (self.n_outputs * self.total_weight))
+        root = np.sqrt(c * (2 * self.loss.scale / (self.n_outputs * self.total_weight)))
         grad = np.zeros(n_params)
         matrix = np.zeros((n_params, n_params), order="F")
         syrk = get_blas_funcs("syrk", dtype=float)
         most = min(len(outputs), ROWS_AT_ONCE)
         workspace = self._row_by_row
-        lanes = np.empty(n_params, self.model.dtype)
         nothing = np.zeros((most, 1), self.model.dtype)
         for part, rows, ends in self._pieces(most):
             for j in range(self.n_outputs):
                 kernel = make_loss("output", self.model.dtype, steps=1, k=self.n_outputs, scale=1.0, option=j)
-                workspace.gradient(rows, nothing[:len(rows)], None, at, self.model._state, kernel, lanes, self._pool,
-                                   lengths=ends, loss_scale=1.0)
-                J = workspace.lane_gradients()[:len(rows)]              # (rows, n_params)
-                grad += J.T @ (c[part] * residuals[part, j])
+                workspace.gradient(rows, nothing[:len(rows)], root[part], at, self.model._state, kernel, None,
+                                   self._pool, lengths=ends, loss_scale=1.0)
+                J = np.ascontiguousarray(workspace.lane_gradients()[:len(rows)])    # √c J, (rows, n_params)
+                grad += (root[part] * residuals[part, j]) @ J
                 # matrix += (√c J)ᵀ (√c J)
-                scaled = np.multiply(np.sqrt(c[part])[:, None], J, dtype=float)
-                matrix = syrk(1.0, scaled.T, beta=1.0, c=matrix, lower=1, overwrite_c=1)
+                matrix = syrk(1.0, J.T, beta=1.0, c=matrix, lower=1, overwrite_c=1)
         return grad, matrix
 
     @cached_property

@@ -10,8 +10,10 @@ EXAMPLES = list(re.finditer(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DO
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("example", EXAMPLES, ids=["pipeline", "sequences", "layers", "custom"])
-def test_example(example):
+@pytest.mark.parametrize(
+    "example", EXAMPLES, ids=["pipeline", "sequences", "layers", "custom", "resume", "second order"])
+def test_example(example, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)         # one writes a file
     # empty lines in front, so that a traceback shows the README's own line
     code = "\n" * TEXT.count("\n", 0, example.start(1)) + example[1]
     exec(compile(code, str(README), "exec"), {})

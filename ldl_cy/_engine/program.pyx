@@ -380,7 +380,7 @@ cdef class Workspace:
 
     def gradient(self, X, targets, weights, theta, state, loss, grad, Pool pool, *, training=False,
                  seed=0, epoch=0, step=0, dx=None, lengths=None, loss_scale=None):
-        """Mean loss over the rows of X; grad (n_params,) is overwritten with its gradient.
+        """Mean loss over the rows of X; grad (n_params,) is overwritten with its gradient, None leaves it in the lanes.
 
         ``loss_scale`` multiplies the gradient in place of 1 / sum of weights.
         ``dx`` (n, x_size) receives the gradient of the input where the plan makes it.
@@ -408,6 +408,8 @@ cdef class Workspace:
             total = self.batch_loss()
         run.places[run.n_values] = own
         self._raise()
+        if grad is None:
+            return total / weight
         grad[:] = lanes[0, :self.n_params]
         for lane in lanes[1:]:
             grad += lane[:self.n_params]
