@@ -10,7 +10,7 @@ import numpy as np
 
 from ldl_cy import losses, optimizers
 from ldl_cy._engine.train import CONVERGED, NON_FINITE, train
-from ldl_cy.callbacks import Callback, History, ProgressBar, check_callbacks
+from ldl_cy.callbacks import Callback, History, ProgressBar, check_callbacks, is_true
 from ldl_cy.checks import check_bool, check_int, check_lengths, check_real, check_rows, check_weights
 from ldl_cy.optimizers.full_batch import FullBatch
 from ldl_cy.problem import Problem
@@ -113,8 +113,6 @@ def fit(
     if kernel.python:
         threads = 1
     model.build(shape)
-    if model._optimizer_name != type(optimizer).__name__ or len(model._slots) != optimizer.n_vectors:
-        model._forget_optimizer(type(optimizer).__name__, optimizer.n_vectors)
     history = History()
     between = Between(model, history, watchers, validation, loss, threads)
     ranges = np.array([(e.offset, e.offset + e.parameter.size) for e in graph.parameters
@@ -133,13 +131,15 @@ def fit(
         for watcher in watchers:
             watcher.on_fit_begin(model, epochs)
             stack.callback(watcher.on_fit_end, model)
+        if model._optimizer_name != optimizer.state_name or len(model._slots) != optimizer.n_vectors:
+            model._forget_optimizer(optimizer.state_name, optimizer.n_vectors)
         try:
             if optimizer.compiled:
                 runner.run(epochs, between)
             elif isinstance(optimizer, FullBatch):
                 descend(model, optimizer, problem, epochs, between)
         except FloatingPointError as error:
-            if not any([watcher.on_non_finite(model, error) for watcher in watchers]):
+            if not any([is_true(watcher.on_non_finite(model, error)) for watcher in watchers]):
                 raise
             history.ended("non-finite", str(error))
     return history
@@ -168,7 +168,7 @@ class Between:
             logs["val_loss"] = model.evaluate(
                 X, y, loss=self.loss, sample_weight=weight, lengths=lengths, n_threads=self.n_threads)
         self.history.on_epoch_end(model, epoch, logs)
-        stops = [watcher.on_epoch_end(model, epoch, logs) is True for watcher in self.watchers]
+        stops = [is_true(watcher.on_epoch_end(model, epoch, logs)) for watcher in self.watchers]
         if any(stops):
             self.history.ended("callback", "a callback ended the fit")
         return any(stops)
@@ -215,17 +215,20 @@ class Runner:
         steps = -(-len(self.rows) // self.size)
         found = np.zeros(epochs)
         rule = optimizer.rule(self.alpha, self.ranges)
+        # a schedule of the user's may raise: before anything changes
+        coefficients = optimizer.coefficients(model._optimizer_steps, epochs * steps, model._optimizer_epochs, steps,
+                                              model._memory.get("rate_factor", 1.0))
         if self.orders is not None and self.order is not None:
             self.order[:] = self.orders()
         self.to_steps_weights()
         done, taken, reason, largest, error = train(
             self.ws, model.theta, model._slots, model._state, self.rows, self.targets, self.weights,
-            self.kernel, rule,
-            optimizer.coefficients(model._optimizer_steps, epochs * steps, model._optimizer_epochs, steps,
-                                   model._memory.get("rate_factor", 1.0)),
+            self.kernel, rule, coefficients,
             batch_size=self.size, epochs=epochs, order=self.order, reshuffle=self.shuffle and self.orders is None,
             seed=model.random_state, epoch=model.epoch, step=model.step, losses=found, pool=self.pool,
             lengths=self.lengths, before=model._memory.get("loss", np.nan))
+        if reason == NON_FINITE:            # the epoch that failed was taken back
+            taken = done * steps
         model.epoch += done
         model.step += taken
         model._optimizer_steps += taken

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SUFFICIENT = 1e-4               # share of the gain along the tangent that a step must bring
 SHORTEST = 1e-16                # step size, relative to the first, at which the search gives up
+LONGEST = 1e100                 # step size: where the gradient is 0 it would grow without end
 
 
 class GD(Iterative):
@@ -41,6 +42,7 @@ class GD(Iterative):
     """
 
     dtype = None
+    remembers: ClassVar[dict[str, float]] = {"rate": np.nextafter(0.0, 1.0), "loss": -np.inf}
 
     def __init__(
         self, learning_rate: Any = 0.01, tol: float = 1e-6, criterion: str = "gradient", line_search: bool = False, *,
@@ -87,7 +89,7 @@ class GD(Iterative):
                 if rate < SHORTEST * self.learning_rate:
                     return Ended("stalled", "no step along the gradient lowers the loss")
             theta[:] = new
-            memory["rate"], memory["loss"] = 2 * rate, value
+            memory["rate"], memory["loss"] = min(2 * rate, LONGEST), value
             before = value
             value, grad = problem.value_and_grad(new.astype(float))
             yield {"loss": value}
