@@ -30,7 +30,7 @@ class Adam(optimizers.Adam):
 
 def make_optimizer(estimator: Any) -> optimizers.Optimizer:
     """The optimizer of a fit; its step size follows ``estimator._step_size`` where that changes."""
-    est, rate = estimator, estimator._step_size
+    est, rate = estimator, getattr(estimator, "_step_size", estimator.learning_rate_init)
     if not isinstance(est.solver, str):
         return est.solver
     if est.solver == "gd":

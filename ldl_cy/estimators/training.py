@@ -115,7 +115,7 @@ class Watch(Callback):
         """Show the epoch to the observers; whether one of them ends the fit."""
         logs = {"loss": self.estimator.loss_}
         if self.validation is not None:
-            logs["val_score"] = self.estimator.validation_scores_[-1]
+            logs["val_score"] = float(self.estimator.validation_scores_[-1])
         return self.observers.epoch_ends(logs)
 
 
@@ -173,6 +173,15 @@ class Epochs(Watch):
     def on_fit_end(self, model: Sequential) -> None:
         """Also when an exception ended the fit."""
         self.observers.end()
+
+    def on_epoch_begin(self, model: Sequential, epoch: int) -> None:
+        """Before each epoch."""
+        self.observers.epoch_begins(epoch)
+
+    def on_non_finite(self, model: Sequential, error: FloatingPointError) -> bool:
+        """Whether an observer ends the fit in place of the error."""
+        self.stopped = self.observers.non_finite(error)
+        return self.stopped
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool:
         """Record the epoch, choose the next step size, and stop where nothing improves."""
