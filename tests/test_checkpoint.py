@@ -6,7 +6,7 @@ import pytest
 from states import state_of
 
 from ldl_cy import Sequential, layers, optimizers
-from ldl_cy.callbacks import Callback, Checkpoint, EarlyStopping, TerminateOnNaN
+from ldl_cy.callbacks import Callback, Checkpoint, EarlyStopping, ReduceOnPlateau, TerminateOnNaN
 
 NET = [layers.Dense(8, "tanh"), layers.Dropout(0.2), layers.Dense(1)]
 rng = np.random.default_rng(0)
@@ -244,12 +244,23 @@ def test_a_full_disk_keeps_the_last_one(tmp_path, monkeypatch):
     assert files(tmp_path) == ["m", "m-000002"] and Sequential.load(tmp_path / "m").epoch == 4
 
 
-def test_beside_early_stopping(tmp_path):
+@pytest.mark.parametrize("first", [False, True])
+def test_what_others_count_is_saved(first, tmp_path):
+    """Wherever the checkpoint stands among the callbacks."""
+    kept, model = [], made()
+    watchers = [ReduceOnPlateau("loss", 0.5, 1, min_delta=9.0), Checkpoint(tmp_path / "m")]
+    fit(model, [*(watchers[::-1] if first else watchers), lambda model, logs: kept.append(state_of(model))], 4)
+    assert [state_of(Sequential.load(tmp_path / name)) for name in ("m-000002", "m-000003", "m")] == kept[1:]
+    assert kept[-1]["memory"]["rate_factor"] == 0.125
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_beside_early_stopping(first, tmp_path):
     """The last epoch's file goes on as the run would have; the model has its best weights."""
     kept, model = [], made()
     watchers = [lambda model, logs: kept.append(model.theta.copy()),
                 EarlyStopping("loss", 2, mode="max", restore_best_weights=True), Checkpoint(tmp_path / "m", every=50)]
-    fit(model, watchers, 9)
+    fit(model, watchers[::-1] if first else watchers, 9)
     assert 1 < len(kept) < 9
     np.testing.assert_array_equal(model.theta, kept[watchers[1].best_epoch - 1])
     np.testing.assert_array_equal(Sequential.load(tmp_path / "m").theta, kept[-1])

@@ -16,9 +16,11 @@ class Callback:
     """Base of the callbacks; every method may be left out.
 
     ``logs`` maps "loss" and, with validation data, "val_loss" to the epoch's values. The callbacks are called in the
-    order in which they are given, ``on_fit_end`` in the reverse. An exception in a callback ends the fit and comes out
-    of it; the model keeps the weights of the last epoch.
+    order in which they are given, those with ``last`` after the others, ``on_fit_end`` in the reverse. An exception in
+    a callback ends the fit and comes out of it; the model keeps the weights of the last epoch.
     """
+
+    last = False                    # sees the model when the other callbacks have done with it
 
     def check(self, optimizer: Optimizer, known: Collection[str]) -> None:
         """Before any work: raise where the fit is not one for this callback; ``known`` are the names in ``logs``."""
@@ -67,7 +69,7 @@ def check_file(owner: str, path: Path) -> None:
 
 
 def check_callbacks(callbacks: Any) -> list[Callback]:
-    """A list of callbacks; plain functions are wrapped."""
+    """A list of callbacks in the order in which they are called; plain functions are wrapped."""
     if isinstance(callbacks, Callback) or callable(callbacks):
         callbacks = [callbacks]
     try:
@@ -79,4 +81,4 @@ def check_callbacks(callbacks: Any) -> list[Callback]:
         # a class is callable, and meant is an object of it
         if isinstance(callback, type) or not (isinstance(callback, Callback) or callable(callback)):
             raise TypeError(f"Sequential: callbacks must be callbacks or functions, got {callback!r}.")
-    return [c if isinstance(c, Callback) else Function(c) for c in given]
+    return sorted([c if isinstance(c, Callback) else Function(c) for c in given], key=lambda c: c.last)

@@ -34,6 +34,8 @@ class Checkpoint(Callback):
     saved : int or None, the model's epoch count when it was last saved, or when the last fit began
     """
 
+    last = True                     # what others count or change belongs to the epoch
+
     def __init__(self, path: str | Path, every: int = 1, keep: int = 3) -> None:
         self.path = Path(path)
         self.every = check_int("Checkpoint", "every", every)
