@@ -87,7 +87,8 @@ class CSVLogger(Callback):
     path : str or path
     append : bool, default=False
         Whether to add to the lines that are there, as for a fit that goes on; else the file begins anew. The file needs
-        a column for each value; one that has no value any more stays empty.
+        a column for each value; one that has no value any more stays empty. An epoch that was killed before its
+        checkpoint was written is made again, and has two equal lines.
     """
 
     def __init__(self, path: str | Path, append: bool = False) -> None:
