@@ -58,9 +58,9 @@ def run_batches(
     for _ in range(epochs):
         between.epoch_begins(model.epoch + 1)
         before = model.theta.copy(), model._slots.copy(), model._state.copy()
+        steps = model.step, model._optimizer_steps
         total = weight = 0.0
-        updates.to_steps_weights()
-        try:
+        with updates.steps_weights():
             for X, y, sample_weight, lengths in batches.epoch():
                 _, samples = check_samples(model, model._built(), "X", X, y, sample_weight, lengths, loss, model.dtype)
                 with model._workspace(samples.n, threads, training=True, loss_size=samples.kernel.target_size) as ws, \
@@ -70,10 +70,9 @@ def run_batches(
                     break
                 share = samples.n if samples.weights is None else float(samples.weights.sum(dtype=float))
                 total, weight = total + share * float(found[0]), weight + share
-        finally:
-            updates.to_average()
-        if len(found) == 0:
+        if len(found) == 0:         # the epoch is taken back
             model.theta[:], model._slots[:], model._state[:] = before
+            model.step, model._optimizer_steps = steps
         updates.check_finite(reason)
         updates.count(1)
         if between.epoch_ends(model.epoch, {"loss": total / weight}):

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ldl_cy.callbacks import is_true
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -34,7 +36,7 @@ class Between:
             logs["val_loss"] = model.evaluate(
                 X, y, loss=self.loss, sample_weight=weight, lengths=lengths, n_threads=self.n_threads)
         self.history.on_epoch_end(model, epoch, logs)
-        stops = [watcher.on_epoch_end(model, epoch, logs) is True for watcher in self.watchers]
+        stops = [is_true(watcher.on_epoch_end(model, epoch, logs)) for watcher in self.watchers]
         if any(stops):
             self.history.ended("callback", "a callback ended the fit")
         return any(stops)

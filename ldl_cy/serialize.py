@@ -7,19 +7,28 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
-import tempfile
+import secrets
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+
+from ldl_cy.checks import check_int, check_ints, check_real
+from ldl_cy.optimizers.base import AVERAGED
 
 if TYPE_CHECKING:
     from ldl_cy.models import Sequential
 
 FORMAT = 1
 LARGEST_JSON = 1 << 24          # bytes: a description is never longer, a hostile file may be
+LARGEST_COUNT = 1 << 53         # of epochs and steps
+HALF = ".part"                  # ends the names of files that are being written
+
+T = TypeVar("T")
 
 
 def _encode(value: Any) -> Any:
@@ -50,8 +59,9 @@ def _decode(value: Any, classes: dict[str, Any]) -> Any:
         if "dict" in value:
             return {k: _decode(v, classes) for k, v in value["dict"].items()}
         name = value.get("class", value.get("function"))
-        if name not in classes:
-            kind = "class" if "class" in value else "function"
+        kind = "class" if "class" in value else "function"
+        # a function is handed on, never called with what the file says
+        if name not in classes or (kind == "class" and not isinstance(classes[name], type)):
             raise ValueError(f"load: the file needs the {kind} {name!r}; pass it as custom={{{name!r}: ...}}.")
         if "function" in value:
             return classes[name]
@@ -75,27 +85,65 @@ def to_dict(model: Sequential) -> dict[str, Any]:
     return state
 
 
+def network_of(model: Sequential) -> dict[str, Any]:
+    """The part of a file's description that tells one network from another."""
+    layers = [_encode(layer) for layer in model.layers]
+    shape = None if model.input_shape is None else list(model.input_shape)
+    return {"dtype": model.dtype, "input_shape": shape, "layers": json.loads(json.dumps(layers))}
+
+
 def restore(model: Sequential, state: dict[str, Any]) -> None:
-    """Make a model what ``to_dict`` described; sizes are checked before anything is taken over."""
+    """Make a model what ``to_dict`` described; everything is checked before memory is taken."""
     described = state["described"]
     type(model).__init__(model, state["layers"], described["dtype"], described["random_state"])
     if described["input_shape"] is None:
         return
-    model.build(tuple(described["input_shape"]))
-    arrays = state["arrays"]
-    for name, shape in (("theta", model.theta.shape), ("state", model._state.shape),
-                        ("slots", (arrays["slots"].shape[0], model.n_parameters))):
+    shape = check_ints("load", "input_shape", tuple(described["input_shape"]), len(described["input_shape"]))
+    graph, arrays = model._make_graph(shape), state["arrays"]
+    counts = {name: _count(described, name) for name in ("epoch", "step", "optimizer_steps", "optimizer_epochs")}
+    optimizer, memory = described["optimizer"], described["memory"]
+    n_slots = _check_optimizer(optimizer, memory, len(arrays["slots"]))
+    for name, wanted in (("theta", (graph.n_params,)), ("state", (graph.n_state,)),
+                         ("slots", (n_slots, graph.n_params))):
         array = arrays[name]
-        if array.shape != shape or array.dtype != model.dtype:
-            raise ValueError(f"load: {name} must be {shape} of {model.dtype}, got {array.shape} of {array.dtype}.")
+        if array.shape != wanted or array.dtype != model.dtype:
+            raise ValueError(f"load: {name} must be {wanted} of {model.dtype}, got {array.shape} of {array.dtype}.")
+    model.build(shape)
     model.theta[:] = arrays["theta"]
     model._state[:] = arrays["state"]
     model._slots = np.ascontiguousarray(arrays["slots"])
-    model.epoch, model.step = int(described["epoch"]), int(described["step"])
-    model._optimizer_name = str(described["optimizer"])
-    model._optimizer_steps = int(described["optimizer_steps"])
-    model._optimizer_epochs = int(described["optimizer_epochs"])
-    model._memory = {str(name): float(value) for name, value in described["memory"].items()}
+    model.epoch, model.step = counts["epoch"], counts["step"]
+    model._optimizer_name, model._memory = optimizer, dict(memory)
+    model._optimizer_steps, model._optimizer_epochs = counts["optimizer_steps"], counts["optimizer_epochs"]
+
+
+def _count(described: dict[str, Any], name: str) -> int:
+    """An int that is counted on in 64 bits."""
+    if described[name] > LARGEST_COUNT:
+        raise ValueError(f"load: {name} must be an int <= {LARGEST_COUNT}, got {described[name]!r}.")
+    return check_int("load", name, described[name], 0)
+
+
+def _check_optimizer(name: Any, memory: Any, n_slots: int) -> int:
+    """Refuse a state that the named optimizer cannot have; how many vectors it has. A user's own can have any."""
+    from ldl_cy.optimizers import OPTIMIZERS
+
+    if not isinstance(name, str) or not isinstance(memory, dict):
+        raise ValueError(f"load: optimizer must be a name, and memory names with numbers, got {name!r} and {memory!r}.")
+    kinds = {kind.__name__: kind for kind in OPTIMIZERS.values()}
+    kind = kinds.get(name.removesuffix(AVERAGED))
+    bounds: dict[str, float] = {"rate_factor": 0.0, "averaged": 0.0} | dict(kind.remembers if kind else {})
+    for key, value in memory.items():
+        low = bounds.get(key, 0.0 if key.startswith("plateau_wait ") else -np.inf)
+        if key not in bounds and not key.startswith(("plateau_best ", "plateau_wait ")) and (kind or not name):
+            raise ValueError(f"load: memory must hold what {name or 'a model'} keeps, got {key!r}.")
+        check_real("load", f"memory[{key!r}]", value, low)
+    possible = (0,) if not name else () if kind is None else kind.slot_counts or (kind.n_slots,)
+    possible = tuple(count + name.endswith(AVERAGED) for count in possible)
+    if possible and n_slots not in possible:
+        raise ValueError(f"load: slots must be {' or '.join(map(str, possible))} vectors for {name or 'no optimizer'}, "
+                         f"got {n_slots}.")
+    return n_slots
 
 
 def save(model: Sequential, path: str | Path) -> None:
@@ -109,9 +157,9 @@ def save(model: Sequential, path: str | Path) -> None:
     state = to_dict(model)
     text = json.dumps({**state["described"], "layers": [_encode(layer) for layer in state["layers"]]}, indent=1)
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent or ".", prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{HALF}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
                 archive.writestr("model.json", text)
                 for name, array in state.get("arrays", {}).items():
@@ -122,26 +170,58 @@ def save(model: Sequential, path: str | Path) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
-def epoch_of(path: str | Path) -> int:
-    """The epochs that the model in a file has been trained for; ValueError where it is not a model."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return int(_read_description(archive).get("epoch", 0))
-    except (zipfile.BadZipFile, KeyError, TypeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"load: {path} is not a readable ldl_cy model: {error}") from error
+def _readable(path: str | Path, read: Callable[[zipfile.ZipFile], T]) -> T:
+    """What ``read`` finds in the file; ValueError whatever is wrong with it."""
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return read(archive)
+        except Exception as error:      # zipfile, json, NumPy and layers raise what they like for damaged input
+            if isinstance(error, ValueError) and str(error).startswith("load:"):
+                raise
+            raise ValueError(f"load: {path} is not a readable ldl_cy model: {error}") from error
+
+
+def _open(archive: zipfile.ZipFile, name: str) -> tuple[IO[bytes], int]:
+    """A member of the archive and its bytes, which are no more than the file has: nothing is decompressed."""
+    info = archive.getinfo(name)
+    assert archive.fp is not None
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size > archive.fp.seek(0, os.SEEK_END):
+        raise ValueError(f"{name} must lie in the file as it is")
+    return archive.open(info), info.file_size
 
 
 def _read_description(archive: zipfile.ZipFile) -> dict[str, Any]:
-    if archive.getinfo("model.json").file_size > LARGEST_JSON:
+    file, size = _open(archive, "model.json")
+    if size > LARGEST_JSON:
         raise ValueError("model.json is too long")
-    described = json.loads(archive.read("model.json"))
+    described = json.loads(file.read())
     if not isinstance(described, dict) or described.get("format") != FORMAT:
-        raise ValueError(f"the format must be {FORMAT}, got {described.get('format')!r}")
+        raise ValueError("model.json must describe a model of format "
+                         f"{FORMAT}, got {described.get('format') if isinstance(described, dict) else described!r}")
     return described
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """A .npy file of floats; its header may lie about neither its type nor its length."""
+    file, size = _open(archive, name)
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"{name} must be of version 1.0, got {version}")
+    shape, columns_first, dtype = np.lib.format.read_array_header_1_0(file)
+    data = file.read()                  # to the end, where its checksum is compared
+    if dtype.kind != "f" or math.prod(shape) * dtype.itemsize != len(data):
+        raise ValueError(f"{name} must hold floats in {len(data)} bytes, got {shape} of {dtype}")
+    return np.frombuffer(bytearray(data), dtype).reshape(shape, order="F" if columns_first else "C")
+
+
+def read_description(path: str | Path) -> dict[str, Any]:
+    """model.json of a file; ValueError where it is not a model."""
+    return _readable(path, _read_description)
 
 
 def load(path: str | Path, custom: dict[str, Any]) -> Sequential:
@@ -160,20 +240,14 @@ def load(path: str | Path, custom: dict[str, Any]) -> Sequential:
     classes: dict[str, Any] = {
         name: value for name, value in vars(layers).items() if isinstance(value, type) and issubclass(value, Layer)}
     classes |= {"Constant": Constant, **custom}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            described = _read_description(archive)
-            arrays = {}
-            if described["input_shape"] is not None:
-                for name in ("theta", "state", "slots"):
-                    with archive.open(f"{name}.npy") as file:
-                        arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+
+    def read(archive: zipfile.ZipFile) -> Sequential:
+        described = _read_description(archive)
+        names = () if described["input_shape"] is None else ("theta", "state", "slots")
+        arrays = {name: _read_array(archive, f"{name}.npy") for name in names}
         stack = [_decode(layer, classes) for layer in described.pop("layers")]
         model: Sequential = Sequential.__new__(Sequential)
         restore(model, {"described": described, "layers": stack, "arrays": arrays})
-    except (zipfile.BadZipFile, KeyError, EOFError, json.JSONDecodeError, AttributeError, TypeError,
-            UnicodeDecodeError, RecursionError, ValueError) as error:
-        if str(error).startswith("load:"):
-            raise
-        raise ValueError(f"load: {path} is not a readable ldl_cy model: {error}") from error
-    return model
+        return model
+
+    return _readable(path, read)

@@ -11,7 +11,7 @@ from ldl_cy import losses, optimizers
 from ldl_cy._engine.train import CONVERGED
 from ldl_cy.batches import Batches, run_batches
 from ldl_cy.between import Between
-from ldl_cy.callbacks import Callback, History, ProgressBar, check_callbacks
+from ldl_cy.callbacks import Callback, History, ProgressBar, check_callbacks, is_true
 from ldl_cy.checks import check_bool, check_int, check_real
 from ldl_cy.optimizers.full_batch import FullBatch
 from ldl_cy.problem import Problem
@@ -69,8 +69,6 @@ def fit(
     if samples.kernel.python:
         threads = 1
     model.build(graph.input_shape)
-    if model._optimizer_name != type(optimizer).__name__ or len(model._slots) != optimizer.n_vectors:
-        model._forget_optimizer(type(optimizer).__name__, optimizer.n_vectors)
     between = Between(model, History(), watchers, validation, loss, threads)
     ranges = np.array([(e.offset, e.offset + e.parameter.size) for e in graph.parameters
                        if e.parameter.decays and e.trainable], np.int64).reshape(-1, 2)
@@ -79,6 +77,8 @@ def fit(
         for watcher in watchers:
             watcher.on_fit_begin(model, epochs)
             stack.callback(watcher.on_fit_end, model)
+        if model._optimizer_name != optimizer.state_name or len(model._slots) != optimizer.n_vectors:
+            model._forget_optimizer(optimizer.state_name, optimizer.n_vectors)
         try:
             if isinstance(optimizer, FullBatch) and not optimizer.compiled:
                 descend(model, optimizer, samples, loss, alpha, ranges, threads, epochs, between)
@@ -89,7 +89,7 @@ def fit(
                 else:
                     run_batches(updates, batches, loss, threads, epochs, between)
         except FloatingPointError as error:
-            if not any([watcher.on_non_finite(model, error) for watcher in watchers]):
+            if not any([is_true(watcher.on_non_finite(model, error)) for watcher in watchers]):
                 raise
             between.history.ended("non-finite", str(error))
     return between.history
@@ -113,11 +113,10 @@ def run_epochs(
             between.epoch_begins(before + 1)
             if orders is not None and order is not None:
                 order[:] = orders()
-            updates.to_steps_weights()
-            found, reason, largest = updates.run(
-                ws, pool, samples, size, min(left, at_once), order, shuffle and orders is None)
+            with updates.steps_weights():
+                found, reason, largest = updates.run(
+                    ws, pool, samples, size, min(left, at_once), order, shuffle and orders is None)
             updates.count(len(found))
-            updates.to_average()
             updates.check_finite(reason)
             left -= len(found)
             if between.epochs_end(before + 1, found):

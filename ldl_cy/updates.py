@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,13 +54,14 @@ class Updates:
             samples.kernel, self.rule, coefficients, batch_size=batch_size, epochs=epochs, order=order,
             reshuffle=reshuffle, seed=model.random_state, epoch=model.epoch, step=model.step, losses=found, pool=pool,
             lengths=samples.lengths, before=model._memory.get("loss", np.nan))
+        if reason == NON_FINITE:            # the epoch that failed was taken back
+            taken = done * steps
         model.step += taken
         model._optimizer_steps += taken
         if self.rule.by_loss and done:
             model._memory["loss"] = float(found[done - 1])
         if error is not None:
             self.count(done)
-            self.to_average()
             raise error
         return found[:done], reason, largest
 
@@ -81,19 +84,24 @@ class Updates:
             return f"the loss changed by at most tol={self.rule.tol:g} of itself"
         return f"the largest entry of the gradient, {largest:.3g}, is at most tol={self.rule.tol:g}"
 
-    def to_average(self) -> None:
-        """Between epochs θ is the average of the steps' weights, which take its place among the slots."""
-        model = self.model
-        if self.rule.averages and model._optimizer_steps:
-            model.theta[:], model._slots[-1] = model._slots[-1].copy(), model.theta.copy()
-            model._memory["averaged"] = float(zlib.crc32(model.theta.data))
+    @contextmanager
+    def steps_weights(self) -> Iterator[None]:
+        """With averages: steps go on from their own weights, and between epochs θ is the average of these.
 
-    def to_steps_weights(self) -> None:
-        """Steps go on from their own weights, unless θ was changed since: then both begin from what it is now."""
+        The steps' own weights then take its place among the slots. Where θ was changed since, both begin from what it
+        is now.
+        """
         model = self.model
         if not self.rule.averages:
+            yield
             return
         if model._memory.pop("averaged", None) != zlib.crc32(model.theta.data):
             model._slots[-1] = model.theta
         else:
             model.theta[:], model._slots[-1] = model._slots[-1].copy(), model.theta.copy()
+        try:
+            yield
+        finally:
+            if model._optimizer_steps:
+                model.theta[:], model._slots[-1] = model._slots[-1].copy(), model.theta.copy()
+                model._memory["averaged"] = float(zlib.crc32(model.theta.data))

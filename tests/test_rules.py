@@ -252,6 +252,29 @@ def test_another_kind_of_state_begins_anew():
     np.testing.assert_array_equal(one.theta, other.theta)
 
 
+@pytest.mark.parametrize(("first", "second"), [
+    (SGD(ema=0.9), SGD(momentum=0.9)), (SGD(momentum=0.9), SGD(ema=0.9)),
+    (RMSprop(ema=0.9), RMSprop(momentum=0.9)), (RMSprop(momentum=0.9, ema=0.9), RMSprop(centered=True))])
+def test_an_average_is_no_moment(first, second):
+    """Of as many vectors."""
+    X, y = data()
+    options = {"loss": "log_loss", "epochs": 3, "shuffle": False}
+    one, other = Sequential([layers.Dense(3)], random_state=1), Sequential([layers.Dense(3)], random_state=1)
+    one.fit(X, y, optimizer=first, **options)
+    other.build(5).theta = one.theta
+    assert first.n_vectors == second.n_vectors
+    for model in (one, other):
+        model.fit(X, y, optimizer=second, **options)
+    np.testing.assert_array_equal(one.theta, other.theta)
+
+
+def test_a_line_search_where_the_gradient_is_zero():
+    X, _ = data()
+    model = Sequential([layers.Dense(1, kernel_initializer="zeros")], "float64", 1)
+    history = model.fit(X, np.zeros(len(X)), loss="squared_error", optimizer=GD(tol=0, line_search=True), epochs=1500)
+    assert history.stop_reason == "stalled" and history.epoch == [1] and not model.theta.any()
+
+
 # -- settings ---------------------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from ldl_cy.models import Sequential
@@ -12,9 +15,12 @@ if TYPE_CHECKING:
 class Callback:
     """Base of the callbacks; every method may be left out.
 
-    ``logs`` maps "loss" and, with validation data, "val_loss" to the epoch's values. An exception in a callback ends
-    the fit and comes out of it; the model keeps the weights of the last epoch.
+    ``logs`` maps "loss" and, with validation data, "val_loss" to the epoch's values. The callbacks are called in the
+    order in which they are given, those with ``last`` after the others, ``on_fit_end`` in the reverse. An exception in
+    a callback ends the fit and comes out of it; the model keeps the weights of the last epoch.
     """
+
+    last = False                    # sees the model when the other callbacks have done with it
 
     def check(self, optimizer: Optimizer, known: Collection[str]) -> None:
         """Before any work: raise where the fit is not one for this callback; ``known`` are the names in ``logs``."""
@@ -23,7 +29,10 @@ class Callback:
         """Before the first epoch."""
 
     def on_epoch_begin(self, model: Sequential, epoch: int) -> None:
-        """Before each epoch, the number ``epoch``, counted from 1 over all fits of the model."""
+        """Before each epoch, the number ``epoch``, counted from 1 over all fits of the model.
+
+        An epoch that has begun may not end: methods that take all rows may find that they have converged.
+        """
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
         """After each epoch; ``epoch`` is ``model.epoch``. True stops the fit."""
@@ -43,19 +52,33 @@ class Function(Callback):
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
         """Call the function."""
-        return self.function(model, logs) is True
+        return self.function(model, logs)   # type: ignore[no-any-return]
+
+
+def is_true(answer: Any) -> bool:
+    """Whether a callback said True, also in NumPy's words; what else a function returns says nothing."""
+    return isinstance(answer, (bool, np.bool_)) and bool(answer)
+
+
+def check_file(owner: str, path: Path) -> None:
+    """A path where a file is, or can be made."""
+    if not path.parent.is_dir():
+        raise ValueError(f"{owner}: path must lie in a folder that exists, got {str(path)!r}.")
+    if path.is_dir():
+        raise ValueError(f"{owner}: path must be a file, got the folder {str(path)!r}.")
 
 
 def check_callbacks(callbacks: Any) -> list[Callback]:
-    """A list of callbacks; plain functions are wrapped."""
+    """A list of callbacks in the order in which they are called; plain functions are wrapped."""
     if isinstance(callbacks, Callback) or callable(callbacks):
         callbacks = [callbacks]
     try:
-        given = list(callbacks or ())
+        given = [] if callbacks is None else list(callbacks)
     except TypeError:
         raise TypeError(
             f"Sequential: callbacks must be a list of callbacks or functions, got {callbacks!r}.") from None
     for callback in given:
-        if not isinstance(callback, Callback) and not callable(callback):
+        # a class is callable, and meant is an object of it
+        if isinstance(callback, type) or not (isinstance(callback, Callback) or callable(callback)):
             raise TypeError(f"Sequential: callbacks must be callbacks or functions, got {callback!r}.")
-    return [c if isinstance(c, Callback) else Function(c) for c in given]
+    return sorted([c if isinstance(c, Callback) else Function(c) for c in given], key=lambda c: c.last)

@@ -2,16 +2,18 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ldl_cy.callbacks.base import Callback
+from ldl_cy.callbacks.base import Callback, check_file
 from ldl_cy.checks import check_bool
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ldl_cy.models import Sequential
+    from ldl_cy.optimizers import Optimizer
 
 
 class History(Callback):
@@ -81,16 +83,19 @@ class ProgressBar(Callback):
     def on_fit_end(self, model: Sequential) -> None:
         """Leave the bar as it is."""
         self.bar.close()
+        self.bar = None                 # which cannot be copied
 
 
 class CSVLogger(Callback):
-    """A line a epoch in a file of comma-separated values: the epoch, then the values of ``logs``.
+    """A line an epoch in a file of comma-separated values: the epoch, then the values of ``logs``.
 
     Parameters
     ----------
     path : str or path
     append : bool, default=False
-        Whether to add to the lines that are there, as for a fit that goes on; else the file begins anew.
+        Whether to add to the lines that are there, as for a fit that goes on; else the file begins anew. The file needs
+        a column for each value; one that has no value any more stays empty. An epoch that was killed before its
+        checkpoint was written is made again, and has two equal lines.
     """
 
     def __init__(self, path: str | Path, append: bool = False) -> None:
@@ -99,12 +104,25 @@ class CSVLogger(Callback):
         self.file: TextIO | None = None
         self.names: list[str] = []
 
+    def check(self, optimizer: Optimizer, known: Collection[str]) -> None:
+        """The folder must be there, and in a file that goes on the columns."""
+        check_file("CSVLogger", self.path)
+        names = self._names_there()
+        missing = [name for name in ("epoch", *known) if name not in names]
+        if names and missing:
+            raise ValueError(f"CSVLogger: path must be a file with the columns {', '.join(('epoch', *known))} where "
+                             f"append=True, got {str(self.path)!r} without {', '.join(missing)}.")
+
+    def _names_there(self) -> list[str]:
+        """The columns of the file that goes on."""
+        if not self.append or not self.path.exists():
+            return []
+        with self.path.open(newline="", encoding="utf-8", errors="replace") as file:
+            return next(csv.reader(file), [])
+
     def on_fit_begin(self, model: Sequential, epochs: int) -> None:
         """Open the file."""
-        self.names = []
-        if self.append and self.path.exists():
-            with self.path.open(newline="", encoding="utf-8") as file:
-                self.names = next(csv.reader(file), [])
+        self.names = self._names_there()
         self.file = self.path.open("a" if self.append else "w", newline="", encoding="utf-8")
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
@@ -114,7 +132,7 @@ class CSVLogger(Callback):
         if not self.names:
             self.names = ["epoch", *logs]
             writer.writerow(self.names)
-        values = {"epoch": epoch, **{name: repr(value) for name, value in logs.items()}}
+        values = {"epoch": epoch, **{name: repr(float(value)) for name, value in logs.items()}}
         writer.writerow([values.get(name, "") for name in self.names])
         self.file.flush()               # who watches the file sees each epoch
         return None

@@ -32,7 +32,8 @@ class Monitor(Callback):
     def check(self, optimizer: Optimizer, known: Collection[str]) -> None:
         """The value must be there."""
         if self.monitor not in known:
-            hint = "; it needs validation data" if self.monitor.startswith("val_") else ""
+            validates = any(name.startswith("val_") for name in known)
+            hint = "; it needs validation data" if self.monitor.startswith("val_") and not validates else ""
             raise ValueError(f"{type(self).__name__}: monitor must be one of {', '.join(map(repr, known))}, "
                              f"got {self.monitor!r}{hint}.")
 
@@ -137,13 +138,15 @@ class ReduceOnPlateau(Monitor):
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
         """Count, and reduce when patience has run out."""
         memory = model._memory
-        if self.improves(logs, memory.get("plateau_best", np.inf)):
-            memory["plateau_best"], memory["plateau_wait"] = self.sign * logs[self.monitor], 0.0
+        best, wait = f"plateau_best {self.monitor}", f"plateau_wait {self.monitor}"
+        if self.improves(logs, memory.get(best, np.inf)):
+            memory[best], memory[wait] = float(self.sign * logs[self.monitor]), 0.0
             return None
-        memory["plateau_wait"] = memory.get("plateau_wait", 0.0) + 1
-        if memory["plateau_wait"] >= self.patience:
-            memory["rate_factor"] = max(memory.get("rate_factor", 1.0) * self.factor, self.min_factor)
-            memory["plateau_wait"] = 0.0
+        memory[wait] = memory.get(wait, 0.0) + 1
+        if memory[wait] >= self.patience:
+            factor = memory.get("rate_factor", 1.0)
+            memory["rate_factor"] = min(factor, max(factor * self.factor, self.min_factor))
+            memory[wait] = 0.0
         return None
 
 

@@ -196,6 +196,7 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
     def _fit(self, X, y, sample_weight, *, validation=None, incremental=False):
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
+        observers = Observers(self, scored=validation is not None or self.early_stopping)
         first = not hasattr(self, "model_") or not (self.warm_start or incremental)
         learn = first and not incremental
         classes = "learn" if learn else "same" if self.warm_start else "known"
@@ -205,7 +206,7 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         weight, factors = sample_weight, self._class_weights(y)
         if factors is not None:
             weight = factors if weight is None else weight * factors
-        observers = Observers(self, X, y, sample_weight, incremental=incremental)
+        observers.start(X, y, sample_weight, incremental=incremental)
         encoded = self._encode(y)
         if first:
             self._random_state = random_state = check_random_state(self.random_state)

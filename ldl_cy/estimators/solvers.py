@@ -28,9 +28,16 @@ class Adam(optimizers.Adam):
         return rows
 
 
+def check_loss(estimator: Any, loss: Any) -> None:
+    """Refuse a loss that the solver does not minimise."""
+    if isinstance(estimator.solver, str) and estimator.solver == "lm" and loss.name != "squared_error":
+        raise ValueError(f"solver='lm' minimises squared errors only, got the loss {loss.name!r} of "
+                         f"{type(estimator).__name__}; solver='lbfgs' and solver='cg' minimise any.")
+
+
 def make_optimizer(estimator: Any) -> optimizers.Optimizer:
     """The optimizer of a fit; its step size follows ``estimator._step_size`` where that changes."""
-    est, rate = estimator, estimator._step_size
+    est, rate = estimator, getattr(estimator, "_step_size", estimator.learning_rate_init)
     if not isinstance(est.solver, str):
         return est.solver
     if est.solver == "gd":
@@ -43,9 +50,6 @@ def make_optimizer(estimator: Any) -> optimizers.Optimizer:
             rate, momentum=est.momentum, nesterov=bool(est.nesterovs_momentum and est.momentum > 0))
     if est.solver == "lbfgs":
         return optimizers.LBFGS(est.tol, max_fun=est.max_fun)
-    if est.solver == "lm" and est._make_loss().name != "squared_error":
-        raise ValueError(f"solver='lm' minimises squared errors only, got the loss {est._make_loss().name!r} of "
-                         f"{type(est).__name__}; solver='lbfgs' and solver='cg' minimise any.")
     kind: Any = Adam if est.solver == "adam" else optimizers.OPTIMIZERS[est.solver]
     if not kind.compiled:
         return kind(tol=est.tol)

@@ -11,7 +11,7 @@ from sklearn.utils.optimize import _check_optimize_result
 from ldl_cy.callbacks import Callback
 from ldl_cy.estimators.data import Rows
 from ldl_cy.estimators.observers import Observers
-from ldl_cy.estimators.solvers import make_optimizer
+from ldl_cy.estimators.solvers import check_loss, make_optimizer
 from ldl_cy.models import Sequential
 from ldl_cy.threads import choose_threads
 from ldl_cy.training import fit
@@ -115,7 +115,7 @@ class Watch(Callback):
         """Show the epoch to the observers; whether one of them ends the fit."""
         logs = {"loss": self.estimator.loss_}
         if self.validation is not None:
-            logs["val_score"] = self.estimator.validation_scores_[-1]
+            logs["val_score"] = float(self.estimator.validation_scores_[-1])
         return self.observers.epoch_ends(logs)
 
 
@@ -174,6 +174,15 @@ class Epochs(Watch):
         """Also when an exception ended the fit."""
         self.observers.end()
 
+    def on_epoch_begin(self, model: Sequential, epoch: int) -> None:
+        """Before each epoch."""
+        self.observers.epoch_begins(epoch)
+
+    def on_non_finite(self, model: Sequential, error: FloatingPointError) -> bool:
+        """Whether an observer ends the fit in place of the error."""
+        self.stopped = self.observers.non_finite(error)
+        return self.stopped
+
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool:
         """Record the epoch, choose the next step size, and stop where nothing improves."""
         est = self.estimator
@@ -218,14 +227,15 @@ def train_epochs(
     est, n = estimator, rows.n
     if est.t_ == 0 or est._first_step_size != est.learning_rate_init:
         est._step_size = est._first_step_size = est.learning_rate_init
-    size, optimizer = est._batch_size(n), make_optimizer(est)
+    size, loss, optimizer = est._batch_size(n), est._make_loss(), make_optimizer(est)
+    check_loss(est, loss)
     watch = Epochs(est, rows, validation, observers, 1 if size == "full" else -(-n // size), optimizer.compiled)
     orders = Orders(est, n) if est.shuffle and size != "full" else None
     est._order = None
     est.n_iter_ = 0
     with est.model_._fitting():
         history = fit(
-            est.model_, rows.X, rows.y, loss=est._make_loss(), optimizer=optimizer, batch_size=size,
+            est.model_, rows.X, rows.y, loss=loss, optimizer=optimizer, batch_size=size,
             epochs=1 if incremental else est.max_iter, alpha=est.alpha, shuffle=False, sample_weight=rows.weight,
             lengths=rows.lengths, validation_data=None, validation_split=0.0, callbacks=[watch],
             n_threads=est.n_threads, verbose=0, orders=orders)

@@ -98,6 +98,8 @@ class RMSprop(Optimizer):
         self.momentum = check_real("RMSprop", "momentum", momentum, 0, 1)
         self.centered = check_bool("RMSprop", "centered", centered)
 
+    slot_counts = (1, 2, 3)
+
     @property
     def n_slots(self) -> int:                                   # type: ignore[override]
         # centered needs no velocity without momentum, but so many slots always mean the same

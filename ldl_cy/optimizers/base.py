@@ -5,9 +5,9 @@ flat vector; it knows no schedule and no bias correction.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from ldl_cy.schedules import Schedule
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
     from ldl_cy.losses import Loss
+
+AVERAGED = "+ema"               # ends the names of states whose last vector is an average
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Optimizer:
 
     number = 0                  # of the compiled rule, its place in vec.RULES: sgd
     n_slots = 0                 # vectors of state
+    slot_counts: tuple[int, ...] = ()   # all that n_slots can be, where it depends on the settings
+    remembers: ClassVar[Mapping[str, float]] = {}   # names of the numbers it keeps between fits, and the least of each
     full_batch = False
     ema: float | None = None
     compiled = True             # steps run compiled; else ``minimize`` leads them (see full_batch)
@@ -127,6 +131,11 @@ class Optimizer:
     def n_vectors(self) -> int:
         """Vectors of state: the rule's, and the average or, between epochs, the steps' own weights as the last."""
         return self.n_slots + (self.ema is not None)
+
+    @property
+    def state_name(self) -> str:
+        """What kind of state it keeps: as many vectors may be moments, or one fewer and an average."""
+        return type(self).__name__ + AVERAGED * (self.ema is not None)
 
     def rule(self, alpha: float, ranges: np.ndarray) -> Rule:
         """The constants of the compiled update."""

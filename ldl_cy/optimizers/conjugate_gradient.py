@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -36,6 +36,7 @@ class ConjugateGradient(Iterative):
     """
 
     n_slots = 1                     # the direction p
+    remembers: ClassVar[dict[str, float]] = {"scale": 0.0, "since": 0.0}
 
     def __init__(self, tol: float = 1e-5, sigma: float = 1e-4, scale: float = 1e-6) -> None:
         super().__init__(tol)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -57,6 +57,8 @@ class Damped(Iterative):
     ----------
     Levenberg, Quarterly of Applied Mathematics 2, 1944; Marquardt, SIAM J. Appl. Math. 11, 1963.
     """
+
+    remembers: ClassVar[dict[str, float]] = {"damping": np.finfo(float).tiny}
 
     def __init__(self, damping: float, tol: float, max_damping: float) -> None:
         super().__init__(tol)

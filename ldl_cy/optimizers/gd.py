@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -42,6 +42,7 @@ class GD(Iterative):
     """
 
     dtype = None
+    remembers: ClassVar[dict[str, float]] = {"rate": np.nextafter(0.0, 1.0), "loss": -np.inf}
 
     def __init__(
         self, learning_rate: Any = 0.01, tol: float = 1e-6, criterion: str = "gradient", line_search: bool = False, *,

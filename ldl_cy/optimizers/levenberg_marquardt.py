@@ -1,7 +1,7 @@
 """Levenberg and Marquardt's method, and MacKay's Bayesian regularisation of it."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import scipy.linalg
@@ -47,6 +47,8 @@ class LevenbergMarquardt(Damped):
     Hagan and Menhaj, IEEE Trans. Neural Networks 5, 1994. MacKay, "Bayesian interpolation", Neural Computation 4,
     1992; Foresee and Hagan, "Gauss-Newton approximation to Bayesian learning", ICNN 1997.
     """
+
+    remembers: ClassVar[dict[str, float]] = {**Damped.remembers, "tau": 0.0, "value": 0.0}
 
     def __init__(
         self, damping: float = 1e-3, tol: float = 1e-10, max_damping: float = 1e10, bayesian: bool = False,

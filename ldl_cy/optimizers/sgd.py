@@ -29,6 +29,8 @@ class SGD(Optimizer):
         self.momentum = check_real("SGD", "momentum", momentum, 0, 1)
         self.nesterov = check_bool("SGD", "nesterov", nesterov)
 
+    slot_counts = (0, 1)
+
     @property
     def n_slots(self) -> int:                                   # type: ignore[override]
         return 1 if self.momentum > 0 else 0

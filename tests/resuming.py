@@ -1,0 +1,119 @@
+"""Fits that are taken up again, and what another process does of them: ``python resuming.py TASK FOLDER``."""
+from __future__ import annotations
+
+import pickle
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ldl_cy import Sequential, layers, optimizers, schedules
+from ldl_cy.callbacks import Callback, Checkpoint, CSVLogger, ReduceOnPlateau
+
+rng = np.random.default_rng(0)
+ROWS = rng.standard_normal((70, 6))
+STEPS = rng.standard_normal((70, 7, 6))
+TARGETS = np.tanh(ROWS[:, :1] * ROWS[:, 1:2]) + 0.3 * rng.standard_normal((70, 1))
+
+METHODS: dict[str, Any] = {
+    "momentum": lambda rate: optimizers.SGD(rate, 0.9), "adam": optimizers.Adam,
+    "rmsprop": lambda rate: optimizers.RMSprop(rate, momentum=0.5, centered=True),
+    "adamw": lambda rate: optimizers.AdamW(rate, ema=0.9), "nadam": optimizers.Nadam,
+    "gd": lambda rate: optimizers.GD(rate, tol=0), "gd-loss": lambda rate: optimizers.GD(rate, 1e-9, "loss"),
+    "line_search": lambda rate: optimizers.GD(rate, tol=0, line_search=True),
+    "cg": lambda rate: optimizers.ConjugateGradient(), "lm": lambda rate: optimizers.LevenbergMarquardt(),
+    "bayesian": lambda rate: optimizers.LevenbergMarquardt(bayesian=True),
+    "gauss_newton_cg": lambda rate: optimizers.GaussNewtonCG(),
+}
+LED = ("line_search", "cg", "lm", "bayesian", "gauss_newton_cg")        # by Python, without a learning rate
+RATES: dict[str, Any] = {
+    "constant": 0.01, "by step": schedules.OneCycle(0.02, 40), "by epoch": schedules.Step(0.02, 0.5, 3, by="epoch"),
+    "function": lambda steps: 0.02 / (1 + steps),
+    "plateau": schedules.Warmup(0.01, 5),
+}
+DENSE = [layers.Dense(6, "tanh"), layers.Dense(1)]
+DEEP = [layers.Dense(8, "relu"), layers.BatchNorm(), layers.Dropout(0.3), layers.Dense(5, "tanh"), layers.Dropout(0.2),
+        layers.Dense(1)]
+WAYS: dict[str, dict[str, Any]] = {
+    "plain": {}, "odd batches": {"batch_size": 27}, "in order": {"shuffle": False, "alpha": 0.1, "batch_size": 16},
+    "weights": {"sample_weight": rng.uniform(0, 2, 70), "batch_size": 19}, "validation": {"validation_split": 0.3},
+    "dropout": {"batch_size": 15}, "sequences": {"lengths": rng.integers(1, 8, 70), "batch_size": 13},
+}
+
+
+class Case:
+    """One way to fit, by name: ``optimizer/dtype/rates/way``."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        method, self.dtype, rates, way = name.split("/")
+        self.optimizer = METHODS[method](RATES[rates])
+        self.options = dict(WAYS[way])
+        if self.optimizer.full_batch:
+            self.options.pop("batch_size", None)
+        self.X = STEPS if way == "sequences" else ROWS
+        self.net = {"dropout": DEEP, "sequences": [layers.GRU(4), layers.Dense(1)]}.get(way, DENSE)
+        # reduces in every second epoch, so that there is something to go on with
+        self.plateau = [ReduceOnPlateau("loss", 0.8, 2, min_delta=0.9)] if rates == "plateau" else []
+
+    def model(self) -> Sequential:
+        return Sequential(self.net, self.dtype, 3)
+
+    def fit(self, model: Sequential, epochs: int, callbacks: Any = ()) -> dict[str, list[float]]:
+        return model.fit(self.X, TARGETS, loss="squared_error", optimizer=self.optimizer, epochs=epochs,
+                         callbacks=[*self.plateau, *callbacks], **self.options).history
+
+
+def cases() -> list[str]:
+    """Every optimizer in both dtypes with every way, the rates in turn, and with every kind of rates."""
+    found = []
+    for i, method in enumerate(METHODS):
+        ways = [way for way in WAYS if way != "dropout" or method not in ("lm", "bayesian", "gauss_newton_cg")]
+        kinds = ["constant"] if method in LED else list(RATES)
+        for dtype in ("float32", "float64"):
+            found += [f"{method}/{dtype}/{kinds[(i + j) % len(kinds)]}/{way}" for j, way in enumerate(ways)]
+            found += [f"{method}/{dtype}/{kind}/plain" for kind in kinds]
+    return sorted(set(found))
+
+
+# -- a fit that is killed: a few MB, so that half of the time goes into writing -------------------------------------
+
+EPOCHS = 30
+LARGE = [layers.Dense(600, "relu"), layers.Dropout(0.3), layers.Dense(500, "tanh"), layers.Dense(1)]
+MANY = rng.standard_normal((120, 64))
+
+
+def train_on(folder: Path, watchers: list[Callback]) -> Sequential:
+    """From the checkpoint, or from the beginning where there is none, to the last epoch."""
+    path = folder / "model.ldl"
+    model = Sequential.load(path) if path.exists() else Sequential(LARGE, random_state=1).build(64)
+    if model.epoch < EPOCHS:
+        adam = optimizers.Adam(schedules.Cosine(1e-3, length=2 * EPOCHS))
+        model.fit(MANY, np.sin(MANY[:, :1]), loss="squared_error", optimizer=adam, epochs=EPOCHS - model.epoch,
+                  n_threads=1, callbacks=[ReduceOnPlateau("loss", 0.8, 2, min_delta=0.1), Checkpoint(path), *watchers])
+    return model
+
+
+def main(task: str, folder: Path) -> None:
+    if task == "train":
+        print("ready", flush=True)
+        train_on(folder, [CSVLogger(folder / "log.csv", append=True)])
+    elif task == "fits":
+        for path in sorted(folder.glob("*.ldl")):
+            model, case = Sequential.load(path), Case(path.stem.replace("+", "/"))
+            history = case.fit(model, 5)
+            model.save(path)
+            path.with_suffix(".pkl").write_bytes(pickle.dumps(history))
+    elif task == "estimators":
+        from small_estimators import problem  # and scikit-learn, which takes a second
+
+        warnings.simplefilter("ignore")
+        for path in sorted(folder.glob("*.pkl")):
+            estimator = pickle.loads(path.read_bytes())
+            path.write_bytes(pickle.dumps(estimator.fit(*problem(estimator))))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
