@@ -192,7 +192,17 @@ class InverseScaling(Schedule):
         return self.rate * (1 + self.scale * t) ** -self.power
 
 
-class Linear(Schedule):
+class Decay(Schedule):
+    """Base of those that lead from one rate to another over a length, and keep that."""
+
+    def __init__(self, rate: float, length: int, final: float = 0.0, *, by: str = "step") -> None:
+        self.rate = self._positive("rate", rate)
+        self.length = self._length(length)
+        self.final = self._not_negative("final", final)
+        super().__init__(by=by)
+
+
+class Linear(Decay):
     """η(t) = rate + (final − rate) · min(t/length, 1): a line, then its last value.
 
     Parameters
@@ -208,18 +218,12 @@ class Linear(Schedule):
     Devlin et al., "BERT: pre-training of deep bidirectional transformers", NAACL 2019.
     """
 
-    def __init__(self, rate: float, length: int, final: float = 0.0, *, by: str = "step") -> None:
-        self.rate = self._positive("rate", rate)
-        self.length = self._length(length)
-        self.final = self._not_negative("final", final)
-        super().__init__(by=by)
-
     def formula(self, t: np.ndarray) -> np.ndarray:
         """A line to ``final``."""
         return line(self.rate, self.final, np.minimum(t / self.length, 1))
 
 
-class Cosine(Schedule):
+class Cosine(Decay):
     """η(t) = final + (rate − final) · (1 + cos(π min(t/length, 1))) / 2: half a cosine, then its last value.
 
     Parameters
@@ -234,12 +238,6 @@ class Cosine(Schedule):
     ----------
     Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, equation 5.
     """
-
-    def __init__(self, rate: float, length: int, final: float = 0.0, *, by: str = "step") -> None:
-        self.rate = self._positive("rate", rate)
-        self.length = self._length(length)
-        self.final = self._not_negative("final", final)
-        super().__init__(by=by)
 
     def formula(self, t: np.ndarray) -> np.ndarray:
         """Half a cosine to ``final``."""
