@@ -8,10 +8,11 @@ T = TypeVar("T", bound=type)
 
 TRAINING = """
 solver : str or an optimizer of ``ldl_cy.optimizers``, default='adam'
-    'adam', 'sgd', 'adamw', 'nadam', 'rmsprop', 'adagrad' and 'adadelta' work on minibatches, 'lbfgs'
-    (quasi-Newton) and 'gd' (gradient descent) on all rows at once. What has no parameter here stays as
-    the optimizer has it: 'adamw' decays weights by 0.01, 'rmsprop' has no momentum. An object brings its
-    own step size and other numbers.
+    'adam', 'sgd', 'adamw', 'nadam', 'rmsprop', 'adagrad' and 'adadelta' work on minibatches; 'lbfgs'
+    (quasi-Newton), 'cg' (scaled conjugate gradients), 'gauss_newton_cg', 'lm' (Levenberg-Marquardt, for
+    squared errors of small networks) and 'gd' (gradient descent) on all rows at once. What has no parameter
+    here stays as the optimizer has it: 'adamw' decays weights by 0.01, 'rmsprop' has no momentum. An object
+    brings its own step size and other numbers.
 
 alpha : float >= 0, default=0.0001
     Strength of the L2 penalty on the weights (not on biases), divided by the number of samples of a
@@ -24,13 +25,13 @@ learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
     With 'sgd': constant, divided by ``t_ ** power_t``, or divided by 5 whenever training stalls.
 
 learning_rate_init : float > 0, default=0.001
-    The first step size of all solvers but 'lbfgs'; 'adadelta' is meant for 1.
+    The first step size of the solvers on minibatches and of 'gd'; 'adadelta' is meant for 1.
 
 power_t : float >= 0, default=0.5
     Exponent of 'invscaling'.
 
 max_iter : int >= 1, default=200
-    Most epochs, or iterations of 'lbfgs'.
+    Most epochs, or iterations of the solvers on all rows.
 
 shuffle : bool, default=True
     Whether every epoch takes the rows in a new order.
@@ -40,7 +41,7 @@ random_state : int, RandomState instance, default=None
 
 tol : float >= 0, default=1e-4
     An epoch counts as progress where the loss falls, or the score rises, by at least this much.
-    For 'lbfgs' the bound on the largest entry of the gradient.
+    For 'lbfgs', 'cg', 'gauss_newton_cg' and 'lm' the bound on the largest entry of the gradient.
 
 verbose : bool or int, default=False
     %(verbose)s
