@@ -96,9 +96,10 @@ class ConjugateGradient(Iterative):
                 yield {"loss": value}, ended
                 return
             # [7]
-            theta[:], value = new, found
-            before, grad = grad, problem.value_and_grad(theta.astype(float))[1]
+            # θ changes when the iteration is over: a Ctrl-C before leaves it where it was
+            value, before, grad = found, grad, problem.value_and_grad(new.astype(float))[1]
             check_finite(value, grad)
+            theta[:] = new
             if ratio >= 0.75:
                 scale = max(0.25 * scale, SMALLEST_SCALE)
             elif ratio < 0.25:

@@ -90,10 +90,11 @@ class GD(Iterative):
                 if rate < SHORTEST * self.learning_rate:
                     yield {"loss": value}, Ended("stalled", "no step along the gradient lowers the loss")
                     return
-            theta[:] = new
-            memory["rate"], memory["loss"] = 2 * rate, value
+            # θ changes when the iteration is over: a Ctrl-C before leaves it where it was
             before, value, grad = value, found, problem.value_and_grad(new.astype(float))[1]
             check_finite(value, grad)
+            theta[:] = new
+            memory["rate"], memory["loss"] = 2 * rate, before
             ended = self._converged(value, before, grad)
             yield {"loss": value}, ended
 
