@@ -1,7 +1,7 @@
 """What a callback is."""
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ class Function(Callback):
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
         """Call the function."""
         return self.function(model, logs) is True
+
+
+# what a fit takes
+Watcher = Callback | Callable[[Any, dict[str, float]], Any]
+Callbacks = Watcher | Sequence[Watcher] | None
 
 
 def check_callbacks(callbacks: Any) -> list[Callback]:

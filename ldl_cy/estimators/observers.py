@@ -8,7 +8,7 @@ from ldl_cy.callbacks import ProgressBar, check_callbacks
 from ldl_cy.models import Sequential
 
 try:                                # scikit-learn 1.9 and later
-    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import CallbackSupportMixin as CallbackSupportMixin
 except ImportError:
     class CallbackSupportMixin:     # type: ignore[no-redef]
         """Stands for scikit-learn's where there is none."""
