@@ -2,7 +2,9 @@ from collections.abc import Callable
 from typing import Any
 
 from numpy import ndarray
+from typing_extensions import disjoint_base
 
+@disjoint_base
 class Kernel:
     error: BaseException | None
     group: int

@@ -1,5 +1,8 @@
 from typing import Self
 
+from typing_extensions import disjoint_base
+
+@disjoint_base
 class Pool:
     def __init__(self, n_threads: int) -> None: ...
     @property

@@ -1,4 +1,5 @@
 from numpy import ndarray
+from typing_extensions import disjoint_base
 
 from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.pool import Pool
@@ -7,6 +8,7 @@ from ldl_cy.sparse import SparseRows
 
 SHARED_FLOPS: float
 
+@disjoint_base
 class Workspace:
     share_above: float
     def __init__(self, plan: Plan, n_threads: int = 1) -> None: ...

@@ -1,8 +1,10 @@
 from numpy import ndarray
+from typing_extensions import disjoint_base
 
 INITIAL_WEIGHTS: int
 PERMUTATION: int
 
+@disjoint_base
 class Stream:
     def __init__(self, *name: int) -> None: ...
     def uniform(self, shape: int | tuple[int, ...]) -> ndarray: ...

@@ -2,7 +2,7 @@ from typing import Any
 
 from ldl_cy._engine.op import Kernel
 
-Pair = tuple[int, int]
+_Pair = tuple[int, int]
 
 FEW_ROWS: int
 GROUP: int
@@ -11,8 +11,8 @@ FEW_FILTERS: int
 LARGE_TILE: int
 
 def conv_images(
-    dtype: str, *, image: tuple[int, int, int], kernel: Pair, strides: Pair, dilation: Pair, padding: Pair,
-    output: Pair, filters: int, activation: str = "identity", use_bias: bool = True, pooling: Kernel | None = None,
+    dtype: str, *, image: tuple[int, int, int], kernel: _Pair, strides: _Pair, dilation: _Pair, padding: _Pair,
+    output: _Pair, filters: int, activation: str = "identity", use_bias: bool = True, pooling: Kernel | None = None,
     few: int = 5,
 ) -> Kernel: ...
 def few_channels(dtype: str, **settings: Any) -> Kernel: ...

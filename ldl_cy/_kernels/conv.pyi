@@ -1,6 +1,6 @@
 from ldl_cy._engine.op import Kernel
 
-Pair = tuple[int, int]
+_Pair = tuple[int, int]
 
 SMALL_PRODUCT: int
 BLOCK: int
@@ -8,6 +8,6 @@ FEW: int
 
 def panel_size(k: int, n: int, most: int) -> int: ...
 def conv(
-    dtype: str, *, image: tuple[int, int, int], kernel: Pair, strides: Pair, dilation: Pair, padding: Pair,
-    output: Pair, filters: int, groups: int = 1, activation: str = "identity", use_bias: bool = True,
+    dtype: str, *, image: tuple[int, int, int], kernel: _Pair, strides: _Pair, dilation: _Pair, padding: _Pair,
+    output: _Pair, filters: int, groups: int = 1, activation: str = "identity", use_bias: bool = True,
 ) -> Kernel: ...

@@ -1,10 +1,12 @@
 from typing import Any
 
 from numpy import ndarray
+from typing_extensions import disjoint_base
 
 KINDS: dict[str, int]
 CODED: tuple[str, ...]
 
+@disjoint_base
 class LossKernel:
     @property
     def name(self) -> str: ...

@@ -1,9 +1,9 @@
 from ldl_cy._engine.op import Kernel
 
-Pair = tuple[int, int]
+_Pair = tuple[int, int]
 
-def halves(kernel: Pair, strides: Pair, padding: Pair, image: tuple[int, int, int], output: Pair) -> bool: ...
+def halves(kernel: _Pair, strides: _Pair, padding: _Pair, image: tuple[int, int, int], output: _Pair) -> bool: ...
 def pool(
-    dtype: str, *, kind: str, image: tuple[int, int, int], kernel: Pair, strides: Pair, padding: Pair, output: Pair,
+    dtype: str, *, kind: str, image: tuple[int, int, int], kernel: _Pair, strides: _Pair, padding: _Pair, output: _Pair,
     sequence: bool = False,
 ) -> Kernel: ...
