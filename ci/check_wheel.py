@@ -35,7 +35,7 @@ def wheel_faults(wheel: Path) -> list[str]:
         if path.suffix == ".pyx" and path.with_suffix("").as_posix() not in compiled]
     faults += [
         f"{path} is missing" for path in sources
-        if path.suffix == ".py" and PurePosixPath(path.as_posix()) not in names]
+        if (path.suffix in {".py", ".pyi"} or path.name == "py.typed") and PurePosixPath(path.as_posix()) not in names]
     faults += [
         f"{name} is in the wheel, but not in the source" for name in names
         if name.suffix == ".py" and not (ROOT / name).exists()]
@@ -54,7 +54,7 @@ def sdist_faults(sdist: Path) -> list[str]:
     wanted = {"README.md", "LICENSE", "pyproject.toml", "setup.py", "ci/test", "tests/contract.py"}
     wanted |= {
         path.relative_to(ROOT).as_posix() for path in (ROOT / "ldl_cy").rglob("*")
-        if path.suffix in {".py", ".pyx", ".pxd", ".h", ".inc"}}
+        if path.suffix in {".py", ".pyi", ".pyx", ".pxd", ".h", ".inc"} or path.name == "py.typed"}
     return [f"{name} is not in the sdist" for name in sorted(wanted - names)]
 
 

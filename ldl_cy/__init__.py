@@ -5,31 +5,43 @@ Everything loads on first use; the estimators, and with them scikit-learn, too.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ldl_cy._version import __version__
 
-_MODULES = ("callbacks", "initializers", "layers", "losses", "optimizers", "plotting", "schedules")
-_ESTIMATORS = tuple(f"{family}{kind}" for family in ("MLP", "CNN", "RNN", "NeuralNet")
-                    for kind in ("Classifier", "Regressor"))
+__all__ = [
+    "CNNClassifier", "CNNRegressor", "MLPClassifier", "MLPRegressor", "NeuralNetClassifier", "NeuralNetRegressor",
+    "RNNClassifier", "RNNRegressor", "Sequential", "__version__", "callbacks", "find_learning_rate", "initializers",
+    "layers", "losses", "optimizers", "plotting", "schedules"]
 
-__all__ = ["Sequential", "__version__", "find_learning_rate", *_MODULES, *_ESTIMATORS]
-
-
-def __getattr__(name: str) -> Any:
-    value: Any
-    if name == "Sequential":
-        value = importlib.import_module("ldl_cy.models").Sequential
-    elif name == "find_learning_rate":
-        value = importlib.import_module("ldl_cy.learning_rate").find_learning_rate
-    elif name in _ESTIMATORS:
-        value = getattr(importlib.import_module("ldl_cy.estimators"), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f"ldl_cy.{name}")
-    else:
-        raise AttributeError(f"module 'ldl_cy' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+if TYPE_CHECKING:
+    from ldl_cy import callbacks, initializers, layers, losses, optimizers, plotting, schedules
+    from ldl_cy.estimators import (
+        CNNClassifier,
+        CNNRegressor,
+        MLPClassifier,
+        MLPRegressor,
+        NeuralNetClassifier,
+        NeuralNetRegressor,
+        RNNClassifier,
+        RNNRegressor,
+    )
+    from ldl_cy.learning_rate import find_learning_rate
+    from ldl_cy.models import Sequential
+else:       # a type checker would take a __getattr__ for an answer to any name
+    def __getattr__(name):
+        if name not in __all__:
+            raise AttributeError(f"module 'ldl_cy' has no attribute {name!r}")
+        if name == "Sequential":
+            value = importlib.import_module("ldl_cy.models").Sequential
+        elif name == "find_learning_rate":
+            value = importlib.import_module("ldl_cy.learning_rate").find_learning_rate
+        elif name[0].isupper():
+            value = getattr(importlib.import_module("ldl_cy.estimators"), name)
+        else:
+            value = importlib.import_module(f"ldl_cy.{name}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,11 @@ from ldl_cy.checks import check_int, check_real, check_rows
 from ldl_cy.models import Sequential
 from ldl_cy.schedules import Exponential
 from ldl_cy.sparse import is_sparse
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ldl_cy.losses import Loss
 
 OWNER = "find_learning_rate"
 BETA = 0.9              # of the exponential average
@@ -54,7 +59,7 @@ class RangeTest:
         return (f"<RangeTest of {len(self.rates)} steps, rates {self.rates[0]:.3g} .. {self.rates[-1]:.3g}, "
                 f"suggestion={found}>")
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: Axes | None = None) -> Axes:
         """Draw losses over the logarithm of the rate, the suggestion marked.
 
         Parameters
@@ -87,9 +92,9 @@ class RangeTest:
 
 
 def find_learning_rate(
-    model: Sequential, X: Any, y: Any, *, loss: Any, optimizer: Any = "sgd", lowest: float = 1e-6,
-    highest: float = 10.0, n_steps: int = 100, batch_size: int = 32, sample_weight: Any = None, lengths: Any = None,
-    n_threads: int | None = None,
+    model: Sequential, X: Any, y: Any, *, loss: str | Loss, optimizer: str | optimizers.Optimizer = "sgd",
+    lowest: float = 1e-6, highest: float = 10.0, n_steps: int = 100, batch_size: int = 32,
+    sample_weight: Any = None, lengths: Any = None, n_threads: int | None = None,
 ) -> RangeTest:
     """Train a copy of a model while the learning rate grows, and see where its loss falls.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,11 @@ from ldl_cy.checks import check_choice, check_int, check_ints, check_lengths, ch
 from ldl_cy.initializers import get as get_initializer
 from ldl_cy.layers.base import Layer, layer_names
 from ldl_cy.threads import choose_threads
+
+if TYPE_CHECKING:
+    from ldl_cy.callbacks import History
+    from ldl_cy.callbacks.base import Callbacks
+    from ldl_cy.optimizers import Optimizer
 
 Shape = tuple[int, ...]
 
@@ -248,7 +253,7 @@ class Sequential:
                              f"{last} itself; drop activation={last!r} from layer {self._names[-1]!r}.")
 
     def evaluate(
-        self, X: Any, y: Any, *, loss: Any, sample_weight: Any = None, lengths: Any = None,
+        self, X: Any, y: Any, *, loss: str | losses.Loss, sample_weight: Any = None, lengths: Any = None,
         n_threads: int | None = None,
     ) -> float:
         """Mean loss, without dropout and with running statistics.
@@ -269,8 +274,8 @@ class Sequential:
         return prediction.evaluate(self, self._bind(X, y, loss, sample_weight, lengths, n_threads))
 
     def loss_and_grad(
-        self, X: Any, y: Any, *, loss: Any, sample_weight: Any = None, lengths: Any = None, theta: Any = None,
-        training: bool = False, n_threads: int | None = None,
+        self, X: Any, y: Any, *, loss: str | losses.Loss, sample_weight: Any = None, lengths: Any = None,
+        theta: Any = None, training: bool = False, n_threads: int | None = None,
     ) -> tuple[float, np.ndarray]:
         """Mean loss and its gradient with respect to theta; the model is not changed.
 
@@ -292,7 +297,7 @@ class Sequential:
         return f(self.theta if theta is None else theta)
 
     def objective(
-        self, X: Any, y: Any, *, loss: Any, sample_weight: Any = None, lengths: Any = None,
+        self, X: Any, y: Any, *, loss: str | losses.Loss, sample_weight: Any = None, lengths: Any = None,
         training: bool = False, n_threads: int | None = None,
     ) -> Callable[[Any], tuple[float, np.ndarray]]:
         """theta -> (loss, gradient), with all checks done once, for optimizers of other libraries.
@@ -338,11 +343,11 @@ class Sequential:
     # -- training ------------------------------------------------------------------------------------
 
     def fit(
-        self, X: Any, y: Any = None, *, loss: Any, optimizer: Any = "sgd", batch_size: int | str = "auto",
-        epochs: int = 10, alpha: float = 0.0, shuffle: bool = True, sample_weight: Any = None, lengths: Any = None,
-        validation_data: Any = None, validation_split: float = 0.0, callbacks: Any = (),
-        n_threads: int | None = None, verbose: int = 0,
-    ) -> Any:
+        self, X: Any, y: Any = None, *, loss: str | losses.Loss, optimizer: str | Optimizer = "sgd",
+        batch_size: int | str = "auto", epochs: int = 10, alpha: float = 0.0, shuffle: bool = True,
+        sample_weight: Any = None, lengths: Any = None, validation_data: tuple[Any, ...] | None = None,
+        validation_split: float = 0.0, callbacks: Callbacks = (), n_threads: int | None = None, verbose: int = 0,
+    ) -> History:
         """Train; a second call goes on where the first ended.
 
         Parameters

@@ -3,14 +3,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from ldl_cy.models import Sequential
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-def _new_axes(owner: str) -> Any:
+    from ldl_cy.callbacks import History
+
+
+def _new_axes(owner: str) -> Axes:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -70,7 +75,9 @@ class LossCurveDisplay:
         self.curves, self.scores, self.name = curves, scores, name
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, name: str | None = None, ax: Any = None, **kwargs: Any) -> Any:
+    def from_estimator(
+        cls, estimator: Any, *, name: str | None = None, ax: Axes | None = None, **kwargs: Any,
+    ) -> Self:
         """Draw the curve of a fitted estimator.
 
         Parameters
@@ -99,7 +106,9 @@ class LossCurveDisplay:
         return display.plot(ax=ax, **kwargs)
 
     @classmethod
-    def from_history(cls, history: Any, *, name: str | None = None, ax: Any = None, **kwargs: Any) -> Any:
+    def from_history(
+        cls, history: History, *, name: str | None = None, ax: Axes | None = None, **kwargs: Any,
+    ) -> Self:
         """Draw what ``Sequential.fit`` returned: "loss" and, with validation data, "val_loss".
 
         Parameters
@@ -113,7 +122,7 @@ class LossCurveDisplay:
         """
         return cls(dict(history.history), name=name).plot(ax=ax, **kwargs)
 
-    def plot(self, ax: Any = None, *, log_scale: bool = False, **kwargs: Any) -> LossCurveDisplay:
+    def plot(self, ax: Axes | None = None, *, log_scale: bool = False, **kwargs: Any) -> Self:
         """Draw.
 
         Parameters
@@ -171,8 +180,8 @@ class FilterDisplay:
     @classmethod
     def from_estimator(
         cls, estimator: Any, *, layer: str | None = None, channel: int | None = None,
-        image_shape: tuple[int, int] | None = None, name: str | None = None, ax: Any = None, **kwargs: Any,
-    ) -> FilterDisplay:
+        image_shape: tuple[int, int] | None = None, name: str | None = None, ax: Axes | None = None, **kwargs: Any,
+    ) -> Self:
         """Draw the filters of a layer of a fitted estimator.
 
         Parameters
@@ -206,7 +215,9 @@ class FilterDisplay:
             raise ValueError(f"FilterDisplay: layer must be one of {known}, got {layer!r}.")
         return cls(_as_images(kernels[layer], channel, image_shape), name or layer).plot(ax=ax, **kwargs)
 
-    def plot(self, ax: Any = None, *, n_columns: int | None = None, cmap: str = "gray", **kwargs: Any) -> FilterDisplay:
+    def plot(
+        self, ax: Axes | None = None, *, n_columns: int | None = None, cmap: str = "gray", **kwargs: Any,
+    ) -> Self:
         """Draw.
 
         Parameters

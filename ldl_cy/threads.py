@@ -98,7 +98,8 @@ def _register(controller: Any) -> bool:
                          for verb in ("get", "set")]
         except AttributeError:
             continue
-        return register(*(ctypes.cast(f, ctypes.c_void_p).value for f in functions))
+        get, put = (ctypes.cast(f, ctypes.c_void_p).value or 0 for f in functions)
+        return register(get, put)
     return False
 
 

@@ -216,7 +216,7 @@ class Graph:
                 if (both is None and not node.y_steps
                         and node.kernel.n_params == node.kernel.n_state == node.kernel.n_derived == 0):
                     kernel = before.kernel.fuse(node.kernel, rows)
-                    both = kernel and replace(before, y=node.y, y_steps=0, kernel=kernel)
+                    both = None if kernel is None else replace(before, y=node.y, y_steps=0, kernel=kernel)
                 if both is not None:
                     nodes[-1] = both
                     continue

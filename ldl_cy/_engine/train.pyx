@@ -213,10 +213,10 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
 
     Returns
     -------
-    (epochs done, steps done, reason, largest gradient entry of the last step)
+    (epochs done, steps done, reason, largest gradient entry of the last step, the exception of STOPPED or None)
 
     After NON_FINITE theta, slots and state are those of the last finite epoch; after STOPPED those of the
-    last whole step, and the exception that stopped the run is raised by the caller through ``ws.error``.
+    last whole step, and the caller raises the exception.
     """
     cdef Run *run = &ws.run
     cdef Update u

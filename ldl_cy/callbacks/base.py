@@ -1,7 +1,7 @@
 """What a callback is."""
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +52,7 @@ class Function(Callback):
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
         """Call the function."""
-        return self.function(model, logs)   # type: ignore[no-any-return]
+        return self.function(model, logs)
 
 
 def is_true(answer: Any) -> bool:
@@ -66,6 +66,11 @@ def check_file(owner: str, path: Path) -> None:
         raise ValueError(f"{owner}: path must lie in a folder that exists, got {str(path)!r}.")
     if path.is_dir():
         raise ValueError(f"{owner}: path must be a file, got the folder {str(path)!r}.")
+
+
+# what a fit takes
+Watcher = Callback | Callable[[Any, dict[str, float]], Any]
+Callbacks = Watcher | Sequence[Watcher] | None
 
 
 def check_callbacks(callbacks: Any) -> list[Callback]:

@@ -4,22 +4,23 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ldl_cy import layers, optimizers
 from ldl_cy.callbacks import Callback
+from ldl_cy.callbacks.base import Callbacks
 from ldl_cy.estimators.data import Rows, Shape, canonical, check_row_shape, hold_out, read
 from ldl_cy.estimators.observers import CallbackSupportMixin, Observers
 from ldl_cy.estimators.sequences import Sequences, check_steps, lengths_of, longer
 from ldl_cy.estimators.solvers import takes_full_batch
 from ldl_cy.estimators.training import Watch, train
+from ldl_cy.estimators.typed import DType, RandomState, Solver, available, validated
 from ldl_cy.layers.activation import ACTIVATIONS, ALIASES
 from ldl_cy.models import Sequential
 from ldl_cy.sparse import is_sparse
@@ -44,17 +45,17 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
     The attributes below are constructor parameters that every estimator has.
     """
 
-    solver: Any
+    solver: Solver
     alpha: float
-    batch_size: Any
+    batch_size: int | str
     learning_rate: str
     learning_rate_init: float
     power_t: float
     max_iter: int
     shuffle: bool
-    random_state: Any
+    random_state: RandomState
     tol: float
-    verbose: Any
+    verbose: int
     warm_start: bool
     momentum: float
     nesterovs_momentum: bool
@@ -63,14 +64,24 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
     beta_1: float
     beta_2: float
     epsilon: float
-    n_iter_no_change: Any
+    n_iter_no_change: float
     max_fun: int
-    callbacks: Any
-    dtype: Any
+    callbacks: Callbacks
+    dtype: DType
     n_threads: int | None
 
     model_: Sequential
+    n_features_in_: int
+    n_layers_: int
     n_outputs_: int
+    out_activation_: str
+    n_iter_: int
+    t_: int
+    loss_: float
+    best_loss_: float | None
+    loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
 
     # how far a fit has come, besides what model_ knows
     _random_state: np.random.RandomState
@@ -161,8 +172,11 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
 
     # Fitting.
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    @validated
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
         """Fit the network to X and y.
 
         Parameters
@@ -193,7 +207,10 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         validation = None if X_val is None else (X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, validation=validation)
 
-    def _fit(self, X, y, sample_weight, *, validation=None, incremental=False):
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, *, validation: tuple[Any, Any, Any] | None = None,
+        incremental: bool = False,
+    ) -> Self:
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         observers = Observers(self, scored=validation is not None or self.early_stopping)
@@ -295,7 +312,7 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
     def _batch_size(self, n: int) -> int | str:
         if takes_full_batch(self.solver):
             return "full"
-        if self.batch_size == "auto":
+        if isinstance(self.batch_size, str):        # "auto"
             return min(self._largest_batch, n)
         if self.batch_size > n:
             warnings.warn(
@@ -303,9 +320,9 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
                 stacklevel=5)
         return min(int(self.batch_size), n)
 
-    @available_if(_check_partial_fit)
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None):
+    @available(_check_partial_fit)
+    @validated
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Update the network with one pass over the given data.
 
         Parameters
@@ -341,7 +358,7 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         X = read(self, X)
         return self._outputs(self._as_samples(X), lengths_of(X), self.n_threads)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = self._reads_nd
         tags.input_tags.sparse = self._reads_sparse

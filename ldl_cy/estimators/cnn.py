@@ -1,18 +1,21 @@
 """Convolutional networks for images and signals."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar
 
 from sklearn.utils._param_validation import Interval
 
 from ldl_cy import layers
+from ldl_cy.callbacks.base import Callbacks
 from ldl_cy.checks import check_ints
 from ldl_cy.estimators.base import ACTIVATION, DROPOUT, INPUT_SHAPE, SIZES, BaseNetwork
 from ldl_cy.estimators.data import Shape, check_input_shape
 from ldl_cy.estimators.docs import VERBOSE_BAR, share
 from ldl_cy.estimators.stacks import dense_layers, dropout_layers, need, read_sizes
 from ldl_cy.estimators.targets import ClassifierNetwork, RegressorNetwork
+from ldl_cy.estimators.typed import ClassWeight, DType, RandomState, Sizes, Solver
 
 LAYERS = """filters : int or sequence of ints >= 1, default=(32, 64)
         Filters of the convolutions, which keep height and width, or the length of a signal.
@@ -38,14 +41,14 @@ NONE_READS = "it as a signal of one channel, (n_features, 1)"
 class BaseCNN(BaseNetwork):
     """Convolution and pooling, block after block, then fully connected layers."""
 
-    filters: Any
-    kernel_size: Any
-    pool_size: Any
-    hidden_layer_sizes: Any
+    filters: Sizes
+    kernel_size: Sizes
+    pool_size: Sizes
+    hidden_layer_sizes: Sizes
     activation: str
     batch_norm: bool
     dropout: float
-    input_shape: Any
+    input_shape: Sequence[int] | None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "filters": SIZES,
@@ -133,13 +136,17 @@ class CNNClassifier(ClassifierNetwork, BaseCNN):
         **BaseCNN._parameter_constraints, **ClassifierNetwork._parameter_constraints}
 
     def __init__(
-        self, filters=(32, 64), kernel_size=3, pool_size=2, hidden_layer_sizes=(128,), activation="relu",
-        batch_norm=False, dropout=0.0, input_shape=None, *, solver="adam", alpha=0.0001,
-        batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200,
-        shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
-        nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999,
-        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, class_weight=None, callbacks=None, dtype=None, n_threads=None,
-    ):
+        self, filters: Sizes = (32, 64), kernel_size: Sizes = 3, pool_size: Sizes = 2,
+        hidden_layer_sizes: Sizes = (128,), activation: str = "relu", batch_norm: bool = False,
+        dropout: float = 0.0, input_shape: Sequence[int] | None = None, *, solver: Solver = "adam",
+        alpha: float = 0.0001, batch_size: int | str = "auto", learning_rate: str = "constant",
+        learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True,
+        random_state: RandomState = None, tol: float = 1e-4, verbose: int = False, warm_start: bool = False,
+        momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
+        validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
+        n_iter_no_change: float = 10, max_fun: int = 15000, class_weight: ClassWeight = None,
+        callbacks: Callbacks = None, dtype: DType = None, n_threads: int | None = None,
+    ) -> None:
         self._keep(locals())
 
 
@@ -179,11 +186,15 @@ class CNNRegressor(RegressorNetwork, BaseCNN):
         **BaseCNN._parameter_constraints, **RegressorNetwork._parameter_constraints}
 
     def __init__(
-        self, filters=(32, 64), kernel_size=3, pool_size=2, hidden_layer_sizes=(128,), activation="relu",
-        batch_norm=False, dropout=0.0, input_shape=None, *, loss="squared_error", solver="adam",
-        alpha=0.0001, batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5,
-        max_iter=200, shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False,
-        momentum=0.9, nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
-        beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, callbacks=None, dtype=None, n_threads=None,
-    ):
+        self, filters: Sizes = (32, 64), kernel_size: Sizes = 3, pool_size: Sizes = 2,
+        hidden_layer_sizes: Sizes = (128,), activation: str = "relu", batch_norm: bool = False,
+        dropout: float = 0.0, input_shape: Sequence[int] | None = None, *, loss: str = "squared_error",
+        solver: Solver = "adam", alpha: float = 0.0001, batch_size: int | str = "auto",
+        learning_rate: str = "constant", learning_rate_init: float = 0.001, power_t: float = 0.5,
+        max_iter: int = 200, shuffle: bool = True, random_state: RandomState = None, tol: float = 1e-4,
+        verbose: int = False, warm_start: bool = False, momentum: float = 0.9,
+        nesterovs_momentum: bool = True, early_stopping: bool = False, validation_fraction: float = 0.1,
+        beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10,
+        max_fun: int = 15000, callbacks: Callbacks = None, dtype: DType = None, n_threads: int | None = None,
+    ) -> None:
         self._keep(locals())

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T", bound=type)
@@ -155,7 +156,7 @@ classes_ : ndarray of shape (n_classes,)
 """
 
 
-def share(**values: str):
+def share(**values: str) -> Callable[[T], T]:
     """Class decorator: put the shared parts where a docstring says ``%(training)s``, ``%(common)s``..."""
     parts = {
         "training": TRAINING, "common": COMMON, "dropout": DROPOUT, "class_weight": CLASS_WEIGHT,

@@ -7,11 +7,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ldl_cy import layers
+from ldl_cy.callbacks.base import Callbacks
 from ldl_cy.estimators.base import ACTIVATION, DROPOUT, SIZES, BaseNetwork
 from ldl_cy.estimators.data import Shape
 from ldl_cy.estimators.docs import VERBOSE_LINES, share
 from ldl_cy.estimators.stacks import dense_layers, read_sizes
 from ldl_cy.estimators.targets import ClassifierNetwork, RegressorNetwork
+from ldl_cy.estimators.typed import ClassWeight, DType, RandomState, Sizes, Solver
 
 HIDDEN = """hidden_layer_sizes : int or sequence of ints >= 1, default=(100,)
         Units of the hidden layers.
@@ -24,7 +26,7 @@ HIDDEN = """hidden_layer_sizes : int or sequence of ints >= 1, default=(100,)
 class BaseMLP(BaseNetwork):
     """Fully connected hidden layers with scikit-learn's initial weights."""
 
-    hidden_layer_sizes: Any
+    hidden_layer_sizes: Sizes
     activation: Any
     dropout: float
 
@@ -148,13 +150,16 @@ class MLPClassifier(ClassifierNetwork, BaseMLP):
     loss = "log_loss"
 
     def __init__(
-        self, hidden_layer_sizes=(100,), activation="relu", *, solver="adam", alpha=0.0001,
-        batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200,
-        shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
-        nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999,
-        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, dropout=0.0, class_weight=None, callbacks=None, dtype=None,
-        n_threads=None,
-    ):
+        self, hidden_layer_sizes: Sizes = (100,), activation: str = "relu", *, solver: Solver = "adam",
+        alpha: float = 0.0001, batch_size: int | str = "auto", learning_rate: str = "constant",
+        learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True,
+        random_state: RandomState = None, tol: float = 1e-4, verbose: int = False, warm_start: bool = False,
+        momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
+        validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
+        n_iter_no_change: float = 10, max_fun: int = 15000, dropout: float = 0.0,
+        class_weight: ClassWeight = None, callbacks: Callbacks = None, dtype: DType = None,
+        n_threads: int | None = None,
+    ) -> None:
         self._keep(locals())
 
     def _stratifies(self) -> bool:
@@ -205,11 +210,14 @@ class MLPRegressor(RegressorNetwork, BaseMLP):
         **BaseMLP._parameter_constraints, **RegressorNetwork._parameter_constraints}
 
     def __init__(
-        self, loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *, solver="adam",
-        alpha=0.0001, batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5,
-        max_iter=200, shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False,
-        momentum=0.9, nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
-        beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, dropout=0.0, callbacks=None, dtype=None,
-        n_threads=None,
-    ):
+        self, loss: str = "squared_error", hidden_layer_sizes: Sizes = (100,), activation: str = "relu", *,
+        solver: Solver = "adam", alpha: float = 0.0001, batch_size: int | str = "auto",
+        learning_rate: str = "constant", learning_rate_init: float = 0.001, power_t: float = 0.5,
+        max_iter: int = 200, shuffle: bool = True, random_state: RandomState = None, tol: float = 1e-4,
+        verbose: int = False, warm_start: bool = False, momentum: float = 0.9,
+        nesterovs_momentum: bool = True, early_stopping: bool = False, validation_fraction: float = 0.1,
+        beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10,
+        max_fun: int = 15000, dropout: float = 0.0, callbacks: Callbacks = None, dtype: DType = None,
+        n_threads: int | None = None,
+    ) -> None:
         self._keep(locals())

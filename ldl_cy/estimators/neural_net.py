@@ -1,15 +1,18 @@
 """Any stack of layers as an estimator."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from sklearn.utils._param_validation import StrOptions
 
 from ldl_cy import losses
+from ldl_cy.callbacks.base import Callbacks
 from ldl_cy.estimators.base import INPUT_SHAPE, BaseNetwork
 from ldl_cy.estimators.data import Shape, check_input_shape
 from ldl_cy.estimators.docs import VERBOSE_BAR, share
 from ldl_cy.estimators.targets import REGRESSION_LOSSES, ClassifierNetwork, RegressorNetwork
+from ldl_cy.estimators.typed import ClassWeight, DType, RandomState, Solver
 from ldl_cy.layers import Dense, Layer
 
 LAYERS = """layers : list of layers, default=None
@@ -21,9 +24,9 @@ NONE_READS = "flat rows as they are, (n_features,)"
 class BaseNeuralNet(BaseNetwork):
     """The user's layers, then the output layer."""
 
-    layers: Any
-    loss: Any
-    input_shape: Any
+    layers: Sequence[Layer] | None
+    loss: str | losses.Loss
+    input_shape: Sequence[int] | None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "layers": [list, tuple, None],
@@ -34,7 +37,7 @@ class BaseNeuralNet(BaseNetwork):
         return check_input_shape(self, (1, 2, 3)) or row_shape
 
     def _hidden_layers(self, shape: Shape) -> list[Layer]:
-        stack = [Dense(100, "relu")] if self.layers is None else list(self.layers)
+        stack: list[Layer] = [Dense(100, "relu")] if self.layers is None else list(self.layers)
         for layer in stack:
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers must be None or a list of ldl_cy layers, got {layer!r} in it.")
@@ -82,12 +85,16 @@ class NeuralNetClassifier(ClassifierNetwork, BaseNeuralNet):
         "loss": [StrOptions({"auto"}), losses.Loss]}
 
     def __init__(
-        self, layers=None, loss="auto", solver="adam", input_shape=None, *, alpha=0.0001,
-        batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200,
-        shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
-        nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999,
-        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, class_weight=None, callbacks=None, dtype=None, n_threads=None,
-    ):
+        self, layers: Sequence[Layer] | None = None, loss: str | losses.Loss = "auto",
+        solver: Solver = "adam", input_shape: Sequence[int] | None = None, *, alpha: float = 0.0001,
+        batch_size: int | str = "auto", learning_rate: str = "constant", learning_rate_init: float = 0.001,
+        power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True, random_state: RandomState = None,
+        tol: float = 1e-4, verbose: int = False, warm_start: bool = False, momentum: float = 0.9,
+        nesterovs_momentum: bool = True, early_stopping: bool = False, validation_fraction: float = 0.1,
+        beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10,
+        max_fun: int = 15000, class_weight: ClassWeight = None, callbacks: Callbacks = None,
+        dtype: DType = None, n_threads: int | None = None,
+    ) -> None:
         self._keep(locals())
 
     def _make_loss(self) -> losses.Loss:
@@ -139,12 +146,15 @@ class NeuralNetRegressor(RegressorNetwork, BaseNeuralNet):
         "loss": [StrOptions({"auto", *REGRESSION_LOSSES}), losses.Loss]}
 
     def __init__(
-        self, layers=None, loss="auto", solver="adam", input_shape=None, *, alpha=0.0001,
-        batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200,
-        shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
-        nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999,
-        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, callbacks=None, dtype=None, n_threads=None,
-    ):
+        self, layers: Sequence[Layer] | None = None, loss: str | losses.Loss = "auto",
+        solver: Solver = "adam", input_shape: Sequence[int] | None = None, *, alpha: float = 0.0001,
+        batch_size: int | str = "auto", learning_rate: str = "constant", learning_rate_init: float = 0.001,
+        power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True, random_state: RandomState = None,
+        tol: float = 1e-4, verbose: int = False, warm_start: bool = False, momentum: float = 0.9,
+        nesterovs_momentum: bool = True, early_stopping: bool = False, validation_fraction: float = 0.1,
+        beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10,
+        max_fun: int = 15000, callbacks: Callbacks = None, dtype: DType = None, n_threads: int | None = None,
+    ) -> None:
         self._keep(locals())
 
     def _make_loss(self) -> losses.Loss:

@@ -10,7 +10,7 @@ from ldl_cy.estimators.solvers import make_optimizer
 from ldl_cy.models import Sequential
 
 try:                                # scikit-learn 1.9 and later
-    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import CallbackSupportMixin as CallbackSupportMixin
 except ImportError:
     class CallbackSupportMixin:     # type: ignore[no-redef]
         """Stands for scikit-learn's where there is none."""

@@ -1,16 +1,19 @@
 """Recurrent networks for sequences."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from sklearn.utils._param_validation import StrOptions
 
 from ldl_cy import layers
+from ldl_cy.callbacks.base import Callbacks
 from ldl_cy.estimators.base import ACTIVATION, DROPOUT, INPUT_SHAPE, SIZES, BaseNetwork
 from ldl_cy.estimators.data import Shape, check_input_shape
 from ldl_cy.estimators.docs import VERBOSE_BAR, share
 from ldl_cy.estimators.stacks import dense_layers, dropout_layers, need, read_sizes
 from ldl_cy.estimators.targets import ClassifierNetwork, RegressorNetwork
+from ldl_cy.estimators.typed import ClassWeight, DType, RandomState, Sizes, Solver
 
 LAYERS = """cell : {'gru', 'lstm', 'rnn'}, default='gru'
         Kind of the recurrent layers.
@@ -35,12 +38,12 @@ class BaseRNN(BaseNetwork):
     """Recurrent layers, the last state of the last one, then fully connected layers."""
 
     cell: str
-    units: Any
+    units: Sizes
     bidirectional: bool
-    hidden_layer_sizes: Any
+    hidden_layer_sizes: Sizes
     activation: str
     dropout: float
-    input_shape: Any
+    input_shape: Sequence[int] | None
 
     _reads_lists = True
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -113,13 +116,17 @@ class RNNClassifier(ClassifierNetwork, BaseRNN):
         **BaseRNN._parameter_constraints, **ClassifierNetwork._parameter_constraints}
 
     def __init__(
-        self, cell="gru", units=(64,), bidirectional=False, hidden_layer_sizes=(), dropout=0.0,
-        input_shape=None, *, activation="relu", solver="adam", alpha=0.0001, batch_size="auto",
-        learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200, shuffle=True,
-        random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
-        nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999,
-        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, class_weight=None, callbacks=None, dtype=None, n_threads=None,
-    ):
+        self, cell: str = "gru", units: Sizes = (64,), bidirectional: bool = False,
+        hidden_layer_sizes: Sizes = (), dropout: float = 0.0, input_shape: Sequence[int] | None = None, *,
+        activation: str = "relu", solver: Solver = "adam", alpha: float = 0.0001,
+        batch_size: int | str = "auto", learning_rate: str = "constant", learning_rate_init: float = 0.001,
+        power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True, random_state: RandomState = None,
+        tol: float = 1e-4, verbose: int = False, warm_start: bool = False, momentum: float = 0.9,
+        nesterovs_momentum: bool = True, early_stopping: bool = False, validation_fraction: float = 0.1,
+        beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10,
+        max_fun: int = 15000, class_weight: ClassWeight = None, callbacks: Callbacks = None,
+        dtype: DType = None, n_threads: int | None = None,
+    ) -> None:
         self._keep(locals())
 
 
@@ -160,11 +167,14 @@ class RNNRegressor(RegressorNetwork, BaseRNN):
         **BaseRNN._parameter_constraints, **RegressorNetwork._parameter_constraints}
 
     def __init__(
-        self, cell="gru", units=(64,), bidirectional=False, hidden_layer_sizes=(), dropout=0.0,
-        input_shape=None, *, activation="relu", loss="squared_error", solver="adam", alpha=0.0001,
-        batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200,
-        shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
-        nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999,
-        epsilon=1e-8, n_iter_no_change=10, max_fun=15000, callbacks=None, dtype=None, n_threads=None,
-    ):
+        self, cell: str = "gru", units: Sizes = (64,), bidirectional: bool = False,
+        hidden_layer_sizes: Sizes = (), dropout: float = 0.0, input_shape: Sequence[int] | None = None, *,
+        activation: str = "relu", loss: str = "squared_error", solver: Solver = "adam", alpha: float = 0.0001,
+        batch_size: int | str = "auto", learning_rate: str = "constant", learning_rate_init: float = 0.001,
+        power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True, random_state: RandomState = None,
+        tol: float = 1e-4, verbose: int = False, warm_start: bool = False, momentum: float = 0.9,
+        nesterovs_momentum: bool = True, early_stopping: bool = False, validation_fraction: float = 0.1,
+        beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10,
+        max_fun: int = 15000, callbacks: Callbacks = None, dtype: DType = None, n_threads: int | None = None,
+    ) -> None:
         self._keep(locals())

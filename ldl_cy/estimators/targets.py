@@ -1,16 +1,15 @@
 """The two kinds of targets: classes and numbers."""
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     check_classification_targets,
@@ -22,6 +21,7 @@ from ldl_cy import losses
 from ldl_cy._kernels.probabilities import class_probabilities
 from ldl_cy.estimators.base import BaseNetwork, _check_partial_fit
 from ldl_cy.estimators.data import Rows, read
+from ldl_cy.estimators.typed import ClassWeight, available, validated
 
 REGRESSION_LOSSES = {"squared_error", "absolute_error", "huber", "quantile", "poisson"}
 
@@ -29,7 +29,11 @@ REGRESSION_LOSSES = {"squared_error", "absolute_error", "huber", "quantile", "po
 class ClassifierNetwork(ClassifierMixin, BaseNetwork):
     """Classes: softmax for three and more, one logistic output for two, one for each label of several."""
 
-    class_weight: Any
+    class_weight: ClassWeight
+    classes_: np.ndarray
+
+    if TYPE_CHECKING:       # the mixin brings it
+        def score(self, X: Any, y: Any, sample_weight: Any = None) -> float: ...
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseNetwork._parameter_constraints,
@@ -86,9 +90,9 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         guess = raw.argmax(axis=1) if self.out_activation_ == "softmax" else raw > 0
         return accuracy_score(rows.y.astype(guess.dtype), guess, sample_weight=rows.weight)
 
-    @available_if(_check_partial_fit)
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None, classes=None):
+    @available(_check_partial_fit)
+    @validated
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Update the network with one pass over the given data.
 
         Parameters
@@ -123,7 +127,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         """Probabilities, one column an output, inside [eps, 1 - eps]."""
         return class_probabilities(self._raw(X), self.out_activation_ == "softmax")
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Predict classes.
 
         Parameters
@@ -145,7 +149,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
             return self.classes_.take(proba.ravel() > 0.5)
         return self._label_binarizer.inverse_transform(proba.ravel() if self.n_outputs_ == 1 else proba)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Estimate probabilities.
 
         Parameters
@@ -160,7 +164,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         """
         return class_probabilities(self._raw(X), self.out_activation_ == "softmax", self.n_outputs_ == 1)
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithms of the estimated probabilities.
 
         Parameters
@@ -175,7 +179,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         """
         return np.log(self.predict_proba(X))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
@@ -185,6 +189,9 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
     """Numbers: one output each, the loss by name."""
 
     loss: Any
+
+    if TYPE_CHECKING:       # the mixin brings it
+        def score(self, X: Any, y: Any, sample_weight: Any = None) -> float: ...
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseNetwork._parameter_constraints,
@@ -227,7 +234,7 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
         with np.errstate(over="ignore"):        # a fit that diverges scores -inf
             return r2_score(rows.y, guess, sample_weight=rows.weight)
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Predict numbers.
 
         Parameters
@@ -243,7 +250,7 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
         y = self._activate(self._raw(X))
         return y.ravel() if self.n_outputs_ == 1 else y
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags

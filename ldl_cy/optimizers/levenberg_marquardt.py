@@ -123,4 +123,4 @@ def solve_damped(matrix: np.ndarray, damping: float, right: np.ndarray) -> np.nd
         factor = scipy.linalg.cho_factor(damped, lower=True, overwrite_a=True, check_finite=False)
     except np.linalg.LinAlgError:
         return None
-    return scipy.linalg.cho_solve(factor, right, check_finite=False)    # type: ignore[no-any-return]
+    return scipy.linalg.cho_solve(factor, right, check_finite=False)

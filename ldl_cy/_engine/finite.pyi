@@ -1,0 +1,3 @@
+from numpy import ndarray
+
+def all_finite(array: ndarray, single: bool = False) -> bool | None: ...

@@ -1,0 +1,19 @@
+from numpy import ndarray
+
+from ldl_cy._engine.pool import Pool
+from ldl_cy._engine.program import Workspace
+from ldl_cy._kernels.losses import LossKernel
+from ldl_cy.optimizers import Rule
+from ldl_cy.sparse import SparseRows
+
+DONE: int
+CONVERGED: int
+NON_FINITE: int
+STOPPED: int
+
+def train(
+    ws: Workspace, theta: ndarray, slots: ndarray, state: ndarray, X: ndarray | SparseRows, targets: ndarray,
+    weights: ndarray | None, loss: LossKernel, rule: Rule, coef: ndarray, *, batch_size: int, epochs: int,
+    order: ndarray | None, reshuffle: bool, seed: int, epoch: int, step: int, losses: ndarray, pool: Pool,
+    lengths: ndarray | None = None, before: float = ...,
+) -> tuple[int, int, int, float, BaseException | None]: ...

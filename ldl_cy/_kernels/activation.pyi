@@ -1,0 +1,3 @@
+from ldl_cy._engine.op import Kernel
+
+def activation(dtype: str, *, vectors: int, k: int, kind: str, slope: float = 0.01) -> Kernel: ...

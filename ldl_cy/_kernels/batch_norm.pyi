@@ -1,0 +1,3 @@
+from ldl_cy._engine.op import Kernel
+
+def batch_norm(dtype: str, *, n_steps: int, inner: int, k: int, momentum: float, epsilon: float) -> Kernel: ...

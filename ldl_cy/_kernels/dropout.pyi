@@ -1,0 +1,3 @@
+from ldl_cy._engine.op import Kernel
+
+def dropout(dtype: str, *, size: int, rate: float) -> Kernel: ...

@@ -1,0 +1,3 @@
+from ldl_cy._engine.op import Kernel
+
+def embedding(dtype: str, *, tokens: int, n_ids: int, k: int) -> Kernel: ...

@@ -1,0 +1,3 @@
+from ldl_cy._engine.op import Kernel
+
+def layer_norm(dtype: str, *, vectors: int, k: int, epsilon: float) -> Kernel: ...

@@ -1,0 +1,3 @@
+from numpy import ndarray
+
+def class_probabilities(raw: ndarray, softmax: bool, both: bool = False) -> ndarray: ...

@@ -1,0 +1,3 @@
+from ldl_cy._engine.op import Kernel
+
+def reverse(dtype: str, *, n_steps: int, width: int) -> Kernel: ...

@@ -1,0 +1,31 @@
+"""Types of the estimators' parameters, and scikit-learn's decorators, which hide the types of what they decorate."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils.metaestimators import available_if
+
+from ldl_cy.optimizers import Optimizer
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+Sizes = int | Sequence[int] | np.ndarray
+Solver = str | Optimizer
+RandomState = int | np.random.RandomState | None
+ClassWeight = dict[Any, float] | list[dict[Any, float]] | str | None
+DType = str | type[np.float32 | np.float64] | None
+
+
+def validated(method: Method) -> Method:
+    """A fit that begins with a check of the estimator's parameters."""
+    decorated: Method = _fit_context(prefer_skip_nested_validation=True)(method)
+    return decorated
+
+
+def available(check: Callable[[Any], bool]) -> Callable[[Method], Method]:
+    """A method that an estimator has where ``check(estimator)`` does not raise."""
+    decorator: Callable[[Method], Method] = available_if(check)
+    return decorator
