@@ -163,10 +163,7 @@ class Sequential:
 
     @theta.setter
     def theta(self, values: Any) -> None:
-        values = np.asarray(values)
-        if values.shape != self.theta.shape:
-            raise ValueError(f"Sequential: theta must have the shape {self.theta.shape}, got {values.shape}.")
-        self._theta[:] = values
+        self._theta[:] = derivatives.as_theta(self, values)
 
     @property
     def n_parameters(self) -> int:

@@ -102,6 +102,8 @@ def predict(model: Sequential, X: Any, lengths: Any, batch_size: int | None, n_t
     rows = model._check_X(X)
     n = len(rows)
     ends = model._check_lengths(lengths, n)
+    size = check_int("Sequential", "batch_size", batch_size) if batch_size is not None else n
+    threads = choose_threads("Sequential", n_threads)
     out = np.empty((n, *graph.shapes[-1]), model.dtype)
     flat = out.reshape(n, -1)
     if graph.buffers[-1] == 0:              # layers that only change the shape
@@ -109,9 +111,7 @@ def predict(model: Sequential, X: Any, lengths: Any, batch_size: int | None, n_t
         return out
     if model._predictor is None:
         short_way(model, n)
-    threads = choose_threads("Sequential", n_threads)
     with model._workspace(0, threads) as ws, model._pool(ws, n) as pool:
-        size = check_int("Sequential", "batch_size", batch_size) if batch_size is not None else n
         if ws.plan.whole:
             size = min(size, ws.plan.capacity)
         for start in range(0, n, size):
