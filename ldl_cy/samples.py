@@ -78,7 +78,7 @@ def split_validation(
     for a in arrays:
         if a is not None and a.ndim == 0:
             raise ValueError(f"{OWNER}: validation_split needs arrays of rows, got the number {a}.")
-    rows = arrays[0].shape[0]
+    rows = np.shape(arrays[0])[0]           # type: ignore[arg-type]
     n = rows - max(1, round(share * rows))
     if n < 1:
         raise ValueError(f"Sequential: validation_split must leave a row to train on, got {share} of {rows}.")
