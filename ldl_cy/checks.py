@@ -102,9 +102,9 @@ def as_numbers(owner: str, name: str, value: Any) -> np.ndarray:
 
 
 def in_dtype(owner: str, name: str, array: np.ndarray, dtype: str) -> np.ndarray:
-    """Finite numbers, C-contiguous in ``dtype``, where they must be finite too."""
+    """Finite numbers, C-contiguous and aligned in ``dtype``, where they must be finite too."""
     with np.errstate(over="ignore"):
-        new = np.ascontiguousarray(array, dtype)
+        new = np.require(array, dtype, ["C", "A"])
     if array.dtype.kind == "f" and array.itemsize > new.itemsize and not all_finite(new):
         raise ValueError(f"{owner}: {name} must fit into {dtype}, got {np.abs(array).max()!s}.")
     return new
@@ -150,6 +150,8 @@ def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dty
         raise ValueError(f"{owner}: {name} must have the shape {wanted}, got {X.shape}.")
     if X.shape[0] == 0:
         raise ValueError(f"{owner}: {name} must have at least one row, got the shape {X.shape}.")
+    if 0 in X.shape:
+        raise ValueError(f"{owner}: {name} must have numbers in its rows, got the shape {X.shape}.")
     if sparse:
         rows = sparse_rows(owner, name, X, dtype)
         check_values(owner, name, rows.data, dtype)
@@ -157,7 +159,7 @@ def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dty
     if X.dtype.char not in "fdB":
         check_finite(owner, name, X)
         X = in_dtype(owner, name, X, dtype)
-    elif not X.dtype.isnative:
+    elif not (X.dtype.isnative and X.flags.aligned):
         X = X.astype(X.dtype.char)
     check_values(owner, name, X, dtype)
     flat = X.reshape(len(X), -1)
@@ -203,4 +205,4 @@ def check_lengths(owner: str, lengths: Any, n: int, n_steps: int, fault: str) ->
         raise ValueError(f"{owner}: lengths do not fit this network: {fault}.")
     if given.min() < 1 or given.max() > n_steps:
         raise ValueError(f"{owner}: lengths must lie in 1 .. {n_steps}, got {given.min()} .. {given.max()}.")
-    return np.ascontiguousarray(given, np.int32)
+    return np.require(given, np.int32, ["C", "A"])

@@ -31,7 +31,7 @@ def as_theta(model: Sequential, values: Any) -> np.ndarray:
     if values.shape != model.theta.shape:
         raise ValueError(f"Sequential: theta must have the shape {model.theta.shape}, got {values.shape}.")
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(values, model.dtype)
+        return np.require(values, model.dtype, ["C", "A"])
 
 
 def objective(

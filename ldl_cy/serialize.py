@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from ldl_cy.models import Sequential
 
 FORMAT = 1
+MOST_STEPS = 1 << 53            # counted in floats too
 LARGEST_JSON = 1 << 24          # bytes: a description is never longer, a hostile file may be
 
 
@@ -81,21 +85,29 @@ def restore(model: Sequential, state: dict[str, Any]) -> None:
     type(model).__init__(model, state["layers"], described["dtype"], described["random_state"])
     if described["input_shape"] is None:
         return
-    model.build(tuple(described["input_shape"]))
+    # nothing as large as a network says it is before there are as many numbers for it
+    graph = model._make_graph(model._check_shape(tuple(described["input_shape"])))
     arrays = state["arrays"]
-    for name, shape in (("theta", model.theta.shape), ("state", model._state.shape),
-                        ("slots", (arrays["slots"].shape[0], model.n_parameters))):
+    for name, shape in (("theta", (graph.n_params,)), ("state", (graph.n_state,)),
+                        ("slots", (arrays["slots"].shape[0], graph.n_params))):
         array = arrays[name]
         if array.shape != shape or array.dtype != model.dtype:
             raise ValueError(f"load: {name} must be {shape} of {model.dtype}, got {array.shape} of {array.dtype}.")
-    model.theta[:] = arrays["theta"]
-    model._state[:] = arrays["state"]
+    model._take(graph, np.array(arrays["theta"]), np.array(arrays["state"]))
     model._slots = np.ascontiguousarray(arrays["slots"])
-    model.epoch, model.step = int(described["epoch"]), int(described["step"])
+    model.epoch, model.step = _count(described, "epoch"), _count(described, "step")
     model._optimizer_name = str(described["optimizer"])
-    model._optimizer_steps = int(described["optimizer_steps"])
-    model._optimizer_epochs = int(described["optimizer_epochs"])
+    model._optimizer_steps = _count(described, "optimizer_steps")
+    model._optimizer_epochs = _count(described, "optimizer_epochs")
     model._memory = {str(name): float(value) for name, value in described["memory"].items()}
+
+
+def _count(described: dict[str, Any], name: str) -> int:
+    """A count of steps or epochs."""
+    count = described[name]
+    if not isinstance(count, int) or not 0 <= count <= MOST_STEPS:
+        raise ValueError(f"load: {name} must be an int from 0 to {MOST_STEPS}, got {count!r}.")
+    return count
 
 
 def save(model: Sequential, path: str | Path) -> None:
@@ -128,17 +140,47 @@ def save(model: Sequential, path: str | Path) -> None:
 
 def epoch_of(path: str | Path) -> int:
     """The epochs that the model in a file has been trained for; ValueError where it is not a model."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return int(_read_description(archive).get("epoch", 0))
-    except (zipfile.BadZipFile, KeyError, TypeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"load: {path} is not a readable ldl_cy model: {error}") from error
+    with _opened(path) as archive:
+        described = _read_description(archive)
+        return _count(described, "epoch") if "epoch" in described else 0
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[zipfile.ZipFile]:
+    """A model's file; whatever comes up while it is read, of whatever kind, is a ValueError that names it."""
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                yield archive
+        except Exception as error:
+            if isinstance(error, ValueError) and str(error).startswith("load:"):
+                raise
+            raise ValueError(f"load: {path} is not a readable ldl_cy model: {error or type(error).__name__}") from error
+
+
+def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """The bytes of a member, of which there are no more than in the file."""
+    if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed")
+    return archive.read(name)
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """An array whose header says no more than what stands behind it."""
+    file = io.BytesIO(_read_member(archive, name))
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError(f"{name} must be in version 1.0 of the .npy format")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if math.prod(shape) * dtype.itemsize != len(file.getbuffer()) - file.tell():
+        raise ValueError(f"{name} does not hold the {shape} of {dtype} that its header names")
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _read_description(archive: zipfile.ZipFile) -> dict[str, Any]:
     if archive.getinfo("model.json").file_size > LARGEST_JSON:
         raise ValueError("model.json is too long")
-    described = json.loads(archive.read("model.json"))
+    described = json.loads(_read_member(archive, "model.json"))
     if not isinstance(described, dict) or described.get("format") != FORMAT:
         raise ValueError(f"the format must be {FORMAT}, got {described.get('format')!r}")
     return described
@@ -160,20 +202,12 @@ def load(path: str | Path, custom: dict[str, Any]) -> Sequential:
     classes: dict[str, Any] = {
         name: value for name, value in vars(layers).items() if isinstance(value, type) and issubclass(value, Layer)}
     classes |= {"Constant": Constant, **custom}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            described = _read_description(archive)
-            arrays = {}
-            if described["input_shape"] is not None:
-                for name in ("theta", "state", "slots"):
-                    with archive.open(f"{name}.npy") as file:
-                        arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+    with _opened(path) as archive:
+        described = _read_description(archive)
+        arrays = {}
+        if described["input_shape"] is not None:
+            arrays = {name: _read_array(archive, f"{name}.npy") for name in ("theta", "state", "slots")}
         stack = [_decode(layer, classes) for layer in described.pop("layers")]
         model: Sequential = Sequential.__new__(Sequential)
         restore(model, {"described": described, "layers": stack, "arrays": arrays})
-    except (zipfile.BadZipFile, KeyError, EOFError, json.JSONDecodeError, AttributeError, TypeError,
-            UnicodeDecodeError, RecursionError, ValueError) as error:
-        if str(error).startswith("load:"):
-            raise
-        raise ValueError(f"load: {path} is not a readable ldl_cy model: {error}") from error
     return model

@@ -4,7 +4,7 @@ import warnings
 import numpy as np
 import pytest
 
-from ldl_cy import Sequential, layers
+from ldl_cy import Sequential, initializers, layers, optimizers, schedules
 
 X = np.random.default_rng(0).standard_normal((6, 4))
 Y = X[:, :1]
@@ -61,6 +61,87 @@ def test_long_doubles(dtype):
     for X_, y_, who in ((long, Y, "Sequential: X"), (X, long[:, :1], "squared_error: y")):
         with pytest.raises(ValueError, match=rf"{who} must fit into {dtype}, got 1e\+400\."):
             fit(model, X_, y_)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (3, 2)])
+def test_networks_without_arithmetic(shape):
+    """Layers that only change the shape can be asked for everything as well."""
+    model = Sequential([layers.Flatten(), layers.Reshape((2, -1) if shape else (1,))]).build(shape)
+    x = np.random.default_rng(0).standard_normal((5, *shape)).astype("float32")
+    y = np.zeros((5, *model.output_shape))
+    np.testing.assert_array_equal(model.predict(x), x.reshape(y.shape))
+    assert model.evaluate(x, y, loss="squared_error") == pytest.approx(float((x**2).mean()))
+    assert model.loss_and_grad(x, y, loss="squared_error")[1].shape == (0,)
+    assert model.jacobian(x).shape == (5, y[0].size, 0)
+    assert model.fit(x, y, loss="squared_error", epochs=2).history["loss"][1] == pytest.approx(float((x**2).mean()))
+
+
+@pytest.mark.parametrize("shape", [(6, 0), (6, 0, 2), (6, 2, 0)])
+def test_rows_without_numbers(shape):
+    for layer in (layers.Dense(1), layers.Activation("softmax"), layers.Flatten(), layers.LayerNorm()):
+        with pytest.raises(ValueError, match="Sequential: X must have numbers in its rows, got the shape"):
+            Sequential([layer]).fit(np.zeros(shape), np.zeros((6, 1)), loss="squared_error")
+        with pytest.raises(ValueError, match=": input_shape must be an int >= 1"):
+            layer.compute_output_shape(shape[1:])
+
+
+def odd(array):
+    """The same numbers at odd addresses."""
+    raw = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+    raw[...] = array
+    assert not raw.flags.aligned
+    return raw
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_at_odd_addresses(dtype):
+    x, y, weights = X.astype(dtype), Y.astype(dtype), np.arange(1, 7).astype(dtype)
+    models = built(dtype), built(dtype)
+    for model, make in zip(models, (np.asarray, odd)):
+        fit(model, make(x), make(y), sample_weight=make(weights), batch_size=2)
+    np.testing.assert_array_equal(models[0].theta, models[1].theta)
+    np.testing.assert_array_equal(models[0].predict(odd(x)), models[0].predict(x))
+    found = [m.loss_and_grad(x, y, loss="squared_error", theta=make(models[0].theta))[1]
+             for m, make in zip(models, (np.asarray, odd))]
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    (initializers.Constant(1e300), "initial values of dense_0.kernel must fit into float32"),
+    (lambda shape, stream: np.full(shape, np.nan), "initial values of dense_0.kernel must be finite, got NaN"),
+    (lambda shape, stream: np.zeros(shape, complex), "initial values of dense_0.kernel must be an array of numbers"),
+    (lambda shape, stream: np.zeros(3), "initial values of dense_0.kernel must have the shape"),
+])
+def test_initial_values(values, message):
+    """Refused before the model is built."""
+    model = Sequential([layers.Dense(1, kernel_initializer=values)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises((TypeError, ValueError), match=f"Sequential: {message}"):
+            fit(model)
+    assert model.input_shape is None
+
+
+def test_gradients_that_are_not_finite_come_without_a_warning():
+    model = Sequential([layers.Dense(3), layers.Dense(3), layers.Dense(1)], "float64", 0).build(4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.theta = 1e200 * model.theta
+        assert not np.isfinite(model.jacobian(np.repeat(X, 3, axis=0))).all()
+        model.loss_and_grad(np.repeat(X, 100, axis=0), np.repeat(Y, 100, axis=0), loss="squared_error")
+
+
+def test_rates_that_overflow():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="SGD: learning_rate must return 2000 finite numbers >= 0"):
+            fit(built(), optimizer=optimizers.SGD(schedules.Exponential(0.1, 1e9)), epochs=2000)
+
+
+def test_layers_that_are_no_list():
+    for given in (np.array(2), 3, None):
+        with pytest.raises(TypeError, match="Sequential: layers must be a list of layers, got"):
+            Sequential(given)
 
 
 def test_weights_too_small_for_the_dtype_weigh_nothing():

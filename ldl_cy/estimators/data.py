@@ -32,6 +32,7 @@ class Rows(NamedTuple):
         return Rows(self.X[index], self.y[index], weight, lengths)
 
 
+@np.errstate(over="ignore")         # numbers too large for float32 are refused as what they become
 def read(estimator: Any, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeric: bool = False) -> Any:
     """X, or X and y where a y is given, validated as scikit-learn does.
 
