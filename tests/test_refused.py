@@ -4,7 +4,7 @@ import warnings
 import numpy as np
 import pytest
 
-from ldl_cy import Sequential, initializers, layers, optimizers, schedules
+from ldl_cy import MLPRegressor, Sequential, initializers, layers, optimizers, schedules
 
 X = np.random.default_rng(0).standard_normal((6, 4))
 Y = X[:, :1]
@@ -177,3 +177,11 @@ def test_sizes_without_bound():
 def test_batch_size_is_checked_where_nothing_is_computed():
     with pytest.raises(ValueError, match="Sequential: batch_size must be an int >= 1, got 0"):
         Sequential([layers.Flatten()]).build((2, 2)).predict(np.zeros((3, 2, 2)), batch_size=0)
+
+
+@pytest.mark.parametrize("large", [{"X": X * 1e300}, {"sample_weight": np.full(6, np.longdouble("1e300") * 1e300)}])
+def test_estimators_refuse_what_does_not_fit(large):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="contains infinity or a value too large for dtype"):
+            MLPRegressor(dtype="float32").fit(**{"X": X, "y": Y.ravel(), **large})

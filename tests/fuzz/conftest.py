@@ -26,7 +26,7 @@ def pytest_configure(config):
         from hypothesis import HealthCheck, settings
     except ImportError:
         return
-    wanted = int(os.environ.get("LDL_CY_FUZZ", "0"))
+    wanted = int(os.environ.get("LDL_CY_FUZZ") or 0)
     settings.register_profile(
         "fuzz", max_examples=wanted or 100, derandomize=not wanted, deadline=None, database=None, print_blob=True,
         suppress_health_check=list(HealthCheck))

@@ -24,7 +24,7 @@ from fuzz.drawing import (
     problems,
     spoil,
 )
-from fuzz.outcomes import Refused, attempt, equal, everything
+from fuzz.outcomes import Refused, attempt, bytes_of, equal, everything
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,10 +37,6 @@ def new(problem):
 
 def built(problem):
     return new(problem).build(problem["shape"])
-
-
-def bytes_of(value):
-    return np.array(value).tobytes()
 
 
 @given(problems(), dressings(), dressings(), st.booleans())
