@@ -89,6 +89,27 @@ def check_input_rank(owner: str, input_shape: tuple[int, ...], rank: int, axes: 
         raise ValueError(f"{owner}: the input must have the shape {axes}, got {input_shape}.")
 
 
+def as_numbers(owner: str, name: str, value: Any) -> np.ndarray:
+    """An array of real numbers."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{owner}: {name} must be an array of numbers, got nested sequences of several "
+                         "lengths.") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{owner}: {name} must be an array of numbers, got dtype {array.dtype}.")
+    return array
+
+
+def in_dtype(owner: str, name: str, array: np.ndarray, dtype: str) -> np.ndarray:
+    """Finite numbers, C-contiguous and aligned in ``dtype``, where they must be finite too."""
+    with np.errstate(over="ignore"):
+        new = np.require(array, dtype, ["C", "A"])
+    if array.dtype.kind == "f" and array.itemsize > new.itemsize and not all_finite(new):
+        raise ValueError(f"{owner}: {name} must fit into {dtype}, got {np.abs(array).max()!s}.")
+    return new
+
+
 def check_finite(owner: str, name: str, array: np.ndarray) -> None:
     """No NaN, no infinity."""
     if array.dtype.kind != "f" or not array.size or all_finite(array):
@@ -120,21 +141,25 @@ def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dty
     Rows stay where they are (memmaps too) as long as each row is contiguous. Sparse X becomes ``SparseRows``.
     """
     sparse = is_sparse(X)
-    X = np.asarray(X) if not (sparse or isinstance(X, np.ndarray)) else X
-    if X.dtype.kind not in "fiub":
-        raise TypeError(f"{owner}: {name} must be an array of numbers, got dtype {X.dtype}.")
+    if not sparse:
+        X = as_numbers(owner, name, X)
+    elif X.dtype.kind not in "fiub":
+        raise TypeError(f"{owner}: {name} must be a matrix of numbers, got dtype {X.dtype}.")
     if X.ndim < 1 or (shape is not None and X.shape[1:] != tuple(shape)):
         wanted = "(n, ...)" if shape is None else str(("n", *shape)).replace("'", "")
         raise ValueError(f"{owner}: {name} must have the shape {wanted}, got {X.shape}.")
     if X.shape[0] == 0:
         raise ValueError(f"{owner}: {name} must have at least one row, got the shape {X.shape}.")
+    if 0 in X.shape:
+        raise ValueError(f"{owner}: {name} must have numbers in its rows, got the shape {X.shape}.")
     if sparse:
         rows = sparse_rows(owner, name, X, dtype)
         check_values(owner, name, rows.data, dtype)
         return rows
     if X.dtype.char not in "fdB":
-        X = X.astype(dtype)
-    elif not X.dtype.isnative:
+        check_finite(owner, name, X)
+        X = in_dtype(owner, name, X, dtype)
+    elif not (X.dtype.isnative and X.flags.aligned):
         X = X.astype(X.dtype.char)
     check_values(owner, name, X, dtype)
     flat = X.reshape(len(X), -1)
@@ -144,12 +169,10 @@ def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dty
 
 
 def check_weights(owner: str, sample_weight: Any, n: int, dtype: str) -> np.ndarray | None:
-    """(n,) finite numbers >= 0 that do not all vanish, or None."""
+    """(n,) finite numbers >= 0, or None; any sum of them but 0 has a normal number as its inverse."""
     if sample_weight is None:
         return None
-    w = np.asarray(sample_weight)
-    if w.dtype.kind not in "fiub":
-        raise TypeError(f"{owner}: sample_weight must be an array of numbers, got dtype {w.dtype}.")
+    w = as_numbers(owner, "sample_weight", sample_weight)
     if w.shape != (n,):
         raise ValueError(f"{owner}: sample_weight must have the shape {(n,)}, got {w.shape}.")
     check_finite(owner, "sample_weight", w)
@@ -157,14 +180,21 @@ def check_weights(owner: str, sample_weight: Any, n: int, dtype: str) -> np.ndar
         raise ValueError(f"{owner}: sample_weight must be >= 0, got {w.min()}.")
     if w.max() == 0:
         raise ValueError(f"{owner}: sample_weight must not be zero for every row.")
-    return np.ascontiguousarray(w, dtype)
+    kept = in_dtype(owner, "sample_weight", w, dtype)
+    tiny = float(np.finfo(dtype).tiny)
+    if kept.min() < tiny:
+        kept = np.where(kept < tiny, kept.dtype.type(0), kept)      # a number as small has lost its digits
+    if not tiny <= kept.max() <= 1 / (tiny * n):
+        raise ValueError(f"{owner}: sample_weight must be in {dtype} at most {1 / (tiny * n):.2g} and somewhere at "
+                         f"least {tiny:.2g}, got {w.max()} as the largest.")
+    return kept
 
 
 def check_lengths(owner: str, lengths: Any, n: int, n_steps: int, fault: str) -> np.ndarray | None:
     """(n,) ints from 1 to the number of steps as int32, or None. ``fault``: why a network takes none."""
     if lengths is None:
         return None
-    given = np.asarray(lengths)
+    given = as_numbers(owner, "lengths", lengths)
     if given.dtype.kind not in "iu":
         raise TypeError(f"{owner}: lengths must be an array of ints, got dtype {given.dtype}.")
     if given.shape != (n,):
@@ -175,4 +205,4 @@ def check_lengths(owner: str, lengths: Any, n: int, n_steps: int, fault: str) ->
         raise ValueError(f"{owner}: lengths do not fit this network: {fault}.")
     if given.min() < 1 or given.max() > n_steps:
         raise ValueError(f"{owner}: lengths must lie in 1 .. {n_steps}, got {given.min()} .. {given.max()}.")
-    return np.ascontiguousarray(given, np.int32)
+    return np.require(given, np.int32, ["C", "A"])

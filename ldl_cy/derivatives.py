@@ -9,6 +9,7 @@ import numpy as np
 
 from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.program import Workspace
+from ldl_cy.checks import as_numbers
 
 if TYPE_CHECKING:
     from ldl_cy.models import Sequential
@@ -21,11 +22,16 @@ def check_theta(model: Sequential, theta: Any) -> np.ndarray:
     """Weights given in place of the model's, (n_parameters,) in its dtype."""
     if theta is None:
         return model.theta
-    size = model.theta.size
-    at = np.ascontiguousarray(theta, model.dtype)
-    if at.shape != (size,):
-        raise ValueError(f"Sequential: theta must have the shape {(size,)}, got {at.shape}.")
-    return at
+    return as_theta(model, theta)
+
+
+def as_theta(model: Sequential, values: Any) -> np.ndarray:
+    """Numbers (n_parameters,) in the model's dtype; what is too large for it becomes infinite."""
+    values = as_numbers("Sequential", "theta", values)
+    if values.shape != model.theta.shape:
+        raise ValueError(f"Sequential: theta must have the shape {model.theta.shape}, got {values.shape}.")
+    with np.errstate(over="ignore"):
+        return np.require(values, model.dtype, ["C", "A"])
 
 
 def objective(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import expit, softmax
 
-from ldl_cy.checks import check_bool, check_finite, check_real
+from ldl_cy.checks import as_numbers, check_bool, check_finite, check_real, in_dtype
 
 if TYPE_CHECKING:
     from ldl_cy._kernels.losses import LossKernel
@@ -54,9 +54,7 @@ class Loss:
         raise TypeError(f"{self.name}: this loss defines no curvature.")
 
     def _array(self, y: Any, n: int) -> np.ndarray:
-        y = np.asarray(y)
-        if y.dtype.kind not in "fiub":
-            raise TypeError(f"{self.name}: y must be an array of numbers, got dtype {y.dtype}.")
+        y = as_numbers(self.name, "y", y)
         if y.ndim == 0 or len(y) != n:
             raise ValueError(f"{self.name}: X and y must have as many rows, got {n} and {y.shape}.")
         if y.dtype.kind == "f":
@@ -90,9 +88,8 @@ class Loss:
     def _steps(output_shape: Shape) -> tuple[int, int]:
         return math.prod(output_shape[:-1]), output_shape[-1] if output_shape else 1
 
-    @staticmethod
-    def _flat(y: np.ndarray, dtype: str) -> np.ndarray:
-        return np.ascontiguousarray(y.reshape(len(y), -1), dtype)
+    def _flat(self, y: np.ndarray, dtype: str) -> np.ndarray:
+        return in_dtype(self.name, "y", y.reshape(len(y), -1), dtype)
 
     def _kernel(self, kind: str, dtype: str, steps: int, k: int, scale: float, option: float = 0.0) -> LossKernel:
         from ldl_cy._kernels.losses import make_loss
@@ -355,4 +352,4 @@ def get(loss: Any) -> Loss:
     if isinstance(loss, str) and loss in LOSSES:
         return LOSSES[loss]()
     raise (ValueError if isinstance(loss, str) else TypeError)(
-        f"loss must be one of {', '.join(LOSSES)} or a Loss, got {loss!r}.")
+        f"Sequential: loss must be one of {', '.join(LOSSES)} or a Loss, got {loss!r}.")

@@ -16,7 +16,16 @@ from ldl_cy._engine.pool import Pool
 from ldl_cy._engine.predictor import Predictor
 from ldl_cy._engine.program import Workspace
 from ldl_cy._engine.rng import INITIAL_WEIGHTS, Stream
-from ldl_cy.checks import check_choice, check_int, check_ints, check_lengths, check_rows, check_weights
+from ldl_cy.checks import (
+    as_numbers,
+    check_choice,
+    check_int,
+    check_ints,
+    check_lengths,
+    check_rows,
+    check_values,
+    check_weights,
+)
 from ldl_cy.initializers import get as get_initializer
 from ldl_cy.layers.base import Layer, layer_names
 from ldl_cy.threads import choose_threads
@@ -62,7 +71,10 @@ class Sequential:
     def __init__(
         self, layers: Iterable[Layer], dtype: str = "float32", random_state: int | None = None,
     ) -> None:
-        stack = list(layers) if isinstance(layers, Iterable) else [layers]
+        try:
+            stack = list(layers)
+        except TypeError:
+            stack = [layers]                    # type: ignore[list-item]
         for layer in stack:
             if not isinstance(layer, Layer):
                 raise TypeError(f"Sequential: layers must be a list of layers, got {layer!r}.")
@@ -101,25 +113,36 @@ class Sequential:
         ValueError
             A layer does not fit the shape that reaches it; the message names both.
         """
-        if isinstance(input_shape, (tuple, list)):
-            shape = check_ints("Sequential", "input_shape", tuple(input_shape), len(input_shape))
-        else:
-            shape = (check_int("Sequential", "input_shape", input_shape),)
+        shape = self._check_shape(input_shape)
         if self._graph is not None and shape == self.input_shape:
             return self
-        self._graph = graph = self._make_graph(shape)
-        self._theta = np.zeros(graph.n_params, self.dtype)
-        self._state = np.zeros(graph.n_state, self.dtype)
+        graph = self._make_graph(shape)
+        self._take(graph, *self._draw(graph))
+        return self
+
+    @staticmethod
+    def _check_shape(input_shape: Any) -> Shape:
+        if isinstance(input_shape, (tuple, list)):
+            return check_ints("Sequential", "input_shape", tuple(input_shape), len(input_shape))
+        return (check_int("Sequential", "input_shape", input_shape),)
+
+    def _take(self, graph: Graph, theta: np.ndarray, state: np.ndarray) -> None:
+        """Be this network with these weights and running statistics, as long as the graph says."""
+        self._graph, self._theta, self._state = graph, theta, state
         self._free: dict[Any, list[Workspace]] = {}
         self._predictor, self._short_rows = None, None
         self.parameters: Mapping[str, np.ndarray] = MappingProxyType(self._views(self.theta, graph.parameters))
         self.state: Mapping[str, np.ndarray] = MappingProxyType(self._views(self._state, graph.state))
-        self.reset()
-        return self
+        self._begin()
 
     def _make_graph(self, shape: Shape) -> Graph:
+        from ldl_cy._kernels.activation import activation
+
         graph = Graph(self.dtype, shape)
-        graph.connect(self.layers, self._names, 0, "the input")
+        y = graph.connect(self.layers, self._names, 0, "the input")
+        if graph.buffers[y] == 0:       # layers that only change the shape: an op between the input and the output
+            size = graph.sizes[0]
+            graph.add_kernel(activation(self.dtype, vectors=1, k=size, kind="identity", slope=1.0), y, graph.shapes[y])
         return graph
 
     @staticmethod
@@ -128,15 +151,31 @@ class Sequential:
 
     def reset(self) -> Sequential:
         """Initial weights again, and training counted from 0."""
-        graph = self._built()
-        for vector, entries in ((self.theta, graph.parameters), (self._state, graph.state)):
+        self.theta[:], self._state[:] = self._draw(self._built())
+        self._begin()
+        return self
+
+    def _draw(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+        """Initial weights and running statistics."""
+        drawn = []
+        for size, entries in ((graph.n_params, graph.parameters), (graph.n_state, graph.state)):
+            vector = np.zeros(size, self.dtype)
             for i, e in enumerate(entries):
                 draw = get_initializer("Sequential", "initializer", e.parameter.initializer)
-                values = draw(e.parameter.shape, Stream(self.random_state, INITIAL_WEIGHTS, i))
-                vector[e.offset:e.offset + e.parameter.size] = np.asarray(values, float).ravel()
+                values = as_numbers("Sequential", f"initial values of {e.name}", draw(
+                    e.parameter.shape, Stream(self.random_state, INITIAL_WEIGHTS, i)))
+                if values.shape != e.parameter.shape:
+                    raise ValueError(f"Sequential: initial values of {e.name} must have the shape {e.parameter.shape}, "
+                                     f"got {values.shape}.")
+                check_values("Sequential", f"initial values of {e.name}", values, self.dtype)
+                vector[e.offset:e.offset + e.parameter.size] = values.ravel()
+            drawn.append(vector)
+        return drawn[0], drawn[1]
+
+    def _begin(self) -> None:
+        """Training is counted from 0."""
         self.epoch = self.step = 0
         self._forget_optimizer("", 0)
-        return self
 
     def _forget_optimizer(self, name: str, n_slots: int) -> None:
         """The state of an optimizer that begins: vectors, numbers, and the steps and epochs made with it."""
@@ -168,10 +207,7 @@ class Sequential:
 
     @theta.setter
     def theta(self, values: Any) -> None:
-        values = np.asarray(values)
-        if values.shape != self.theta.shape:
-            raise ValueError(f"Sequential: theta must have the shape {self.theta.shape}, got {values.shape}.")
-        self._theta[:] = values
+        self._theta[:] = derivatives.as_theta(self, values)
 
     @property
     def n_parameters(self) -> int:

@@ -88,7 +88,7 @@ def short_way(model: Sequential, n: int) -> None:
         kernels = [node.kernel for node in graph.nodes if node.kernel is not None]
         if not find_blas():                         # nobody there would hold it for longer products
             rows = min(rows, int((UNHELD_FLOPS - 1) / max([1.0, *(k.flops for k in kernels)])))
-        usable = not any(k.calls_python for k in kernels) and not graph.input_checks and graph.buffers[-1] != 0
+        usable = not any(k.calls_python for k in kernels) and not graph.input_checks
         model._short_rows = min(rows, plan.capacity) if usable else 0
     if n <= model._short_rows:
         workspace = Workspace(Plan(graph, graph.buffers[-1], False, PREDICT_ROWS), 1)
@@ -102,16 +102,13 @@ def predict(model: Sequential, X: Any, lengths: Any, batch_size: int | None, n_t
     rows = model._check_X(X)
     n = len(rows)
     ends = model._check_lengths(lengths, n)
+    size = check_int("Sequential", "batch_size", batch_size) if batch_size is not None else n
+    threads = choose_threads("Sequential", n_threads)
     out = np.empty((n, *graph.shapes[-1]), model.dtype)
     flat = out.reshape(n, -1)
-    if graph.buffers[-1] == 0:              # layers that only change the shape
-        flat[:] = rows
-        return out
     if model._predictor is None:
         short_way(model, n)
-    threads = choose_threads("Sequential", n_threads)
     with model._workspace(0, threads) as ws, model._pool(ws, n) as pool:
-        size = check_int("Sequential", "batch_size", batch_size) if batch_size is not None else n
         if ws.plan.whole:
             size = min(size, ws.plan.capacity)
         for start in range(0, n, size):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ldl_cy import losses, optimizers
-from ldl_cy.checks import check_int, check_lengths, check_rows, check_weights
+from ldl_cy.checks import as_numbers, check_int, check_lengths, check_rows, check_weights
 from ldl_cy.sparse import is_sparse
 
 if TYPE_CHECKING:
@@ -73,8 +73,12 @@ def split_validation(
         return data, (X, y, weights, lengths)
     if not share:
         return data, None
-    arrays = [None if a is None else a.tocsr() if is_sparse(a) else np.asarray(a) for a in data]
-    rows = np.shape(data[0])[0]
+    arrays = [None if a is None else a.tocsr() if is_sparse(a) else as_numbers(OWNER, name, a)
+              for name, a in zip(("X", "y", "sample_weight", "lengths"), data)]
+    for a in arrays:
+        if a is not None and a.ndim == 0:
+            raise ValueError(f"{OWNER}: validation_split needs arrays of rows, got the number {a}.")
+    rows = np.shape(arrays[0])[0]           # type: ignore[arg-type]
     n = rows - max(1, round(share * rows))
     if n < 1:
         raise ValueError(f"Sequential: validation_split must leave a row to train on, got {share} of {rows}.")

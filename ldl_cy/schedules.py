@@ -47,7 +47,8 @@ class Schedule:
         if not np.all(t >= 0):
             raise ValueError(f"{type(self).__name__}: position must be >= 0, got {position!r}.")
         # one number goes the way of arrays: NumPy's power of two scalars may round otherwise than its loop
-        return np.asarray(self.formula(t.ravel())).reshape(t.shape)[()]
+        with np.errstate(over="ignore", invalid="ignore"):      # rates that are not finite are refused by a fit
+            return np.asarray(self.formula(t.ravel())).reshape(t.shape)[()]
 
     def formula(self, t: np.ndarray) -> np.ndarray:
         """The rates at positions t, a vector of floats >= 0; each from its own t alone."""

@@ -119,9 +119,10 @@ def restore(model: Sequential, state: dict[str, Any]) -> None:
 
 def _count(described: dict[str, Any], name: str) -> int:
     """An int that is counted on in 64 bits."""
-    if described[name] > LARGEST_COUNT:
-        raise ValueError(f"load: {name} must be an int <= {LARGEST_COUNT}, got {described[name]!r}.")
-    return check_int("load", name, described[name], 0)
+    count = check_int("load", name, described[name], 0)
+    if count > LARGEST_COUNT:
+        raise ValueError(f"load: {name} must be an int <= {LARGEST_COUNT}, got {count}.")
+    return count
 
 
 def _check_optimizer(name: Any, memory: Any, n_slots: int) -> int:

@@ -15,6 +15,8 @@ from typing import Any
 from ldl_cy._engine.hold import Hold, register
 from ldl_cy.checks import check_int
 
+MOST_THREADS = 256              # each takes memory, and results do not depend on their number
+
 _lock = threading.Lock()
 _fits = 0                       # fits running in this process
 _others: list[Any] | None = None    # controllers of BLAS libraries that the compiled hold does not know
@@ -57,7 +59,7 @@ def _cgroup_quota() -> int:
 def choose_threads(owner: str, n_threads: int | None) -> int:
     """The number asked for; None is all that are available, or 1 while another fit runs in this process."""
     if n_threads is not None:
-        return check_int(owner, "n_threads", n_threads)
+        return min(check_int(owner, "n_threads", n_threads), MOST_THREADS)
     return 1 if _fits else available_threads()
 
 

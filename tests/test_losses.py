@@ -237,7 +237,7 @@ def test_what_is_not_finite(dtype):
     (lambda: losses.Poisson(1), "Poisson: deviance must be True or False, got 1."),
     (lambda: losses.Hinge(scale=-1), "Hinge: scale must be a number > 0, got -1."),
     (lambda: losses.Custom("mean"), "Custom: fn must be a function, got 'mean'."),
-    (lambda: losses.get("custom"), "loss must be one of squared_error, "),
+    (lambda: losses.get("custom"), "Sequential: loss must be one of squared_error, "),
 ])
 def test_bad_settings(make, message):
     with pytest.raises((TypeError, ValueError)) as error:

@@ -286,8 +286,9 @@ NAN = np.where(X > 1.2, np.nan, X)
     (lambda: built().evaluate(X, X[:, :3] * 9, loss="binary_log_loss"), "binary_log_loss: y must lie in [0, 1]"),
     (lambda: built().evaluate(X, Y.astype(str), loss="log_loss"), "log_loss: y must be an array of numbers"),
     (lambda: built().evaluate(X, Y, loss="mse"),
-     "loss must be one of squared_error, absolute_error, huber, quantile, poisson, log_loss, binary_log_loss, hinge"),
-    (lambda: built().evaluate(X, Y, loss=3), "loss must be one of"),
+     "Sequential: loss must be one of squared_error, absolute_error, huber, quantile, poisson, log_loss, "
+     "binary_log_loss, hinge"),
+    (lambda: built().evaluate(X, Y, loss=3), "Sequential: loss must be one of"),
     (lambda: built().evaluate(X, Y, loss="log_loss", sample_weight=[1, 2]),
      "Sequential: sample_weight must have the shape (6,), got (2,)."),
     (lambda: built().evaluate(X, Y, loss="log_loss", sample_weight=-np.ones(6)),

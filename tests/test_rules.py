@@ -312,8 +312,8 @@ def test_settings_make_the_same_optimizer(optimizer):
     (lambda: Adadelta(rho=1.5), "Adadelta: rho must be a number >= 0 and < 1, got 1.5."),
     (lambda: Adadelta(epsilon=None), "Adadelta: epsilon must be a number > 0, got None."),
     (lambda: optimizers.get("rprop"),
-     "optimizer must be one of gd, sgd, adam, adamw, nadam, rmsprop, adagrad, adadelta, lbfgs, cg, lm, gauss_newton_cg "
-     "or an Optimizer, got 'rprop'."),
+     "Sequential: optimizer must be one of gd, sgd, adam, adamw, nadam, rmsprop, adagrad, adadelta, lbfgs, cg, lm, "
+     "gauss_newton_cg or an Optimizer, got 'rprop'."),
 ])
 def test_bad_settings(make, message):
     with pytest.raises((TypeError, ValueError)) as error:

@@ -411,8 +411,10 @@ cdef class Workspace:
         if grad is None:
             return total / weight
         grad[:] = lanes[0, :self.n_params]
-        for lane in lanes[1:]:
-            grad += lane[:self.n_params]
+        if len(lanes) > 1:
+            with np.errstate(over="ignore", invalid="ignore"):      # of a gradient that is not finite
+                for lane in lanes[1:]:
+                    grad += lane[:self.n_params]
         return total / weight
 
     def lane_gradients(self):

@@ -10,12 +10,12 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from ldl_cy import layers, optimizers
 from ldl_cy.callbacks import Callback
 from ldl_cy.callbacks.base import Callbacks
-from ldl_cy.estimators.data import Rows, Shape, canonical, check_row_shape, hold_out, read
+from ldl_cy.estimators.data import Rows, Shape, canonical, check_row_shape, hold_out, read, read_weights
 from ldl_cy.estimators.observers import CallbackSupportMixin, Observers
 from ldl_cy.estimators.sequences import Sequences, check_steps, lengths_of, longer
 from ldl_cy.estimators.solvers import takes_full_batch
@@ -218,8 +218,7 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         learn = first and not incremental
         classes = "learn" if learn else "same" if self.warm_start else "known"
         X, y = self._read_fit(X, y, reset=first, classes=classes)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        sample_weight = read_weights(X, sample_weight)
         weight, factors = sample_weight, self._class_weights(y)
         if factors is not None:
             weight = factors if weight is None else weight * factors
@@ -305,9 +304,8 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _read_validation(self, X: Any, y: Any, sample_weight: Any) -> Rows:
         X, y = self._read_fit(X, y, reset=False, classes="known")
-        weight = None if sample_weight is None else _check_sample_weight(
-            sample_weight, X, ensure_non_negative=True)
-        return Rows(self._as_samples(X), self._as_targets(self._encode(y)), weight, lengths_of(X))
+        samples, targets = self._as_samples(X), self._as_targets(self._encode(y))
+        return Rows(samples, targets, read_weights(X, sample_weight), lengths_of(X))
 
     def _batch_size(self, n: int) -> int | str:
         if takes_full_batch(self.solver):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.model_selection import train_test_split
-from sklearn.utils.validation import check_array, check_X_y, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_array, check_X_y, validate_data
 
 from ldl_cy.estimators.sequences import is_list_of_sequences, read_sequences
 from ldl_cy.sparse import is_sparse
@@ -32,6 +32,7 @@ class Rows(NamedTuple):
         return Rows(self.X[index], self.y[index], weight, lengths)
 
 
+@np.errstate(over="ignore")         # numbers too large for float32 are refused as what they become
 def read(estimator: Any, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeric: bool = False) -> Any:
     """X, or X and y where a y is given, validated as scikit-learn does.
 
@@ -67,6 +68,12 @@ def read(estimator: Any, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeri
     if is_sparse(X):
         X = X.tocsr()
     return (X, y) if with_y else X
+
+
+@np.errstate(over="ignore")
+def read_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
+    """(n,) weights >= 0, or None."""
+    return None if sample_weight is None else _check_sample_weight(sample_weight, X, ensure_non_negative=True)
 
 
 def count_axes(X: Any) -> int:

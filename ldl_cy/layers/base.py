@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from ldl_cy.checks import check_bool
+from ldl_cy.checks import check_bool, check_ints
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,7 +94,8 @@ class Layer:
         """Shape of a sample's output, or a ValueError where the input shape does not fit."""
         from ldl_cy._engine.graph import Graph
 
-        graph = Graph("float32", tuple(input_shape))
+        given = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
+        graph = Graph("float32", check_ints(type(self).__name__, "input_shape", given, len(given)))
         return graph.shapes[self.connect(graph, 0, self.name or self.default_name())]
 
     @classmethod

@@ -30,4 +30,4 @@ def get(optimizer: Any) -> Optimizer:
     if isinstance(optimizer, str) and optimizer in OPTIMIZERS:
         return OPTIMIZERS[optimizer]()          # type: ignore[call-arg]
     raise (ValueError if isinstance(optimizer, str) else TypeError)(
-        f"optimizer must be one of {', '.join(OPTIMIZERS)} or an Optimizer, got {optimizer!r}.")
+        f"Sequential: optimizer must be one of {', '.join(OPTIMIZERS)} or an Optimizer, got {optimizer!r}.")

@@ -1,0 +1,196 @@
+"""Files that are no models, or models no more: ValueError "load: ...", little memory, and nothing in them is run."""
+from __future__ import annotations
+
+import io
+import json
+import re
+import struct
+import sys
+import tracemalloc
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+
+pytest.importorskip("hypothesis", reason="draws the examples of these tests")
+
+from fuzz.outcomes import Refused, attempt
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ldl_cy import Sequential, layers
+
+FORM = re.compile(r"load: ")
+LARGEST = 1 << 22                   # bytes that loading a file of some kB may take
+NAMES = ["model.json", "theta.npy", "state.npy", "slots.npy"]
+VALUES = [None, True, -1, 0, 1, 3, 2**31, 2**70, 1e300, float("nan"), float("inf"), "", "x", [], {}, [1, 2], {"a": 1},
+          {"class": "Dense", "config": {}}, {"function": "print"}, {"tuple": 3}, {"dict": []}, "float64", [[[]]],
+          {"class": "Dense", "config": {"units": 2**28}}, {"class": "Embedding", "config": {
+              "input_dim": 2**24, "output_dim": 2**24}}, {"class": ["Dense"], "config": 3}, {"class": "os"}]
+DTYPES = ["f4", "f8", "f2", ">f4", "i8", "u1", "?", "c8", "O", "U4", "V8", "M8[s]", "f4,f4"]
+SHAPES = [(), (0,), (1,), (29,), (2**62,), (2**31, 2**31), (2**63,), (-1,), (10**9,), (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Two models in files, as bytes."""
+    folder, found = tmp_path_factory.mktemp("models"), []
+    X = np.ones((6, 4))
+    for dtype, optimizer in (("float32", "adam"), ("float64", "cg")):
+        model = Sequential([layers.Dense(3, "tanh"), layers.LayerNorm(), layers.Dense(2)], dtype, 0)
+        model.fit(X, np.ones((6, 2)), loss="squared_error", optimizer=optimizer, epochs=2)
+        model.save(folder / dtype)
+        Sequential.load(folder / dtype)             # what is imported for it is there from now on
+        found.append((folder / dtype).read_bytes())
+    return found
+
+
+WATCHED: list[str] = []
+WATCHING: list[bool] = []
+
+
+def watch(event, arguments):
+    """Names what a file has no business with."""
+    if WATCHING and event in ("pickle.find_class", "exec", "os.system", "subprocess.Popen", "import"):
+        WATCHED.append(f"{event} {arguments[:1]}")
+
+
+sys.addaudithook(watch)
+
+
+def check(tally, kind, content, path):
+    """Load a file; a model that comes out is one."""
+    path.write_bytes(content)
+    WATCHED.clear()
+    tracemalloc.start()
+    WATCHING.append(True)
+    try:
+        model = attempt(lambda: Sequential.load(path), FORM)
+    finally:
+        WATCHING.clear()
+        largest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    tally(kind, "refused" if isinstance(model, Refused) else "loaded")
+    assert not WATCHED
+    assert largest < LARGEST
+    if not isinstance(model, Refused) and model.input_shape == (4,):
+        assert model.predict(np.ones((2, 4))).shape == (2, *model.output_shape)
+        attempt(lambda: model.fit(np.ones((2, 4)), np.ones((2, *model.output_shape)), loss="squared_error", epochs=1))
+
+
+@given(st.integers(0, 1), st.data())
+def test_bytes(tally, files, tmp_path_factory, which, data):
+    """Cut, flipped, overwritten, repeated."""
+    content = bytearray(files[which])
+    places = st.integers(0, len(content) - 1)
+    for _ in range(data.draw(st.integers(1, 4))):
+        how = data.draw(st.sampled_from(["flip", "flip", "write", "cut", "insert", "repeat", "number"]))
+        at = min(data.draw(places), max(0, len(content) - 1))
+        if how == "flip" and content:
+            content[at] ^= 1 << data.draw(st.integers(0, 7))
+        elif how == "write":
+            part = data.draw(st.binary(max_size=20))
+            content[at:at + len(part)] = part
+        elif how == "cut":
+            del content[at:]
+        elif how == "insert":
+            content[at:at] = data.draw(st.binary(max_size=20))
+        elif how == "number":
+            content[at:at + 4] = struct.pack("<I", data.draw(st.sampled_from([0, 1, 2**31, 2**32 - 1])))
+        else:
+            content[at:] = content[at // 2:]
+    check(tally, "damaged files", bytes(content), tmp_path_factory.mktemp("fuzz") / "model")
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes(tally, tmp_path_factory, content):
+    check(tally, "files of any bytes", content, tmp_path_factory.mktemp("fuzz") / "model")
+
+
+def npy(dtype, shape, order=False, content=b"", header=None, version=b"\x01\x00"):
+    """A .npy file with any header."""
+    text = header if header is not None else f"{{'descr': {dtype!r}, 'fortran_order': {order}, 'shape': {shape}, }}"
+    text = text.encode("latin1", "replace") + b"\n"
+    length = struct.pack("<H" if version == b"\x01\x00" else "<I", len(text))
+    return b"\x93NUMPY" + version + length + text + content
+
+
+@st.composite
+def arrays(draw):
+    """Members in place of an array."""
+    header = draw(st.sampled_from([None] * 6 + ["", "{}", "__import__('os')", "[" * 200, "{'descr': 'f4'}",
+                                                                                "(" * 5000,
+                                               "{'descr': '|O', 'fortran_order': False, 'shape': (3,)}"]))
+    length = draw(st.sampled_from([0, 4, 29 * 4, 29 * 8]))
+    return npy(draw(st.sampled_from(DTYPES)), draw(st.sampled_from(SHAPES)), draw(st.booleans()),
+               bytes(length), header,
+               draw(st.sampled_from([b"\x01\x00", b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\x09\x00"])))
+
+
+def spoilt_json(draw, value):
+    """A description with one value replaced, somewhere."""
+    if draw(st.integers(0, 3)) == 0 or not isinstance(value, (dict, list)) or not value:
+        return draw(st.sampled_from(VALUES))
+    if isinstance(value, list):
+        at = draw(st.integers(0, len(value) - 1))
+        return [*value[:at], spoilt_json(draw, value[at]), *value[at + 1:]]
+    key = draw(st.sampled_from(sorted(value)))
+    if draw(st.integers(0, 9)) == 0:
+        return {k: v for k, v in value.items() if k != key}
+    return {**value, key: spoilt_json(draw, value[key])}
+
+
+def deep(draw):
+    """JSON that is deep, long or none at all."""
+    return draw(st.sampled_from([b"", b"{", b"[" * 100000, b"1" * 5000, b'{"format": 1}', b"\xff\xfe", b"null", b"[]",
+                                 b'{"a":' * 3000 + b"1" + b"}" * 3000, b'{"format": 1, "format": 2}', b"NaN"]))
+
+
+@given(st.integers(0, 1), st.data())
+def test_members(tally, files, tmp_path_factory, which, data):
+    """A zip that is sound, with members that are not."""
+    with zipfile.ZipFile(io.BytesIO(files[which])) as archive:
+        members = [(name, archive.read(name)) for name in NAMES]
+    for _ in range(data.draw(st.integers(1, 2))):
+        how = data.draw(st.sampled_from(
+            ["json", "json", "json", "deep", "array", "array", "double", "missing", "path", "bomb", "other"]))
+        at = data.draw(st.integers(0, len(members) - 1))
+        name, content = members[at]
+        if how == "json":
+            with zipfile.ZipFile(io.BytesIO(files[which])) as archive:
+                described = json.loads(archive.read("model.json"))
+            members = [m for m in members if m[0] != "model.json"]
+            members.append(("model.json", json.dumps(spoilt_json(data.draw, described)).encode()))
+            break
+        if how == "deep":
+            members = [(n, deep(data.draw) if n == "model.json" else c) for n, c in members]
+            break
+        if how == "array":
+            members[at] = (data.draw(st.sampled_from(NAMES[1:])), data.draw(arrays()))
+        elif how == "double":
+            members.append((name, data.draw(arrays()) if name.endswith("npy") else content))
+        elif how == "missing":
+            del members[at]
+            if not members:
+                break
+        elif how == "path":
+            members.append((data.draw(st.sampled_from(["../evil", "/etc/evil", "a/../theta.npy", "theta.npy/",
+                                                       "con"])),
+                            content))
+        elif how == "bomb":
+            many = data.draw(st.sampled_from([10**6, 10**7, 3 * 10**7]))
+            start = npy("<f4", (many // 4,)) if name.endswith("npy") else b'{"a": "'
+            members[at] = (name, start + bytes(many))
+        else:
+            members[at] = (name, data.draw(st.binary(max_size=50)))
+    buffer = io.BytesIO()
+    kind = data.draw(st.sampled_from([zipfile.ZIP_STORED] * 3 + [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2,
+                                                                 zipfile.ZIP_LZMA]))
+    if any(len(content) > LARGEST // 8 for _, content in members):
+        kind = zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(buffer, "w", kind) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")                 # of names that are there twice
+        for name, content in members:
+            archive.writestr(name, content)
+    check(tally, "files of other members", buffer.getvalue(), tmp_path_factory.mktemp("fuzz") / "model")
