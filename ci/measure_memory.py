@@ -3,8 +3,7 @@
 
     python ci/measure_memory.py [ROUNDS]
 
-Fails where it grows by more than BOUND between the two: 10 bytes a round would be 88 kB, a workspace of these models
-that is not given back 4 MB and more.
+Fails where it grows by more than BOUND between the two: 120 bytes that each round leaves behind would exceed it.
 """
 import subprocess
 import sys
@@ -15,7 +14,7 @@ KINDS = {
     "Sequential, new each time": "Sequential(STACK, random_state=0).fit(X, y, loss='squared_error', epochs=1)",
     "Sequential, one": "model.fit(X, y, loss='squared_error', optimizer='adam', epochs=1)",
     "Sequential, one, rows differ": "n = 2 + i % 29; model.fit(X[:n], y[:n], loss='squared_error', epochs=1)",
-    "Sequential, two optimizers":
+    "Sequential, three optimizers":
         "model.fit(X, y, loss='squared_error', optimizer=['adam', 'cg', 'lm'][i % 3], epochs=1)",
     "Sequential, refused": "refused(lambda: model.fit(X, X, loss='squared_error'))",
     "Sequential, stopped by NaN": "refused(lambda: model.fit(X, y, loss='squared_error', optimizer=SGD(1e300)))",
