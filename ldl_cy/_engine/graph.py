@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ldl_cy._engine.op import Kernel
 
 LINE = 16                           # numbers: 64 bytes of float32
+MOST_NUMBERS = 1 << 48              # of a sample, where C's integers have 63 bits
 
 
 @dataclass
@@ -50,6 +51,13 @@ class Entry:
     offset: int
     trainable: bool
     layer: int
+
+
+def check_size(shape: Shape) -> None:
+    """Sizes that C's integers hold, also times what kernels multiply them with."""
+    if math.prod(shape) > MOST_NUMBERS:
+        raise ValueError(f"Sequential: a sample must have at most 2^{MOST_NUMBERS.bit_length() - 1} numbers before and "
+                         f"after each layer, got the shape {shape}.")
 
 
 @dataclass
@@ -96,6 +104,7 @@ class Graph:
 
     def new_value(self, shape: Shape, buffer: int | None = None, steps: int = 0) -> int:
         """A value of a shape, over a new buffer or an existing one."""
+        check_size(shape)
         if buffer is None:
             buffer = len(self.sizes)
             self.sizes.append(math.prod(shape))
@@ -128,6 +137,7 @@ class Graph:
     def add_layer(self, layer: Layer, x: int, name: str) -> int:
         """Build a layer on value x; the value of its output comes back."""
         built: Built = layer.build(self.shapes[x])
+        check_size(built.output_shape)
         if type(layer).check_input is not Layer.check_input:
             if self.buffers[x] != 0:
                 raise ValueError(f"{type(layer).__name__}: must read the model's input, which is checked, "

@@ -304,8 +304,8 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _read_validation(self, X: Any, y: Any, sample_weight: Any) -> Rows:
         X, y = self._read_fit(X, y, reset=False, classes="known")
-        samples, targets = self._as_samples(X), self._as_targets(self._encode(y))
-        return Rows(samples, targets, read_weights(X, sample_weight), lengths_of(X))
+        weight = read_weights(X, sample_weight)
+        return Rows(self._as_samples(X), self._as_targets(self._encode(y)), weight, lengths_of(X))
 
     def _batch_size(self, n: int) -> int | str:
         if takes_full_batch(self.solver):

@@ -32,7 +32,7 @@ class Rows(NamedTuple):
         return Rows(self.X[index], self.y[index], weight, lengths)
 
 
-@np.errstate(over="ignore")         # numbers too large for float32 are refused as what they become
+@np.errstate(over="ignore", invalid="ignore")         # numbers too large for float32 are refused as what they become
 def read(estimator: Any, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeric: bool = False) -> Any:
     """X, or X and y where a y is given, validated as scikit-learn does.
 
@@ -70,7 +70,7 @@ def read(estimator: Any, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeri
     return (X, y) if with_y else X
 
 
-@np.errstate(over="ignore")
+@np.errstate(over="ignore", invalid="ignore")
 def read_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
     """(n,) weights >= 0, or None."""
     return None if sample_weight is None else _check_sample_weight(sample_weight, X, ensure_non_negative=True)

@@ -46,4 +46,6 @@ def everything(model):
 
     state = to_dict(model)
     arrays = {name: (a.shape, a.tobytes()) for name, a in state.get("arrays", {}).items()}
-    return repr(state["described"]), arrays
+    described = state["described"]
+    memory = {name: float(value) for name, value in described.get("memory", {}).items()}
+    return repr({**described, "memory": memory}), arrays

@@ -61,7 +61,7 @@ def test_layouts(tally, tmp_path_factory, problem, dressing, y_dressing, first_b
         if not found[0].startswith("FloatingPointError"):
             assert [everything(model) for model in models] == starts
     else:
-        assert found[0].history == found[1].history
+        assert repr(found[0].history) == repr(found[1].history)         # a validation loss may be NaN
         assert np.isfinite(found[0].history["loss"]).all()
     assert everything(models[0]) == everything(models[1])
     if models[0].input_shape is None:
@@ -107,11 +107,11 @@ def test_keeping(tally, tmp_path_factory, problem, optimizer):
     model.save(path)
     copies = [Sequential.load(path, CUSTOM), pickle.loads(pickle.dumps(model)), model]
     found = []
-    for copy in copies:
-        assert everything(copy) == everything(model) or copy is not copies[0]
+    for copy in copies[:2]:
+        assert everything(copy) == everything(model)
     for copy in copies:
         history = attempt(lambda copy=copy: copy.fit(X, y, **options))
-        found.append((history if isinstance(history, Refused) else history.history, everything(copy)))
+        found.append((history if isinstance(history, Refused) else repr(history.history), everything(copy)))
     assert found[0] == found[1] == found[2]
 
 
@@ -136,7 +136,8 @@ def test_refusals(tally, problem, what, how, value, first_built):
         options[what] = spoil(lengths, how)
     elif what == "validation_data":
         options.update(validation_split=0.0, validation_data=(X, spoil(y, how)) if value is None else value)
-    elif what in SETTINGS and not (what == "epochs" and isinstance(value, int) and value > 3):
+    elif what in SETTINGS and not (what == "epochs" and isinstance(value, int) and value > 3) and not (
+            what == "callbacks" and isinstance(value, np.ndarray)):
         options[what] = value
     model = built(problem) if first_built else new(problem)
     start = everything(model)
