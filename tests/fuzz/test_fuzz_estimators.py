@@ -73,7 +73,8 @@ def results(estimator, X):
        st.sampled_from(["labels", "two", "several", "one"]), st.sampled_from(SPOILT), st.booleans())
 def test_estimators(tally, tmp_path_factory, data, kind, dressing, case, n, what, how, weighted):
     settings, name, value = data.draw(settings_of(kind))
-    if case == "junk" and (name, value) != ("max_iter", 2**70) and name != "callbacks":
+    endless = name == "max_iter" and isinstance(value, int) and value == 2**70
+    if case == "junk" and not endless and name != "callbacks":
         settings[name] = value
     if isinstance(settings["max_iter"], int) and settings["max_iter"] > 5:
         settings["max_iter"] = 5
