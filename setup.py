@@ -2,6 +2,7 @@
 import os
 import platform
 import sys
+import sysconfig
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -16,7 +17,13 @@ ABI3 = sys.version_info[:2] == (3, 11) and sys.implementation.name == "cpython"
 LIMITED_API = [("Py_LIMITED_API", "0x030B0000")] if ABI3 else []
 PARALLEL = int(os.environ.get("LDL_CY_BUILD_JOBS", os.cpu_count() or 1))
 
-X86 = platform.machine().lower() in {"x86_64", "amd64", "x64"}
+# What is built for, not what builds: linux-aarch64, macosx-11.0-arm64, win-amd64, ...
+TARGET = sysconfig.get_platform()
+if TARGET.endswith("universal2") and "ARCHFLAGS" not in os.environ:
+    # python.org's macOS builds compile for two processors at once, which share no flags: take this one
+    os.environ["ARCHFLAGS"] = f"-arch {platform.machine()}"
+    TARGET = os.environ["_PYTHON_HOST_PLATFORM"] = TARGET.replace("universal2", platform.machine())
+X86 = TARGET.replace("_", "-").endswith(("x86-64", "amd64"))
 # The vector kernels, once per instruction set; _engine/vec.pyx chooses at import.
 ISA_FLAGS = {
     "unix": {
@@ -39,10 +46,17 @@ C_FLAGS = {
 class BuildExt(build_ext):
     """Adds the compiler's flags, and vec.c once per instruction set."""
 
+    def build_extensions(self) -> None:
+        linker = getattr(self.compiler, "linker_so", None)
+        if linker:
+            # some Pythons pass on where their own libraries lie: on this machine alone, and nothing here needs them
+            self.compiler.linker_so = [part for part in linker if not part.startswith("-Wl,-rpath")]
+        super().build_extensions()
+
     def build_extension(self, ext: Extension) -> None:
         kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
         ext.extra_compile_args = C_FLAGS[kind] + ext.extra_compile_args
-        if kind == "unix" and sys.platform == "linux":
+        if TARGET.startswith("linux"):
             ext.extra_link_args = ["-Wl,-s", *ext.extra_link_args]
         if ext.name.endswith("._engine.vec"):
             ext.extra_objects = [*ext.extra_objects, *self.vector_objects(kind, ext)]

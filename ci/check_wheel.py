@@ -1,4 +1,4 @@
-"""Does the wheel in a folder hold what it should, and nothing else? Run by ci/package.
+"""Does the wheel in a folder hold what it should, and nothing else? Run by ci/wheels.sh.
 
     python ci/check_wheel.py dist
 """
@@ -6,12 +6,16 @@ from __future__ import annotations
 
 import sys
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
 MAX_BYTES = 2_000_000
 SOURCES = {".pyx", ".pxd", ".pxi", ".c", ".h", ".inc"}
 ROOT = Path(__file__).resolve().parent.parent
+# Where this machine builds: a library that names them, as the place of others (RUNPATH) or in a message, was built so
+# that no other machine can build the same, and would look there for what it loads.
+FOLDERS = sorted({f"{folder}/" for folder in (ROOT, Path.home(), tempfile.gettempdir())})
 
 
 def one(folder: Path, pattern: str) -> Path:
@@ -25,7 +29,10 @@ def wheel_faults(wheel: Path) -> list[str]:
     """What is wrong with the wheel, one sentence each."""
     with zipfile.ZipFile(wheel) as archive:
         names = [PurePosixPath(name) for name in archive.namelist()]
-    faults = [f"{name} is in the wheel" for name in names if name.suffix in SOURCES]
+        faults = [
+            f"{name} names {folder}, which is this machine's" for name in names if name.suffix in {".so", ".pyd"}
+            for folder in FOLDERS if folder.encode() in archive.read(str(name))]
+    faults += [f"{name} is in the wheel" for name in names if name.suffix in SOURCES]
     # dense.abi3.so, dense.cpython-312-x86_64-linux-gnu.so, dense.cp312-win_amd64.pyd -> dense
     compiled = {
         str(name.parent / name.name.split(".")[0]) for name in names if name.suffix in {".so", ".pyd"}}
