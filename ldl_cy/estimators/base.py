@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ldl_cy import layers, optimizers
 from ldl_cy.callbacks import Callback
 from ldl_cy.callbacks.base import Callbacks
+from ldl_cy.checks import in_dtype
 from ldl_cy.estimators.data import Rows, Shape, canonical, check_row_shape, hold_out, read, read_weights
 from ldl_cy.estimators.observers import CallbackSupportMixin, Observers
 from ldl_cy.estimators.sequences import Sequences, check_steps, lengths_of, longer
@@ -295,7 +296,7 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         """Targets of two axes in the model's dtype; class codes stay as they are."""
         if encoded.dtype.kind in "iu" and encoded.ndim == 1:
             return encoded
-        encoded = encoded.reshape(len(encoded), -1).astype(self.model_.dtype, copy=False)
+        encoded = in_dtype(type(self).__name__, "y", encoded.reshape(len(encoded), -1), self.model_.dtype)
         if encoded.shape[1] != self.n_outputs_:
             raise ValueError(
                 f"y has {encoded.shape[1]} outputs, but {type(self).__name__} was fitted with "

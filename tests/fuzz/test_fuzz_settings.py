@@ -143,10 +143,10 @@ def test_the_rest(tally, drawn, position):
     elif isinstance(made, callbacks.Callback):
         options.update(callbacks=[made], validation_data=(X, y))
     else:
-        model = Sequential([layers.Dense(3, kernel_initializer=made)]).build(2)
+        model = Sequential([layers.Dense(3, kernel_initializer=made)])
         y = np.ones((4, 3))
     attempt(lambda: model.fit(X, y, **options))
-    assert np.isfinite(model.theta).all()
+    assert model.input_shape is None or np.isfinite(model.theta).all()
 
 
 @given(junk(), junk(), junk(), junk())
