@@ -11,10 +11,12 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
+# For ci/coverage: slow modules, each line of which can be traced.
+LINE_TRACE = os.environ.get("LDL_CY_LINE_TRACE") == "1"
 # The stable ABI, but only where 3.11 itself builds: newer Pythons would give their files a name
-# that 3.11 does not import.
-ABI3 = sys.version_info[:2] == (3, 11) and sys.implementation.name == "cpython"
-LIMITED_API = [("Py_LIMITED_API", "0x030B0000")] if ABI3 else []
+# that 3.11 does not import. Tracing is no part of it.
+ABI3 = not LINE_TRACE and sys.version_info[:2] == (3, 11) and sys.implementation.name == "cpython"
+MACROS = [("Py_LIMITED_API", "0x030B0000")] if ABI3 else [("CYTHON_TRACE_NOGIL", "1")] if LINE_TRACE else []
 PARALLEL = int(os.environ.get("LDL_CY_BUILD_JOBS", os.cpu_count() or 1))
 
 # What is built for, not what builds: linux-aarch64, macosx-11.0-arm64, win-amd64, ...
@@ -93,7 +95,7 @@ extensions = [
         [str(p.relative_to(ROOT))],
         include_dirs=["ldl_cy/_engine"],
         depends=VEC_FILES,
-        define_macros=[*LIMITED_API, *([("LDL_X86", "1")] if X86 else [])],
+        define_macros=[*MACROS, *([("LDL_X86", "1")] if X86 else [])],
         py_limited_api=ABI3,
     )
     for p in sorted((ROOT / "ldl_cy").glob("_*/*.pyx"))
@@ -101,7 +103,7 @@ extensions = [
 # Cython's own helpers, once instead of in every module; cythonize writes the C file.
 SHARED = "ldl_cy._engine._cyutility"
 extensions.append(
-    Extension(SHARED, [SHARED.replace(".", "/") + ".c"], define_macros=LIMITED_API,
+    Extension(SHARED, [SHARED.replace(".", "/") + ".c"], define_macros=MACROS,
               py_limited_api=ABI3)
 )
 
@@ -116,6 +118,7 @@ setup(
             "cdivision": True,
             "initializedcheck": False,
             "freethreading_compatible": True,
+            "linetrace": LINE_TRACE,
         },
         shared_utility_qualified_name=SHARED,
     ),

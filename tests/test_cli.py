@@ -47,6 +47,10 @@ def test_info_names_scipys_blas_and_not_numpys(monkeypatch):
     assert info.blas() == "unknown to threadpoolctl"
 
 
+def test_info_of_what_is_not_installed():
+    assert info.installed("no-such-distribution") == "not installed"
+
+
 def test_module_runs_as_a_program(tmp_path):
     command = [sys.executable, "-m", "ldl_cy", "--version"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -1,4 +1,6 @@
 """Displays: what they draw is what the network holds."""
+import sys
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -44,6 +46,19 @@ def test_loss_curve_of_a_history():
     assert display.ax_ is ax and display.figure_ is ax.figure and ax.get_title() == "digits"
     for line, key in zip(display.lines_, ("loss", "val_loss"), strict=True):
         np.testing.assert_array_equal(line.get_ydata(), history.history[key])
+
+
+def test_several_curves_have_a_legend():
+    one = LossCurveDisplay({"loss": [3.0, 2.0]}).plot()
+    assert one.ax_.get_legend() is None
+    two = LossCurveDisplay({"loss": [3.0, 2.0], "val_loss": [3.5, 2.5]}).plot()
+    assert [text.get_text() for text in two.ax_.get_legend().get_texts()] == ["loss", "val_loss"]
+
+
+def test_without_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r"LossCurveDisplay: plotting needs matplotlib \(pip install matplotlib\)"):
+        LossCurveDisplay({"loss": [1.0]}).plot()
 
 
 def test_filters_of_a_convolution():

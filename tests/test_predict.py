@@ -295,6 +295,16 @@ def test_names_of_features_are_still_compared():
         estimator.predict(X.to_numpy())
 
 
+def test_a_model_keeps_few_kinds_of_workspaces():
+    model = network("mlp")
+    X = rows(model, 3, "float32")
+    expected = general(model, X)
+    for n_threads in (*range(1, 2 * prediction.MOST_KINDS), 1):       # the first kind was dropped meanwhile
+        np.testing.assert_array_equal(model.predict(X, n_threads=n_threads), expected)
+        assert len(model._free) <= prediction.MOST_KINDS
+    assert len(model._free) == prediction.MOST_KINDS
+
+
 def test_without_a_hold_only_short_products_go_the_short_way(monkeypatch):
     monkeypatch.setattr(prediction, "find_blas", lambda: False)
     model = network("mlp")

@@ -4,6 +4,7 @@ import pytest
 
 from ldl_cy import Sequential, layers
 from ldl_cy.optimizers import GD, LBFGS, ConjugateGradient, GaussNewtonCG, LevenbergMarquardt
+from ldl_cy.optimizers.levenberg_marquardt import solve_damped
 
 LM, GNCG, CG = LevenbergMarquardt(), GaussNewtonCG(), ConjugateGradient()
 LED = [LM, LevenbergMarquardt(bayesian=True), GNCG, CG, LBFGS(), GD(0.1, line_search=True)]
@@ -18,6 +19,13 @@ WITHOUT = ("the network must be without Dropout and BatchNorm, which make the lo
 
 def bytes_of(model):
     return model.theta.tobytes(), model._state.tobytes(), model._slots.tobytes(), dict(model._memory), model.epoch
+
+
+def test_damping_makes_a_matrix_positive():
+    matrix, right = np.diag([2.0, -1.0]), np.array([1.0, 2.0])
+    assert solve_damped(matrix, 0.5, right) is None
+    np.testing.assert_allclose(solve_damped(matrix, 3.0, right), [0.2, 1.0], rtol=1e-12)
+    np.testing.assert_array_equal(matrix, np.diag([2.0, -1.0]))         # another damping may follow
 
 
 # -- refusals ------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from ldl_cy.checks import check_ints
 from ldl_cy.estimators.base import ACTIVATION, DROPOUT, INPUT_SHAPE, SIZES, BaseNetwork
 from ldl_cy.estimators.data import Shape, check_input_shape
 from ldl_cy.estimators.docs import VERBOSE_BAR, share
-from ldl_cy.estimators.stacks import dense_layers, dropout_layers, need, read_sizes
+from ldl_cy.estimators.stacks import dense_layers, dropout_layers, read_sizes
 from ldl_cy.estimators.targets import ClassifierNetwork, RegressorNetwork
 from ldl_cy.estimators.typed import ClassWeight, DType, RandomState, Sizes, Solver
 
@@ -82,7 +82,7 @@ class BaseCNN(BaseNetwork):
         for filters in read_sizes("filters", self.filters):
             if self.batch_norm:
                 stack += [convolution(filters, kernel, padding="same", use_bias=False),
-                          need(layers, "BatchNorm", "batch_norm=True")(), layers.Activation(self.activation)]
+                          layers.BatchNorm(), layers.Activation(self.activation)]
             else:
                 stack.append(convolution(filters, kernel, padding="same", activation=self.activation))
             if all(length >= window for length, window in zip(size, pool_sizes)):

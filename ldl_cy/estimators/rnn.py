@@ -11,7 +11,7 @@ from ldl_cy.callbacks.base import Callbacks
 from ldl_cy.estimators.base import ACTIVATION, DROPOUT, INPUT_SHAPE, SIZES, BaseNetwork
 from ldl_cy.estimators.data import Shape, check_input_shape
 from ldl_cy.estimators.docs import VERBOSE_BAR, share
-from ldl_cy.estimators.stacks import dense_layers, dropout_layers, need, read_sizes
+from ldl_cy.estimators.stacks import dense_layers, dropout_layers, read_sizes
 from ldl_cy.estimators.targets import ClassifierNetwork, RegressorNetwork
 from ldl_cy.estimators.typed import ClassWeight, DType, RandomState, Sizes, Solver
 
@@ -68,10 +68,9 @@ class BaseRNN(BaseNetwork):
         if not units:
             raise ValueError(f"units must name at least one recurrent layer, got {self.units!r}.")
         cell = getattr(layers, CELLS[self.cell])
-        stack: list[layers.Layer] = [
-            cell(n, return_sequences=i < len(units) - 1) for i, n in enumerate(units)]
+        stack = [cell(n, return_sequences=i < len(units) - 1) for i, n in enumerate(units)]
         if self.bidirectional:
-            stack = [need(layers, "Bidirectional", "bidirectional=True")(layer) for layer in stack]
+            stack = [layers.Bidirectional(layer) for layer in stack]
         sizes = read_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
         return [*stack, *dropout_layers(self.dropout),
                 *dense_layers(sizes, [self.activation] * len(sizes), self.dropout)]

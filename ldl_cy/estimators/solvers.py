@@ -53,7 +53,5 @@ def make_optimizer(estimator: Any) -> optimizers.Optimizer:
     kind: Any = Adam if est.solver == "adam" else optimizers.OPTIMIZERS[est.solver]
     if not kind.compiled:
         return kind(tol=est.tol)
-    if est.solver == "gd":
-        return kind(rate, tol=0.0)      # when to stop is decided between epochs, as for the others
     known = inspect.signature(kind).parameters
     return kind(rate, **{name: getattr(est, name) for name in ("beta_1", "beta_2", "epsilon") if name in known})

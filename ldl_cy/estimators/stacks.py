@@ -26,11 +26,4 @@ def dense_layers(sizes: list[int], activations: list[str], dropout: float) -> li
 
 def dropout_layers(rate: float) -> list[layers.Layer]:
     """One Dropout layer, or none where nothing is dropped."""
-    return [need(layers, "Dropout", f"dropout={rate}")(rate)] if rate > 0 else []
-
-
-def need(module: Any, name: str, setting: str) -> Any:
-    """A class that a setting asks for."""
-    if not hasattr(module, name):
-        raise ValueError(f"{setting} is unknown to this version of ldl_cy: it has no {name}.")
-    return getattr(module, name)
+    return [layers.Dropout(rate)] if rate > 0 else []

@@ -58,6 +58,25 @@ def test_pooling_stops_where_nothing_would_be_left():
     assert kinds(clf).count("MaxPool2D") == 3
 
 
+@pytest.mark.parametrize("axes, shape", [("1D", (64, 1)), ("2D", (8, 8, 1))])
+def test_batch_norm(axes, shape):
+    clf = CNNClassifier(batch_norm=True, activation="tanh", input_shape=shape, **FEW).fit(DIGITS, Y_DIGITS)
+    assert kinds(clf) == [f"Conv{axes}", "BatchNorm", "Activation", f"MaxPool{axes}", "Flatten", "Dense", "Dense"]
+    convolution, _, activation = clf.model_.layers[:3]
+    assert not convolution.use_bias and activation.activation == "tanh"
+
+
+def test_the_best_epochs_running_statistics_come_back():
+    half = len(DIGITS) // 2
+    X_val, y_val = DIGITS[half:], Y_DIGITS[half:]
+    clf = CNNClassifier(**{**FEW, "max_iter": 8}, batch_norm=True, early_stopping=True, learning_rate_init=0.3,
+                        input_shape=(8, 8, 1))
+    clf.fit(DIGITS[:half], Y_DIGITS[:half], X_val=X_val, y_val=y_val)
+    scores = clf.validation_scores_
+    assert scores[-1] < max(scores)         # or there would be nothing to bring back
+    assert clf.score(X_val, y_val) == clf.best_validation_score_ == max(scores)
+
+
 def test_dropout():
     clf = CNNClassifier(dropout=0.3, **FEW).fit(DIGITS, Y_DIGITS)
     assert kinds(clf) == ["Conv1D", "MaxPool1D", "Flatten", "Dropout", "Dense", "Dropout", "Dense"]
@@ -67,6 +86,7 @@ def test_dropout():
     ({"input_shape": (9, 9, 1)}, DIGITS, r"X has 64 features, but CNNClassifier is expecting samples of sh"),
     ({"input_shape": (64,)}, DIGITS, "input_shape must be None or 2 or 3 ints >= 1"),
     ({"input_shape": (8, 8, 0)}, DIGITS, "input_shape must be None or 2 or 3 ints >= 1"),
+    ({"input_shape": ("8", "eight")}, DIGITS, "input_shape must be None or 2 or 3 ints >= 1"),
     ({"input_shape": (8, 8, 1)}, DIGITS.reshape(-1, 8, 8), r"X has samples of shape \(8, 8\), but"),
     ({}, DIGITS.reshape(-1, 4, 4, 2, 2), "reads images"),
     ({"kernel_size": (3, 3)}, DIGITS, "CNNClassifier: kernel_size must be an int >= 1 or"),

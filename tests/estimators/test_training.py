@@ -230,6 +230,21 @@ def test_ctrl_c_warns_and_returns(solver):
     assert np.isfinite(clf.predict_proba(X_CANCER)).all()
 
 
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_outputs_that_are_not_finite_score_nan(kind):
+    est = kind(hidden_layer_sizes=(5,), max_iter=2, random_state=0)
+    est.fit(X_CANCER, Y_CANCER, X_val=np.full((4, 30), 1e308), y_val=[0, 1, 0, 1])
+    assert len(est.validation_scores_) == 2 and np.isnan(est.validation_scores_).all()
+    assert np.isfinite(est.loss_curve_).all() and est.best_validation_score_ == -np.inf
+
+
+def test_verbose_prints_losses_and_scores(capsys):
+    clf = MLPClassifier((5,), max_iter=2, verbose=True, early_stopping=True, random_state=0).fit(X_CANCER, Y_CANCER)
+    assert capsys.readouterr().out.splitlines() == [
+        line for i, (loss, score) in enumerate(zip(clf.loss_curve_, clf.validation_scores_), 1)
+        for line in (f"Iteration {i}, loss = {loss:.8f}", f"Validation score: {score:f}")]
+
+
 def test_a_batch_larger_than_the_data_is_clipped():
     with pytest.warns(UserWarning, match="It is going to be clipped"):
         MLPClassifier(batch_size=10**6, max_iter=1).fit(X_CANCER, Y_CANCER)
