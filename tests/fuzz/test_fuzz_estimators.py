@@ -73,11 +73,11 @@ def results(estimator, X):
        st.sampled_from(["labels", "two", "several", "one"]), st.sampled_from(SPOILT), st.booleans())
 def test_estimators(tally, tmp_path_factory, data, kind, dressing, case, n, what, how, weighted):
     settings, name, value = data.draw(settings_of(kind))
-    endless = name == "max_iter" and isinstance(value, int) and value == 2**70
-    if case == "junk" and not endless and name != "callbacks":
+    # without a seed two fits cannot be compared
+    if case == "junk" and name != "callbacks" and not (name == "random_state" and value is None):
         settings[name] = value
-    if isinstance(settings["max_iter"], int) and settings["max_iter"] > 5:
-        settings["max_iter"] = 5
+    if isinstance(settings["max_iter"], int):
+        settings["max_iter"] = min(settings["max_iter"], 5)
     rng = np.random.default_rng(n)
     X, y = rng.standard_normal((n, 6)), targets(kind, what, n, rng)
     weights = rng.uniform(0, 2, n) if weighted else None
@@ -110,7 +110,8 @@ def test_estimators(tally, tmp_path_factory, data, kind, dressing, case, n, what
     given = results(first, X)
     for a, b, c in zip(given, results(second, plain), results(pickle.loads(pickle.dumps(first)), plain)):
         assert equal(a, b) and equal(a, c)
-    run(lambda: first.score(X, y, weights))
+    # the squares of huge targets are scikit-learn's
+    attempt(lambda: first.score(X, y, weights), SENTENCE, (*SPOKEN, RuntimeWarning))
     if case == "spoilt later":
         theta = first.model_.theta.copy()
         for result in results(first, spoil(np.array(plain), how)):
