@@ -3,14 +3,15 @@
 #
 #   ci/wheels.sh first    sdist, the wheel from it, its repair, what both hold and what the tools say of them, and the
 #                         wheel installed and tried on each CPython >= 3.11 that is found here
-#   ci/wheels.sh          that, and: the same bytes from a second build; all C compiled for nine systems; a wheel for
-#                         aarch64, run under qemu; which wheels cibuildwheel would build
+#   ci/wheels.sh          that, and: the wheel on newer Pythons from Debian; the same bytes from a second build; all C
+#                         compiled for nine systems; a wheel for aarch64, run under qemu; which wheels cibuildwheel
+#                         would build
 #
 # One line tells what passed, what was skipped and why, and what failed; all are repeated at the end. dist/ then holds
 # the sdist and the repaired wheel. Further interpreters are found by MORE_PYTHONS="/path/to/python ...".
 VENV=${VENV:-.venv}-wheels
 . "$(dirname "$0")/common.sh"
-case ${1:-all} in first | all) ;; *) sed -n 2,11p "$0"; exit 2 ;; esac
+case ${1:-all} in first | all) ;; *) sed -n 2,12p "$0"; exit 2 ;; esac
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -115,9 +116,12 @@ if build; then
     try_pythons || result=1
     echo "first half: $(($(date +%s) - started)) s"
     if [ "${1:-all}" = all ]; then
+        . ci/wheels.d/debian.sh
+        . ci/wheels.d/newer.sh
         . ci/wheels.d/targets.sh
         . ci/wheels.d/aarch64.sh
         quietly install_tools wheels
+        run_newer || result=1
         identifiers || result=1
         # both of the others start from the C files that the second build leaves in its folder
         if same_bytes; then

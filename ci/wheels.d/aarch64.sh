@@ -1,5 +1,5 @@
 # Sourced by ci/wheels.sh: a wheel for Linux on aarch64, made by a cross compiler, and its smoke test under qemu.
-# Debian's Python for arm64 is unpacked into a folder, nothing is installed and no right is needed.
+# Debian's Python for arm64 is unpacked into a folder (debian.sh).
 
 cross_build() {    # the wheel, repaired, in $scratch/aarch64/dist
     printf '#!/bin/sh\nexec "%s" cc -target aarch64-linux-gnu.2.28 "$@"\n' "$ZIG" > "$scratch/cc-aarch64"
@@ -7,30 +7,6 @@ cross_build() {    # the wheel, repaired, in $scratch/aarch64/dist
     (cd "$source" && CC=$scratch/cc-aarch64 LDSHARED="$scratch/cc-aarch64 -shared" _PYTHON_HOST_PLATFORM=linux-aarch64 \
         "$BIN/python" -m build --wheel --no-isolation --outdir "$scratch/aarch64/raw" .) &&
         PATH="$BIN:$PATH" "$BIN/auditwheel" repair -w "$scratch/aarch64/dist" "$scratch"/aarch64/raw/*.whl
-}
-
-apt_for() {    # apt_for ARCHITECTURE ARGUMENTS...: apt with lists and packages of its own, from the system's sources
-    own=$scratch/apt-$1
-    mkdir -p "$own/state/lists/partial" "$own/cache/archives/partial"
-    : > "$own/status"
-    cat > "$own/conf" <<CONF
-APT { Architecture "$1"; Architectures { "$1"; }; Sandbox::User "$(id -un)"; };
-Dir { State "$own/state"; State::status "$own/status"; Cache "$own/cache"; };
-CONF
-    shift
-    APT_CONFIG=$own/conf apt-get -q "$@"
-}
-
-unpack() {    # unpack ARCHITECTURE FOLDER PACKAGES...: they and what they need
-    architecture=$1
-    folder=$2
-    shift 2
-    mkdir -p "$folder"
-    apt_for "$architecture" update -o APT::Update::Error-Mode=any &&
-        apt_for "$architecture" install --yes --no-install-recommends --download-only "$@" || return 1
-    for package in "$scratch/apt-$architecture"/cache/archives/*.deb; do
-        dpkg-deb -x "$package" "$folder" || return 1
-    done
 }
 
 find_qemu() {    # sets QEMU; Debian's qemu-user is linked statically from 13 on, before there is qemu-user-static
@@ -64,7 +40,7 @@ run_aarch64() {
     *-abi3-*) try "abi3audit --strict on it" "$BIN/abi3audit" --strict "$foreign" || return 1 ;;
     *) skipped "running the aarch64 wheel: it is for the building Python alone"; return 0 ;;
     esac
-    if ! command -v apt-get > "$scratch/log" || ! command -v dpkg-deb > "$scratch/log"; then
+    if ! have_apt; then
         skipped "running the aarch64 wheel: Debian's packages cannot be had here"
         return 0
     fi
@@ -77,10 +53,7 @@ run_aarch64() {
         failed "Python for arm64 does not start under qemu"
         return 1
     }
-    quietly "$BIN/python" -m pip install --target "$scratch/aarch64/site" --python-version "$python" \
-        --implementation cp --abi "cp$(echo "$python" | tr -d .)" --abi abi3 --abi none --only-binary :all: \
-        --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_26_aarch64 \
-        --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 "$foreign" || return 1
+    pip_into "$scratch/aarch64/site" "$python" aarch64 "$foreign" || return 1
     began=$(date +%s)
     if (cd "$scratch" && emulated "$OLDPWD/ci/smoke.py") > "$scratch/smoke" 2>&1; then
         passed "under qemu in $(($(date +%s) - began)) s: $(tail -n 1 "$scratch/smoke")"
