@@ -11,6 +11,8 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
+# The reports of sanitizers name lines: ci/sanitize, ci/freethreading.
+SANITIZED = "-fsanitize" in os.environ.get("CFLAGS", "")
 # For ci/coverage: slow modules, each line of which can be traced.
 LINE_TRACE = os.environ.get("LDL_CY_LINE_TRACE") == "1"
 # The stable ABI, but only where 3.11 itself builds: newer Pythons would give their files a name
@@ -39,7 +41,7 @@ ISA_FLAGS = {
 # No -ffast-math: sums keep their order and NaN stays NaN. Only the vector kernels contract a b + c to fma: each
 # of their loops runs over whole lanes, so a number's place cannot matter, and no test compares them with a twin.
 C_FLAGS = {
-    "unix": ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off",
+    "unix": ["-O3", "-g1" if SANITIZED else "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off",
              "-Wno-unreachable-code"],
     "msvc": ["/O2", "/fp:precise"],
 }
@@ -58,7 +60,7 @@ class BuildExt(build_ext):
     def build_extension(self, ext: Extension) -> None:
         kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
         ext.extra_compile_args = C_FLAGS[kind] + ext.extra_compile_args
-        if TARGET.startswith("linux"):
+        if TARGET.startswith("linux") and not SANITIZED:
             ext.extra_link_args = ["-Wl,-s", *ext.extra_link_args]
         if ext.name.endswith("._engine.vec"):
             ext.extra_objects = [*ext.extra_objects, *self.vector_objects(kind, ext)]

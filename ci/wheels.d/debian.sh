@@ -1,9 +1,9 @@
-# Sourced by ci/wheels.sh: Debian's packages, unpacked into a folder. Nothing is installed and no right is needed.
+# Sourced by ci/wheels.sh and ci/freethreading: Debian's packages, unpacked into a folder. Nothing is installed and no right is needed.
 
 have_apt() { command -v apt-get > "$scratch/log" && command -v dpkg-deb > "$scratch/log"; }
 
 apt_for() {    # apt_for ARCHITECTURE[-SUITE] ARGUMENTS...: apt with lists and packages of its own; its sources are the
-    # system's, or those of another suite
+    # system's, or those of another suite, of sources where DEB=deb-src
     own=$scratch/apt-$1
     mkdir -p "$own/state/lists/partial" "$own/cache/archives/partial"
     : > "$own/status"
@@ -13,7 +13,7 @@ Dir { State "$own/state"; State::status "$own/status"; Cache "$own/cache"; };
 CONF
     case $1 in
     *-*)
-        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian ${1#*-} main" \
+        echo "${DEB:-deb} [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian ${1#*-} main" \
             > "$own/sources.list"
         echo "Dir::Etc { sourcelist \"$own/sources.list\"; sourceparts \"$own/none\"; };" >> "$own/conf"
         ;;

@@ -1,4 +1,4 @@
-# Sourced by ci/wheels.sh: the CPythons of this machine, and the wheel on each of them.
+# Sourced by ci/wheels.sh and ci/freethreading: the CPythons of this machine, and the wheel on each of them.
 
 found_pythons() {    # lines "3.12 /path/to/python", "3.14t /path", the first of each version, oldest version first
     {
