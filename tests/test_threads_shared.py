@@ -1,7 +1,6 @@
 """One model in several threads, and several models in as many: the bits of one thread, and a fit is exclusive.
 
-Each test has threads of its own. pytest-run-parallel runs it in several more:
-``pytest --parallel-threads=4 --iterations=20 tests/test_threads_shared.py``.
+Each test has threads of its own. ``ci/freethreading`` runs it in several more, on a CPython without its lock.
 """
 import pickle
 import threading
