@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from ldl_cy import initializers
+from ldl_cy import Sequential, initializers, layers
 from ldl_cy._engine.rng import Stream
 
 VARIANCE = {
@@ -52,6 +52,17 @@ def test_identity_zeros_ones_constant():
     assert (initializers.ones((2, 2), None) == 1).all()
     constant = initializers.Constant(0.5)
     assert (constant((3,), None) == 0.5).all() and eval(repr(constant), vars(initializers).copy()) == constant
+    assert {constant, initializers.Constant(0.5)} == {constant} != {initializers.Constant(0.25)}
+
+
+def test_a_constant_in_a_file(tmp_path):
+    layer = layers.Dense(3, bias_initializer=initializers.Constant(0.5))
+    Sequential([layer], random_state=0).build(2).save(tmp_path / "model")
+    loaded = Sequential.load(tmp_path / "model")
+    assert loaded.layers == (layer,)
+    loaded.theta[:] = 0
+    loaded.reset()
+    assert (loaded.parameters["dense_0.bias"] == 0.5).all()
 
 
 @pytest.mark.parametrize(("make", "message"), [

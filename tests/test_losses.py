@@ -8,6 +8,7 @@ from scipy.special import log_softmax, softmax, xlogy
 from sklearn.linear_model import PoissonRegressor
 
 from ldl_cy import Sequential, layers, losses, optimizers
+from ldl_cy._kernels.losses import make_loss
 
 DTYPES = ("float32", "float64")
 N, STEPS, K = 7, 3, 4
@@ -250,6 +251,8 @@ def test_bad_settings(make, message):
     ("huber", np.array([1, np.inf, 1]), (1,), "huber: y must be finite, got infinity."),
     ("quantile", np.array(["a", "b", "c"]), (1,), "quantile: y must be an array of numbers, got dtype <U1."),
     ("poisson", np.array([1, -2, 1]), (1,), "poisson: y must be >= 0, got -2."),
+    ("log_loss", np.zeros(3), (1,),
+     "log_loss: the output must have 2 classes or more, got 1; binary_log_loss takes one."),
     ("hinge", np.array([0, 1, 3]), (3,), "hinge: y must hold class codes 0 .. 2, got values from 0 to 3."),
     ("hinge", np.array([0, 1, 0.5]), (3,), "hinge: y must hold class codes 0 .. 2, got values from 0.0 to 1.0."),
     ("hinge", np.ones((3, 3)), (3,), "hinge: y must have the shape (3,) (class codes), got (3, 3)."),
@@ -260,6 +263,18 @@ def test_bad_targets(loss, y, shape, message):
     with pytest.raises((TypeError, ValueError)) as error:
         losses.get(loss).bind(y, 3, shape, "float64")
     assert str(error.value) == message
+
+
+def test_kernels_alone():
+    kernel = make_loss("log_loss_codes", "float32", steps=1, k=3, scale=1.0)
+    for y, t, w, sizes in ((np.ones((4, 3)), np.zeros(3), None, "12, 3, 1"),
+                           (np.ones((4, 3)), np.zeros(4), np.ones(5), "12, 4, 5")):
+        with pytest.raises(ValueError) as error:
+            kernel(y, t, w)
+        assert str(error.value) == f"LossKernel: y, t and w do not agree: {sizes}."
+    with pytest.raises(ValueError) as error:
+        make_loss("log_loss", "float32", steps=1, k=3, scale=1.0)
+    assert str(error.value) == "make_loss: no kernel for 'log_loss'."
 
 
 def test_names_and_repr():

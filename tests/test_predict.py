@@ -1,8 +1,12 @@
 """The short way of predict: the same bits as the general one, whatever happens to the weights meanwhile."""
 from __future__ import annotations
 
+import _thread
 import copy
+import functools
+import operator
 import pickle
+import signal
 import threading
 from itertools import pairwise
 
@@ -10,9 +14,11 @@ import numpy as np
 import pytest
 
 from ldl_cy import CNNClassifier, MLPClassifier, MLPRegressor, Sequential, layers, prediction, threads
+from ldl_cy._engine.examples import columns
 from ldl_cy._engine.finite import all_finite
 from ldl_cy._engine.hold import Hold
 from ldl_cy._kernels.probabilities import class_probabilities
+from ldl_cy.layers.base import Built, Parameter
 
 DTYPES = ["float32", "float64"]
 RNG = np.random.default_rng(0)
@@ -183,6 +189,21 @@ def test_two_threads_predict_at_once():
     assert not wrong
 
 
+def test_ctrl_c_ends_the_short_way():
+    """It comes before the call, between two of C, where Python looks for it no more."""
+    model, out = network("wide"), []
+    X = rows(model, 12, "float32")
+    expected = short(model, X)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            out.extend(map(operator.call, (_thread.interrupt_main, functools.partial(model._predictor.predict, X))))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert out == [None]
+    np.testing.assert_array_equal(short(model, X), expected)
+
+
 def test_an_output_is_the_callers():
     model = network("mlp")
     X = rows(model, 2, "float32")
@@ -201,6 +222,26 @@ def test_networks_that_have_no_short_way():
     python = Sequential([layers.Custom(lambda p, x: 2 * x, lambda p, x, y, dy: (2 * dy, {}), output_shape=3)]).build(3)
     python.predict(np.ones((1, 3), "float32"))
     assert ids._predictor is None and python._predictor is None
+
+
+class InTiles(layers.Layer):
+    """A product in tiles of columns over all rows."""
+
+    def build(self, input_shape):
+        kernel = Parameter("kernel", (*input_shape, 9), "normal")
+        return Built((9,), lambda dtype: columns(dtype, n_in=input_shape[0], n_out=9), (kernel,))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tiles_of_columns(dtype):
+    """Their buffers hold a whole batch: more rows come in several."""
+    model = Sequential([layers.Dense(6, "tanh"), InTiles()], dtype, 0).build(4)
+    X, p = rows(model, 2 * prediction.PREDICT_ROWS + 30, dtype), model.parameters
+    y = np.tanh(X @ p["dense_0.kernel"] + p["dense_0.bias"]) @ p["in_tiles_1.kernel"]
+    tolerance = {"rtol": 0, "atol": 1e-14 if dtype == "float64" else 1e-6}
+    np.testing.assert_allclose(model.predict(X), y, **tolerance)
+    np.testing.assert_array_equal(short(model, X[:3]), general(model, X[:3]))
+    np.testing.assert_allclose(model.evaluate(X, 0 * y, loss="squared_error"), (y**2).mean(), rtol=1e-5)
 
 
 def test_a_network_without_arithmetic():

@@ -296,6 +296,8 @@ def test_settings_make_the_same_optimizer(optimizer):
     (lambda: Adam(clip_norm=0), "Adam: clip_norm must be a number > 0, got 0."),
     (lambda: Adam(weight_decay=-1), "Adam: weight_decay must be a number >= 0, got -1."),
     (lambda: Adam(lambda s: s * np.nan).coefficients(0, 2), "Adam: learning_rate must return 2 finite"),
+    (lambda: type("Mine", (optimizers.Optimizer,), {})(0.1).coefficients(0, 2),
+     "Mine: an optimizer must define formula(rates, first)."),
     (lambda: AdamW(beta_2=-0.1), "AdamW: beta_2 must be a number >= 0 and < 1, got -0.1."),
     (lambda: AdamW(weight_decay="much"), "AdamW: weight_decay must be a number >= 0, got 'much'."),
     (lambda: Nadam(epsilon=0), "Nadam: epsilon must be a number > 0, got 0."),
@@ -357,6 +359,22 @@ def test_an_average_goes_on_to_the_same_bits(tmp_path):
     for model in (parts, Sequential.load(tmp_path / "model")):
         model.fit(X, y, epochs=5, **options)
         np.testing.assert_array_equal(model.theta, whole.theta)
+
+
+def test_an_average_of_no_steps():
+    """A fit that fails before its first leaves nothing behind."""
+    X, y = data()
+    model, other = Sequential(NET, random_state=1).build(5), Sequential(NET, random_state=1).build(5)
+    theta = model.theta.copy()
+    for rate, error, message in ((lambda s: s * np.nan, ValueError, "SGD: learning_rate must return"),
+                                 (1e38, FloatingPointError, "became non-finite in epoch 1")):
+        with pytest.raises(error, match=message):
+            model.fit(X, y, loss="log_loss", optimizer=SGD(rate, ema=0.9))
+        np.testing.assert_array_equal(model.theta, theta)
+        assert not model._memory
+    for each in (model, other):
+        each.fit(X, y, loss="log_loss", optimizer=SGD(ema=0.9), epochs=2)
+    np.testing.assert_array_equal(model.theta, other.theta)
 
 
 def test_weights_set_by_hand_begin_a_new_average():

@@ -10,7 +10,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from ldl_cy import Sequential, layers
+from ldl_cy import Sequential, layers, losses
 from ldl_cy.optimizers import GD, LBFGS, ConjugateGradient, GaussNewtonCG, LevenbergMarquardt
 
 NEWTON = [LevenbergMarquardt(), GaussNewtonCG(max_products=100)]
@@ -248,6 +248,37 @@ def test_stalled():
         assert history.stop_reason in ("stalled", "converged") and history.message != "all epochs were made"
         assert len(history.history["loss"]) == 1
         np.testing.assert_array_equal(model.theta, 1.0)
+
+
+def test_a_search_that_stalls():
+    """Of a gradient so large that no step could be too short to be seen."""
+    wrong = layers.Custom(untrue, lambda p, x, y, dy: (dy, {"w": -1e9 * p["w"] * np.abs(dy).sum(axis=0)}),
+                          output_shape=3, parameters={"w": 3})
+    X, _ = data()
+    model = Sequential([wrong], "float64", 1).build(3)
+    model.theta = np.ones(3)
+    history = model.fit(X, X - 5, **MSE, optimizer=ConjugateGradient(), epochs=50)
+    assert (history.stop_reason, history.message) == ("stalled", "no step lowers the loss") and history.epoch == [1]
+    np.testing.assert_array_equal(model.theta, 1.0)
+
+
+def test_damping_grows_where_the_matrix_is_singular():
+    """JᵀJ = 4 in all entries: μ begins so small that rounding loses it."""
+    model = Sequential([layers.Dense(1, use_bias=False, kernel_initializer="zeros")], "float64", 1)
+    X, y = np.full((8, 2), 2.0), np.full((8, 1), 3.0)
+    history = model.fit(X, y, loss=losses.SquaredError(scale=0.5), optimizer=LevenbergMarquardt(1e-20), epochs=20)
+    assert history.stop_reason == "converged"
+    np.testing.assert_allclose(model.predict(X), y, rtol=1e-12)
+
+
+@pytest.mark.parametrize("tol", [1e-2, 1e-4])
+def test_criterion_loss_of_a_line_search(tol):
+    X, y = data()
+    model = Sequential(TANH, "float64", 1)
+    history = model.fit(X, y, **MSE, optimizer=GD(tol=tol, criterion="loss", line_search=True), epochs=10000)
+    changes = -np.diff(history.history["loss"]) / history.history["loss"][:-1]
+    assert (changes[:-1] > tol).all() and changes[-1] <= tol
+    assert (history.stop_reason, history.message) == ("converged", f"the loss changed by at most tol={tol:g} of itself")
 
 
 # -- going on, threads, frozen layers, kinds of data ---------------------------------------------------------------

@@ -39,10 +39,11 @@ def test_a_model_of_sparse_rows(make, values, dtype):
     np.testing.assert_array_equal(a.trace(dense)["dense_0"], b.trace(sparse)["dense_0"])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("units", [8, 600])             # the second in tiles of columns over all rows
-def test_entries_at_one_place_are_added(units):
+def test_entries_at_one_place_are_added(units, dtype):
     twice = sp.csr_array((np.r_[1.0, 2, 3, 4], np.r_[0, 0, 2, 1], np.r_[0, 3, 3, 4]), shape=(3, 500))
-    model = Sequential([layers.Dense(units), layers.Dense(1)], random_state=0).build(500)
+    model = Sequential([layers.Dense(units), layers.Dense(1)], dtype, 0).build(500)
     dense = np.zeros((3, 500))
     dense[0, 0], dense[0, 2], dense[2, 1] = 3, 3, 4
     np.testing.assert_array_equal(model.predict(twice), model.predict(dense))
@@ -73,12 +74,13 @@ def bad(change):
     (bad(lambda m: m.data.__setitem__(0, np.nan)), "X must be finite, got NaN"),
     (sp.csr_matrix(np.eye(5)), r"X must have the shape \(n, 4\), got \(5, 5\)"),
     (sp.csr_matrix((0, 4)), "X must have at least one row"),
+    (sp.csr_matrix(np.eye(4, dtype=complex)), "Sequential: X must be a matrix of numbers, got dtype complex128."),
 ])
 def test_bad_input(data, message):
     model = Sequential([layers.Dense(3)], random_state=0).build(4)
     before = model.theta.copy()
     for call in (model.predict, lambda x: model.fit(x, np.zeros((x.shape[0], 3)), loss="squared_error")):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((TypeError, ValueError), match=message):
             call(data)
     np.testing.assert_array_equal(model.theta, before)
 

@@ -302,6 +302,8 @@ X6, Y6 = data(6)
     ({"shuffle": 1}, "Sequential: shuffle must be True or False, got 1."),
     ({"sample_weight": np.ones(5)}, "Sequential: sample_weight must have the shape (6,), got (5,)."),
     ({"validation_split": 1.0}, "Sequential: validation_split must be a number >= 0 and < 1, got 1.0."),
+    ({"X": X6[:1], "y": Y6[:1], "validation_split": 0.9},
+     "Sequential: validation_split must leave a row to train on, got 0.9 of 1."),
     ({"validation_data": (X6,)}, "Sequential: validation_data must be (X, y)"),
     ({"validation_data": (X6, Y6), "validation_split": 0.1}, "Sequential: validation_split must be 0"),
     ({"validation_data": (X6[:, :3], Y6)}, "Sequential: validation_data must have the shape (n, 5), got (6, 3)."),

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ldl_cy.layers.base import Built, Layer, Parameter, Shape
 
@@ -255,7 +255,3 @@ class Graph:
             # lengths may come, and BatchNorm would take them for those of another axis
             return None
         return replace(before, y=node.y, kernel=kernel, state=node.state if node.kernel.n_state else before.state)
-
-    def describe(self) -> list[tuple[str, Any]]:
-        """(layer name, output shape) in order."""
-        return [(name, self.shapes[v]) for name, v in self.outputs.items()]

@@ -203,8 +203,7 @@ class Plan:
         n_values = len(self.graph.sizes)
         written: set[int] = set()
         b = self.buffers
-        if self.actions:
-            b[0].touch(0)
+        b[0].touch(0)
         for time, (kind, i) in enumerate(self.actions):
             if kind == LOSS:
                 b[self.output].touch(time)

@@ -259,15 +259,15 @@ cdef class Workspace:
         cdef Run *run = &self.run
         run.theta, run.state = <const char*>pointer(theta), <char*>pointer(state)
         run.stop, run.next_poll, self.error = 0, 0, None
-        blocks = ceil_div(self.plan.capacity, run.block_rows)
-        run.blocks_per_lane = max(1, ceil_div(blocks, max(1, run.n_lanes)))
+        capacity = self.plan.capacity
+        if n > capacity and (self.plan.whole or run.backward):
+            raise ValueError(f"Workspace: planned for {capacity} rows, got {n}.")
+        run.blocks_per_lane = max(1, ceil_div(ceil_div(capacity, run.block_rows), max(1, run.n_lanes)))
         if not run.backward:
             run.blocks_per_lane = 1
         n_blocks = ceil_div(max(1, n), run.block_rows)
         if n_blocks > self.n_blocks_max:
             # inference over more rows than planned: only the blocks' losses grow with them
-            if self.plan.whole or run.backward:
-                raise ValueError(f"Workspace: planned for {self.plan.capacity} rows, got {n}.")
             self.losses = np.zeros(n_blocks)
             run.block_loss, self.n_blocks_max = <double*>pointer(self.losses), n_blocks
         return 0

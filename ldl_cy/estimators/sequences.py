@@ -81,6 +81,5 @@ def longer(model: Sequential, steps: int) -> Sequential:
         return model
     twin = Sequential(list(model.layers), dtype=model.dtype, random_state=0).build((steps, *shape[1:]))
     twin.theta[:] = model.theta
-    for name, value in model.state.items():
-        twin.state[name][...] = value
+    twin._state[:] = model._state
     return twin

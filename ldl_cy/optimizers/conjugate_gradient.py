@@ -51,8 +51,6 @@ class ConjugateGradient(Iterative):
         value, grad = problem.value(theta.astype(float)), problem.value_and_grad(theta.astype(float))[1]
         check_finite(value, grad)
         ended = small(grad, self.tol)
-        if ended is not None:
-            yield {"loss": value}, ended
         while ended is None:
             at = theta.astype(float)
             scale, since = memory.get("scale", self.scale), int(memory.get("since", 0))
@@ -93,8 +91,7 @@ class ConjugateGradient(Iterative):
                 memory["since"], ended = 0.0, None      # p may be at fault: along the gradient once more
                 continue
             if ended is not None:
-                yield {"loss": value}, ended
-                return
+                break
             # [7]
             # θ changes when the iteration is over: a Ctrl-C before leaves it where it was
             value, before, grad = found, grad, problem.value_and_grad(new.astype(float))[1]
@@ -108,4 +105,6 @@ class ConjugateGradient(Iterative):
             slots[0] = -grad + beta * p
             memory["scale"], memory["since"] = scale, float((since + 1) % theta.size)
             ended = small(grad, self.tol)
-            yield {"loss": value}, ended
+            if ended is None:
+                yield {"loss": value}, None
+        yield {"loss": value}, ended

@@ -79,8 +79,8 @@ class Damped(Iterative):
         self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float],
     ) -> Iterator[Iteration]:
         """See ``Iterative``."""
-        eps, ended = np.finfo(theta.dtype).eps, None
-        while ended is None:
+        eps = np.finfo(theta.dtype).eps
+        while True:
             at = theta.astype(float)
             value, grad, solve, known = self.quadratic(problem, at, memory)
             check_finite(value, grad)

@@ -77,26 +77,27 @@ class GD(Iterative):
         value, grad = problem.value(theta.astype(float)), problem.value_and_grad(theta.astype(float))[1]
         check_finite(value, grad)
         ended = self._converged(value, memory.get("loss"), grad)
-        if ended is not None:
-            yield {"loss": value}, ended
         while ended is None:
             at, slope, rate = theta.astype(float), float(grad @ grad), memory.get("rate", self.learning_rate)
-            while True:
+            while ended is None:
                 new = (at - rate * grad).astype(theta.dtype)
                 found = problem.value(new.astype(float))
                 if found < value and found <= value - SUFFICIENT * rate * slope:    # which may be value, rounded
                     break
                 rate /= 2
                 if rate < SHORTEST * self.learning_rate:
-                    yield {"loss": value}, Ended("stalled", "no step along the gradient lowers the loss")
-                    return
+                    ended = Ended("stalled", "no step along the gradient lowers the loss")
+            if ended is not None:
+                break
             # θ changes when the iteration is over: a Ctrl-C before leaves it where it was
             before, value, grad = value, found, problem.value_and_grad(new.astype(float))[1]
             check_finite(value, grad)
             theta[:] = new
             memory["rate"], memory["loss"] = 2 * rate, before
             ended = self._converged(value, before, grad)
-            yield {"loss": value}, ended
+            if ended is None:
+                yield {"loss": value}, None
+        yield {"loss": value}, ended
 
     def _converged(self, value: float, before: float | None, grad: np.ndarray) -> Ended | None:
         if self.tol == 0:

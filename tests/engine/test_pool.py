@@ -62,3 +62,20 @@ def test_holds_of_blas_nest():
                 assert counts() == {1}
             assert counts() == {1}
         assert counts() == {2}
+
+
+def test_more_libraries_than_there_is_room_for():
+    """The same one again and again: it is at one thread already when it is asked, and nothing else changes."""
+    from threadpoolctl import ThreadpoolController, threadpool_limits
+
+    known = threads.find_blas()             # those of this process have their places
+    libraries = [c for c in ThreadpoolController().lib_controllers
+                 if c.internal_api == "openblas" and c.threading_layer == "pthreads"]
+    if not known or not libraries:
+        pytest.skip("a BLAS that threadpoolctl alone can set")
+    found = [threads._register(libraries[0]) for _ in range(17)]
+    assert found == sorted(found, reverse=True) and not found[-1]
+    with threadpool_limits(2, "blas"):
+        with threads.blas_at_one_thread():
+            assert {c.num_threads for c in libraries} == {1}
+        assert {c.num_threads for c in libraries} == {2}

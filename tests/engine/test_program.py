@@ -197,6 +197,42 @@ def test_coupled_rows_see_the_whole_batch():
         np.testing.assert_allclose(state, 0.9 + 0.1 * X.mean(0), rtol=1e-12)
 
 
+def test_center_alone():
+    """The kernel's own calls: dx is dy without its mean over the batch; nothing is done where it is not wanted."""
+    kernel = center("float64", k=3)
+    x, dy = np.random.default_rng(0).standard_normal((2, 7, 3))
+    y, cache, _ = kernel.forward(None, x, state=np.zeros(3), training=True)
+    np.testing.assert_allclose(y, x - x.mean(axis=0), atol=1e-14)
+    dx, _ = kernel.backward(None, x, y, dy.copy(), cache, dx=np.empty_like(x), training=True)
+    np.testing.assert_allclose(dx, dy - dy.mean(axis=0), atol=1e-14)
+    assert kernel.backward(None, x, y, dy.copy(), cache, training=True) == (None, None)
+
+
+def test_an_exception_ends_the_step():
+    """The blocks behind it are left out."""
+    seen = []
+
+    def fails(y_pred, y):
+        seen.append(len(y))
+        raise KeyError("mine")
+
+    graph, X, _, weights, _, theta = make(straight, "float64")
+    targets, kernel = losses.Custom(fails).bind(np.zeros((23, N_OUT)), 23, (N_OUT,), "float64")
+    with pytest.raises(KeyError, match="mine"):
+        gradient(graph, X, targets, weights, kernel, theta, block_rows=4, lanes=2)
+    assert seen == [4]
+
+
+@pytest.mark.parametrize("block_rows", [22, 5])         # with and without room in the last block
+def test_more_rows_than_planned(block_rows):
+    graph, X, targets, weights, kernel, theta = make(straight, "float64")
+    workspace = Workspace(Plan(graph, graph.buffers[-1], True, 22, N_OUT, block_rows=block_rows, lanes=1), 1)
+    grad = np.zeros(graph.n_params)
+    with Pool(1) as pool, pytest.raises(ValueError) as error:
+        workspace.gradient(X, targets, weights, theta, np.empty(0), kernel, grad, pool)
+    assert str(error.value) == "Workspace: planned for 22 rows, got 23." and not grad.any()
+
+
 def test_input_gradient():
     graph, X, targets, weights, kernel, theta = make(branches, "float64")
     plan = Plan(graph, graph.buffers[-1], True, len(X), N_OUT, block_rows=5, input_gradient=True)

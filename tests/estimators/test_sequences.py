@@ -96,6 +96,7 @@ def test_scikit_learns_tools():
     ([np.zeros((3, 3)), np.zeros((0, 3))], "sequences of at least one step, got none in number 1"),
     ([np.zeros((3, 3)), np.full((2, 3), np.nan)], "Input X contains NaN"),
     ([np.zeros((3, 3))], "inconsistent numbers of samples"),
+    ([[[1.0, 2.0], [3.0]], [[4.0, 5.0]]], "inhomogeneous shape"),         # steps of unequal features
 ])
 def test_bad_sequences(data, message):
     with pytest.raises(ValueError, match=message):

@@ -98,6 +98,20 @@ def test_exceptions_come_out_and_the_model_stays_usable(stage):
     assert np.isfinite(model.predict(X)).all()
 
 
+@pytest.mark.parametrize("cell", [layers.RNN, layers.LSTM, layers.GRU])
+def test_an_exception_behind_a_recurrent_layer(cell):
+    """Its way back is not gone."""
+    def fail(p, x, y, dy):
+        raise KeyError("mine")
+
+    model = Sequential([cell(3), layers.Custom(square, fail, same_shape)], random_state=1).build((6, 2))
+    before = model.theta.copy()
+    with pytest.raises(KeyError, match="mine"):
+        model.fit(np.ones((9, 6, 2)), np.ones((9, 3)), loss="squared_error")
+    np.testing.assert_array_equal(model.theta, before)
+    assert model.epoch == model.step == 0
+
+
 @pytest.mark.parametrize(("forward", "backward", "message"), [
     (lambda p, x: x[:, :2], square_backward, r"Custom: the result of forward must have the shape \(50, 4\)"),
     (square, lambda p, x, y, dy: dy, r"Custom: backward must return \(dx, gradients\), got ndarray"),

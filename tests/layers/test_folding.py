@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 
 from ldl_cy import Sequential, layers, losses
+from ldl_cy._engine.graph import Graph
 from ldl_cy._engine.plan import Plan
+from ldl_cy._engine.pool import Pool
+from ldl_cy._engine.program import Workspace
 from ldl_cy.layers import (
     Activation,
     Add,
@@ -19,6 +22,7 @@ from ldl_cy.layers import (
     MaxPool2D,
     Reshape,
 )
+from ldl_cy.layers.base import Parameter
 
 DTYPES = ["float32", "float64"]
 SIZES = (1, 3, 19)
@@ -214,6 +218,26 @@ def test_sequences_of_several_lengths(stack):
 def test_lengths_are_not_taken_for_another_axis():
     model = network([layers.GRU(6), Reshape((2, 3)), Dense(3), BatchNorm()], (8, 2))
     assert "batch_norm" in ops(model)
+
+
+@pytest.mark.parametrize("places", [(0, 18), (10, 0), (0, 20)])         # of the weights of Dense and BatchNorm
+def test_weights_that_lie_apart(places):
+    """What is folded reads one range of theta."""
+    rng, graph, x = np.random.default_rng(0), Graph("float64", (5,)), 0
+    theta, state = rng.standard_normal(30), rng.uniform(0.5, 2, 6)
+    for layer, place in zip((Dense(3), BatchNorm()), places):
+        built = layer.build(graph.shapes[x])
+        x = graph.add_kernel(built.kernel("float64"), x, (3,), theta=place)
+    graph.place(graph.parameters, (Parameter("all", (30,), "zeros"),), "all", True)
+    graph.place(graph.state, built.state, "norm", True)
+    plan = Plan(graph, graph.buffers[x], False, 7)
+    assert len(plan.nodes) == (1 if places == (0, 18) else 2)
+    X, out = rng.standard_normal((7, 5)), np.empty((7, 3))
+    with Pool(1) as pool:
+        Workspace(plan, 1).predict(X, out, theta, state, pool)
+    dense, norm = theta[places[0]:], theta[places[1]:]
+    z = X @ dense[:15].reshape(5, 3) + dense[15:18]
+    close(out, norm[:3] * (z - state[:3]) / np.sqrt(state[3:] + 1e-5) + norm[3:6], "float64")
 
 
 @pytest.mark.parametrize("far", ["bias", "product"])

@@ -22,6 +22,7 @@ from ldl_cy.layers import (
     MaxPool2D,
     Reshape,
 )
+from ldl_cy.layers.merge import Branches
 
 
 def compute(layer, parameters, name, x):
@@ -175,6 +176,15 @@ def test_bad_arguments(kind, paths, error, message):
     with pytest.raises(error) as raised:
         kind(*paths)
     assert str(raised.value).startswith(f"{kind.__name__}: {message}")
+
+
+def test_branches_that_do_not_join():
+    class Parallel(Branches):
+        pass
+
+    with pytest.raises(TypeError) as raised:
+        Sequential([Parallel([], [])]).build(3)
+    assert str(raised.value) == "Parallel: a branch must define join(graph, values)."
 
 
 @pytest.mark.parametrize("layer, shape, message", [

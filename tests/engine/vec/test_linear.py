@@ -136,6 +136,12 @@ def test_choice_of_instruction_set(isa):
         vec.use_instruction_set("v99")
 
 
+def read_only(x):
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
 def test_wrong_arguments(dtype):
     x = np.ones((3, 4), dtype)
     with pytest.raises(ValueError, match="name must be one of"):
@@ -146,12 +152,29 @@ def test_wrong_arguments(dtype):
         vec.activation("relu", x.T)
     with pytest.raises(TypeError, match="dtype"):
         vec.activation("relu", x.astype(int))
-    read_only = x.copy()
-    read_only.flags.writeable = False
-    assert_array_equal(vec.activation("relu", read_only), x)
+    assert_array_equal(vec.activation("relu", read_only(x)), x)
     with pytest.raises(ValueError, match="writeable"):
-        vec.activation("relu", x, out=read_only)
+        vec.activation("relu", x, out=read_only(x))
     with pytest.raises(ValueError, match="codes must be in"):
         vec.loss("log_loss_codes", x, np.array([0, 1, 4], dtype))
     with pytest.raises(ValueError, match="transposed shape"):
         vec.transposed(x, x)
+
+
+@pytest.mark.parametrize(("call", "error", "message"), [
+    (lambda x: vec.loss("hinge", x, x), ValueError, "loss: name must be one of ('squared_error', 'log_loss_codes', "
+     "'log_loss_probs', 'binary_log_loss'), got 'hinge'."),
+    (lambda x: vec.loss("squared_error", x[0], x[0]), ValueError, "loss: y must be of shape (rows, k), got (4,)."),
+    (lambda x: vec.updated("adamm", x, x, None, np.ones(3)), ValueError, "updated: rule must be one of ('sgd', 'adam', "
+     "'rmsprop', 'adagrad', 'adadelta', 'nadam'), got 'adamm'."),
+    (lambda x: vec.filled_rows(x.astype("int64")), TypeError,
+     "filled_rows: arrays must be float32 or float64, got int64."),
+    (lambda x: vec.filled_rows(x[:, ::2]), ValueError, "filled_rows: rows must be contiguous."),
+    (lambda x: vec.transposed(x, np.ones((4, 3), x.dtype, order="F")), ValueError,
+     "transposed: rows must be contiguous."),
+    (lambda x: vec.filled_rows(read_only(x)), ValueError, "filled_rows: the result must be writeable."),
+])
+def test_words_of_errors(call, error, message, dtype):
+    with pytest.raises(error) as raised:
+        call(np.ones((3, 4), dtype))
+    assert str(raised.value) == message
