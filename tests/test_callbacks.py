@@ -145,6 +145,13 @@ def every(folder):
             CSVLogger(folder / "log.csv"), ProgressBar(), TerminateOnNaN(), History(), Recorder()]
 
 
+def test_a_progress_bar_named_twice(capfd):
+    bar = ProgressBar()
+    made().fit(X, Y, loss="squared_error", epochs=1, callbacks=[bar, bar])
+    assert bar.bar is None
+
+
+
 def test_copies_and_pickles(tmp_path, capsys):
     watchers = every(tmp_path)
     fit(made(), watchers)

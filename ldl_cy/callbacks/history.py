@@ -82,8 +82,9 @@ class ProgressBar(Callback):
 
     def on_fit_end(self, model: Sequential) -> None:
         """Leave the bar as it is."""
-        self.bar.close()
-        self.bar = None                 # which cannot be copied
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None             # which cannot be copied
 
 
 class CSVLogger(Callback):
