@@ -4,8 +4,8 @@
 #   ci/wheels.sh first    sdist, the wheel from it, its repair, what both hold and what the tools say of them, and the
 #                         wheel installed and tried on each CPython >= 3.11 that is found here
 #   ci/wheels.sh          that, and: the wheel on newer Pythons from Debian; the same bytes from a second build; all C
-#                         compiled for nine systems; a wheel for aarch64, run under qemu; which wheels cibuildwheel
-#                         would build
+#                         compiled for nine systems; a wheel for aarch64, run under qemu; a wheel for musl, run; which
+#                         wheels cibuildwheel would build
 #
 # One line tells what passed, what was skipped and why, and what failed; all are repeated at the end. dist/ then holds
 # the sdist and the repaired wheel. Further interpreters are found by MORE_PYTHONS="/path/to/python ...".
@@ -120,13 +120,15 @@ if build; then
         . ci/wheels.d/newer.sh
         . ci/wheels.d/targets.sh
         . ci/wheels.d/aarch64.sh
+        . ci/wheels.d/musl.sh
         quietly install_tools wheels
         run_newer || result=1
         identifiers || result=1
-        # both of the others start from the C files that the second build leaves in its folder
+        # the others start from the C files that the second build leaves in its folder
         if same_bytes; then
             compile_targets || result=1
             run_aarch64 || result=1
+            run_musl || result=1
         else
             result=1
         fi
