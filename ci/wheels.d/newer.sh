@@ -22,13 +22,12 @@ run_newer() {
     libraries=$root/usr/lib/x86_64-linux-gnu
     fault=0
     for version in $missing; do
-        pip_into "$scratch/site-$version" "$version" x86_64 "$wheel" || return 1
-        if (cd "$scratch" && PYTHONHOME=$root/usr PYTHONPATH=$scratch/site-$version \
+        if pip_into "$scratch/site-$version" "$version" x86_64 "$wheel" && (cd "$scratch" && PYTHONHOME=$root/usr PYTHONPATH=$scratch/site-$version \
                 "$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" "$root/usr/bin/python$version" \
                 "$OLDPWD/ci/smoke.py") > "$scratch/smoke" 2>&1; then
             passed "$version, newest versions: $(tail -n 1 "$scratch/smoke")"
         else
-            cat "$scratch/smoke"
+            cat "$scratch/log" "$scratch/smoke"
             failed "$version, newest versions"
             fault=1
         fi

@@ -44,8 +44,9 @@
 #endif
 
 /* Reductions that compilers do not vectorise are written with vectors of the registers' width;
-   where the language has none, a vector is one number and the loops are those of plain C. */
-#if defined(__GNUC__)
+   where the language has none, a vector is one number and the loops are those of plain C, as they
+   are with LDL_PLAIN (ci/full tests them so). */
+#if defined(__GNUC__) && !defined(LDL_PLAIN)
 #define LDL_VECTORS
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
