@@ -31,7 +31,7 @@ def main():
         for threads in (1, 2):
             found = []
             for turn in range(5):
-                process = subprocess.Popen([sys.executable, "-c", FIT.format(batch_size, threads)], text=True,
+                process = subprocess.Popen([sys.executable, "-P", "-c", FIT.format(batch_size, threads)], text=True,
                                            stdout=subprocess.PIPE)
                 process.stdout.readline()
                 time.sleep(0.7 + 0.1 * turn)

@@ -75,7 +75,7 @@ def main():
     worst = 0
     print(f"{'':<32}{f'after {rounds // 10}':>14}{f'after {rounds}':>14}{'growth, kB':>12}")
     for kind, code in KINDS.items():
-        found = subprocess.run([sys.executable, "-c", ROUND.format(code), str(rounds)], check=True, text=True,
+        found = subprocess.run([sys.executable, "-P", "-c", ROUND.format(code), str(rounds)], check=True, text=True,
                                stdout=subprocess.PIPE)
         before, after = map(int, found.stdout.split())
         worst = max(worst, after - before)
