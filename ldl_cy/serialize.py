@@ -191,7 +191,9 @@ def _open(archive: zipfile.ZipFile, name: str) -> tuple[IO[bytes], int]:
     """A member of the archive and its bytes, which are no more than the file has: nothing is decompressed."""
     info = archive.getinfo(name)
     assert archive.fp is not None
-    if info.compress_type != zipfile.ZIP_STORED or info.file_size > archive.fp.seek(0, os.SEEK_END):
+    # zipfile takes memory for the one size and reads by the other
+    largest = max(info.file_size, info.compress_size)
+    if info.compress_type != zipfile.ZIP_STORED or largest > archive.fp.seek(0, os.SEEK_END):
         raise ValueError(f"{name} must lie in the file as it is")
     return archive.open(info), info.file_size
 

@@ -266,6 +266,18 @@ def test_nothing_is_decompressed(name, compression, members, tmp_path):
     assert "must lie in the file as it is" in refused(path)
 
 
+@pytest.mark.parametrize("which", [0, 1], ids=["in the file", "in memory"])
+def test_a_member_with_two_sizes(which, members, tmp_path):
+    """zipfile would take memory for the larger one."""
+    path = write(tmp_path / "m", members)
+    content = path.read_bytes()
+    sizes = [len(members["theta.npy"])] * 2
+    listed = content.rindex(struct.pack("<II", *sizes))
+    sizes[which] = 1 << 30
+    path.write_bytes(content[:listed] + struct.pack("<II", *sizes) + content[listed + 8:])
+    assert "must lie in the file as it is" in refused(path)
+
+
 @pytest.mark.parametrize("claimed", [1 << 20, 1 << 31, (1 << 32) - 2])
 def test_members_that_claim_to_be_longer(claimed, members, tmp_path):
     path = write(tmp_path / "m", members | {"theta.npy": header((claimed // 4,))})

@@ -365,3 +365,13 @@ def test_regression_of_real_data():
               epochs=20, alpha=1.0)
     error = model.predict(scaler.transform(X_test)).ravel() * spread + centre - y_test
     assert 1 - np.mean(error**2) / np.var(y_test) > 0.35
+
+
+def test_a_penalty_that_overflows():
+    """The weights are finite, the sum of their squares is not."""
+    model = Sequential([layers.Dense(1)], dtype="float64", random_state=0).build((2,))
+    theta = model.theta.copy()
+    with pytest.raises(FloatingPointError, match="non-finite in epoch 2; the weights are those of epoch 1"):
+        model.fit(np.ones((1, 2)), np.ones((1, 1)), loss="absolute_error",
+                  optimizer=optimizers.Adam(1e300, clip_norm=1e-3), epochs=2, alpha=1e-3)
+    assert np.isfinite(model.theta).all() and not np.array_equal(model.theta, theta)

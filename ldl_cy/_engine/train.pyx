@@ -298,7 +298,8 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
                     batch += 0.5 * alpha * penalty
                 total += batch
                 epoch_weight += weight
-            if reason == R_DONE and not isfinite(vector_max_abs(run, u.theta, n_params)):
+            # the total: weights may be finite where their squares are not
+            if reason == R_DONE and not (isfinite(total) and isfinite(vector_max_abs(run, u.theta, n_params))):
                 reason = R_NON_FINITE
             if reason == R_NON_FINITE:
                 memcpy(u.theta, saved_theta, n_params * item)

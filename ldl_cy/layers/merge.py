@@ -145,6 +145,8 @@ class Concatenate(Branches):
 
     def join(self, graph: Graph, values: list[int]) -> int:
         shapes = [graph.shapes[v] for v in values]
+        if not all(shapes):
+            raise self.refuse("shapes with a last axis", shapes)
         if len({shape[:-1] for shape in shapes}) > 1:
             raise self.refuse("one shape but for the last axis", shapes)
         return graph.concatenate(values)

@@ -204,3 +204,8 @@ def test_shapes_that_do_not_fit(layer, shape, message):
     with pytest.raises(ValueError) as raised:
         Sequential([layer]).build(shape)
     assert str(raised.value).startswith(message)
+
+
+def test_single_numbers_have_no_last_axis():
+    with pytest.raises(ValueError, match=r"Concatenate: the paths must give shapes with a last axis, got \(\)\."):
+        Concatenate([], []).compute_output_shape(())
