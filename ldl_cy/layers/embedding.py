@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ldl_cy.checks import check_int
+from ldl_cy.checks import check_blas_size, check_int
 from ldl_cy.initializers import get as get_initializer
 from ldl_cy.layers.base import Built, Layer, Parameter, Shape
 
@@ -61,6 +61,8 @@ class Embedding(Layer):
     def build(self, input_shape: Shape) -> Built:
         from ldl_cy._kernels.embedding import embedding
 
+        check_blas_size("Embedding", "input_dim", self.input_dim)
+        check_blas_size("Embedding", "output_dim", self.output_dim)
         kernel = partial(embedding, tokens=math.prod(input_shape), n_ids=self.input_dim, k=self.output_dim)
         return Built((*input_shape, self.output_dim), kernel, (
             Parameter("table", (self.input_dim, self.output_dim), self.embeddings_initializer),))

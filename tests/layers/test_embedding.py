@@ -138,3 +138,9 @@ def test_ids_are_checked_wherever_the_input_is_read():
         model.predict(np.full((3, 4), 5))
     with pytest.raises(ValueError, match="Embedding: must read the model's input"):
         Sequential([layers.Dense(4), layers.Embedding(5, 2)]).build(4)
+
+
+@pytest.mark.parametrize("sizes", [{"input_dim": 2**70, "output_dim": 1}, {"input_dim": 1, "output_dim": 2**70}])
+def test_sizes_that_no_integer_holds(sizes):
+    with pytest.raises(ValueError, match=r"Embedding: (input|output)_dim must be at most 2147483647 .*got 118059"):
+        Embedding(**sizes).compute_output_shape(())
