@@ -168,7 +168,7 @@ def test_variance_of_an_unchanging_gradient():
     g = np.linspace(-3, 3, 40, dtype="float32")
     theta, slots = np.zeros_like(g), np.zeros((3, 40), "float32")
     for t in range(1, 3001):
-        vec.updated("rmsprop", theta, g, slots, np.array([1e-3, 0.99, 1e-8, 0.0, 1.0]))
+        vec.update_("rmsprop", theta, g, slots, np.array([1e-3, 0.99, 1e-8, 0.0, 1.0]))
         w = 1 - 0.99**t
         np.testing.assert_allclose(slots[0], w * (1 - w) * g.astype(float)**2, rtol=1e-2, atol=1e-9)
         assert (slots[0] >= 0).all() and np.isfinite(theta).all()

@@ -123,21 +123,21 @@ cdef extern from "vec/vec.h" nogil:
         void (*weights)(int, Py_ssize_t, const double*, int, double*, Py_ssize_t) noexcept nogil
         void (*weights_gradient)(int, Py_ssize_t, const double*, Py_ssize_t, double*) noexcept nogil
 
-    ctypedef struct ldl_pooling_f32:
-        void (*largest)(
+    ctypedef struct ldl_pool_2x2_f32:
+        void (*max_forward)(
             Py_ssize_t, Py_ssize_t, const float*, const float*, float*, uint8_t*) noexcept nogil
-        void (*spread)(
+        void (*max_backward)(
             Py_ssize_t, Py_ssize_t, const float*, const uint8_t*, float*, float*) noexcept nogil
-        void (*means)(Py_ssize_t, Py_ssize_t, const float*, const float*, float*) noexcept nogil
-        void (*share)(Py_ssize_t, Py_ssize_t, const float*, float*, float*) noexcept nogil
+        void (*mean_forward)(Py_ssize_t, Py_ssize_t, const float*, const float*, float*) noexcept nogil
+        void (*mean_backward)(Py_ssize_t, Py_ssize_t, const float*, float*, float*) noexcept nogil
 
-    ctypedef struct ldl_pooling_f64:
-        void (*largest)(
+    ctypedef struct ldl_pool_2x2_f64:
+        void (*max_forward)(
             Py_ssize_t, Py_ssize_t, const double*, const double*, double*, uint8_t*) noexcept nogil
-        void (*spread)(
+        void (*max_backward)(
             Py_ssize_t, Py_ssize_t, const double*, const uint8_t*, double*, double*) noexcept nogil
-        void (*means)(Py_ssize_t, Py_ssize_t, const double*, const double*, double*) noexcept nogil
-        void (*share)(Py_ssize_t, Py_ssize_t, const double*, double*, double*) noexcept nogil
+        void (*mean_forward)(Py_ssize_t, Py_ssize_t, const double*, const double*, double*) noexcept nogil
+        void (*mean_backward)(Py_ssize_t, Py_ssize_t, const double*, double*, double*) noexcept nogil
 
     ctypedef struct ldl_vec:
         const char *name
@@ -145,8 +145,8 @@ cdef extern from "vec/vec.h" nogil:
         ldl_vec_f64 f64
         ldl_winograd_f32 winograd_f32
         ldl_winograd_f64 winograd_f64
-        ldl_pooling_f32 pooling_f32
-        ldl_pooling_f64 pooling_f64
+        ldl_pool_2x2_f32 pool_2x2_f32
+        ldl_pool_2x2_f64 pool_2x2_f64
 
 cdef const ldl_vec *table       # set at import; tests may choose another
 

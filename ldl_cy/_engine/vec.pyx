@@ -125,10 +125,10 @@ def logarithm(x, out=None):
     return out
 
 
-def dropped(x, key, first, rate, out=None):
+def apply_dropout(x, key, first, rate, out=None):
     """x m / (1 - rate), m drawn from the stream `key`, its first element at number `first`."""
     out = np.empty_like(x) if out is None else out
-    wide, px, py = _addresses("dropped", x.shape, x=x, _out=out)
+    wide, px, py = _addresses("apply_dropout", x.shape, x=x, _out=out)
     if wide:
         _map[double](2, x.size, px, py, key, first, rate, 0)
     else:
@@ -290,59 +290,59 @@ cdef _gru_step_back(
 # --------------------------------------------------------------------------------------------------
 # Linear helpers and update rules
 
-def filled_rows(y, b=None):
+def fill_rows_(y, b=None):
     """Each row of y becomes b, or zeros. The rows of y may be apart."""
-    wide, py, ld = _rows("filled_rows", y, True)
-    _, pb = _addresses("filled_rows", y.shape[1:], wide, b=b)
+    wide, py, ld = _rows("fill_rows_", y, True)
+    _, pb = _addresses("fill_rows_", y.shape[1:], wide, b=b)
     if wide:
         _fill[double](y.shape[0], y.shape[1], pb, py, ld, 0)
     else:
         _fill[float](y.shape[0], y.shape[1], pb, py, ld, 0)
 
 
-def added_column_sums(x, total):
+def add_column_sums_(x, total):
     """total += x.sum(axis=0), in place."""
-    wide, px = _addresses("added_column_sums", x.shape, x=x)
-    _, pt = _addresses("added_column_sums", x.shape[1:], wide, _total=total)
+    wide, px = _addresses("add_column_sums_", x.shape, x=x)
+    _, pt = _addresses("add_column_sums_", x.shape[1:], wide, _total=total)
     if wide:
         _column_sums[double](x.shape[0], x.shape[1], px, pt, 0)
     else:
         _column_sums[float](x.shape[0], x.shape[1], px, pt, 0)
 
 
-def transposed(a, b):
+def transpose_(a, b):
     """b = a transposed. The rows of both may be apart."""
     if b.shape != a.shape[::-1] or a.dtype != b.dtype:
-        raise ValueError("transposed: b must have the dtype and the transposed shape of a.")
-    wide, pa, lda = _rows("transposed", a, False)
-    _, pb, ldb = _rows("transposed", b, True)
+        raise ValueError("transpose_: b must have the dtype and the transposed shape of a.")
+    wide, pa, lda = _rows("transpose_", a, False)
+    _, pb, ldb = _rows("transpose_", b, True)
     if wide:
         _transpose[double](a.shape[0], a.shape[1], pa, lda, pb, ldb, 0)
     else:
         _transpose[float](a.shape[0], a.shape[1], pa, lda, pb, ldb, 0)
 
 
-def added(x, y, alpha=None):
+def add_(x, y, alpha=None):
     """y += x, or y += alpha x, in place."""
-    wide, px, py = _addresses("added", x.shape, x=x, _y=y)
+    wide, px, py = _addresses("add_", x.shape, x=x, _y=y)
     if wide:
         _add[double](x.size, px, py, 1.0 if alpha is None else alpha, alpha is None)
     else:
         _add[float](x.size, px, py, 1.0 if alpha is None else alpha, alpha is None)
 
 
-def scaled(y, alpha):
+def scale_(y, alpha):
     """y *= alpha, in place."""
-    wide, py = _addresses("scaled", y.shape, _y=y)
+    wide, py = _addresses("scale_", y.shape, _y=y)
     if wide:
         _scale[double](y.size, alpha, py)
     else:
         _scale[float](y.size, alpha, py)
 
 
-def square_sum(x):
+def sum_of_squares(x):
     """The sum of the squares of x."""
-    wide, px = _addresses("square_sum", x.shape, x=x)
+    wide, px = _addresses("sum_of_squares", x.shape, x=x)
     if wide:
         return _norm[double](0, x.size, px, 0)
     else:
@@ -358,13 +358,13 @@ def largest(x):
         return _norm[float](1, x.size, px, 0)
 
 
-def updated(rule, theta, g, slots, coef):
+def update_(rule, theta, g, slots, coef):
     """One step of one of RULES, in place: slots (n_slots, n), or None, and coef, float64, as in vec/vec.h."""
     if rule not in RULES:
-        raise ValueError(f"updated: rule must be one of {RULES}, got {rule!r}.")
-    wide, p, pg = _addresses("updated", theta.shape, _theta=theta, g=g)
-    _, ps = _addresses("updated", () if slots is None else (len(slots), *theta.shape), wide, _slots=slots)
-    _, pc = _addresses("updated", coef.shape, True, coef=coef)
+        raise ValueError(f"update_: rule must be one of {RULES}, got {rule!r}.")
+    wide, p, pg = _addresses("update_", theta.shape, _theta=theta, g=g)
+    _, ps = _addresses("update_", () if slots is None else (len(slots), *theta.shape), wide, _slots=slots)
+    _, pc = _addresses("update_", coef.shape, True, coef=coef)
     if wide:
         _update[double](RULES.index(rule), theta.size, p, pg, ps, pc, 0)
     else:

@@ -38,9 +38,9 @@ ctypedef struct Conv:
     Py_ssize_t groups
     Py_ssize_t cg               # channels and filters of a group
     Py_ssize_t fg
-    int y_way
-    int dW_way                  # TAPS, ROWS or COLUMNS
-    int dx_way                  # TAPS or ROWS
+    int fwd_algo
+    int bwd_weights_algo                  # TAPS, ROWS or COLUMNS
+    int bwd_data_algo                  # TAPS or ROWS
     Py_ssize_t copy             # size of theta's copy in derived, up to a whole cache line
     Py_ssize_t y_panel          # pixels of a panel
     Py_ssize_t dW_panel
@@ -149,7 +149,7 @@ cdef inline void convolve_panels(
     while first < pixels:
         m = min(v.y_panel, pixels - first)
         to = z + first * f
-        if v.y_way == ROWS:
+        if v.fwd_algo == ROWS:
             vec.fill_rows(m, f, b, to, f)
             for g in range(v.groups):
                 # z += panel W
@@ -158,7 +158,7 @@ cdef inline void convolve_panels(
                      <floating>1, to + g * v.fg, f)
         else:
             im2col(s, x, first, m, panel)
-            if v.y_way == COLUMNS:
+            if v.fwd_algo == COLUMNS:
                 # z = panel^T W + 1 b^T: a row of ones in the panel brings the bias
                 gemm(True, False, m, f, k1, <floating>1, panel, m, W, f, <floating>0, to, f)
             else:
@@ -183,7 +183,7 @@ cdef inline void add_kernel_gradient(
         Py_ssize_t first = 0, m, g
     while first < pixels:
         m = min(v.dW_panel, pixels - first)
-        if v.dW_way == ROWS:
+        if v.bwd_weights_algo == ROWS:
             for g in range(v.groups):
                 # dW += panel^T dz
                 im2row(s, x, first, m, g * v.cg, v.cg, panel)
@@ -222,7 +222,7 @@ cdef void prepare(
     const Op *op, const Call *call,
     const floating *theta,      # W (kh, kw, cg, f), b (f,)
     const floating *state,
-    floating *derived,          # W, b, and W^T of dx_way: TAPS (kh, kw, f, cg), ROWS (f, kh, kw, cg)
+    floating *derived,          # W, b, and W^T of bwd_data_algo: TAPS (kh, kw, f, cg), ROWS (f, kh, kw, cg)
 ) noexcept nogil:
     cdef:
         const Conv *v = <const Conv*>&op.sizes[0]
@@ -233,7 +233,7 @@ cdef void prepare(
     memcpy(derived, theta, op.n_params * sizeof(floating))
     if not call.backward:
         return
-    if v.dx_way == ROWS:
+    if v.bwd_data_algo == ROWS:
         vec.transpose(taps * v.cg, f, theta, f, Wt, taps * v.cg)
         return
     for t in range(taps):
@@ -252,7 +252,7 @@ cdef void forward(
         const Conv *v = <const Conv*>&op.sizes[0]
         const floating *b = derived + op.n_params - v.groups * v.fg if v.use_bias else NULL
         floating *z = cache if op.cache_size and cache != NULL else y
-    if v.y_way == TAPS:
+    if v.fwd_algo == TAPS:
         convolve_taps(v, call.n, x, derived, b, z, y)
     else:
         convolve_panels(v, call.n, x, derived, b, z, y, scratch)
@@ -277,22 +277,22 @@ cdef void backward(
     if v.activation != vec.LDL_IDENTITY:
         vec.activate_grad(v.activation, <floating>v.slope, n * s.oh * s.ow, f, a, dy, dy)
     # db += 1^T dz
-    if grad != NULL and v.use_bias and v.dW_way != COLUMNS:
+    if grad != NULL and v.use_bias and v.bwd_weights_algo != COLUMNS:
         vec.add_column_sums(n * s.oh * s.ow, f, dy, grad + op.n_params - f)
-    if grad != NULL and v.dW_way != TAPS:
+    if grad != NULL and v.bwd_weights_algo != TAPS:
         add_kernel_gradient(v, n, x, dy, grad, scratch)
     if dx != NULL:
         memset(dx, 0, n * op.x_size * sizeof(floating))
-        if v.dx_way != TAPS:
+        if v.bwd_data_algo != TAPS:
             scatter(v, n, dy, derived + v.copy, dx, scratch)
     row = col = 0
     while row < n * s.oh:
         rows, cols = min(v.rows, s.oh - row % s.oh), min(v.cols, s.ow - col)
         i, top = row // s.oh, row % s.oh
-        if grad != NULL and v.dW_way == TAPS:
+        if grad != NULL and v.bwd_weights_algo == TAPS:
             add_taps(WANT_DW, v, x + i * op.x_size, <const floating*>NULL, dy + i * op.y_size, grad,
                      top, top + rows, col, col + cols)
-        if dx != NULL and v.dx_way == TAPS:
+        if dx != NULL and v.bwd_data_algo == TAPS:
             add_taps(WANT_DX, v, <const floating*>NULL, derived + v.copy, dy + i * op.y_size,
                      dx + i * op.x_size, top, top + rows, col, col + cols)
         col += cols
@@ -334,18 +334,18 @@ def conv(str dtype, *, image, kernel, strides, dilation, padding, output, Py_ssi
     v.activation, v.slope, v.use_bias = ACTIVATIONS.index(activation), default_slope(activation), use_bias
     k = s.kh * s.kw * v.cg
     if v.cg >= FEW or pointwise:
-        v.y_way = TAPS
+        v.fwd_algo = TAPS
     elif s.c > 1:
-        v.y_way = ROWS
+        v.fwd_algo = ROWS
     else:
-        v.y_way = COLUMNS if v.fg >= FEW else UPRIGHT
+        v.fwd_algo = COLUMNS if v.fg >= FEW else UPRIGHT
     v.piece = max(8, min(s.ow, SMALL_PRODUCT // max(1, v.cg * v.fg)))
     v.rows = max(1, BLOCK // (s.ow * filters))
     v.cols = min(s.ow, max(64, BLOCK // filters))
     # short pieces make poor sums of dW
-    v.dW_way = ROWS if v.y_way == TAPS and s.ow < FEW else min(v.y_way, COLUMNS)
-    v.dx_way = TAPS if min(v.cg, v.fg) >= FEW or pointwise else ROWS
-    v.y_panel = v.dW_panel = panel_size(k, v.fg, 64 if ROWS in (v.y_way, v.dW_way) else 256)
+    v.bwd_weights_algo = ROWS if v.fwd_algo == TAPS and s.ow < FEW else min(v.fwd_algo, COLUMNS)
+    v.bwd_data_algo = TAPS if min(v.cg, v.fg) >= FEW or pointwise else ROWS
+    v.y_panel = v.dW_panel = panel_size(k, v.fg, 64 if ROWS in (v.fwd_algo, v.bwd_weights_algo) else 256)
     v.dx_panel = panel_size(k, v.fg, 64)
     op.x_size = s.h * s.w * s.c
     op.y_size = s.oh * s.ow * filters
@@ -354,9 +354,9 @@ def conv(str dtype, *, image, kernel, strides, dilation, padding, output, Py_ssi
     op.n_derived = v.copy + k * filters
     op.cache_size = op.y_size if vec.ldl_keeps_z(v.activation) else 0
     op.scratch_fixed = max(
-        0 if v.y_way == TAPS else v.y_panel * (k + 1 + (filters if v.y_way == UPRIGHT else 0)),
-        0 if v.dW_way == TAPS else v.dW_panel * (k + 1),
-        0 if v.dx_way == TAPS else v.dx_panel * k)
+        0 if v.fwd_algo == TAPS else v.y_panel * (k + 1 + (filters if v.fwd_algo == UPRIGHT else 0)),
+        0 if v.bwd_weights_algo == TAPS else v.dW_panel * (k + 1),
+        0 if v.bwd_data_algo == TAPS else v.dx_panel * k)
     op.flops = 2.0 * s.oh * s.ow * k * filters
     if dtype == "float32":
         op.prepare = <prepare_t>prepare[float]

@@ -9,8 +9,8 @@ from libc.string cimport memset
 
 from ldl_cy._engine.op cimport USES_LENGTHS, Call, Kernel, Op, backward_t, forward_t
 from ldl_cy._kernels.panels cimport Window
-from ldl_cy._kernels.quarters cimport (largest_of_quarters, means_of_quarters, share_with_quarters,
-                                       spread_to_quarters)
+from ldl_cy._kernels.pool_2x2 cimport (max_pool_2x2, mean_pool_2x2, mean_pool_2x2_backward,
+                                       max_pool_2x2_backward)
 
 # The place of the maximum: a byte where a window has few cells.
 ctypedef fused place_t:
@@ -25,7 +25,7 @@ ctypedef struct Pool:
     Window s
     int sequence                # lengths may cut the width
     int wide                    # places are int32
-    int quarters                # the usual windows: 2x2 side by side; for maxima with channels enough for vectors
+    int is_2x2                  # the usual windows: 2x2 side by side; for maxima with channels enough for vectors
 
 
 cdef struct Range:              # cells ky0 .. ky1 - 1, kx0 .. kx1 - 1 of a window lie in the image
@@ -225,9 +225,9 @@ cdef void max_forward(
         w = width(v, call, i)
         xi = x + i * op.x_size
         yi = y + i * op.y_size
-        if v.quarters and w == v.s.w:
-            largest_of_quarters(v.s.h, w, v.s.c, xi, yi,
-                                <uint8_t*>cache + i * op.y_size if cache != NULL else NULL)
+        if v.is_2x2 and w == v.s.w:
+            max_pool_2x2(v.s.h, w, v.s.c, xi, yi,
+                         <uint8_t*>cache + i * op.y_size if cache != NULL else NULL)
         elif cache == NULL:
             max_image(&v.s, w, xi, yi, <uint8_t*>NULL)
         elif v.wide:
@@ -256,8 +256,8 @@ cdef void max_backward(
         w = width(v, call, i)
         dxi = dx + i * op.x_size
         dyi = dy + i * op.y_size
-        if v.quarters and w == v.s.w:
-            spread_to_quarters(v.s.h, w, v.s.c, dyi, <const uint8_t*>cache + i * op.y_size, dxi)
+        if v.is_2x2 and w == v.s.w:
+            max_pool_2x2_backward(v.s.h, w, v.s.c, dyi, <const uint8_t*>cache + i * op.y_size, dxi)
             continue
         memset(dxi, 0, op.x_size * sizeof(floating))
         if v.wide:
@@ -283,8 +283,8 @@ cdef void mean_forward(
         floating *to = y
     for i in range(call.n):
         w = width(v, call, i)
-        if v.quarters and w == s.w:
-            means_of_quarters(s.h, w, s.c, x + i * op.x_size, to)
+        if v.is_2x2 and w == s.w:
+            mean_pool_2x2(s.h, w, s.c, x + i * op.x_size, to)
             to += op.y_size
             continue
         for oy in range(s.oh):
@@ -324,8 +324,8 @@ cdef void mean_backward(
         return
     for i in range(call.n):
         w = width(v, call, i)
-        if v.quarters and w == s.w:
-            share_with_quarters(s.h, w, s.c, source, dx + i * op.x_size)
+        if v.is_2x2 and w == s.w:
+            mean_pool_2x2_backward(s.h, w, s.c, source, dx + i * op.x_size)
             source += op.y_size
             continue
         memset(dx + i * op.x_size, 0, op.x_size * sizeof(floating))
@@ -343,7 +343,7 @@ cdef void mean_backward(
                 source += s.c
 
 
-def halves(kernel, strides, padding, image, output):
+def is_2x2_pool(kernel, strides, padding, image, output):
     """Whether windows are 2x2, side by side, none of them beyond the image."""
     return (kernel == strides == (2, 2) and padding == (0, 0)
             and output == (image[0] // 2, image[1] // 2))
@@ -363,7 +363,7 @@ def pool(str dtype, *, str kind, image, kernel, strides, padding, output, bint s
     s.oh, s.ow = output
     v.sequence = sequence
     v.wide = s.kh * s.kw > CELLS_OF_A_BYTE
-    v.quarters = halves(kernel, strides, padding, image, output) and (kind == "mean" or s.c >= NARROW)
+    v.is_2x2 = is_2x2_pool(kernel, strides, padding, image, output) and (kind == "mean" or s.c >= NARROW)
     op.x_size = s.h * s.w * s.c
     op.y_size = s.oh * s.ow * s.c
     op.flops = 1.0 * s.kh * s.kw * op.y_size

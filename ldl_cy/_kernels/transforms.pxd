@@ -4,49 +4,49 @@ from cython cimport floating
 from ldl_cy._engine.vec cimport table
 
 
-cdef inline void transform_input(
+cdef inline void transform_input_tile(
     int m, Py_ssize_t c, const floating *d, Py_ssize_t row, Py_ssize_t pixel, int y0, int y1, int x0, int x1,
-    floating *V, Py_ssize_t apart,
+    floating *V, Py_ssize_t stride,
 ) noexcept nogil:
     if floating is float:
-        table.winograd_f32.input(m, c, d, row, pixel, y0, y1, x0, x1, V, apart)
+        table.winograd_f32.input(m, c, d, row, pixel, y0, y1, x0, x1, V, stride)
     else:
-        table.winograd_f64.input(m, c, d, row, pixel, y0, y1, x0, x1, V, apart)
+        table.winograd_f64.input(m, c, d, row, pixel, y0, y1, x0, x1, V, stride)
 
 
-cdef inline void transform_output(
-    int m, Py_ssize_t f, const floating *M, Py_ssize_t apart, const floating *b, bint relu,
+cdef inline void inverse_transform_output_tile(
+    int m, Py_ssize_t f, const floating *M, Py_ssize_t stride, const floating *b, bint relu,
     floating *Y, Py_ssize_t row, Py_ssize_t pixel, int y1, int x1,
 ) noexcept nogil:
     if floating is float:
-        table.winograd_f32.output(m, f, M, apart, b, relu, Y, row, pixel, y1, x1)
+        table.winograd_f32.output(m, f, M, stride, b, relu, Y, row, pixel, y1, x1)
     else:
-        table.winograd_f64.output(m, f, M, apart, b, relu, Y, row, pixel, y1, x1)
+        table.winograd_f64.output(m, f, M, stride, b, relu, Y, row, pixel, y1, x1)
 
 
-cdef inline void transform_gradient(
+cdef inline void transform_gradient_tile(
     int m, Py_ssize_t f, const floating *dY, Py_ssize_t row, Py_ssize_t pixel, int y1, int x1,
-    floating *D, Py_ssize_t apart,
+    floating *D, Py_ssize_t stride,
 ) noexcept nogil:
     if floating is float:
-        table.winograd_f32.gradient(m, f, dY, row, pixel, y1, x1, D, apart)
+        table.winograd_f32.gradient(m, f, dY, row, pixel, y1, x1, D, stride)
     else:
-        table.winograd_f64.gradient(m, f, dY, row, pixel, y1, x1, D, apart)
+        table.winograd_f64.gradient(m, f, dY, row, pixel, y1, x1, D, stride)
 
 
 cdef inline void transform_weights(
-    int m, Py_ssize_t size, const floating *g, bint turned, floating *U, Py_ssize_t apart,
+    int m, Py_ssize_t size, const floating *g, bint turned, floating *U, Py_ssize_t stride,
 ) noexcept nogil:
     if floating is float:
-        table.winograd_f32.weights(m, size, g, turned, U, apart)
+        table.winograd_f32.weights(m, size, g, turned, U, stride)
     else:
-        table.winograd_f64.weights(m, size, g, turned, U, apart)
+        table.winograd_f64.weights(m, size, g, turned, U, stride)
 
 
 cdef inline void add_weights_gradient(
-    int m, Py_ssize_t size, const floating *Q, Py_ssize_t apart, floating *dg,
+    int m, Py_ssize_t size, const floating *Q, Py_ssize_t stride, floating *dg,
 ) noexcept nogil:
     if floating is float:
-        table.winograd_f32.weights_gradient(m, size, Q, apart, dg)
+        table.winograd_f32.weights_gradient(m, size, Q, stride, dg)
     else:
-        table.winograd_f64.weights_gradient(m, size, Q, apart, dg)
+        table.winograd_f64.weights_gradient(m, size, Q, stride, dg)

@@ -7,7 +7,7 @@ _Pair = tuple[int, int]
 SMALL_PRODUCT: int
 LEAST_BLOCK_BYTES: int
 MOST_BLOCK_BYTES: int
-APART: int
+STRIDE_UNIT: int
 
 def tile_size(oh: int, ow: int) -> int: ...
 def saving(oh: int, ow: int) -> float: ...

@@ -13,13 +13,14 @@ from libc.stdint cimport uint8_t
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.blas cimport gemm
 from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t, prepare_t
-from ldl_cy._kernels.quarters cimport largest_of_quarters, spread_to_quarters
+from ldl_cy._kernels.pool_2x2 cimport max_pool_2x2, max_pool_2x2_backward
 from ldl_cy._kernels.transforms cimport (
-    add_weights_gradient, transform_gradient, transform_input, transform_output, transform_weights)
+    add_weights_gradient, inverse_transform_output_tile, transform_gradient_tile, transform_input_tile,
+    transform_weights)
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope
 from ldl_cy._kernels.folded import with_norm
-from ldl_cy._kernels.pooling import halves
+from ldl_cy._kernels.pooling import is_2x2_pool
 
 # OpenBLAS runs products of up to this many multiplications unpacked and without locks.
 SMALL_PRODUCT = 10**6
@@ -30,7 +31,7 @@ SMALL_PRODUCT = 10**6
 LEAST_BLOCK_BYTES = 5 * 2**17
 MOST_BLOCK_BYTES = 7 * 2**18
 # A distance that is a power of two would put all places of a tile into one set of the cache.
-APART = 16
+STRIDE_UNIT = 16
 
 # Filtering images (h, w, c) into maps (oh, ow, f): pixel (y, x) sees (y - top .. + 2, x - left .. + 2)
 ctypedef struct Filter:
@@ -45,9 +46,9 @@ ctypedef struct Filter:
     Py_ssize_t th               # tiles of a map
     Py_ssize_t tw
     Py_ssize_t block            # tiles transformed at a time
-    Py_ssize_t v_apart          # from one place's (block, c), (block, f) or (c, f) to the next one's
-    Py_ssize_t m_apart
-    Py_ssize_t u_apart
+    Py_ssize_t v_stride         # from one place's (block, c), (block, f) or (c, f) to the next one's
+    Py_ssize_t m_stride
+    Py_ssize_t u_stride
     int m
     int places                  # (m + 2)^2
 
@@ -67,7 +68,7 @@ ctypedef struct Winograd:
     double slope
 
 
-cdef inline void take_tiles(
+cdef inline void transform_input(
     const Filter *s, Py_ssize_t first, Py_ssize_t count,
     const floating *x,          # (n, h, w, c)
     floating *V,                # (places, block, c)
@@ -79,12 +80,12 @@ cdef inline void take_tiles(
         image = (first + i) // (s.tw * s.th)
         y, col = (first + i) // s.tw % s.th * s.m - s.top, (first + i) % s.tw * s.m - s.left
         # beyond the image there are zeros
-        transform_input(
+        transform_input_tile(
             s.m, c, x + ((image * s.h + y) * s.w + col) * c, s.w * c, c, <int>max(0, -y), <int>min(n, s.h - y),
-            <int>max(0, -col), <int>min(n, s.w - col), V + i * c, s.v_apart)
+            <int>max(0, -col), <int>min(n, s.w - col), V + i * c, s.v_stride)
 
 
-cdef inline void give_tiles(
+cdef inline void inverse_transform_output(
     const Filter *s, Py_ssize_t first, Py_ssize_t count,
     const floating *M,          # (places, block, f)
     const floating *b,          # (f,) or NULL
@@ -96,12 +97,12 @@ cdef inline void give_tiles(
     for i in range(count):
         image = (first + i) // (s.tw * s.th)
         row, col = (first + i) // s.tw % s.th * s.m, (first + i) % s.tw * s.m
-        transform_output(
-            s.m, f, M + i * f, s.m_apart, b, relu, y + ((image * s.oh + row) * s.ow + col) * f, s.ow * f, f,
+        inverse_transform_output_tile(
+            s.m, f, M + i * f, s.m_stride, b, relu, y + ((image * s.oh + row) * s.ow + col) * f, s.ow * f, f,
             <int>min(s.m, s.oh - row), <int>min(s.m, s.ow - col))
 
 
-cdef inline void take_gradient(
+cdef inline void transform_gradient(
     const Filter *s, Py_ssize_t first, Py_ssize_t count,
     const floating *dz,         # (n, oh, ow, f)
     floating *D,                # (places, block, f)
@@ -111,9 +112,9 @@ cdef inline void take_gradient(
     for i in range(count):
         image = (first + i) // (s.tw * s.th)
         row, col = (first + i) // s.tw % s.th * s.m, (first + i) % s.tw * s.m
-        transform_gradient(
+        transform_gradient_tile(
             s.m, f, dz + ((image * s.oh + row) * s.ow + col) * f, s.ow * f, f,
-            <int>min(s.m, s.oh - row), <int>min(s.m, s.ow - col), D + i * f, s.m_apart)
+            <int>min(s.m, s.oh - row), <int>min(s.m, s.ow - col), D + i * f, s.m_stride)
 
 
 cdef inline void filter_images(
@@ -128,12 +129,12 @@ cdef inline void filter_images(
     cdef Py_ssize_t tiles = n * s.th * s.tw, first = 0, count, p
     while first < tiles:
         count = min(s.block, tiles - first)
-        take_tiles(s, first, count, x, V)
+        transform_input(s, first, count, x, V)
         for p in range(s.places):
             # M = V U, the sum over the channels
-            gemm(False, False, count, s.f, s.c, <floating>1, V + p * s.v_apart, s.c, U + p * s.u_apart, s.f,
-                 <floating>0, M + p * s.m_apart, s.f)
-        give_tiles(s, first, count, <const floating*>M, b, relu, y)
+            gemm(False, False, count, s.f, s.c, <floating>1, V + p * s.v_stride, s.c, U + p * s.u_stride, s.f,
+                 <floating>0, M + p * s.m_stride, s.f)
+        inverse_transform_output(s, first, count, <const floating*>M, b, relu, y)
         first += count
 
 
@@ -147,12 +148,12 @@ cdef inline void add_products(
     cdef Py_ssize_t tiles = n * s.th * s.tw, first = 0, count, p
     while first < tiles:
         count = min(s.block, tiles - first)
-        take_tiles(s, first, count, x, V)
-        take_gradient(s, first, count, dz, D)
+        transform_input(s, first, count, x, V)
+        transform_gradient(s, first, count, dz, D)
         for p in range(s.places):
             # Q += V^T D, the sum over the tiles
-            gemm(True, False, s.c, s.f, count, <floating>1, V + p * s.v_apart, s.c, D + p * s.m_apart, s.f,
-                 <floating>(first > 0 or not anew), Q + p * s.u_apart, s.f)
+            gemm(True, False, s.c, s.f, count, <floating>1, V + p * s.v_stride, s.c, D + p * s.m_stride, s.f,
+                 <floating>(first > 0 or not anew), Q + p * s.u_stride, s.f)
         first += count
 
 
@@ -166,12 +167,12 @@ cdef void prepare(
         const Winograd *v = <const Winograd*>&op.sizes[0]
         Py_ssize_t c = v.y.c, f = v.y.f, t
     # U = G W G^T
-    transform_weights(v.y.m, c * f, theta, False, derived + v.U, v.y.u_apart)
+    transform_weights(v.y.m, c * f, theta, False, derived + v.U, v.y.u_stride)
     if not call.backward:
         return
     for t in range(9):
         vec.transpose(c, f, theta + t * c * f, f, derived + v.Wt + t * c * f, c)
-    transform_weights(v.dx.m, c * f, <const floating*>derived + v.Wt, True, derived + v.Ut, v.dx.u_apart)
+    transform_weights(v.dx.m, c * f, <const floating*>derived + v.Wt, True, derived + v.Ut, v.dx.u_stride)
 
 
 cdef void forward(
@@ -204,7 +205,7 @@ cdef void forward(
             vec.activate(v.activation, <floating>v.slope, n * v.y.oh * v.y.ow, f, z, to)
         if v.pool:
             for i in range(first, first + n):
-                largest_of_quarters(
+                max_pool_2x2(
                     v.y.oh, v.y.ow, f, <const floating*>to + (i - first) * size, y + i * op.y_size,
                     <uint8_t*>(cache + i * op.cache_size) if keeps else NULL)
         first += n
@@ -236,7 +237,7 @@ cdef void backward(
             vec.add_column_sums(n * op.y_size // f, f, dz, grad + op.n_params - f)
         if v.pool:
             for i in range(n):
-                spread_to_quarters(
+                max_pool_2x2_backward(
                     v.y.oh, v.y.ow, f, <const floating*>dz + i * op.y_size,
                     <const uint8_t*>(cache + (first + i) * op.cache_size), scratch + v.z + i * size)
             dz = scratch + v.z
@@ -250,7 +251,7 @@ cdef void backward(
         first += n
     if grad != NULL:
         # dW += G^T Q G
-        add_weights_gradient(v.y.m, v.y.c * f, <const floating*>scratch + v.Q, v.y.u_apart, grad)
+        add_weights_gradient(v.y.m, v.y.c * f, <const floating*>scratch + v.Q, v.y.u_stride, grad)
 
 
 def tile_size(oh, ow):
@@ -267,7 +268,7 @@ def saving(oh, ow):
 
 
 def round_up(size):
-    return (size + APART - 1) // APART * APART
+    return (size + STRIDE_UNIT - 1) // STRIDE_UNIT * STRIDE_UNIT
 
 
 def block_size(c, f, places, itemsize, tiles):
@@ -294,9 +295,9 @@ cdef void lay_out(Filter *s, image, maps, padding, Py_ssize_t itemsize):
     s.m, s.places = m, (m + 2) * (m + 2)
     s.th, s.tw = (s.oh + m - 1) // m, (s.ow + m - 1) // m
     s.block = block_size(s.c, s.f, s.places, itemsize, s.th * s.tw)
-    s.v_apart = round_up(s.block * s.c) + APART
-    s.m_apart = round_up(s.block * s.f) + APART
-    s.u_apart = round_up(s.c * s.f) + APART
+    s.v_stride = round_up(s.block * s.c) + STRIDE_UNIT
+    s.m_stride = round_up(s.block * s.f) + STRIDE_UNIT
+    s.u_stride = round_up(s.c * s.f) + STRIDE_UNIT
 
 
 def winograd(str dtype, *, image, padding, output, Py_ssize_t filters, str activation="identity",
@@ -327,12 +328,12 @@ def winograd(str dtype, *, image, padding, output, Py_ssize_t filters, str activ
         # bytes, in whole numbers of the dtype
         op.cache_size = (op.y_size + item - 1) // item
     v.U = 0
-    v.Ut = v.y.places * v.y.u_apart
-    v.Wt = v.Ut + v.dx.places * v.dx.u_apart
+    v.Ut = v.y.places * v.y.u_stride
+    v.Wt = v.Ut + v.dx.places * v.dx.u_stride
     op.n_derived = round_up(v.Wt + 9 * c * filters)
-    v.M = max(v.y.places * v.y.v_apart, v.dx.places * v.dx.v_apart)
-    v.Q = v.M + max(v.y.places * v.y.m_apart, v.dx.places * v.dx.m_apart)
-    v.z = v.Q + v.y.places * v.y.u_apart
+    v.M = max(v.y.places * v.y.v_stride, v.dx.places * v.dx.v_stride)
+    v.Q = v.M + max(v.y.places * v.y.m_stride, v.dx.places * v.dx.m_stride)
+    v.z = v.Q + v.y.places * v.y.u_stride
     op.scratch_fixed = v.z + (v.images * output[0] * output[1] * filters if pool else 0)
     op.flops = 2.0 * v.y.th * v.y.tw * v.y.places * c * filters
     if dtype == "float32":
@@ -358,7 +359,7 @@ def winograd(str dtype, *, image, padding, output, Py_ssize_t filters, str activ
 def with_pooling(dtype, settings, Kernel after, rows):
     """The fuser of ``winograd``: the usual MaxPool2D on images that are still in the cache."""
     pools = after.config
-    if after.name == "max_pool" and halves(pools["kernel"], pools["strides"], pools["padding"],
-                                           settings["output"] + (1,), pools["output"]):
+    if after.name == "max_pool" and is_2x2_pool(pools["kernel"], pools["strides"], pools["padding"],
+                                                settings["output"] + (1,), pools["output"]):
         return winograd(dtype, **settings, pool=True)
     return None

@@ -47,8 +47,8 @@ class _Conv(Layer):
         get_initializer(owner, "bias_initializer", bias_initializer)
 
     def build(self, input_shape: Shape) -> Built:
-        from ldl_cy._kernels.batch_inner import FEW_CHANNELS, few_channels
         from ldl_cy._kernels.conv import conv
+        from ldl_cy._kernels.conv_batch_inner import MANY_CHANNELS, choose_conv
         from ldl_cy._kernels.depthwise import depthwise
 
         owner, filters = type(self).__name__, self.filters
@@ -78,9 +78,9 @@ class _Conv(Layer):
                              filters=filters, activation=settings["activation"], use_bias=self.use_bias)
         elif self.groups == c_in == filters > 1:
             kernel = partial(depthwise, **settings)
-        elif (getattr(self, "algorithm", "auto") == "auto" and self.groups == 1 and c_in < FEW_CHANNELS
+        elif (getattr(self, "algorithm", "auto") == "auto" and self.groups == 1 and c_in < MANY_CHANNELS
                 and settings["strides"] == settings["dilation"] == (1, 1)):
-            kernel = partial(few_channels, **settings, filters=filters)
+            kernel = partial(choose_conv, **settings, filters=filters)
         else:
             kernel = partial(conv, **settings, filters=filters, groups=self.groups)
         return Built((*windows["output"][2 - self.axes:], filters), kernel, parameters)

@@ -13,13 +13,13 @@
 #define F(name) LDL_CAT(name, _f32)
 #include "numbers_f32.inc"
 INLINE float sqrt_f32(float x) { return sqrtf(x); }
-#include "rooms.inc"
+#include "kernels.inc"
 
 #define T double
 #define F(name) LDL_CAT(name, _f64)
 #include "numbers_f64.inc"
 INLINE double sqrt_f64(double x) { return sqrt(x); }
-#include "rooms.inc"
+#include "kernels.inc"
 
 #define TABLE(F) {                                                                                \
     .activate = F(activate), .activate_grad = F(activate_grad), .exp = F(v_exp), .log = F(v_log), \
@@ -29,19 +29,20 @@ INLINE double sqrt_f64(double x) { return sqrt(x); }
     .log_loss_codes = F(log_loss_codes), .log_loss_probs = F(log_loss_probs),                     \
     .binary_log_loss = F(binary_log_loss), .lstm_forward = F(lstm_forward),                       \
     .lstm_backward = F(lstm_backward), .gru_forward = F(gru_forward),                             \
-    .gru_backward = F(gru_backward), .rules = {                                                    \
+    .gru_backward = F(gru_backward), .rules = {                                                   \
         [LDL_SGD] = F(rule_sgd), [LDL_ADAM] = F(rule_adam), [LDL_RMSPROP] = F(rule_rmsprop),      \
         [LDL_ADAGRAD] = F(rule_adagrad), [LDL_ADADELTA] = F(rule_adadelta), [LDL_NADAM] = F(rule_nadam)} }
-#define IMAGES(F) {.forward = F(images_forward), .backward = F(images_backward)}
+#define CONV_BATCH_INNER(F) {.forward = F(conv_batch_inner_forward), .backward = F(conv_batch_inner_backward)}
 #define WINOGRAD(F) {                                                                             \
     .input = F(winograd_input), .output = F(winograd_output), .gradient = F(winograd_gradient),   \
     .weights = F(winograd_weights), .weights_gradient = F(winograd_weights_gradient) }
-#define POOLING(F)                                                                                \
-    {.largest = F(pool_largest), .spread = F(pool_spread), .means = F(pool_means), .share = F(pool_share)}
+#define POOL_2X2(F) {                                                                             \
+    .max_forward = F(max_pool_2x2), .max_backward = F(max_pool_2x2_backward),                     \
+    .mean_forward = F(mean_pool_2x2), .mean_backward = F(mean_pool_2x2_backward) }
 #define F32(name) LDL_CAT(name, _f32)
 #define F64(name) LDL_CAT(name, _f64)
 
 extern const ldl_vec LDL_CAT(ldl_vec_, LDL_ISA);
 const ldl_vec LDL_CAT(ldl_vec_, LDL_ISA) = {
-    LDL_STR(LDL_ISA), TABLE(F32), TABLE(F64), IMAGES(F32), IMAGES(F64), WINOGRAD(F32), WINOGRAD(F64),
-    POOLING(F32), POOLING(F64)};
+    LDL_STR(LDL_ISA), TABLE(F32), TABLE(F64), CONV_BATCH_INNER(F32), CONV_BATCH_INNER(F64),
+    WINOGRAD(F32), WINOGRAD(F64), POOL_2X2(F32), POOL_2X2(F64)};

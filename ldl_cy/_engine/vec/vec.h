@@ -14,8 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "images.h"
-#include "pooling.h"
+#include "conv_batch_inner.h"
+#include "pool_2x2.h"
 #include "winograd.h"
 
 /* The numbers are known to Python as ldl_cy._engine.vec.ACTIVATIONS (same order). */
@@ -107,12 +107,12 @@ typedef struct {
     const char *name;
     ldl_vec_f32 f32;
     ldl_vec_f64 f64;
-    ldl_images_f32 images_f32;
-    ldl_images_f64 images_f64;
+    ldl_conv_batch_inner_f32 conv_batch_inner_f32;
+    ldl_conv_batch_inner_f64 conv_batch_inner_f64;
     ldl_winograd_f32 winograd_f32;
     ldl_winograd_f64 winograd_f64;
-    ldl_pooling_f32 pooling_f32;
-    ldl_pooling_f64 pooling_f64;
+    ldl_pool_2x2_f32 pool_2x2_f32;
+    ldl_pool_2x2_f64 pool_2x2_f64;
 } ldl_vec;
 
 static inline int ldl_keeps_z(int kind)

@@ -1,7 +1,7 @@
 /* Transforms of Winograd's minimal filtering F(m x m, 3 x 3), m = 4 or 2, as a table of their own.
  *
  * A tile is n x n pixels of the input, n = m + 2, or m x m of the output. It becomes n n numbers of each
- * channel, one in each of n n matrices whose begins lie `apart` numbers from each other; a function works on
+ * channel, one in each of n n matrices whose begins lie `stride` numbers from each other; a function works on
  * one tile, all channels. `row` and `pixel` are the distances of rows and of pixels of the image. Of a tile
  * that reaches beyond the image only rows y0 .. y1 - 1 and columns x0 .. x1 - 1 are touched: 0 lies around it.
  *
@@ -22,17 +22,17 @@
 #define LDL_WINOGRAD_TABLE(T)                                                                     \
     /* V = B^T d B of a tile of the input, c channels */                                          \
     void (*input)(int m, ptrdiff_t c, const T *d, ptrdiff_t row, ptrdiff_t pixel,                 \
-                  int y0, int y1, int x0, int x1, T *V, ptrdiff_t apart);                         \
+                  int y0, int y1, int x0, int x1, T *V, ptrdiff_t stride);                        \
     /* Y = A^T M A + b, or max(0, that), a tile of the output; b may be NULL */                   \
-    void (*output)(int m, ptrdiff_t f, const T *M, ptrdiff_t apart, const T *b, int relu,         \
+    void (*output)(int m, ptrdiff_t f, const T *M, ptrdiff_t stride, const T *b, int relu,        \
                    T *Y, ptrdiff_t row, ptrdiff_t pixel, int y1, int x1);                         \
     /* D = A dY A^T of a tile of the output's gradient: the transpose of `output` */              \
     void (*gradient)(int m, ptrdiff_t f, const T *dY, ptrdiff_t row, ptrdiff_t pixel,             \
-                     int y1, int x1, T *D, ptrdiff_t apart);                                      \
+                     int y1, int x1, T *D, ptrdiff_t stride);                                     \
     /* U = G g G^T of weights (3, 3, size); turned: of the window turned by 180 degrees */        \
-    void (*weights)(int m, ptrdiff_t size, const T *g, int turned, T *U, ptrdiff_t apart);        \
+    void (*weights)(int m, ptrdiff_t size, const T *g, int turned, T *U, ptrdiff_t stride);       \
     /* dg (3, 3, size) += G^T Q G: the transpose of `weights` */                                  \
-    void (*weights_gradient)(int m, ptrdiff_t size, const T *Q, ptrdiff_t apart, T *dg);
+    void (*weights_gradient)(int m, ptrdiff_t size, const T *Q, ptrdiff_t stride, T *dg);
 
 typedef struct { LDL_WINOGRAD_TABLE(float) } ldl_winograd_f32;
 typedef struct { LDL_WINOGRAD_TABLE(double) } ldl_winograd_f64;

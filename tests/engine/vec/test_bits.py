@@ -24,7 +24,7 @@ def every_kernel(dtype):
         return (scale * rng.standard_normal(shape)).astype(dtype)
 
     x = np.concatenate([draw(2000), draw(500, scale=100), np.array(EXTREMES[dtype], dtype)])
-    found += [vec.exponential(x), vec.logarithm(np.abs(x)), vec.dropped(x, 5, 3, 0.3)]
+    found += [vec.exponential(x), vec.logarithm(np.abs(x)), vec.apply_dropout(x, 5, 3, 0.3)]
     for name in vec.ACTIVATIONS:
         for shape in ((37, 1), (37, 2), (7, 10), (5, 16), (5, 23), (3, 30), (2, 150)):
             z, dy = draw(*shape), draw(*shape)
@@ -55,16 +55,16 @@ def every_kernel(dtype):
         found += [a, q, dh]
     for shape in ((1, 3), (70, 1), (70, 10), (70, 16), (70, 17), (9, 100)):
         a, total, b = draw(*shape), draw(shape[1]), draw(*shape[::-1])
-        vec.added_column_sums(a, total)
-        vec.transposed(a, b)
+        vec.add_column_sums_(a, total)
+        vec.transpose_(a, b)
         found += [total, b]
     for n in (3, 16, 100):
         theta, g = draw(n), draw(n)
         for rule, coef in RULES:
             slots = np.abs(draw(3, n))
-            vec.updated(rule, theta, g, slots, np.array(coef, float))
+            vec.update_(rule, theta, g, slots, np.array(coef, float))
             found += [theta.copy(), slots]
-        found.append(np.array([vec.square_sum(g), vec.largest(g)]))
+        found.append(np.array([vec.sum_of_squares(g), vec.largest(g)]))
     return found
 
 

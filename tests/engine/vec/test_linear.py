@@ -14,7 +14,7 @@ def test_transpose(dtype, rng):
             a = np.full((rows, cols + extra), 7, dtype)
             b = np.full((cols + 1, rows + extra), 9, dtype)
             a[:, :cols] = rng.normal(size=(rows, cols))
-            vec.transposed(a[:, :cols], b[:cols, :rows])
+            vec.transpose_(a[:, :cols], b[:cols, :rows])
             assert_array_equal(b[:cols, :rows], a[:, :cols].T)
             assert (b[:, rows:] == 9).all() and (b[cols:] == 9).all()
 
@@ -24,10 +24,10 @@ def test_fill_rows(dtype, rng):
         for extra in (0, 2):
             y = np.full((rows + 1, k + extra), 9, dtype)
             b = rng.normal(size=k).astype(dtype)
-            vec.filled_rows(y[:rows, :k], b)
+            vec.fill_rows_(y[:rows, :k], b)
             assert_array_equal(y[:rows, :k], np.broadcast_to(b, (rows, k)))
             assert (y[rows:] == 9).all() and (y[:, k:] == 9).all()
-            vec.filled_rows(y[:rows, :k])
+            vec.fill_rows_(y[:rows, :k])
             assert (y[:rows, :k] == 0).all() and (y[rows:] == 9).all()
 
 
@@ -37,7 +37,7 @@ def test_column_sums(dtype, rng):
             guarded = Guarded(dtype)
             x, total = rng.normal(size=(rows, k)), rng.normal(size=k)
             y = guarded(total)
-            vec.added_column_sums(guarded(x), y)
+            vec.add_column_sums_(guarded(x), y)
             tolerance = 1e-5 if dtype is np.float32 else 1e-13
             assert_allclose(y, total + x.sum(axis=0), rtol=tolerance, atol=tolerance)
             guarded.check()
@@ -48,16 +48,16 @@ def test_add_scale_norms(dtype, rng):
         guarded = Guarded(dtype)
         x, y = guarded(rng.normal(size=n)), guarded(rng.normal(size=n))
         want = x + y
-        vec.added(x, y)
+        vec.add_(x, y)
         assert_array_equal(y, want)
         want = y + dtype(0.3) * x
-        vec.added(x, y, 0.3)
+        vec.add_(x, y, 0.3)
         # with fma the product is not rounded
         assert_allclose(y, want, rtol=0, atol=2 * np.finfo(dtype).eps)
         want = y * dtype(0.7)
-        vec.scaled(y, 0.7)
+        vec.scale_(y, 0.7)
         assert_array_equal(y, want)
-        assert_allclose(vec.square_sum(x), (x.astype(np.float64) ** 2).sum(), rtol=1e-14)
+        assert_allclose(vec.sum_of_squares(x), (x.astype(np.float64) ** 2).sum(), rtol=1e-14)
         assert vec.largest(x) == (np.abs(x).max() if n else 0)
         guarded.check()
         if n:
@@ -67,7 +67,7 @@ def test_add_scale_norms(dtype, rng):
                 assert vec.largest(bad) == np.inf
                 bad[i] = -np.inf
                 assert vec.largest(bad) == np.inf
-    assert vec.square_sum(np.full(20, 1e30, dtype)) == pytest.approx(20e60)
+    assert vec.sum_of_squares(np.full(20, 1e30, dtype)) == pytest.approx(20e60)
 
 
 @pytest.mark.parametrize("rate", [0.0, 1e-9, 0.1, 0.5, 0.9])
@@ -77,14 +77,14 @@ def test_dropout(rate, dtype, rng):
             guarded = Guarded(dtype)
             x, y = guarded(rng.normal(size=n)), guarded.empty(n)
             keep = np.array(vec.uniform_draws(77, first, n)) >= rate
-            vec.dropped(x, 77, first, rate, y)
+            vec.apply_dropout(x, 77, first, rate, y)
             assert_array_equal(y, np.where(keep, x * dtype(1 / (1 - rate)), 0))
-            vec.dropped(x, 77, first, rate, x)
+            vec.apply_dropout(x, 77, first, rate, x)
             assert same_bits(x, y)
             guarded.check()
     x = np.ones(20000, dtype)
-    assert abs((vec.dropped(x, 1, 0, rate) == 0).mean() - rate) < 0.02
-    assert abs(vec.dropped(x, 1, 0, rate).mean() - 1) < 0.1
+    assert abs((vec.apply_dropout(x, 1, 0, rate) == 0).mean() - rate) < 0.02
+    assert abs(vec.apply_dropout(x, 1, 0, rate).mean() - 1) < 0.1
 
 
 def test_sgd(dtype, rng):
@@ -96,7 +96,7 @@ def test_sgd(dtype, rng):
             w = momentum * w - 0.1 * g
             t = t + (momentum * w - 0.1 * g if nesterov else w)
             coef = np.array([0.1, momentum, nesterov])
-            vec.updated("sgd", theta, g, v if momentum else None, coef)
+            vec.update_("sgd", theta, g, v if momentum else None, coef)
             assert_allclose(theta, t, rtol=1e-6, atol=1e-6)
             if momentum:
                 assert_allclose(v[0], w, rtol=1e-6, atol=1e-6)
@@ -116,7 +116,7 @@ def test_adam(dtype, rng):
         m2 = b1 * m2 + (1 - b1) * g
         v2 = b2 * v2 + (1 - b2) * g.astype(np.float64)**2
         t = t - step * m2 / (np.sqrt(v2) * c + eps)
-        vec.updated("adam", theta, g, slots, coef)
+        vec.update_("adam", theta, g, slots, coef)
         for got, want in ((theta, t), (m, m2), (v, v2)):
             assert_allclose(got, want, rtol=1e-6, atol=1e-6)
         guarded.check()
@@ -158,21 +158,21 @@ def test_wrong_arguments(dtype):
     with pytest.raises(ValueError, match="codes must be in"):
         vec.loss("log_loss_codes", x, np.array([0, 1, 4], dtype))
     with pytest.raises(ValueError, match="transposed shape"):
-        vec.transposed(x, x)
+        vec.transpose_(x, x)
 
 
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda x: vec.loss("hinge", x, x), ValueError, "loss: name must be one of ('squared_error', 'log_loss_codes', "
      "'log_loss_probs', 'binary_log_loss'), got 'hinge'."),
     (lambda x: vec.loss("squared_error", x[0], x[0]), ValueError, "loss: y must be of shape (rows, k), got (4,)."),
-    (lambda x: vec.updated("adamm", x, x, None, np.ones(3)), ValueError, "updated: rule must be one of ('sgd', 'adam', "
+    (lambda x: vec.update_("adamm", x, x, None, np.ones(3)), ValueError, "update_: rule must be one of ('sgd', 'adam', "
      "'rmsprop', 'adagrad', 'adadelta', 'nadam'), got 'adamm'."),
-    (lambda x: vec.filled_rows(x.astype("int64")), TypeError,
-     "filled_rows: arrays must be float32 or float64, got int64."),
-    (lambda x: vec.filled_rows(x[:, ::2]), ValueError, "filled_rows: rows must be contiguous."),
-    (lambda x: vec.transposed(x, np.ones((4, 3), x.dtype, order="F")), ValueError,
-     "transposed: rows must be contiguous."),
-    (lambda x: vec.filled_rows(read_only(x)), ValueError, "filled_rows: the result must be writeable."),
+    (lambda x: vec.fill_rows_(x.astype("int64")), TypeError,
+     "fill_rows_: arrays must be float32 or float64, got int64."),
+    (lambda x: vec.fill_rows_(x[:, ::2]), ValueError, "fill_rows_: rows must be contiguous."),
+    (lambda x: vec.transpose_(x, np.ones((4, 3), x.dtype, order="F")), ValueError,
+     "transpose_: rows must be contiguous."),
+    (lambda x: vec.fill_rows_(read_only(x)), ValueError, "fill_rows_: the result must be writeable."),
 ])
 def test_words_of_errors(call, error, message, dtype):
     with pytest.raises(error) as raised:

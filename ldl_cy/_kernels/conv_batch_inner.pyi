@@ -6,14 +6,14 @@ _Pair = tuple[int, int]
 
 FEW_ROWS: int
 GROUP: int
-FEW_CHANNELS: int
+MANY_CHANNELS: int
 FEW_FILTERS: int
 LARGE_TILE: int
 
-def conv_images(
+def conv_batch_inner(
     dtype: str, *, image: tuple[int, int, int], kernel: _Pair, strides: _Pair, dilation: _Pair, padding: _Pair,
     output: _Pair, filters: int, activation: str = "identity", use_bias: bool = True, pooling: Kernel | None = None,
     few: int = 5,
 ) -> Kernel: ...
-def few_channels(dtype: str, **settings: Any) -> Kernel: ...
+def choose_conv(dtype: str, **settings: Any) -> Kernel: ...
 def with_pooling(settings: dict[str, Any], dtype: str, after: Kernel, rows: int) -> Kernel | None: ...

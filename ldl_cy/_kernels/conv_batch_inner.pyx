@@ -2,14 +2,15 @@
 
 Few channels leave a product of matrices nothing to do. With the same pixel and channel of 16 images in
 each register, bias, ReLU, pooling and all gradients are vector code without shuffles, and a weight is a
-broadcast: _engine/vec/images.h. Fewer rows than FEW_ROWS are left to products with windows.
+broadcast: _engine/vec/conv_batch_inner.h. Fewer rows than FEW_ROWS are left to products with windows.
 """
 from functools import partial
 
 from cython cimport floating
 
-from ldl_cy._engine cimport images, vec
-from ldl_cy._engine.images cimport ldl_images, ldl_images_scratch
+from ldl_cy._engine cimport vec
+from ldl_cy._engine.conv_batch_inner cimport (
+    conv_batch_inner_backward, conv_batch_inner_forward, ldl_conv_batch_inner, ldl_conv_batch_inner_scratch)
 from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t, prepare_t
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope
@@ -20,12 +21,12 @@ from ldl_cy._kernels.folded import with_norm
 # windows: 16 of LeNet's first layer take as long as 3.7 one by one, 16 of its second as long as 7.
 FEW_ROWS = 5
 GROUP = 16
-FEW_CHANNELS = 16           # this many make products of matrices worth while, or Winograd's
+MANY_CHANNELS = 16           # this many make products of matrices worth while, or Winograd's
 FEW_FILTERS = 64
 LARGE_TILE = 2**16          # numbers of an image, of which 16 lie in scratch
 
-ctypedef struct Images:
-    ldl_images s
+ctypedef struct ConvBatchInner:
+    ldl_conv_batch_inner s
     Py_ssize_t few              # fewer rows go to `direct`
     Py_ssize_t z_size
     const Op *direct            # the convolution by products of windows
@@ -42,7 +43,7 @@ cdef void prepare(
     floating *derived,          # W turned by half a turn: (kh, kw, f, c); then what direct derives
 ) noexcept nogil:
     cdef:
-        const Images *v = <const Images*>&op.sizes[0]
+        const ConvBatchInner *v = <const ConvBatchInner*>&op.sizes[0]
         Py_ssize_t taps = v.s.kh * v.s.kw, size = v.s.c * v.s.f, t
     if call.backward:
         for t in range(taps):
@@ -60,7 +61,7 @@ cdef void forward(
     floating *scratch,
 ) noexcept nogil:
     cdef:
-        const Images *v = <const Images*>&op.sizes[0]
+        const ConvBatchInner *v = <const ConvBatchInner*>&op.sizes[0]
         const floating *b = theta + op.n_params - v.s.f if v.use_bias else NULL
         floating *z = cache if op.cache_size and cache != NULL and not v.s.pool else y
         const floating *rest = derived + v.s.kh * v.s.kw * v.s.c * v.s.f
@@ -72,7 +73,7 @@ cdef void forward(
         v.direct.forward(v.direct, call, theta, state, rest, x, z, cache, scratch)
         v.pooling.forward(v.pooling, call, theta, state, rest, z, y, cache, scratch)
         return
-    images.forward(&v.s, call.n, x, theta, b, z, <unsigned char*>cache if v.s.pool else NULL, scratch)
+    conv_batch_inner_forward(&v.s, call.n, x, theta, b, z, <unsigned char*>cache if v.s.pool else NULL, scratch)
     if v.activation != vec.LDL_IDENTITY:
         vec.activate(v.activation, <floating>v.slope, call.n * v.s.oh * v.s.ow, v.s.f, z, y)
 
@@ -88,7 +89,7 @@ cdef void backward(
     floating *cache, floating *scratch,
 ) noexcept nogil:
     cdef:
-        const Images *v = <const Images*>&op.sizes[0]
+        const ConvBatchInner *v = <const ConvBatchInner*>&op.sizes[0]
         Py_ssize_t f = v.s.f, pixels = call.n * v.s.oh * v.s.ow
         floating *db = grad + op.n_params - f if grad != NULL and v.use_bias else NULL
         int activation = vec.LDL_RELU if v.s.relu else v.activation
@@ -102,11 +103,11 @@ cdef void backward(
             vec.activate_grad(activation, <floating>v.slope, pixels, f, cache if op.cache_size else y, dy, dy)
         if db != NULL:
             vec.add_column_sums(pixels, f, dy, db)
-    images.backward(&v.s, call.n, x, dy, derived, dx, grad, db, <const unsigned char*>cache, scratch)
+    conv_batch_inner_backward(&v.s, call.n, x, dy, derived, dx, grad, db, <const unsigned char*>cache, scratch)
 
 
-def conv_images(str dtype, *, image, kernel, strides, dilation, padding, output, Py_ssize_t filters,
-                str activation="identity", bint use_bias=True, Kernel pooling=None, Py_ssize_t few=FEW_ROWS):
+def conv_batch_inner(str dtype, *, image, kernel, strides, dilation, padding, output, Py_ssize_t filters,
+                     str activation="identity", bint use_bias=True, Kernel pooling=None, Py_ssize_t few=FEW_ROWS):
     """The kernel of ``Conv1D`` and ``Conv2D`` with few channels, strides and dilation 1, one group.
 
     Parameters
@@ -122,9 +123,9 @@ def conv_images(str dtype, *, image, kernel, strides, dilation, padding, output,
     cdef Kernel direct = conv(dtype, **settings)
     cdef Kernel made = Kernel()
     cdef Op *op = &made.op
-    cdef Images *v = <Images*>&op.sizes[0]
-    cdef ldl_images *s = &v.s
-    assert sizeof(Images) <= sizeof(op.sizes)
+    cdef ConvBatchInner *v = <ConvBatchInner*>&op.sizes[0]
+    cdef ldl_conv_batch_inner *s = &v.s
+    assert sizeof(ConvBatchInner) <= sizeof(op.sizes)
     assert strides == dilation == (1, 1) and (not pool or activation in ("identity", "relu"))
     s.h, s.w, s.c = image
     s.kh, s.kw = kernel
@@ -147,7 +148,7 @@ def conv_images(str dtype, *, image, kernel, strides, dilation, padding, output,
         op.cache_size = (op.y_size + size - 1) // size
     else:
         op.cache_size = op.y_size if vec.ldl_keeps_z(v.activation) else 0
-    op.scratch_fixed = max(ldl_images_scratch(s), direct.op.scratch_fixed + (few * v.z_size if pool else 0))
+    op.scratch_fixed = max(ldl_conv_batch_inner_scratch(s), direct.op.scratch_fixed + (few * v.z_size if pool else 0))
     op.flops = direct.op.flops
     if dtype == "float32":
         op.prepare = <prepare_t>prepare[float]
@@ -163,8 +164,8 @@ def conv_images(str dtype, *, image, kernel, strides, dilation, padding, output,
     return made
 
 
-def few_channels(str dtype, **settings):
-    """``conv_images``, or ``conv`` where that is faster; the two in one op with the pooling behind them.
+def choose_conv(str dtype, **settings):
+    """``conv_batch_inner``, or ``conv`` where that is faster; the two in one op with the pooling behind them.
 
     Measured against ``conv``, forward and backward of 16 rows, AVX-512, how many times as fast in float32 and
     float64: 5x5 1 to 6 channels 2.6 and 2.2, 6 to 16 1.6 and 1.2; 3x3 8 to 8 2.2 and 1.3, 8 to 16 1.7 and 1.0,
@@ -178,24 +179,24 @@ def few_channels(str dtype, **settings):
     cdef Kernel made
     if fits and k >= 24 and (filters <= 16 and image[2] <= (16 if single else 8)
                              or single and k >= 32 and filters <= 32):
-        made = conv_images(dtype, **settings)
+        made = conv_batch_inner(dtype, **settings)
     else:
         made = conv(dtype, **settings)
         if fits:
             made.fuser = partial(with_pooling, settings, dtype)
     if settings.get("activation", "identity") == "identity":
         # the choice again: a bias and an activation leave it as it is
-        made.folder = partial(with_norm, partial(few_channels, dtype, **settings), filters,
+        made.folder = partial(with_norm, partial(choose_conv, dtype, **settings), filters,
                               settings.get("use_bias", True))
     return made
 
 
 def with_pooling(settings, dtype, Kernel after, rows):
-    """The fuser of ``few_channels``: with the usual MaxPool2D, which halves height and width."""
+    """The fuser of ``choose_conv``: with the usual MaxPool2D, which halves height and width."""
     pools = after.config or {}
     oh, ow = settings["output"]
     if (rows < FEW_ROWS or after.name != "max_pool" or settings["activation"] not in ("identity", "relu")
             or not pools["kernel"] == pools["strides"] == (2, 2) or pools["padding"] != (0, 0)
             or pools["output"] != (oh // 2, ow // 2)):
         return None
-    return conv_images(dtype, **settings, pooling=after)
+    return conv_batch_inner(dtype, **settings, pooling=after)

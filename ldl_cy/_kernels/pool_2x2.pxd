@@ -1,4 +1,4 @@
-# Maxima and means of 2x2 windows of whole images: the door to _engine/vec/pooling.h.
+# Maxima and means of 2x2 windows of whole images: the door to _engine/vec/pool_2x2.h.
 from cython cimport floating
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
@@ -6,7 +6,7 @@ from libc.string cimport memset
 from ldl_cy._engine.vec cimport table
 
 
-cdef inline void largest_of_quarters(
+cdef inline void max_pool_2x2(
     Py_ssize_t h, Py_ssize_t w, Py_ssize_t c,
     const floating *x,          # (h, w, c)
     floating *y,                # (h / 2, w / 2, c), halves rounded down
@@ -17,9 +17,9 @@ cdef inline void largest_of_quarters(
         uint8_t *cell = cells
     for i in range(oh):
         if floating is float:
-            table.pooling_f32.largest(ow, c, x + 2 * i * w * c, x + (2 * i + 1) * w * c, y + i * ow * c, cell)
+            table.pool_2x2_f32.max_forward(ow, c, x + 2 * i * w * c, x + (2 * i + 1) * w * c, y + i * ow * c, cell)
         else:
-            table.pooling_f64.largest(ow, c, x + 2 * i * w * c, x + (2 * i + 1) * w * c, y + i * ow * c, cell)
+            table.pool_2x2_f64.max_forward(ow, c, x + 2 * i * w * c, x + (2 * i + 1) * w * c, y + i * ow * c, cell)
         if cell != NULL:
             cell += ow * c
 
@@ -37,7 +37,7 @@ cdef inline void clear_edges(
         memset(dx + (h - 1) * w * c, 0, w * c * sizeof(floating))
 
 
-cdef inline void spread_to_quarters(
+cdef inline void max_pool_2x2_backward(
     Py_ssize_t h, Py_ssize_t w, Py_ssize_t c,
     const floating *dy,         # (h / 2, w / 2, c)
     const uint8_t *cells,
@@ -46,15 +46,15 @@ cdef inline void spread_to_quarters(
     cdef Py_ssize_t oh = h // 2, ow = w // 2, i
     for i in range(oh):
         if floating is float:
-            table.pooling_f32.spread(ow, c, dy + i * ow * c, cells + i * ow * c, dx + 2 * i * w * c,
-                                     dx + (2 * i + 1) * w * c)
+            table.pool_2x2_f32.max_backward(ow, c, dy + i * ow * c, cells + i * ow * c, dx + 2 * i * w * c,
+                                            dx + (2 * i + 1) * w * c)
         else:
-            table.pooling_f64.spread(ow, c, dy + i * ow * c, cells + i * ow * c, dx + 2 * i * w * c,
-                                     dx + (2 * i + 1) * w * c)
+            table.pool_2x2_f64.max_backward(ow, c, dy + i * ow * c, cells + i * ow * c, dx + 2 * i * w * c,
+                                            dx + (2 * i + 1) * w * c)
     clear_edges(h, w, c, dx)
 
 
-cdef inline void means_of_quarters(
+cdef inline void mean_pool_2x2(
     Py_ssize_t h, Py_ssize_t w, Py_ssize_t c,
     const floating *x,          # (h, w, c)
     floating *y,                # (h / 2, w / 2, c), halves rounded down
@@ -62,12 +62,12 @@ cdef inline void means_of_quarters(
     cdef Py_ssize_t oh = h // 2, ow = w // 2, i
     for i in range(oh):
         if floating is float:
-            table.pooling_f32.means(ow, c, x + 2 * i * w * c, x + (2 * i + 1) * w * c, y + i * ow * c)
+            table.pool_2x2_f32.mean_forward(ow, c, x + 2 * i * w * c, x + (2 * i + 1) * w * c, y + i * ow * c)
         else:
-            table.pooling_f64.means(ow, c, x + 2 * i * w * c, x + (2 * i + 1) * w * c, y + i * ow * c)
+            table.pool_2x2_f64.mean_forward(ow, c, x + 2 * i * w * c, x + (2 * i + 1) * w * c, y + i * ow * c)
 
 
-cdef inline void share_with_quarters(
+cdef inline void mean_pool_2x2_backward(
     Py_ssize_t h, Py_ssize_t w, Py_ssize_t c,
     const floating *dy,         # (h / 2, w / 2, c)
     floating *dx,               # (h, w, c): overwritten
@@ -75,7 +75,7 @@ cdef inline void share_with_quarters(
     cdef Py_ssize_t oh = h // 2, ow = w // 2, i
     for i in range(oh):
         if floating is float:
-            table.pooling_f32.share(ow, c, dy + i * ow * c, dx + 2 * i * w * c, dx + (2 * i + 1) * w * c)
+            table.pool_2x2_f32.mean_backward(ow, c, dy + i * ow * c, dx + 2 * i * w * c, dx + (2 * i + 1) * w * c)
         else:
-            table.pooling_f64.share(ow, c, dy + i * ow * c, dx + 2 * i * w * c, dx + (2 * i + 1) * w * c)
+            table.pool_2x2_f64.mean_backward(ow, c, dy + i * ow * c, dx + 2 * i * w * c, dx + (2 * i + 1) * w * c)
     clear_edges(h, w, c, dx)

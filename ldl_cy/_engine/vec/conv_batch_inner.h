@@ -1,11 +1,11 @@
 /* Convolution of 16 images side by side: channels are few, so a register holds one pixel and one
- * channel of LANES images, and a weight is a broadcast. See images.inc.
+ * channel of LANES images, and a weight is a broadcast. See conv_batch_inner.inc.
  *
  * Outside, images are rows of channels-last pixels; the functions turn a group of rows over on the way
  * in and out. Strides and dilations are 1. Rows that are missing in the last group are zeros.
  */
-#ifndef LDL_IMAGES_H
-#define LDL_IMAGES_H
+#ifndef LDL_CONV_BATCH_INNER_H
+#define LDL_CONV_BATCH_INNER_H
 
 #include <stddef.h>
 
@@ -16,10 +16,10 @@ typedef struct {
     ptrdiff_t oh, ow, f;            /* output, before pooling */
     ptrdiff_t relu;                 /* z or max(z, 0) */
     ptrdiff_t pool;                 /* 1: then the maxima of 2x2 pixels, (oh / 2, ow / 2) */
-} ldl_images;
+} ldl_conv_batch_inner;
 
 /* Numbers of scratch; fixed in itself, whatever the number of rows. */
-static inline ptrdiff_t ldl_images_scratch(const ldl_images *s)
+static inline ptrdiff_t ldl_conv_batch_inner_scratch(const ldl_conv_batch_inner *s)
 {
     const ptrdiff_t tile = (s->oh + s->kh - 1) * (s->ow + s->kw - 1) * s->c;
     const ptrdiff_t row = s->ow * s->f > s->w * s->c ? s->ow * s->f : s->w * s->c;
@@ -27,18 +27,18 @@ static inline ptrdiff_t ldl_images_scratch(const ldl_images *s)
     return 16 * (tile + row + dz + s->kh * s->kw * s->c * s->f + s->f) + 64;
 }
 
-#define LDL_IMAGES_TABLE(T)                                                                       \
+#define LDL_CONV_BATCH_INNER_TABLE(T)                                                             \
     /* y = f(windows of x times W + b); b may be NULL. With pooling, codes (n oh/2 ow/2 f bytes)  \
        say which of four pixels each maximum was, for backward; NULL: not wanted. */              \
-    void (*forward)(const ldl_images *s, ptrdiff_t n, const T *x, const T *W, const T *b, T *y,   \
-                    unsigned char *codes, T *scratch);                                            \
+    void (*forward)(const ldl_conv_batch_inner *s, ptrdiff_t n, const T *x, const T *W,           \
+                    const T *b, T *y, unsigned char *codes, T *scratch);                          \
     /* dW (kh, kw, c, f) and db are added to, dx is overwritten; any may be NULL. dy is that of   \
        the pooled output, else the gradient of z. Wt (kh, kw, f, c): the window turned by half a  \
        turn, channels and filters exchanged. db is made with pooling only. */                     \
-    void (*backward)(const ldl_images *s, ptrdiff_t n, const T *x, const T *dy, const T *Wt,      \
-                     T *dx, T *dW, T *db, const unsigned char *codes, T *scratch);
+    void (*backward)(const ldl_conv_batch_inner *s, ptrdiff_t n, const T *x, const T *dy,         \
+                     const T *Wt, T *dx, T *dW, T *db, const unsigned char *codes, T *scratch);
 
-typedef struct { LDL_IMAGES_TABLE(float) } ldl_images_f32;
-typedef struct { LDL_IMAGES_TABLE(double) } ldl_images_f64;
+typedef struct { LDL_CONV_BATCH_INNER_TABLE(float) } ldl_conv_batch_inner_f32;
+typedef struct { LDL_CONV_BATCH_INNER_TABLE(double) } ldl_conv_batch_inner_f64;
 
 #endif

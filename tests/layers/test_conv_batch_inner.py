@@ -23,8 +23,8 @@ from references import ACTIVATIONS
 from ldl_cy import Sequential, layers
 from ldl_cy._engine import vec
 from ldl_cy._engine.plan import Plan
-from ldl_cy._kernels.batch_inner import FEW_ROWS, conv_images
 from ldl_cy._kernels.conv import conv
+from ldl_cy._kernels.conv_batch_inner import FEW_ROWS, conv_batch_inner
 from ldl_cy._kernels.pooling import pool
 from ldl_cy.layers import AvgPool2D, Conv2D, Dense, Flatten, MaxPool2D
 from ldl_cy.layers.base import Built
@@ -52,7 +52,7 @@ def kernels(layer, shape, dtype, pooled):
                     use_bias=layer.use_bias)
     image = (*windows["output"], layer.filters)
     after = pool(dtype, kind="max", **lay_windows("test", "pool_size", image, 2, 2, 2, 1, "valid")) if pooled else None
-    return conv(dtype, **settings), after, conv_images(dtype, **settings, pooling=after, few=0)
+    return conv(dtype, **settings), after, conv_batch_inner(dtype, **settings, pooling=after, few=0)
 
 
 class Both:
@@ -142,7 +142,7 @@ def test_few_rows_are_products_of_windows(dtype):
     x = rng.standard_normal((FEW_ROWS, *shape)).astype(dtype)
     for pooled in (False, True):
         _, _, always = kernels(layer, shape, dtype, pooled)
-        chosen = conv_images(dtype, **{k: v for k, v in always.config.items()})
+        chosen = conv_batch_inner(dtype, **{k: v for k, v in always.config.items()})
         theta = rng.standard_normal(always.n_params).astype(dtype)
         for n in (1, FEW_ROWS - 1, FEW_ROWS):
             for a, b in zip(run(always, theta, x[:n]), run(chosen, theta, x[:n])):
