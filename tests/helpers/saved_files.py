@@ -1,7 +1,7 @@
 """What the files in tests/files hold: networks, data and settings, as they were written and as they must load.
 
-``python tests/saved_files.py`` with skops installed writes them anew; that is for a new format alone, since files
-written by earlier versions must go on loading.
+``python tests/helpers/saved_files.py`` with skops installed writes them again; that is for a new format alone, since
+files written by earlier versions must load as before.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ldl_cy import (
 )
 from ldl_cy.callbacks import Checkpoint, ReduceOnPlateau
 
-FOLDER = Path(__file__).with_name("files")
+FOLDER = Path(__file__).parents[1] / "files"
 rng = np.random.default_rng(7)
 IMAGES = rng.standard_normal((40, 6, 5, 2))
 SEQUENCES = rng.standard_normal((40, 6, 3))
@@ -85,9 +85,9 @@ def settings() -> list[Any]:
         losses.SquaredError(scale=0.5), losses.AbsoluteError(), losses.Huber(2.0), losses.Quantile(0.9),
         losses.Poisson(), losses.LogLoss(0.1), losses.BinaryLogLoss(), losses.Hinge(),
         optimizers.GD(0.1, 1e-4), optimizers.SGD(0.1, 0.5, True), optimizers.RMSprop(momentum=0.5),
-        optimizers.Adagrad(), optimizers.Adadelta(), optimizers.Adam(clip_norm=2.0), optimizers.AdamW(), optimizers.Nadam(),
-        optimizers.LBFGS(memory=5), optimizers.ConjugateGradient(), optimizers.LevenbergMarquardt(bayesian=True),
-        optimizers.GaussNewtonCG(),
+        optimizers.Adagrad(), optimizers.Adadelta(), optimizers.Adam(clip_norm=2.0), optimizers.AdamW(),
+        optimizers.Nadam(), optimizers.LBFGS(memory=5), optimizers.ConjugateGradient(),
+        optimizers.LevenbergMarquardt(bayesian=True), optimizers.GaussNewtonCG(),
         schedules.Constant(0.1), schedules.Step(0.1, 0.5, 3), schedules.Exponential(0.1, 0.9),
         schedules.InverseScaling(0.1), schedules.Linear(0.1, length=9), schedules.Cosine(0.1, 9),
         schedules.OneCycle(0.1, 9), schedules.Warmup(0.1, 3),
@@ -104,7 +104,8 @@ def main() -> None:
     expected = {"images": IMAGES, "sequences": SEQUENCES, "rows": ROWS, "numbers": NUMBERS}
     network = model()
     network.save(FOLDER / "model.ldl")
-    expected["model"], expected["model.loss"] = network.predict(IMAGES), network.evaluate(IMAGES, CODES, loss="log_loss")
+    expected["model"] = network.predict(IMAGES)
+    expected["model.loss"] = network.evaluate(IMAGES, CODES, loss="log_loss")
     half = Sequential(RECURRENT, "float64", 5)
     lengths = np.arange(40) % 6 + 1
     options = resumed()
