@@ -135,11 +135,8 @@ def check_values(owner: str, name: str, X: np.ndarray, dtype: str) -> None:
         raise ValueError(f"{owner}: {name} must fit into float32, got {np.abs(X).max():g}.")
 
 
-def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dtype: str) -> Any:
-    """An array (n, *shape) of finite numbers as (n, size): float32, float64, uint8 as they are, the rest in dtype.
-
-    Rows stay where they are (memmaps too) as long as each row is contiguous. Sparse X becomes ``SparseRows``.
-    """
+def read_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None = None) -> Any:
+    """X as an array (n, *shape) of numbers, n >= 1, or as the sparse matrix that it is; values are not looked at."""
     sparse = is_sparse(X)
     if not sparse:
         X = as_numbers(owner, name, X)
@@ -152,7 +149,16 @@ def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dty
         raise ValueError(f"{owner}: {name} must have at least one row, got the shape {X.shape}.")
     if 0 in X.shape:
         raise ValueError(f"{owner}: {name} must have numbers in its rows, got the shape {X.shape}.")
-    if sparse:
+    return X
+
+
+def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dtype: str) -> Any:
+    """An array (n, *shape) of finite numbers as (n, size): float32, float64, uint8 as they are, the rest in dtype.
+
+    Rows are not copied (memmaps neither) as long as each row is contiguous. Sparse X becomes ``SparseRows``.
+    """
+    X = read_rows(owner, name, X, shape)
+    if is_sparse(X):
         rows = sparse_rows(owner, name, X, dtype)
         check_values(owner, name, rows.data, dtype)
         return rows

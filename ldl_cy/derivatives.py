@@ -1,7 +1,6 @@
-"""Gradients and Jacobians of a model as functions of its weights."""
+"""Gradients and Jacobians of a network as functions of its weights."""
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -9,77 +8,85 @@ import numpy as np
 
 from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.program import Workspace
-from ldl_cy.checks import as_numbers
+from ldl_cy._kernels.losses import make_loss
 
 if TYPE_CHECKING:
-    from ldl_cy.models import Sequential
+    from ldl_cy._engine.pool import Pool
+    from ldl_cy.data import Data
+    from ldl_cy.network import Network
+    from ldl_cy.state import TrainingState
 
 LARGEST_JACOBIAN = 1 << 31          # bytes
-ROWS_AT_ONCE = 64                   # each has a gradient of its own
-
-
-def check_theta(model: Sequential, theta: Any) -> np.ndarray:
-    """Weights given in place of the model's, (n_parameters,) in its dtype."""
-    if theta is None:
-        return model.theta
-    return as_theta(model, theta)
-
-
-def as_theta(model: Sequential, values: Any) -> np.ndarray:
-    """Numbers (n_parameters,) in the model's dtype; what is too large for it becomes infinite."""
-    values = as_numbers("Sequential", "theta", values)
-    if values.shape != model.theta.shape:
-        raise ValueError(f"Sequential: theta must have the shape {model.theta.shape}, got {values.shape}.")
-    with np.errstate(over="ignore"):
-        return np.require(values, model.dtype, ["C", "A"])
+ROWS_AT_ONCE = 64                   # of a Jacobian: each has a gradient of its own
 
 
 def objective(
-    model: Sequential, bound: tuple[Any, ...], training: bool,
+    network: Network, state: TrainingState, data: Data, training: bool, n_threads: int,
 ) -> Callable[[Any], tuple[float, np.ndarray]]:
-    """theta -> (loss, gradient) on data that has been checked; see ``Sequential.objective``."""
-    rows, targets, weights, kernel, ends, threads = bound
+    """theta -> (loss, gradient) on data that have been checked; see ``Sequential.objective``."""
 
     def loss_and_gradient(theta: Any) -> tuple[float, np.ndarray]:
-        at = check_theta(model, theta)
-        grad = np.empty(at.size, model.dtype)
-        state = model._state.copy()         # batch statistics must not reach the model's
-        with model._workspace(len(rows), threads, training=True, loss_size=kernel.target_size) as ws, \
-                model._pool(ws, len(rows)) as pool:
-            value = ws.gradient(rows, targets, weights, at, state, kernel, grad, pool, training=training,
-                                seed=model.random_state, epoch=model.epoch, step=model.step, lengths=ends)
+        at = network.check_theta(theta)
+        grad = np.empty(at.size, network.dtype)
+        statistics = network.statistics.copy()      # batch statistics must not reach the network's
+        with network.workspace(data.n, n_threads, training=True, loss_size=data.loss_op.target_size) as ws, \
+                network.pool(ws, data.n) as pool:
+            value = ws.gradient(
+                data.rows, data.targets, data.weights, at, statistics, data.loss_op, grad, pool, training=training,
+                seed=network.seed, epoch=state.epoch, step=state.step, lengths=data.lengths)
         return value, grad
 
     return loss_and_gradient
 
 
-def jacobian(model: Sequential, rows: np.ndarray, theta: Any, threads: int) -> np.ndarray:
-    """d output_j(x_i) / d theta; see ``Sequential.jacobian``.
+class RowJacobians:
+    """Gradients of one output for each row: ∂ŷⱼ(xᵢ)/∂θ, by backward passes that begin with the unit vector eⱼ.
 
-    A backward pass for each output, seeded with its unit vector, over blocks of one row whose gradient
-    accumulators are read one by one.
+    A block of the plan has one row, and each row an accumulator of its own, which is then read.
+
+    Parameters
+    ----------
+    network : Network
+    n : int
+        Rows that will come; at most ``rows_at_once`` at a time.
+    n_threads : int
     """
-    from ldl_cy._kernels.losses import make_loss
 
-    graph = model._built()
-    n, n_outputs, n_params = len(rows), math.prod(graph.shapes[-1]), graph.n_params
-    size = n * n_outputs * n_params * np.dtype(model.dtype).itemsize
+    def __init__(self, network: Network, n: int, n_threads: int) -> None:
+        self.network = network
+        self.rows_at_once = min(n, ROWS_AT_ONCE)
+        plan = Plan(network.graph, network.graph.buffers[-1], True, self.rows_at_once, 1, block_rows=1,
+                    lanes=self.rows_at_once)
+        self.workspace = Workspace(plan, n_threads)
+        self._nothing = np.zeros((self.rows_at_once, 1), network.dtype)
+        self._ops = [make_loss("output", network.dtype, steps=1, k=network.n_outputs, scale=1.0, option=j)
+                     for j in range(network.n_outputs)]
+
+    def __call__(
+        self, rows: Any, j: int, theta: np.ndarray, pool: Pool, weights: np.ndarray | None = None,
+        lengths: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """wᵢ ∂ŷⱼ(xᵢ)/∂θ for the rows, (m, n_params): a view that the next call overwrites."""
+        self.workspace.gradient(rows, self._nothing[:len(rows)], weights, theta, self.network.statistics,
+                                self._ops[j], None, pool, lengths=lengths, loss_scale=1.0)
+        return self.workspace.lane_gradients()[:len(rows)]
+
+
+def jacobian(network: Network, X: Any, theta: Any, n_threads: int) -> np.ndarray:
+    """∂ŷⱼ(xᵢ)/∂θ, (n, n_outputs, n_params); see ``Sequential.jacobian``."""
+    rows = network.check_rows("X", X)
+    n, k, n_params = len(rows), network.n_outputs, network.n_params
+    size = n * k * n_params * np.dtype(network.dtype).itemsize
     if size > LARGEST_JACOBIAN:
-        raise ValueError(f"Sequential: the Jacobian must take at most {LARGEST_JACOBIAN} bytes, got {n} x {n_outputs} "
+        raise ValueError(f"Sequential: the Jacobian must take at most {LARGEST_JACOBIAN} bytes, got {n} x {k} "
                          f"x {n_params} numbers in {size} bytes; call it for fewer rows at a time.")
-    at = check_theta(model, theta)
-    result = np.empty((n, n_outputs, n_params), model.dtype)
-    grad = np.empty(n_params, model.dtype)
-    most = min(n, ROWS_AT_ONCE)
-    plan = Plan(graph, graph.buffers[-1], True, most, 1, block_rows=1, lanes=most)
-    workspace = Workspace(plan, threads)
-    targets = np.zeros((most, 1), model.dtype)
-    with model._pool(workspace, most) as pool:
+    at = network.check_theta(theta)
+    result = np.empty((n, k, n_params), network.dtype)
+    gradients = RowJacobians(network, n, n_threads)
+    most = gradients.rows_at_once
+    with network.pool(gradients.workspace, most) as pool:
         for start in range(0, n, most):
-            part = rows[start:start + most]
-            for j in range(n_outputs):
-                kernel = make_loss("output", model.dtype, steps=1, k=n_outputs, scale=1.0, option=j)
-                workspace.gradient(part, targets[:len(part)], None, at, model._state, kernel, grad, pool,
-                                   loss_scale=1.0)
-                result[start:start + len(part), j] = workspace.lane_gradients()[:len(part)]
+            part = slice(start, start + most)
+            for j in range(k):
+                result[part, j] = gradients(rows[part], j, at, pool)
     return result

@@ -11,9 +11,12 @@ import numpy as np
 from ldl_cy import optimizers
 from ldl_cy._engine.rng import PERMUTATION, Stream
 from ldl_cy.checks import check_int, check_real, check_rows
+from ldl_cy.data import check_last_layer, validate_data
+from ldl_cy.losses import get as get_loss
 from ldl_cy.models import Sequential
 from ldl_cy.schedules import Exponential
 from ldl_cy.sparse import is_sparse
+from ldl_cy.threads import choose_threads
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -157,8 +160,12 @@ def find_learning_rate(
     batch_size = check_int(OWNER, "batch_size", batch_size)
     check_rows(OWNER, "X", X, model.input_shape, model.dtype)
     trial = copy.deepcopy(model).build(tuple(np.shape(X)[1:]))
-    trial._bind(X, y, loss, sample_weight, lengths, n_threads)      # all rows are checked before the first step
-    trial._optimizer_name = ""                  # an earlier fit's moments belong to another rate
+    # all rows are checked before the first step
+    validate_data(trial.network, "X", X, y, sample_weight, lengths, get_loss(loss), trial.dtype)
+    check_last_layer(trial.network, get_loss(loss))
+    choose_threads("Sequential", n_threads)
+    # an earlier fit's moments belong to another rate
+    trial.training_state.begin_optimizer("", np.zeros((0, trial.n_parameters), trial.dtype))
     optimizer.learning_rate = schedule = Exponential(lowest, highest / lowest, every=n_steps - 1)
     data = [None if a is None else a.tocsr() if is_sparse(a) else np.asarray(a) for a in (X, y, sample_weight, lengths)]
     kept = np.arange(np.shape(X)[0]) if sample_weight is None else np.flatnonzero(sample_weight)

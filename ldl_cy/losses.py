@@ -31,14 +31,14 @@ class Loss:
 
     name = ""
     #: activations that must not stand in the last layer, since the loss applies them itself
-    includes: tuple[str, ...] = ()
+    applied_activations: tuple[str, ...] = ()
     #: whether ``curvature`` is defined
     has_curvature = False
 
     def __init__(self, *, scale: float = 1.0) -> None:
         self.scale = check_real(type(self).__name__, "scale", scale, 0, low_open=True)
 
-    def bind(self, y: np.ndarray, n: int, output_shape: Shape, dtype: str) -> tuple[np.ndarray, LossKernel]:
+    def encode_targets(self, y: np.ndarray, n: int, output_shape: Shape, dtype: str) -> tuple[np.ndarray, LossKernel]:
         """Check the targets of n samples; (targets (n, target_size) in dtype, kernel) come back."""
         y = self._outputs(y, n, output_shape)
         self._check_values(y)
@@ -222,15 +222,15 @@ class LogLoss(Loss):
     """
 
     name = "log_loss"
-    includes = ("softmax", "logistic")
+    applied_activations = ("softmax", "logistic")
     has_curvature = True
 
     def __init__(self, label_smoothing: float = 0.0, *, scale: float = 1.0) -> None:
         super().__init__(scale=scale)
         self.label_smoothing = check_real("LogLoss", "label_smoothing", label_smoothing, 0, 1, high_open=True)
 
-    def bind(self, y: np.ndarray, n: int, output_shape: Shape, dtype: str) -> tuple[np.ndarray, LossKernel]:
-        """See ``Loss.bind``."""
+    def encode_targets(self, y: np.ndarray, n: int, output_shape: Shape, dtype: str) -> tuple[np.ndarray, LossKernel]:
+        """See ``Loss.encode_targets``."""
         y = self._array(y, n)
         steps, k = self._steps(output_shape)
         if k < 2:
@@ -260,7 +260,7 @@ class BinaryLogLoss(Loss):
     """Sigmoid cross-entropy, mean over outputs of log(1 + e^ŷ) − y ŷ, with y in [0, 1]."""
 
     name = "binary_log_loss"
-    includes = ("softmax", "logistic")
+    applied_activations = ("softmax", "logistic")
     has_curvature = True
 
     def curvature(self, raw: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -288,8 +288,8 @@ class Hinge(Loss):
 
     name = "hinge"
 
-    def bind(self, y: np.ndarray, n: int, output_shape: Shape, dtype: str) -> tuple[np.ndarray, LossKernel]:
-        """See ``Loss.bind``."""
+    def encode_targets(self, y: np.ndarray, n: int, output_shape: Shape, dtype: str) -> tuple[np.ndarray, LossKernel]:
+        """See ``Loss.encode_targets``."""
         steps, k = self._steps(output_shape)
         if k == 1:
             y = self._outputs(y, n, output_shape)
@@ -333,8 +333,8 @@ class Custom(Loss):
             raise TypeError(f"Custom: fn must be a function, got {fn!r}.")
         self.fn = fn
 
-    def bind(self, y: np.ndarray, n: int, output_shape: Shape, dtype: str) -> tuple[np.ndarray, LossKernel]:
-        """See ``Loss.bind``."""
+    def encode_targets(self, y: np.ndarray, n: int, output_shape: Shape, dtype: str) -> tuple[np.ndarray, LossKernel]:
+        """See ``Loss.encode_targets``."""
         from ldl_cy._kernels.custom_loss import CustomKernel
 
         y = self._array(y, n)

@@ -1,41 +1,26 @@
 """Sequential, a stack of layers: all of a network's weights in one vector, and what can be done with it."""
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ldl_cy import derivatives, losses, prediction
-from ldl_cy._engine.graph import Graph
-from ldl_cy._engine.pool import Pool
-from ldl_cy._engine.predictor import Predictor
-from ldl_cy._engine.program import Workspace
-from ldl_cy._engine.rng import INITIAL_WEIGHTS, Stream
-from ldl_cy.checks import (
-    as_numbers,
-    check_choice,
-    check_int,
-    check_ints,
-    check_lengths,
-    check_rows,
-    check_values,
-    check_weights,
-)
-from ldl_cy.initializers import get as get_initializer
-from ldl_cy.layers.base import Layer, layer_names
+from ldl_cy import derivatives, inference, losses, serialize, summary
+from ldl_cy.callbacks import CallbackList
+from ldl_cy.checks import check_int, check_ints
+from ldl_cy.data import Data, check_last_layer, validate_data
+from ldl_cy.layers.base import Layer, Shape
+from ldl_cy.network import Network, check_settings
+from ldl_cy.state import TrainingState
 from ldl_cy.threads import choose_threads
+from ldl_cy.training import Fit
 
 if TYPE_CHECKING:
-    from ldl_cy.callbacks import History
-    from ldl_cy.callbacks.base import Callbacks
+    from ldl_cy.callbacks import Callbacks, History
     from ldl_cy.optimizers import Optimizer
-
-Shape = tuple[int, ...]
 
 
 class Sequential:
@@ -71,28 +56,9 @@ class Sequential:
     def __init__(
         self, layers: Iterable[Layer], dtype: str = "float32", random_state: int | None = None,
     ) -> None:
-        try:
-            stack = list(layers)
-        except TypeError:
-            stack = [layers]                    # type: ignore[list-item]
-        for layer in stack:
-            if not isinstance(layer, Layer):
-                raise TypeError(f"Sequential: layers must be a list of layers, got {layer!r}.")
-        if not stack:
-            raise ValueError("Sequential: layers must hold at least one layer, got [].")
-        self.layers: tuple[Layer, ...] = tuple(stack)
-        self.dtype = check_choice("Sequential", "dtype", np.dtype(dtype).name if isinstance(dtype, (type, np.dtype))
-                                  else dtype, ("float32", "float64"))
-        if random_state is None:
-            self.random_state = int(np.random.SeedSequence().generate_state(1)[0])
-        else:
-            self.random_state = check_int("Sequential", "random_state", random_state, 0)
-        self._names = layer_names("Sequential", self.layers)
-        self._graph: Graph | None = None
-        self._predictor: Predictor | None = None    # the short way of predict, made when first wanted
-        self._short_rows: int | None = None          # the most rows that go it
-        self._lock = threading.Lock()           # of the list of free workspaces
-        self._fit_lock = threading.Lock()
+        self.layers, self.dtype, self.random_state = check_settings(layers, dtype, random_state)
+        self._network: Network | None = None
+        self._training_state = TrainingState()
 
     # -- building -----------------------------------------------------------------------------------
 
@@ -113,132 +79,83 @@ class Sequential:
         ValueError
             A layer does not fit the shape that reaches it; the message names both.
         """
-        shape = self._check_shape(input_shape)
-        if self._graph is not None and shape == self.input_shape:
-            return self
-        graph = self._make_graph(shape)
-        self._take(graph, *self._draw(graph))
+        if isinstance(input_shape, (tuple, list)):
+            shape = check_ints("Sequential", "input_shape", tuple(input_shape), len(input_shape))
+        else:
+            shape = (check_int("Sequential", "input_shape", input_shape),)
+        if shape != self.input_shape:
+            self.adopt(self._build_network(shape))
         return self
 
-    @staticmethod
-    def _check_shape(input_shape: Any) -> Shape:
-        if isinstance(input_shape, (tuple, list)):
-            return check_ints("Sequential", "input_shape", tuple(input_shape), len(input_shape))
-        return (check_int("Sequential", "input_shape", input_shape),)
+    def _build_network(self, shape: Shape) -> Network:
+        return Network.build(self.layers, shape, self.dtype, self.random_state)
 
-    def _take(self, graph: Graph, theta: np.ndarray, state: np.ndarray) -> None:
-        """Be this network with these weights and running statistics, as long as the graph says."""
-        self._graph, self._theta, self._state = graph, theta, state
-        self._free: dict[Any, list[Workspace]] = {}
-        self._predictor, self._short_rows = None, None
-        self.parameters: Mapping[str, np.ndarray] = MappingProxyType(self._views(self.theta, graph.parameters))
-        self.state: Mapping[str, np.ndarray] = MappingProxyType(self._views(self._state, graph.state))
-        self._begin()
-
-    def _make_graph(self, shape: Shape) -> Graph:
-        from ldl_cy._kernels.activation import activation
-
-        graph = Graph(self.dtype, shape)
-        y = graph.connect(self.layers, self._names, 0, "the input")
-        if graph.buffers[y] == 0:       # layers that only change the shape: an op between the input and the output
-            size = graph.sizes[0]
-            graph.add_kernel(activation(self.dtype, vectors=1, k=size, kind="identity", slope=1.0), y, graph.shapes[y])
-        return graph
-
-    @staticmethod
-    def _views(vector: np.ndarray, entries: Iterable[Any]) -> dict[str, np.ndarray]:
-        return {e.name: vector[e.offset:e.offset + e.parameter.size].reshape(e.parameter.shape) for e in entries}
+    def adopt(self, network: Network) -> None:
+        """Compute with this network, which was built of the model's layers, and count training from 0."""
+        self._network = network
+        self._training_state.begin(network.n_params, network.dtype)
 
     def reset(self) -> Sequential:
         """Initial weights again, and training counted from 0."""
-        self.theta[:], self._state[:] = self._draw(self._built())
-        self._begin()
+        self.network.reset()
+        self._training_state.begin(self.n_parameters, self.dtype)
         return self
 
-    def _draw(self, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
-        """Initial weights and running statistics."""
-        drawn = []
-        for size, entries in ((graph.n_params, graph.parameters), (graph.n_state, graph.state)):
-            vector = np.zeros(size, self.dtype)
-            for i, e in enumerate(entries):
-                draw = get_initializer("Sequential", "initializer", e.parameter.initializer)
-                values = as_numbers("Sequential", f"initial values of {e.name}", draw(
-                    e.parameter.shape, Stream(self.random_state, INITIAL_WEIGHTS, i)))
-                if values.shape != e.parameter.shape:
-                    raise ValueError(f"Sequential: initial values of {e.name} must have the shape {e.parameter.shape}, "
-                                     f"got {values.shape}.")
-                check_values("Sequential", f"initial values of {e.name}", values, self.dtype)
-                vector[e.offset:e.offset + e.parameter.size] = values.ravel()
-            drawn.append(vector)
-        return drawn[0], drawn[1]
-
-    def _begin(self) -> None:
-        """Training is counted from 0."""
-        self.epoch = self.step = 0
-        self._forget_optimizer("", 0)
-
-    def _forget_optimizer(self, name: str, n_slots: int) -> None:
-        """The state of an optimizer that begins: vectors, numbers, and the steps and epochs made with it."""
-        self._slots = np.zeros((n_slots, self.n_parameters), self.dtype)
-        self._memory: dict[str, float] = {}
-        self._optimizer_name = name
-        self._optimizer_steps = self._optimizer_epochs = 0
-
-    def _built(self) -> Graph:
-        if self._graph is None:
+    @property
+    def network(self) -> Network:
+        """What is built: graph, weights and running statistics, and the memory for computing with them."""
+        if self._network is None:
             raise ValueError("Sequential: the model must be built first: call build(input_shape) or fit.")
-        return self._graph
+        return self._network
+
+    @property
+    def training_state(self) -> TrainingState:
+        """How far training has come: epochs and steps, the optimizer's state, and what callbacks keep."""
+        return self._training_state
+
+    @property
+    def epoch(self) -> int:
+        """Epochs over all fits."""
+        return self._training_state.epoch
+
+    @property
+    def step(self) -> int:
+        """Steps over all fits."""
+        return self._training_state.step
 
     @property
     def input_shape(self) -> Shape | None:
         """Shape of a sample."""
-        return None if self._graph is None else self._graph.input_shape
+        return None if self._network is None else self._network.input_shape
 
     @property
     def output_shape(self) -> Shape | None:
         """Shape of a sample's output."""
-        return None if self._graph is None else self._graph.shapes[-1]
+        return None if self._network is None else self._network.output_shape
 
     @property
     def theta(self) -> np.ndarray:
         """Every weight in one vector; ``model.theta = values`` copies into it, since ``parameters`` are views."""
-        self._built()
-        return self._theta
+        return self.network.theta
 
     @theta.setter
     def theta(self, values: Any) -> None:
-        self._theta[:] = derivatives.as_theta(self, values)
+        self.theta[:] = self.network.check_theta(values)
+
+    @property
+    def parameters(self) -> Mapping[str, np.ndarray]:
+        """Weights by name: views into theta."""
+        return {} if self._network is None else self._network.parameters
+
+    @property
+    def state(self) -> Mapping[str, np.ndarray]:
+        """Running statistics by name: views into the vector of all of them."""
+        return {} if self._network is None else self._network.state
 
     @property
     def n_parameters(self) -> int:
         """Length of theta."""
-        return self._built().n_params
-
-    # -- workspaces ---------------------------------------------------------------------------------
-
-    def _workspace(self, n: int, n_threads: int, **options: Any) -> prediction.Lease:
-        """A workspace of its own for each call at a time; see ``prediction.Lease``."""
-        return prediction.Lease(self, n, n_threads, **options)
-
-    def _pool(self, workspace: Workspace, n: int) -> AbstractContextManager[Pool]:
-        """Workers for n rows; small work stays on the calling thread."""
-        return prediction.workers(workspace, n)
-
-    def _check_X(self, X: Any, name: str = "X") -> np.ndarray:
-        rows = check_rows("Sequential", name, X, self._built().input_shape, self.dtype)
-        for layer in self._built().input_checks:
-            layer.check_input(rows)
-        return rows
-
-    def _check_lengths(self, lengths: Any, n: int) -> np.ndarray | None:
-        graph = self._built()
-        return check_lengths("Sequential", lengths, n, graph.steps[0], graph.length_fault)
-
-    @staticmethod
-    def _length_fault(graph: Graph, kernel: Any) -> str:
-        """Why sequences of several lengths are refused with this loss; "" where they are not."""
-        whole = kernel.python and graph.steps[-1]
-        return "losses.Custom sees whole sequences" if whole else graph.length_fault
+        return self.network.n_params
 
     # -- what a network gives ------------------------------------------------------------------------
 
@@ -261,32 +178,23 @@ class Sequential:
         -------
         array of shape (n, *output_shape) in the model's dtype
         """
-        if self._predictor is not None and lengths is None and batch_size is None and n_threads is None:
-            out = self._predictor.predict(X)
+        network = self._network
+        if network is not None and network.predictor is not None and (
+                lengths is None and batch_size is None and n_threads is None):
+            out = network.predictor.predict(X)
             if out is not None:
                 return out
-        return prediction.predict(self, X, lengths, batch_size, n_threads)
+        return inference.predict(self.network, X, lengths, batch_size, n_threads)
 
-    def _predict_flat(self, X: Any) -> np.ndarray | None:
-        """The raw output of rows (n, numbers of a sample) or of samples; None where it needs a closer look."""
-        return None if self._predictor is None else self._predictor.predict_flat(X)
-
-    def _bind(self, X: Any, y: Any, loss: Any, sample_weight: Any, lengths: Any, n_threads: Any) -> tuple[Any, ...]:
-        graph = self._built()
-        loss = losses.get(loss)
-        self._check_last_layer(loss)
-        rows = self._check_X(X)
-        targets, kernel = loss.bind(y, len(rows), graph.shapes[-1], self.dtype)
-        weights = check_weights("Sequential", sample_weight, len(rows), self.dtype)
-        ends = check_lengths("Sequential", lengths, len(rows), graph.steps[0], self._length_fault(graph, kernel))
+    def _validate(
+        self, X: Any, y: Any, loss: str | losses.Loss, sample_weight: Any, lengths: Any, n_threads: int | None,
+    ) -> tuple[Data, int]:
+        """Checked data, and how many threads."""
+        network, loss = self.network, losses.get(loss)
+        check_last_layer(network, loss)
+        data = validate_data(network, "X", X, y, sample_weight, lengths, loss, self.dtype)
         threads = choose_threads("Sequential", n_threads)
-        return rows, targets, weights, kernel, ends, 1 if kernel.python else threads
-
-    def _check_last_layer(self, loss: losses.Loss) -> None:
-        last = getattr(self.layers[-1], "activation", None)
-        if last in loss.includes or (last == "sigmoid" and "logistic" in loss.includes):
-            raise ValueError(f"{loss.name}: the last layer must give raw outputs, since the loss applies "
-                             f"{last} itself; drop activation={last!r} from layer {self._names[-1]!r}.")
+        return data, 1 if data.loss_op.python else threads
 
     def evaluate(
         self, X: Any, y: Any, *, loss: str | losses.Loss, sample_weight: Any = None, lengths: Any = None,
@@ -307,7 +215,7 @@ class Sequential:
         -------
         float : sum_i w_i l_i / sum_i w_i
         """
-        return prediction.evaluate(self, self._bind(X, y, loss, sample_weight, lengths, n_threads))
+        return inference.evaluate(self.network, *self._validate(X, y, loss, sample_weight, lengths, n_threads))
 
     def loss_and_grad(
         self, X: Any, y: Any, *, loss: str | losses.Loss, sample_weight: Any = None, lengths: Any = None,
@@ -340,7 +248,8 @@ class Sequential:
 
         ``scipy.optimize.minimize(model.objective(X, y, loss=...), model.theta, jac=True)``
         """
-        return derivatives.objective(self, self._bind(X, y, loss, sample_weight, lengths, n_threads), training)
+        data, threads = self._validate(X, y, loss, sample_weight, lengths, n_threads)
+        return derivatives.objective(self.network, self._training_state, data, training, threads)
 
     def jacobian(self, X: Any, *, theta: Any = None, n_threads: int | None = None) -> np.ndarray:
         """Derivatives of the raw outputs by the weights, without dropout and with running statistics.
@@ -360,8 +269,7 @@ class Sequential:
         ValueError
             It would take more than 2 GiB.
         """
-        rows = self._check_X(X)
-        return derivatives.jacobian(self, rows, theta, choose_threads("Sequential", n_threads))
+        return derivatives.jacobian(self.network, X, theta, choose_threads("Sequential", n_threads))
 
     def trace(self, X: Any) -> dict[str, np.ndarray]:
         """Every layer's output at prediction, by layer name.
@@ -374,7 +282,7 @@ class Sequential:
         -------
         dict of layer names to arrays (n, *shape)
         """
-        return prediction.trace(self, X)
+        return inference.trace(self.network, X)
 
     # -- training ------------------------------------------------------------------------------------
 
@@ -429,42 +337,31 @@ class Sequential:
         RuntimeError
             Another fit of this model is running.
         """
-        from ldl_cy.training import fit
-
-        with self._fitting():
-            return fit(
-                self, X, y, loss=loss, optimizer=optimizer, batch_size=batch_size, epochs=epochs, alpha=alpha,
-                shuffle=shuffle, sample_weight=sample_weight, lengths=lengths, validation_data=validation_data,
-                validation_split=validation_split, callbacks=callbacks, n_threads=n_threads, verbose=verbose)
-
-    @contextmanager
-    def _fitting(self) -> Iterator[None]:
-        """A fit is exclusive."""
-        if not self._fit_lock.acquire(blocking=False):
-            raise RuntimeError("Sequential: another fit of this model is running.")
-        try:
-            yield
-        finally:
-            self._fit_lock.release()
+        with self._training_state.exclusive():
+            watched = CallbackList(callbacks, self, progress=bool(verbose))
+            fit = Fit(
+                self._network, self._build_network, self._training_state, X, y, loss=loss, optimizer=optimizer,
+                batch_size=batch_size, epochs=epochs, alpha=alpha, shuffle=shuffle, sample_weight=sample_weight,
+                lengths=lengths, validation_data=validation_data, validation_split=validation_split,
+                callbacks=watched, n_threads=n_threads)
+            if self._network is None:
+                self.adopt(fit.network)
+            return fit.run()
 
     # -- describing and keeping ------------------------------------------------------------------------
 
     def summary(self) -> None:
         """Print the layers with their output shapes, parameters and multiply-adds, and the memory of a sample."""
-        from ldl_cy.summary import summary
-
-        print(summary(self))
+        print(summary.summary(self.network))
 
     def _repr_html_(self) -> str:
-        from ldl_cy.summary import html
-
-        return html(self)
+        if self._network is None:
+            return f"<pre>{escape(repr(self))}</pre>"
+        return summary.html(self._network, self.epoch)
 
     def save(self, path: str | Path) -> None:
         """Write the model, with the state of its training, to one file (see ``serialize``)."""
-        from ldl_cy.serialize import save
-
-        save(self, path)
+        serialize.save(self._saved(), path)
 
     @staticmethod
     def load(path: str | Path, custom: Mapping[str, Any] | None = None) -> Sequential:
@@ -476,19 +373,21 @@ class Sequential:
         custom : dict of class name to layer class, default=None
             Layers that are not ldl_cy's own.
         """
-        from ldl_cy.serialize import load
+        model = Sequential.__new__(Sequential)
+        model._restore(serialize.load(path, dict(custom or {})))
+        return model
 
-        return load(path, dict(custom or {}))
+    def _saved(self) -> serialize.Saved:
+        return serialize.Saved(self.layers, self.dtype, self.random_state, self._network, self._training_state)
+
+    def _restore(self, saved: serialize.Saved) -> None:
+        self.layers, self.dtype, self.random_state, self._network, self._training_state = saved
 
     def __getstate__(self) -> dict[str, Any]:
-        from ldl_cy.serialize import to_dict
-
-        return to_dict(self)
+        return serialize.to_dict(self._saved())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        from ldl_cy.serialize import restore
-
-        restore(self, state)
+        self._restore(serialize.from_dict(state))
 
     def __repr__(self) -> str:
         return f"Sequential([{', '.join(map(repr, self.layers))}], dtype={self.dtype!r})"

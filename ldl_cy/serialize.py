@@ -11,17 +11,20 @@ import math
 import os
 import secrets
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from ldl_cy import layers
 from ldl_cy.checks import check_int, check_ints, check_real
+from ldl_cy.initializers import Constant
+from ldl_cy.layers.base import Layer, Shape
+from ldl_cy.network import Network, check_settings, make_graph
+from ldl_cy.optimizers import OPTIMIZERS
 from ldl_cy.optimizers.base import AVERAGED
-
-if TYPE_CHECKING:
-    from ldl_cy.models import Sequential
+from ldl_cy.state import TrainingState
 
 FORMAT = 1
 LARGEST_JSON = 1 << 24          # bytes: a description is never longer, a hostile file may be
@@ -32,9 +35,6 @@ T = TypeVar("T")
 
 
 def _encode(value: Any) -> Any:
-    from ldl_cy.initializers import Constant
-    from ldl_cy.layers.base import Layer
-
     if isinstance(value, (Layer, Constant)):
         return {"class": type(value).__name__, "config": {k: _encode(v) for k, v in value.get_config().items()}}
     if isinstance(value, tuple):
@@ -70,51 +70,71 @@ def _decode(value: Any, classes: dict[str, Any]) -> Any:
     return value
 
 
-def to_dict(model: Sequential) -> dict[str, Any]:
-    """Everything a model is: its description and its arrays."""
-    described = {
-        "format": FORMAT, "dtype": model.dtype, "random_state": model.random_state,
-        "input_shape": model.input_shape,
+class Saved(NamedTuple):
+    """All that a model is.
+
+    Attributes
+    ----------
+    layers : tuple of layers
+    dtype : str
+    seed : int
+    network : Network or None where the model is not built
+    state : TrainingState
+    """
+
+    layers: tuple[Layer, ...]
+    dtype: str
+    seed: int
+    network: Network | None
+    state: TrainingState
+
+
+def to_dict(saved: Saved) -> dict[str, Any]:
+    """A model as "described" (numbers, strings, and lists and dicts of them), "layers" and, if built, "arrays"."""
+    network, state = saved.network, saved.state
+    described: dict[str, Any] = {
+        "format": FORMAT, "dtype": saved.dtype, "random_state": saved.seed,
+        "input_shape": None if network is None else network.input_shape,
     }
-    state: dict[str, Any] = {"described": described, "layers": model.layers}
-    if model._graph is not None:
-        described.update(epoch=model.epoch, step=model.step, optimizer=model._optimizer_name,
-                         optimizer_steps=model._optimizer_steps, optimizer_epochs=model._optimizer_epochs,
-                         memory=dict(model._memory))
-        state["arrays"] = {"theta": model.theta, "state": model._state, "slots": model._slots}
-    return state
+    found: dict[str, Any] = {"described": described, "layers": saved.layers}
+    if network is not None:
+        described.update(state.to_dict())
+        found["arrays"] = {"theta": network.theta, "state": network.statistics, "slots": state.optimizer.slots}
+    return found
 
 
-def network_of(model: Sequential) -> dict[str, Any]:
+def describe_network(stack: Sequence[Layer], dtype: str, input_shape: Shape | None) -> dict[str, Any]:
     """The part of a file's description that tells one network from another."""
-    layers = [_encode(layer) for layer in model.layers]
-    shape = None if model.input_shape is None else list(model.input_shape)
-    return {"dtype": model.dtype, "input_shape": shape, "layers": json.loads(json.dumps(layers))}
+    encoded = [_encode(layer) for layer in stack]
+    shape = None if input_shape is None else list(input_shape)
+    return {"dtype": dtype, "input_shape": shape, "layers": json.loads(json.dumps(encoded))}
 
 
-def restore(model: Sequential, state: dict[str, Any]) -> None:
-    """Make a model what ``to_dict`` described; everything is checked before memory is taken."""
-    described = state["described"]
-    type(model).__init__(model, state["layers"], described["dtype"], described["random_state"])
+def from_dict(found: dict[str, Any]) -> Saved:
+    """The model that ``to_dict`` described; everything is checked before memory is taken."""
+    described = found["described"]
+    stack, dtype, seed = check_settings(found["layers"], described["dtype"], described["random_state"])
     if described["input_shape"] is None:
-        return
+        return Saved(stack, dtype, seed, None, TrainingState())
     shape = check_ints("load", "input_shape", tuple(described["input_shape"]), len(described["input_shape"]))
-    graph, arrays = model._make_graph(shape), state["arrays"]
+    graph, arrays = make_graph(stack, shape, dtype), found["arrays"]
     counts = {name: _count(described, name) for name in ("epoch", "step", "optimizer_steps", "optimizer_epochs")}
-    optimizer, memory = described["optimizer"], described["memory"]
-    n_slots = _check_optimizer(optimizer, memory, len(arrays["slots"]))
+    n_slots = _check_optimizer(described["optimizer"], described["memory"], len(arrays["slots"]))
+    _check_callbacks(described.get("callbacks", {}))
     for name, wanted in (("theta", (graph.n_params,)), ("state", (graph.n_state,)),
                          ("slots", (n_slots, graph.n_params))):
         array = arrays[name]
-        if array.shape != wanted or array.dtype != model.dtype:
-            raise ValueError(f"load: {name} must be {wanted} of {model.dtype}, got {array.shape} of {array.dtype}.")
-    model.build(shape)
-    model.theta[:] = arrays["theta"]
-    model._state[:] = arrays["state"]
-    model._slots = np.ascontiguousarray(arrays["slots"])
-    model.epoch, model.step = counts["epoch"], counts["step"]
-    model._optimizer_name, model._memory = optimizer, dict(memory)
-    model._optimizer_steps, model._optimizer_epochs = counts["optimizer_steps"], counts["optimizer_epochs"]
+        if array.shape != wanted or array.dtype != dtype:
+            raise ValueError(f"load: {name} must be {wanted} of {dtype}, got {array.shape} of {array.dtype}.")
+    theta, statistics, slots = (np.array(arrays[name], order="C") for name in ("theta", "state", "slots"))
+    state = TrainingState.from_dict({**described, **counts}, slots)
+    return Saved(stack, dtype, seed, Network(stack, graph, theta, statistics, seed), state)
+
+
+def _check_callbacks(states: Any) -> None:
+    """Refuse what cannot be the states of callbacks, by name; each callback checks its own when it takes it up."""
+    if not isinstance(states, dict) or not all(isinstance(state, dict) for state in states.values()):
+        raise ValueError(f"load: callbacks must be names with the states of callbacks, got {states!r}.")
 
 
 def _count(described: dict[str, Any], name: str) -> int:
@@ -127,13 +147,11 @@ def _count(described: dict[str, Any], name: str) -> int:
 
 def _check_optimizer(name: Any, memory: Any, n_slots: int) -> int:
     """Refuse a state that the named optimizer cannot have; how many vectors it has. A user's own can have any."""
-    from ldl_cy.optimizers import OPTIMIZERS
-
     if not isinstance(name, str) or not isinstance(memory, dict):
         raise ValueError(f"load: optimizer must be a name, and memory names with numbers, got {name!r} and {memory!r}.")
     kinds = {kind.__name__: kind for kind in OPTIMIZERS.values()}
     kind = kinds.get(name.removesuffix(AVERAGED))
-    bounds: dict[str, float] = {"rate_factor": 0.0, "averaged": 0.0} | dict(kind.remembers if kind else {})
+    bounds: dict[str, float] = {"rate_factor": 0.0, "averaged": 0.0} | dict(kind.state_scalars if kind else {})
     for key, value in memory.items():
         low = bounds.get(key, 0.0 if key.startswith("plateau_wait ") else -np.inf)
         if key not in bounds and not key.startswith(("plateau_best ", "plateau_wait ")) and (kind or not name):
@@ -147,23 +165,29 @@ def _check_optimizer(name: Any, memory: Any, n_slots: int) -> int:
     return n_slots
 
 
-def save(model: Sequential, path: str | Path) -> None:
+def save(saved: Saved, path: str | Path) -> None:
     """Write a model; the file appears whole or not at all (temporary file, fsync, rename).
 
     Raises
     ------
     TypeError
-        A layer's setting cannot be written, e.g. an initializer that is a function.
+        A layer's setting or a callback's state cannot be written, e.g. an initializer that is a function.
     """
-    state = to_dict(model)
-    text = json.dumps({**state["described"], "layers": [_encode(layer) for layer in state["layers"]]}, indent=1)
+    found = to_dict(saved)
+    try:
+        text = json.dumps({**found["described"], "layers": [_encode(layer) for layer in found["layers"]]}, indent=1)
+    except TypeError as error:
+        if str(error).startswith("save:"):
+            raise
+        raise TypeError(f"save: the state of a callback must be numbers, strings, and lists and dicts of them: {error}"
+                        ) from error
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{HALF}")
     try:
         with temporary.open("xb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
                 archive.writestr("model.json", text)
-                for name, array in state.get("arrays", {}).items():
+                for name, array in found.get("arrays", {}).items():
                     buffer = io.BytesIO()
                     np.lib.format.write_array(buffer, array, allow_pickle=False)
                     archive.writestr(f"{name}.npy", buffer.getvalue())
@@ -227,7 +251,7 @@ def read_description(path: str | Path) -> dict[str, Any]:
     return _readable(path, _read_description)
 
 
-def load(path: str | Path, custom: dict[str, Any]) -> Sequential:
+def load(path: str | Path, custom: dict[str, Any]) -> Saved:
     """Read a model written by ``save``; see ``Sequential.load``.
 
     Raises
@@ -235,22 +259,15 @@ def load(path: str | Path, custom: dict[str, Any]) -> Sequential:
     ValueError
         The file is not a model, is damaged, or needs a class that is not known.
     """
-    from ldl_cy import layers
-    from ldl_cy.initializers import Constant
-    from ldl_cy.layers.base import Layer
-    from ldl_cy.models import Sequential
-
     classes: dict[str, Any] = {
         name: value for name, value in vars(layers).items() if isinstance(value, type) and issubclass(value, Layer)}
     classes |= {"Constant": Constant, **custom}
 
-    def read(archive: zipfile.ZipFile) -> Sequential:
+    def read(archive: zipfile.ZipFile) -> Saved:
         described = _read_description(archive)
         names = () if described["input_shape"] is None else ("theta", "state", "slots")
         arrays = {name: _read_array(archive, f"{name}.npy") for name in names}
         stack = [_decode(layer, classes) for layer in described.pop("layers")]
-        model: Sequential = Sequential.__new__(Sequential)
-        restore(model, {"described": described, "layers": stack, "arrays": arrays})
-        return model
+        return from_dict({"described": described, "layers": stack, "arrays": arrays})
 
     return _readable(path, read)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from ldl_cy._engine.plan import Plan
 
 if TYPE_CHECKING:
-    from ldl_cy.models import Sequential
+    from ldl_cy.network import Network
 
 HEAD = ("layer", "output shape", "parameters", "multiply-adds")
 MEMORY_ROWS = 256                   # the batch that the memory of a sample is taken from
 
 
-def table(model: Sequential) -> list[tuple[str, ...]]:
+def table(network: Network) -> list[tuple[str, ...]]:
     """Rows of (layer, output shape, parameters, multiply-adds a sample); the last one is the total."""
-    graph = model._built()
+    graph = network.graph
     rows: list[tuple[str, ...]] = []
     work = {node.y: node.kernel.flops / 2 for node in graph.nodes if node.kernel is not None}
     for name, value in graph.outputs.items():
@@ -27,10 +27,10 @@ def table(model: Sequential) -> list[tuple[str, ...]]:
     return rows
 
 
-def memory(model: Sequential) -> str:
+def memory(network: Network) -> str:
     """Bytes that a sample takes in a workspace, for a step of training and for prediction."""
-    graph = model._built()
-    itemsize = 4 if model.dtype == "float32" else 8
+    graph = network.graph
+    itemsize = 4 if network.dtype == "float32" else 8
     sizes = []
     for training in (True, False):
         plan = Plan(graph, graph.buffers[-1], training, MEMORY_ROWS, 1 if training else 0)
@@ -39,28 +39,25 @@ def memory(model: Sequential) -> str:
             f"weights {graph.n_params * itemsize / 1024:,.1f} kB")
 
 
-def summary(model: Sequential) -> str:
+def summary(network: Network) -> str:
     """The table as text."""
-    rows = [HEAD, *table(model)]
+    rows = [HEAD, *table(network)]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [
         f"{r[0]:<{widths[0]}}  {r[1]:<{widths[1]}}  {r[2]:>{widths[2]}}  {r[3]:>{widths[3]}}" for r in rows]
     rule = "-" * max(map(len, lines))
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], memory(model)])
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], memory(network)])
 
 
-def html(model: Sequential) -> str:
-    """The table for notebooks."""
-    if model._graph is None:
-        return f"<pre>{escape(repr(model))}</pre>"
-
+def html(network: Network, epoch: int) -> str:
+    """The table for notebooks, with how many epochs were made."""
     def row(cells: tuple[str, ...], tag: str) -> str:
         sides = ("left", "left", "right", "right")
         return "<tr>" + "".join(
             f'<{tag} style="text-align: {side}">{escape(cell)}</{tag}>' for cell, side in zip(cells, sides)) + "</tr>"
 
-    *body, total = table(model)
+    *body, total = table(network)
     return "".join([
-        f"<table><caption>Sequential, {model.dtype}, epoch {model.epoch}</caption><thead>", row(HEAD, "th"),
+        f"<table><caption>Sequential, {network.dtype}, epoch {epoch}</caption><thead>", row(HEAD, "th"),
         "</thead><tbody>", *(row(cells, "td") for cells in body), "</tbody><tfoot>", row(total, "th"),
-        f'<tr><td colspan="4">{escape(memory(model))}</td></tr></tfoot></table>'])
+        f'<tr><td colspan="4">{escape(memory(network))}</td></tr></tfoot></table>'])

@@ -5,8 +5,6 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from ldl_cy.models import Sequential
     from ldl_cy.optimizers import Optimizer
@@ -15,12 +13,35 @@ if TYPE_CHECKING:
 class Callback:
     """Base of the callbacks; every method may be left out.
 
-    ``logs`` maps "loss" and, with validation data, "val_loss" to the epoch's values. The callbacks are called in the
-    order in which they are given, those with ``last`` after the others, ``on_fit_end`` in the reverse. An exception in
-    a callback ends the fit and comes out of it; the model keeps the weights of the last epoch.
+    ``logs`` maps "loss" and, with validation data, "val_loss" to the epoch's values; a callback may add values, which
+    later callbacks and the history see. The callbacks are called in the order in which they are given, those with
+    ``last`` after the others, ``on_fit_end`` in the reverse. An exception in a callback ends the fit and comes out of
+    it; the model keeps the weights of the last epoch.
+
+    What a callback counts from epoch to epoch is its own. Where the next fit is to go on with it, also after the model
+    was saved and loaded, the callback defines ``state_dict`` and ``load_state_dict``.
     """
 
-    last = False                    # sees the model when the other callbacks have done with it
+    last = False                    # sees the model after all other callbacks
+
+    @property
+    def state_key(self) -> str:
+        """The name under which the model keeps ``state_dict``: the same for the callback that goes on with it."""
+        return type(self).__name__
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the model keeps for the next fit: numbers, strings, and lists and dicts of them; {} is nothing.
+
+        Asked for after each epoch. It is kept as long as the optimizer's own state is: until the model is reset, or
+        fitted with another class of optimizer.
+        """
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with what ``state_dict`` returned in an earlier fit, after ``on_fit_begin``.
+
+        It may come from a file: a callback refuses with a ValueError what it cannot have written.
+        """
 
     def check(self, optimizer: Optimizer, known: Collection[str]) -> None:
         """Before any work: raise where the fit is not one for this callback; ``known`` are the names in ``logs``."""
@@ -53,11 +74,6 @@ class Function(Callback):
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
         """Call the function."""
         return self.function(model, logs)
-
-
-def is_true(answer: Any) -> bool:
-    """Whether a callback said True, also in NumPy's words; what else a function returns says nothing."""
-    return isinstance(answer, (bool, np.bool_)) and bool(answer)
 
 
 def check_file(owner: str, path: Path) -> None:

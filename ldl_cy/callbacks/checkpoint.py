@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ldl_cy.callbacks.base import Callback, check_file
 from ldl_cy.checks import check_int
-from ldl_cy.serialize import HALF, network_of, read_description
+from ldl_cy.serialize import HALF, describe_network, read_description
 
 if TYPE_CHECKING:
     from ldl_cy.models import Sequential
@@ -54,7 +54,7 @@ class Checkpoint(Callback):
 
     def on_fit_begin(self, model: Sequential, epochs: int) -> None:
         """The model must be one that can be written, and what it replaces a checkpoint of the same network."""
-        network = network_of(model)
+        network = describe_network(model.layers, model.dtype, model.input_shape)
         if self.path.exists() and any(read_description(self.path).get(name) != network[name] for name in network):
             raise ValueError("Checkpoint: path must be a new file or a checkpoint of the same network, "
                              f"got {str(self.path)!r}, which is another network's.")

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -73,7 +73,7 @@ class EarlyStopping(Monitor):
         self.restore_best_weights = check_bool("EarlyStopping", "restore_best_weights", restore_best_weights)
 
     def on_fit_begin(self, model: Sequential, epochs: int) -> None:
-        """Begin anew."""
+        """Forget the last fit."""
         self.best, self.best_epoch = np.nan, model.epoch
         self.stopped_epoch: int | None = None
         self._least, self._wait = np.inf, 0
@@ -85,7 +85,7 @@ class EarlyStopping(Monitor):
             self._wait, self._least = 0, self.sign * logs[self.monitor]
             self.best, self.best_epoch = logs[self.monitor], epoch
             if self.restore_best_weights:
-                self._kept = model.theta.copy(), model._state.copy()
+                self._kept = model.network.snapshot()
             return None
         self._wait += 1
         if self._wait < self.patience:
@@ -96,7 +96,7 @@ class EarlyStopping(Monitor):
     def on_fit_end(self, model: Sequential) -> None:
         """The best weights again."""
         if self._kept is not None:
-            model.theta[:], model._state[:] = self._kept
+            model.network.restore(self._kept)
             self._kept = None
 
 
@@ -114,10 +114,15 @@ class ReduceOnPlateau(Monitor):
         The product of all reductions does not fall below it.
     mode : {"auto", "min", "max"}, default="auto"
 
+    Attributes
+    ----------
+    best : float, the best value so far, with the sign that makes less better
+    wait : int, epochs since then, or since the last reduction
+
     Notes
     -----
-    The reductions so far, the best value and the epochs without improvement belong to the model and are saved with it:
-    a fit that goes on goes on with them. Another class of optimizer begins anew.
+    The model keeps the reductions so far (``training_state.rate_factor``), the best value and the epochs without
+    improvement, and is saved with them: a further fit continues with them, unless its optimizer is of another class.
     """
 
     def __init__(
@@ -127,6 +132,7 @@ class ReduceOnPlateau(Monitor):
         super().__init__(monitor, patience, min_delta, mode)
         self.factor = check_real("ReduceOnPlateau", "factor", factor, 0, 1, low_open=True, high_open=True)
         self.min_factor = check_real("ReduceOnPlateau", "min_factor", min_factor, 0, 1, high_open=True)
+        self.best, self.wait = np.inf, 0
 
     def check(self, optimizer: Optimizer, known: Collection[str]) -> None:
         """There must be a learning rate to reduce."""
@@ -135,19 +141,36 @@ class ReduceOnPlateau(Monitor):
             raise ValueError("ReduceOnPlateau: the optimizer must take steps of a learning rate, "
                              f"got {type(optimizer).__name__}.")
 
+    def on_fit_begin(self, model: Sequential, epochs: int) -> None:
+        """Count from 0, unless the model has kept where to go on."""
+        self.best, self.wait = np.inf, 0
+
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
         """Count, and reduce when patience has run out."""
-        memory = model._memory
-        best, wait = f"plateau_best {self.monitor}", f"plateau_wait {self.monitor}"
-        if self.improves(logs, memory.get(best, np.inf)):
-            memory[best], memory[wait] = float(self.sign * logs[self.monitor]), 0.0
+        if self.improves(logs, self.best):
+            self.best, self.wait = self.sign * logs[self.monitor], 0
             return None
-        memory[wait] = memory.get(wait, 0.0) + 1
-        if memory[wait] >= self.patience:
-            factor = memory.get("rate_factor", 1.0)
-            memory["rate_factor"] = min(factor, max(factor * self.factor, self.min_factor))
-            memory[wait] = 0.0
+        self.wait += 1
+        if self.wait >= self.patience:
+            state = model.training_state
+            state.rate_factor = min(state.rate_factor, max(state.rate_factor * self.factor, self.min_factor))
+            self.wait = 0
         return None
+
+    @property
+    def state_key(self) -> str:
+        """One for each monitored value."""
+        return f"ReduceOnPlateau {self.monitor}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value and the epochs since then."""
+        # an infinite one, before the first epoch, is no number of a file
+        return {"wait": self.wait} if np.isinf(self.best) else {"best": float(self.best), "wait": self.wait}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.best = check_real("ReduceOnPlateau", "best", state["best"]) if "best" in state else np.inf
+        self.wait = int(check_real("ReduceOnPlateau", "wait", state.get("wait", 0), 0))
 
 
 class TerminateOnNaN(Callback):

@@ -13,18 +13,21 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ldl_cy import layers, optimizers
-from ldl_cy.callbacks import Callback
-from ldl_cy.callbacks.base import Callbacks
+from ldl_cy.callbacks import Callback, CallbackList, Callbacks
 from ldl_cy.checks import in_dtype
-from ldl_cy.estimators.data import Rows, Shape, canonical, check_row_shape, hold_out, read, read_weights
-from ldl_cy.estimators.observers import CallbackSupportMixin, Observers
-from ldl_cy.estimators.sequences import Sequences, check_steps, lengths_of, longer
-from ldl_cy.estimators.solvers import takes_full_batch
-from ldl_cy.estimators.training import Watch, train
+from ldl_cy.estimators.data import Accepts, Rows, Shape, canonical, check_row_shape, hold_out, read, read_weights
+from ldl_cy.estimators.monitor import TrainingMonitor
+from ldl_cy.estimators.progress import FitProgress
+from ldl_cy.estimators.sequences import Sequences, check_steps, lengths_of
+from ldl_cy.estimators.sklearn_callbacks import CallbackSupportMixin, SklearnCallbacks
+from ldl_cy.estimators.solvers import check_loss, make_optimizer, takes_full_batch
+from ldl_cy.estimators.training import train
 from ldl_cy.estimators.typed import DType, RandomState, Solver, available, validated
+from ldl_cy.inference import predict
 from ldl_cy.layers.activation import ACTIVATIONS, ALIASES
 from ldl_cy.models import Sequential
 from ldl_cy.sparse import is_sparse
+from ldl_cy.threads import choose_threads
 
 # Constraints of parameters that some families have.
 ACTIVATION = [StrOptions({*ACTIVATIONS, *ALIASES} - {"softmax"})]
@@ -84,10 +87,7 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
     validation_scores_: list[float] | None
     best_validation_score_: float | None
 
-    # how far a fit has come, besides what model_ knows
-    _random_state: np.random.RandomState
-    _order: np.ndarray | None       # the last epoch's order of rows
-    _split: Any                     # state of _random_state where rows were held out
+    _progress: FitProgress
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "solver": [StrOptions(set(optimizers.OPTIMIZERS)), optimizers.Optimizer],
@@ -214,7 +214,9 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
     ) -> Self:
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        observers = Observers(self, scored=validation is not None or self.early_stopping)
+        known = ["loss", "val_score"] if validation is not None or self.early_stopping else ["loss"]
+        callbacks = CallbackList(self.callbacks, progress=bool(self.verbose) and not self._prints)
+        callbacks.check(make_optimizer(self, lambda: self.learning_rate_init), known)
         first = not hasattr(self, "model_") or not (self.warm_start or incremental)
         learn = first and not incremental
         classes = "learn" if learn else "same" if self.warm_start else "known"
@@ -223,39 +225,56 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         weight, factors = sample_weight, self._class_weights(y)
         if factors is not None:
             weight = factors if weight is None else weight * factors
-        observers.start(X, y, sample_weight, incremental=incremental)
+        tasks = SklearnCallbacks(self, X, y, sample_weight, self._callback_context(incremental))
+        callbacks.append(tasks)
         encoded = self._encode(y)
         if first:
-            self._random_state = random_state = check_random_state(self.random_state)
-            self._order = self._split = None
+            self._progress = FitProgress(check_random_state(self.random_state))
             self._row_shape = X.shape[1:]
             self._sample_shape = self._shape_of_samples(self._row_shape)
             if not isinstance(X, Sequences):
-                check_row_shape(self, self._row_shape)
+                check_row_shape(self, self._row_shape, self._sample_shape)
             self._set_outputs(encoded)
-            self._build(X.dtype, random_state)
-            Watch.start(self)
-        check_steps(self, X)
+            self._build(X.dtype, self._progress.random_state)
+            TrainingMonitor.start(self)
+        check_steps(self, X, self._sample_shape)
         rows, held = Rows(self._as_samples(X), self._as_targets(encoded), weight, lengths_of(X)), None
         if validation is not None:
             held = self._read_validation(*validation)
         elif self.early_stopping:
-            rows, held = hold_out(rows, sample_weight, self.validation_fraction, self._split_state(),
+            rows, held = hold_out(rows, sample_weight, self.validation_fraction, self._progress.split_state(),
                                   encoded if self._stratifies() else None)
         if takes_full_batch(self.solver):
             rows = canonical(rows)
-        train(self, rows, held, observers, incremental=incremental)
-        observers.finish()
+        self._train(rows, held, callbacks, incremental)
+        tasks.finish()
         return self
 
-    def _split_state(self) -> np.random.RandomState:
-        """Random numbers for what is held out: the same in a fit that goes on, which must not train on those rows."""
-        if self._split is None:
-            self._split = self._random_state.get_state()
-            return self._random_state
-        again = np.random.RandomState()
-        again.set_state(self._split)
-        return again
+    def _train(self, rows: Rows, held: Rows | None, callbacks: CallbackList, incremental: bool) -> None:
+        progress = self._progress
+        if self.t_ == 0 or progress.first_step_size != self.learning_rate_init:
+            progress.step_size = progress.first_step_size = self.learning_rate_init
+        size, loss = self._batch_size(rows.n), self._make_loss()
+        optimizer = make_optimizer(self, lambda: progress.step_size)
+        check_loss(self, loss)
+        # asked before the fit begins, which would count as another
+        n_threads = choose_threads(type(self).__name__, self.n_threads)
+        monitor = TrainingMonitor(
+            self, progress, rows, n_batches=1 if isinstance(size, str) else -(-rows.n // size),
+            compiled=optimizer.method is None, averaged_outputs=self._averaged_outputs(),
+            score=None if held is None else lambda: self._score_encoded(held, n_threads),
+            prints=bool(self.verbose) and self._prints)
+        train(self, progress, rows, optimizer, loss, size, monitor, callbacks, incremental=incremental)
+
+    def _callback_context(self, incremental: bool) -> Any:
+        """scikit-learn's context of this fit where callbacks of its own were set, else None."""
+        watched = hasattr(self, "_skl_callbacks") or hasattr(self, "_parent_callback_ctx")
+        if watched and not incremental and hasattr(self, "_init_callback_context"):
+            return self._init_callback_context(max_subtasks=self.max_iter)
+        return None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(FitProgress.upgrade(state))
 
     def _build(self, dtype: np.dtype, random_state: np.random.RandomState) -> None:
         """A new model with its initial weights."""
@@ -276,11 +295,13 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         """The seed of the model's own random numbers."""
         return int(random_state.randint(2**31 - 1))
 
-    def _dtypes(self, *, reset: bool) -> list[Any]:
-        """What ``check_array`` may leave as it is; anything else becomes the first."""
-        if not reset:
-            return [np.dtype(self.model_.dtype)]
-        return [np.float64, np.float32] if self.dtype is None else [np.dtype(self.dtype)]
+    def _accepts(self, *, reset: bool) -> Accepts:
+        """What is read: by a fitted estimator, or with ``reset`` by one that is about to be fitted."""
+        if reset:
+            dtypes = [np.float64, np.float32] if self.dtype is None else [np.dtype(self.dtype)]
+            return Accepts(dtypes, self._reads_sparse, self._reads_nd, self._reads_lists, None, None)
+        return Accepts([np.dtype(self.model_.dtype)], self._reads_sparse, self._reads_nd, self._reads_lists,
+                       self._row_shape, self._sample_shape)
 
     def _as_samples(self, X: Any) -> Any:
         if isinstance(X, Sequences):
@@ -289,8 +310,12 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _outputs(self, samples: Any, lengths: np.ndarray | None, n_threads: int | None) -> np.ndarray:
         """The raw output of the network's last layer, (n_samples, n_outputs)."""
-        model = self.model_ if lengths is None else longer(self.model_, samples.shape[1])
-        return model.predict(samples, lengths=lengths, n_threads=n_threads)
+        if lengths is None:
+            return self.model_.predict(samples, n_threads=n_threads)
+        network = self.model_.network
+        # recurrent weights do not depend on the number of steps
+        longer = network.with_steps(max(samples.shape[1], network.input_shape[0]))
+        return predict(longer, samples, lengths, None, n_threads)
 
     def _as_targets(self, encoded: np.ndarray) -> np.ndarray:
         """Targets of two axes in the model's dtype; class codes stay as they are."""
@@ -350,11 +375,12 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         model = fitted.get("model_")
         if model is not None and self.n_threads is None and "feature_names_in_" not in fitted:
             # arrays that validate_data would hand through unchanged, in a hundredth of its time
-            raw = model._predict_flat(X)
+            predictor = model.network.predictor
+            raw = None if predictor is None else predictor.predict_flat(X)
             if raw is not None:
                 return raw
         check_is_fitted(self)
-        X = read(self, X)
+        X = read(self, self._accepts(reset=False), X)
         return self._outputs(self._as_samples(X), lengths_of(X), self.n_threads)
 
     def __sklearn_tags__(self) -> Any:

@@ -32,8 +32,29 @@ class Rows(NamedTuple):
         return Rows(self.X[index], self.y[index], weight, lengths)
 
 
+class Accepts(NamedTuple):
+    """What an estimator reads.
+
+    Attributes
+    ----------
+    dtypes : list, which ``check_array`` leaves as they are; anything else becomes the first
+    sparse, nd, lists : bool, whether it reads CSR and CSC, arrays of more than two axes, lists of sequences
+    row_shape : tuple or None, the shape of the rows that it was fitted on
+    sample_shape : tuple or None, the shape in which the network reads them
+    """
+
+    dtypes: list[Any]
+    sparse: bool
+    nd: bool
+    lists: bool
+    row_shape: Shape | None
+    sample_shape: Shape | None
+
+
 @np.errstate(over="ignore", invalid="ignore")         # numbers too large for float32 are refused as what they become
-def read(estimator: Any, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeric: bool = False) -> Any:
+def read(
+    estimator: Any, accepts: Accepts, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeric: bool = False,
+) -> Any:
     """X, or X and y where a y is given, validated as scikit-learn does.
 
     With ``reset`` the number and the names of the features are learned, otherwise compared. A model
@@ -41,11 +62,12 @@ def read(estimator: Any, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeri
     the sizes of the samples are compared instead.
     """
     options: dict[str, Any] = {
-        "accept_sparse": ["csr", "csc"] if estimator._reads_sparse else False,
-        "dtype": estimator._dtypes(reset=reset), "order": "C", "allow_nd": estimator._reads_nd}
+        "accept_sparse": ["csr", "csc"] if accepts.sparse else False,
+        "dtype": accepts.dtypes, "order": "C", "allow_nd": accepts.nd}
     with_y = not (isinstance(y, str) and y == NO_Y)
-    if estimator._reads_lists and is_list_of_sequences(X):
-        sequences = read_sequences(estimator, X, reset=reset)
+    if accepts.lists and is_list_of_sequences(X):
+        n_features = None if reset or accepts.sample_shape is None else accepts.sample_shape[1]
+        sequences = read_sequences(estimator, X, accepts.dtypes, n_features)
         if reset:
             estimator.n_features_in_ = sequences.shape[1]
             vars(estimator).pop("feature_names_in_", None)
@@ -54,8 +76,8 @@ def read(estimator: Any, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeri
         return (sequences, y) if with_y else sequences
     if with_y:
         options.update(multi_output=True, y_numeric=y_numeric)
-    several_axes = not reset and estimator._reads_nd and (
-        count_axes(X) > 2 or len(estimator._row_shape) > 1)
+    fitted_on = accepts.row_shape or ()
+    several_axes = not reset and accepts.nd and (count_axes(X) > 2 or len(fitted_on) > 1)
     if not several_axes:
         result = validate_data(estimator, X, y, reset=reset, **options)
     elif with_y:
@@ -63,8 +85,8 @@ def read(estimator: Any, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeri
     else:
         result = check_array(X, estimator=estimator, input_name="X", **options)
     X, y = result if with_y else (result, None)
-    if several_axes:
-        check_row_shape(estimator, X.shape[1:])
+    if several_axes and accepts.sample_shape is not None:
+        check_row_shape(estimator, X.shape[1:], accepts.sample_shape)
     if is_sparse(X):
         X = X.tocsr()
     return (X, y) if with_y else X
@@ -81,9 +103,9 @@ def count_axes(X: Any) -> int:
     return len(X.shape) if hasattr(X, "shape") else np.asarray(X).ndim
 
 
-def check_row_shape(estimator: Any, row_shape: Shape) -> None:
+def check_row_shape(estimator: Any, row_shape: Shape, expected: Shape) -> None:
     """Rows are flat and of the right length, or have the very shape the network reads."""
-    name, expected = type(estimator).__name__, estimator._sample_shape
+    name = type(estimator).__name__
     if len(row_shape) > 1 and row_shape != expected:
         raise ValueError(f"X has samples of shape {row_shape}, but {name} is expecting {expected} as input.")
     if math.prod(row_shape) != math.prod(expected):

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_array
 
-from ldl_cy.models import Sequential
 
 
 class Sequences:
@@ -42,8 +41,8 @@ def is_list_of_sequences(X: Any) -> bool:
         return False
 
 
-def read_sequences(estimator: Any, X: Any, *, reset: bool) -> Sequences:
-    """A list of (T_i, features) arrays of finite numbers in the estimator's dtype."""
+def read_sequences(estimator: Any, X: Any, dtypes: list[Any], n_features: int | None) -> Sequences:
+    """A list of (T_i, n_features) arrays of finite numbers in one of the dtypes; None: any number of features."""
     name = type(estimator).__name__
     parts = [np.asarray(x) for x in X]
     widths = sorted({x.shape[1] for x in parts})
@@ -52,34 +51,23 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool) -> Sequences:
     lengths = np.array([len(x) for x in parts], np.int32)
     if lengths.min() == 0:
         raise ValueError(f"X must be a list of sequences of at least one step, got none in number {lengths.argmin()}.")
-    if not reset and widths[0] != estimator._sample_shape[1]:
+    if n_features is not None and widths[0] != n_features:
         raise ValueError(f"X has sequences of {widths[0]} features, but {name} is expecting "
-                         f"{estimator._sample_shape[1]} features as input.")
+                         f"{n_features} features as input.")
     steps = check_array(np.concatenate(parts), estimator=estimator, input_name="X", order="C",
-                        dtype=estimator._dtypes(reset=reset))
+                        dtype=dtypes)
     values = np.zeros((len(parts), lengths.max(), widths[0]), steps.dtype)
     values[np.arange(lengths.max()) < lengths[:, None]] = steps
     return Sequences(values, lengths)
 
 
-def check_steps(estimator: Any, X: Any) -> None:
+def check_steps(estimator: Any, X: Any, sample_shape: tuple[int, ...]) -> None:
     """A fit takes sequences of as many steps as the network was built for; predictions take any number."""
-    if isinstance(X, Sequences) and X.shape[1] > estimator._sample_shape[0]:
+    if isinstance(X, Sequences) and X.shape[1] > sample_shape[0]:
         raise ValueError(f"X has a sequence of {X.shape[1]} steps, but {type(estimator).__name__} was built for at "
-                         f"most {estimator._sample_shape[0]}; input_shape=(time, features) may say more.")
+                         f"most {sample_shape[0]}; input_shape=(time, features) may say more.")
 
 
 def lengths_of(X: Any) -> np.ndarray | None:
     """Where the rows of X end, where they differ."""
     return X.lengths if isinstance(X, Sequences) else None
-
-
-def longer(model: Sequential, steps: int) -> Sequential:
-    """The same network, for sequences of more steps than it was built for; recurrent weights do not depend on them."""
-    shape = model.input_shape
-    if shape is None or steps <= shape[0]:
-        return model
-    twin = Sequential(list(model.layers), dtype=model.dtype, random_state=0).build((steps, *shape[1:]))
-    twin.theta[:] = model.theta
-    twin._state[:] = model._state
-    return twin

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,9 @@ def check_loss(estimator: Any, loss: Any) -> None:
                          f"{type(estimator).__name__}; solver='lbfgs' and solver='cg' minimise any.")
 
 
-def make_optimizer(estimator: Any) -> optimizers.Optimizer:
-    """The optimizer of a fit; its step size follows ``estimator._step_size`` where that changes."""
-    est, rate = estimator, getattr(estimator, "_step_size", estimator.learning_rate_init)
+def make_optimizer(estimator: Any, step_size: Callable[[], float]) -> optimizers.Optimizer:
+    """The optimizer of a fit; where the learning rate changes, it is what ``step_size()`` says before each epoch."""
+    est, rate = estimator, step_size()
     if not isinstance(est.solver, str):
         return est.solver
     if est.solver == "gd":
@@ -45,7 +46,7 @@ def make_optimizer(estimator: Any) -> optimizers.Optimizer:
     if est.solver == "sgd":
         if est.learning_rate != "constant":
             def rate(steps: np.ndarray) -> np.ndarray:
-                return np.full(len(steps), est._step_size)
+                return np.full(len(steps), step_size())
         return optimizers.SGD(
             rate, momentum=est.momentum, nesterov=bool(est.nesterovs_momentum and est.momentum > 0))
     if est.solver == "lbfgs":

@@ -41,7 +41,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
     }
 
     def _read_fit(self, X: Any, y: Any, *, reset: bool, classes: str) -> tuple[np.ndarray, np.ndarray]:
-        X, y = read(self, X, y, reset=reset)
+        X, y = read(self, self._accepts(reset=reset), X, y, reset=reset)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if classes == "learn":
@@ -199,7 +199,7 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
     }
 
     def _read_fit(self, X: Any, y: Any, *, reset: bool, classes: str) -> tuple[np.ndarray, np.ndarray]:
-        X, y = read(self, X, y, reset=reset, y_numeric=True)
+        X, y = read(self, self._accepts(reset=reset), X, y, reset=reset, y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y

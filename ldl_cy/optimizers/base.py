@@ -55,7 +55,7 @@ class Optimizer:
     number = 0                  # of the compiled rule, its place in vec.RULES: sgd
     n_slots = 0                 # vectors of state
     slot_counts: tuple[int, ...] = ()   # all that n_slots can be, where it depends on the settings
-    remembers: ClassVar[Mapping[str, float]] = {}   # names of the numbers it keeps between fits, and the least of each
+    state_scalars: ClassVar[Mapping[str, float]] = {}   # names of the numbers it keeps between fits, and the least of each
     full_batch = False
     ema: float | None = None
     compiled = True             # steps run compiled; else ``minimize`` leads them (see full_batch)
@@ -126,6 +126,14 @@ class Optimizer:
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
         """(count, m): the numbers of the compiled rule for steps first, first + 1, ... with these rates."""
         raise TypeError(f"{type(self).__name__}: an optimizer must define formula(rates, first).")
+
+    @property
+    def method(self):
+        return None if self.compiled else self
+
+    @property
+    def log_keys(self):
+        return self.records
 
     @property
     def n_vectors(self) -> int:

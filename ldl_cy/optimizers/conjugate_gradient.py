@@ -10,7 +10,7 @@ from ldl_cy.checks import check_real
 from ldl_cy.optimizers.full_batch import Ended, Iteration, Iterative, check_finite, small
 
 if TYPE_CHECKING:
-    from ldl_cy.problem import Problem
+    from ldl_cy.optimizers.objective import Objective as Problem
 
 SMALLEST_SCALE, LARGEST_SCALE = 1e-15, 1e20       # of λ
 WORST_RATIO = -100.0                                # so that λ grows by no more than a hundredfold at a time
@@ -36,7 +36,7 @@ class ConjugateGradient(Iterative):
     """
 
     n_slots = 1                     # the direction p
-    remembers: ClassVar[dict[str, float]] = {"scale": 0.0, "since": 0.0}
+    state_scalars: ClassVar[dict[str, float]] = {"scale": 0.0, "since": 0.0}
 
     def __init__(self, tol: float = 1e-5, sigma: float = 1e-4, scale: float = 1e-6) -> None:
         super().__init__(tol)

@@ -21,7 +21,7 @@ from ldl_cy.optimizers.full_batch import (
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
     from ldl_cy.losses import Loss
-    from ldl_cy.problem import Problem
+    from ldl_cy.optimizers.objective import Objective as Problem
 
 GROW, SHRINK = 10.0, 0.1        # of the damping, as in MATLAB's trainlm
 EXACT = 1e-3                    # the gain is so close to what was foreseen that the damping may all but end
@@ -58,7 +58,7 @@ class Damped(Iterative):
     Levenberg, Quarterly of Applied Mathematics 2, 1944; Marquardt, SIAM J. Appl. Math. 11, 1963.
     """
 
-    remembers: ClassVar[dict[str, float]] = {"damping": np.finfo(float).tiny}
+    state_scalars: ClassVar[dict[str, float]] = {"damping": np.finfo(float).tiny}
 
     def __init__(self, damping: float, tol: float, max_damping: float) -> None:
         super().__init__(tol)

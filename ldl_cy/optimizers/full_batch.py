@@ -12,7 +12,7 @@ from ldl_cy.optimizers.base import Optimizer
 
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
-    from ldl_cy.problem import Problem
+    from ldl_cy.optimizers.objective import Objective as Problem
 
 
 class Ended(NamedTuple):

@@ -12,7 +12,7 @@ from ldl_cy.optimizers.damped import Damped, Quadratic
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
     from ldl_cy.losses import Loss
-    from ldl_cy.problem import Problem
+    from ldl_cy.optimizers.objective import Objective as Problem
 
 
 class GaussNewtonCG(Damped):
@@ -68,8 +68,8 @@ class GaussNewtonCG(Damped):
 
         def solve(damping: float) -> np.ndarray:
             def product(v: np.ndarray) -> np.ndarray:
-                bent = problem.loss_curvature(raw, problem.push_forward(at, v))
-                return problem.pull_back(at, bent) + (problem.decay + damping) * v
+                bent = problem.loss_curvature(raw, problem.jvp(at, v))
+                return problem.vjp(at, bent) + (problem.decay + damping) * v
 
             matrix = LinearOperator((at.size, at.size), matvec=product, dtype=float)
             # δ where the iteration is cut off, too: CG's residual is orthogonal to it

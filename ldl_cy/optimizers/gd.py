@@ -12,7 +12,7 @@ from ldl_cy.optimizers.base import Optimizer, Rule
 from ldl_cy.optimizers.full_batch import Ended, Iteration, Iterative, check_finite, small
 
 if TYPE_CHECKING:
-    from ldl_cy.problem import Problem
+    from ldl_cy.optimizers.objective import Objective as Problem
 
 SUFFICIENT = 1e-4               # share of the gain along the tangent that a step must bring
 SHORTEST = 1e-16                # step size, relative to the first, at which the search gives up
@@ -42,7 +42,7 @@ class GD(Iterative):
     """
 
     dtype = None
-    remembers: ClassVar[dict[str, float]] = {"rate": np.nextafter(0.0, 1.0), "loss": -np.inf}
+    state_scalars: ClassVar[dict[str, float]] = {"rate": np.nextafter(0.0, 1.0), "loss": -np.inf}
 
     def __init__(
         self, learning_rate: Any = 0.01, tol: float = 1e-6, criterion: str = "gradient", line_search: bool = False, *,

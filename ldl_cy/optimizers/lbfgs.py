@@ -11,7 +11,7 @@ from ldl_cy.checks import check_int, check_real
 from ldl_cy.optimizers.full_batch import Ended, FullBatch
 
 if TYPE_CHECKING:
-    from ldl_cy.problem import Problem
+    from ldl_cy.optimizers.objective import Objective as Problem
 
 LOSS_TOL = 1e7 * np.finfo(float).eps        # SciPy's own
 

@@ -13,7 +13,7 @@ from ldl_cy.optimizers.full_batch import check_finite, small
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
     from ldl_cy.losses import Loss
-    from ldl_cy.problem import Problem
+    from ldl_cy.optimizers.objective import Objective as Problem
 
 LARGEST_MATRICES = 1 << 32      # bytes of the Gauss-Newton matrix and its factor
 FIRST_SHARE = 1e-3              # of the loss: the penalty where no alpha gives it
@@ -48,7 +48,7 @@ class LevenbergMarquardt(Damped):
     1992; Foresee and Hagan, "Gauss-Newton approximation to Bayesian learning", ICNN 1997.
     """
 
-    remembers: ClassVar[dict[str, float]] = {**Damped.remembers, "tau": 0.0, "value": 0.0}
+    state_scalars: ClassVar[dict[str, float]] = {**Damped.state_scalars, "tau": 0.0, "value": 0.0}
 
     def __init__(
         self, damping: float = 1e-3, tol: float = 1e-10, max_damping: float = 1e10, bayesian: bool = False,
@@ -74,7 +74,7 @@ class LevenbergMarquardt(Damped):
 
     def quadratic(self, problem: Problem, at: np.ndarray, memory: dict[str, float]) -> Quadratic:
         """H = JᵀCJ with C the weights of the squares, and the penalty's part."""
-        grad, matrix = problem.squares(at)
+        grad, matrix = problem.gauss_newton(at)
         known = self._regularise(problem, at, grad, matrix, memory) if self.bayesian else {}
         grad += problem.decay * at
         matrix[np.diag_indices_from(matrix)] += problem.decay

@@ -1,0 +1,104 @@
+"""What a network is trained and judged on: rows, targets, weights and lengths, checked once and before any work."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ldl_cy.checks import as_numbers, check_weights
+from ldl_cy.sparse import is_sparse
+
+if TYPE_CHECKING:
+    from ldl_cy._kernels.losses import LossKernel
+    from ldl_cy.losses import Loss
+    from ldl_cy.network import Network
+
+OWNER = "Sequential"
+
+Arrays = tuple[Any, Any, Any, Any]              # X, y, sample_weight, lengths as they were given
+
+
+class Data(NamedTuple):
+    """Checked data of n samples, and the loss over them.
+
+    Attributes
+    ----------
+    rows : (n, n_in) array, or SparseRows
+    targets : (n, target_size) array
+    weights : (n,) array or None
+    lengths : (n,) int32 or None
+    loss_op : LossKernel, made for the shape of these targets
+    """
+
+    rows: Any
+    targets: np.ndarray
+    weights: np.ndarray | None
+    lengths: np.ndarray | None
+    loss_op: LossKernel
+
+    @property
+    def n(self) -> int:
+        """How many samples."""
+        return len(self.rows)
+
+    @property
+    def total_weight(self) -> float:
+        """The sum of the weights, or n without them."""
+        return float(self.n) if self.weights is None else float(self.weights.sum(dtype=float))
+
+    def part(self, start: int, size: int) -> Data:
+        """``size`` samples from number ``start`` on, without a copy."""
+        rows = slice(start, start + size)
+        rest = (None if a is None else a[rows] for a in (self.weights, self.lengths))
+        return Data(self.rows[rows], self.targets[rows], *rest, self.loss_op)
+
+
+def validate_data(
+    network: Network, name: str, X: Any, y: Any, sample_weight: Any, lengths: Any, loss: Loss, dtype: str,
+) -> Data:
+    """The data as a network and a loss read them; targets and weights are in ``dtype``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        They do not fit the network, the loss or each other. ``name`` is what X is called there.
+    """
+    rows = network.check_rows(name, X)
+    weights = check_weights(OWNER, sample_weight, len(rows), dtype)
+    targets, loss_op = loss.encode_targets(y, len(rows), network.output_shape, dtype)
+    return Data(rows, targets, weights, network.check_lengths(lengths, len(rows), loss_op), loss_op)
+
+
+def check_last_layer(network: Network, loss: Loss) -> None:
+    """Refuse an activation in the last layer that the loss applies itself."""
+    last = getattr(network.layers[-1], "activation", None)
+    if last in loss.applied_activations or (last == "sigmoid" and "logistic" in loss.applied_activations):
+        name = next(reversed(network.graph.outputs))
+        raise ValueError(f"{loss.name}: the last layer must give raw outputs, since the loss applies "
+                         f"{last} itself; drop activation={last!r} from layer {name!r}.")
+
+
+def split_validation(data: Arrays, validation_data: Any, share: float) -> tuple[Arrays, Arrays | None]:
+    """The data to train on and those to validate with, or None; see ``Sequential.fit``."""
+    if validation_data is not None:
+        if share:
+            raise ValueError("Sequential: validation_split must be 0 with validation_data, got both.")
+        if not isinstance(validation_data, (tuple, list)) or not 2 <= len(validation_data) <= 4:
+            raise TypeError("Sequential: validation_data must be (X, y), (X, y, sample_weight) or "
+                            f"(X, y, sample_weight, lengths), got {type(validation_data).__name__}.")
+        X, y, weights, lengths = (*validation_data, None, None)[:4]
+        return data, (X, y, weights, lengths)
+    if not share:
+        return data, None
+    arrays = [None if a is None else a.tocsr() if is_sparse(a) else as_numbers(OWNER, name, a)
+              for name, a in zip(("X", "y", "sample_weight", "lengths"), data)]
+    for a in arrays:
+        if a is not None and a.ndim == 0:
+            raise ValueError(f"{OWNER}: validation_split needs arrays of rows, got the number {a}.")
+    rows = np.shape(arrays[0])[0]           # type: ignore[arg-type]
+    n = rows - max(1, round(share * rows))
+    if n < 1:
+        raise ValueError(f"Sequential: validation_split must leave a row to train on, got {share} of {rows}.")
+    first = tuple(None if a is None else a[:n] for a in arrays)
+    second = tuple(None if a is None else a[n:] for a in arrays)
+    return first, second                    # type: ignore[return-value]

@@ -1,0 +1,161 @@
+"""What an estimator records of each epoch, and when it ends a fit."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ldl_cy.callbacks import Callback
+from ldl_cy.estimators.data import Rows
+from ldl_cy.estimators.progress import FitProgress
+from ldl_cy.models import Sequential
+from ldl_cy.network import Network
+
+SMALLEST_LEARNING_RATE = 1e-6       # "adaptive" stops below it, as scikit-learn does
+
+
+class TrainingMonitor(Callback):
+    """Curves, the best so far, and how long nothing improved, by scikit-learn's rules.
+
+    The estimator's public attributes hold the curves. It is the first callback of a fit: the others see the loss that
+    it reports, and "val_score".
+
+    Parameters
+    ----------
+    estimator : BaseNetwork
+    progress : FitProgress
+    rows : Rows
+    n_batches : int
+        Of an epoch.
+    compiled : bool
+        Compiled steps record the loss before each of them. The other methods, each iteration of which is an epoch,
+        record the loss after it, and know themselves when they have converged.
+    averaged_outputs : int
+        See ``reported_loss``.
+    score : function, or None without validation
+        The score of the validation rows with the weights as they are.
+    prints : bool
+        Whether to print a line an epoch.
+    """
+
+    def __init__(
+        self, estimator: Any, progress: FitProgress, rows: Rows, *, n_batches: int, compiled: bool,
+        averaged_outputs: int, score: Callable[[], float] | None, prints: bool,
+    ) -> None:
+        self.estimator, self.progress = estimator, progress
+        self.total_weight, self.n = total_weight(rows), rows.n
+        self.n_batches, self.compiled, self.averaged_outputs = n_batches, compiled, averaged_outputs
+        self.score, self.prints = score, prints
+        network = estimator.model_.network
+        self.squares = sum_of_squares(network)
+        # early_stopping may have changed since the last fit
+        if not estimator.early_stopping:
+            progress.best = None
+            estimator.best_loss_ = np.inf if estimator.best_loss_ is None else estimator.best_loss_
+        elif progress.best is None:
+            estimator.best_loss_, estimator.best_validation_score_ = None, -np.inf
+            progress.best = network.snapshot()
+
+    @staticmethod
+    def start(estimator: Any) -> None:
+        """The attributes of a first fit."""
+        estimator.n_iter_ = 0
+        estimator.t_ = 0
+        estimator.loss_curve_ = []
+        estimator.best_loss_ = None
+        estimator.validation_scores_ = None
+        estimator.best_validation_score_ = None
+
+    def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool:
+        """Record the epoch, choose the next step size, and stop where nothing improves."""
+        est, network = self.estimator, model.network
+        before, self.squares = self.squares, sum_of_squares(network)
+        if self.compiled:
+            # what the squares were on average when the epoch's batches began, if they changed evenly
+            change = (self.squares - before) * (self.n_batches - 1) / (2 * self.n_batches)
+            est.t_ += self.n
+            self._record_loss(logs["loss"], (before + change) * self.n_batches)
+        else:
+            self._record_loss(logs["loss"], self.squares)
+        logs["loss"] = est.loss_
+        if self.score is not None:
+            self._record_score(network)
+            logs["val_score"] = float(est.validation_scores_[-1])
+        if est.solver == "sgd" and est.learning_rate == "invscaling":
+            self.progress.step_size = est.learning_rate_init / (est.t_ + 1) ** est.power_t
+        return (self.compiled or est.early_stopping) and self._stops()
+
+    def reported_loss(self, loss: float, squares: float) -> float:
+        """The loss that is reported, from the loss that is minimised.
+
+        They differ for the squared errors of several outputs: scikit-learn minimises their sum and reports
+        their mean over outputs. So the data's part is divided by the number of outputs, the penalty is not.
+        """
+        k = self.averaged_outputs
+        penalty = 0.5 * self.estimator.alpha * squares / self.total_weight
+        return float(loss) if k == 1 else (loss - penalty) / k + penalty
+
+    def _record_loss(self, loss: float, squares: float) -> None:
+        """Record an epoch and, without early stopping, count it as an improvement or not."""
+        est, progress = self.estimator, self.progress
+        est.n_iter_ += 1
+        est.loss_ = loss = self.reported_loss(loss, squares)
+        est.loss_curve_.append(loss)
+        if self.prints:
+            print(f"Iteration {est.n_iter_}, loss = {loss:.8f}")
+        if est.early_stopping:
+            return
+        improved = loss <= est.best_loss_ - est.tol
+        progress.no_improvement_count = 0 if improved else progress.no_improvement_count + 1
+        est.best_loss_ = min(est.best_loss_, loss)
+
+    def _record_score(self, network: Network) -> None:
+        """Score the validation rows; with early stopping this decides what is best."""
+        est, progress = self.estimator, self.progress
+        assert self.score is not None
+        score = self.score()
+        if est.validation_scores_ is None:
+            est.validation_scores_ = []
+        if est.best_validation_score_ is None:
+            est.best_validation_score_ = -np.inf
+        est.validation_scores_.append(score)
+        if self.prints:
+            print(f"Validation score: {score:f}")
+        if est.early_stopping:
+            worse = score < est.best_validation_score_ + est.tol
+            progress.no_improvement_count = progress.no_improvement_count + 1 if worse else 0
+        if score > est.best_validation_score_:
+            est.best_validation_score_ = score
+            if est.early_stopping:
+                progress.best = network.snapshot()
+
+    def _stops(self) -> bool:
+        """Whether training ends here; "adaptive" first makes the steps smaller."""
+        est, progress = self.estimator, self.progress
+        if progress.no_improvement_count <= est.n_iter_no_change:
+            return False
+        what = "Validation score" if est.early_stopping else "Training loss"
+        text = (f"{what} did not improve more than tol={est.tol:f} for {est.n_iter_no_change} consecutive "
+                "epochs.")
+        if est.solver == "sgd" and est.learning_rate == "adaptive":
+            if progress.step_size > SMALLEST_LEARNING_RATE:
+                progress.step_size /= 5.0
+                progress.no_improvement_count = 0
+                if self.prints:
+                    print(f"{text} Setting learning rate to {progress.step_size:f}")
+                return False
+            text += " Learning rate too small."
+        if self.prints:
+            print(f"{text} Stopping.")
+        return True
+
+
+def sum_of_squares(network: Network) -> float:
+    """Σθ² over what alpha acts on."""
+    return sum(float(np.vdot(network.theta[a:b], network.theta[a:b])) for a, b in network.decayed)
+
+
+def total_weight(rows: Rows) -> float:
+    """The sum of the weights, or the number of rows."""
+    return float(rows.n) if rows.weight is None else float(rows.weight.sum())

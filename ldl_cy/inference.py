@@ -1,0 +1,67 @@
+"""What a network's forward pass gives: outputs, losses, every layer's values."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ldl_cy.checks import check_int
+from ldl_cy.threads import choose_threads
+
+if TYPE_CHECKING:
+    from ldl_cy.data import Data
+    from ldl_cy.network import Network
+
+OWNER = "Sequential"
+
+
+def predict(network: Network, X: Any, lengths: Any, batch_size: int | None, n_threads: int | None) -> np.ndarray:
+    """The last layer's raw output for any X; see ``Sequential.predict``."""
+    rows = network.check_rows("X", X)
+    n = len(rows)
+    lengths = network.check_lengths(lengths, n)
+    size = check_int(OWNER, "batch_size", batch_size) if batch_size is not None else n
+    threads = choose_threads(OWNER, n_threads)
+    out = np.empty((n, *network.output_shape), network.dtype)
+    flat = out.reshape(n, -1)
+    if network.predictor is None:
+        network.prepare_predictor(n)
+    with network.workspace(0, threads) as ws, network.pool(ws, n) as pool:
+        if ws.plan.whole:
+            size = min(size, ws.plan.capacity)
+        for start in range(0, n, size):
+            part = slice(start, start + size)
+            ws.predict(rows[part], flat[part], network.theta, network.statistics, pool,
+                       None if lengths is None else lengths[part])
+    return out
+
+
+def evaluate(network: Network, data: Data, n_threads: int) -> float:
+    """The mean loss Σ wᵢ lᵢ / Σ wᵢ over data that have been checked."""
+    total = weight = 0.0
+    with network.workspace(0, n_threads, loss_size=data.loss_op.target_size) as ws, \
+            network.pool(ws, data.n) as pool:
+        size = ws.plan.capacity if ws.plan.whole else data.n
+        for start in range(0, data.n, size):
+            part = data.part(start, size)
+            losses, weights = ws.evaluate(part.rows, part.targets, part.weights, network.theta, network.statistics,
+                                          part.loss_op, pool, part.lengths)
+            total, weight = total + losses, weight + weights
+    return total / weight
+
+
+def trace(network: Network, X: Any) -> dict[str, np.ndarray]:
+    """Every layer's output, by layer name; see ``Sequential.trace``."""
+    graph = network.graph
+    rows = network.check_rows("X", X)
+    kept = tuple(sorted({graph.buffers[v] for v in graph.outputs.values()} - {0}))
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in graph.outputs}
+    with network.workspace(0, 1, keep=kept) as ws, network.pool(ws, 1) as pool:
+        for start in range(0, len(rows), ws.plan.capacity):
+            part = np.ascontiguousarray(rows[start:start + ws.plan.capacity], network.dtype)
+            ws.predict(part, None, network.theta, network.statistics, pool)
+            for name, v in graph.outputs.items():
+                buffer = graph.buffers[v]
+                values = ws.kept(buffer, len(part)) if buffer else part
+                parts[name].append(values.reshape(len(part), *graph.shapes[v]))
+    return {name: np.concatenate(p) for name, p in parts.items()}

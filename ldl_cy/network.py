@@ -1,0 +1,273 @@
+"""Network: what is built of a stack of layers. Its numbers change, everything else stays."""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from ldl_cy._engine.graph import Entry, Graph
+from ldl_cy._engine.plan import Plan
+from ldl_cy._engine.pool import Pool
+from ldl_cy._engine.predictor import UNHELD_FLOPS, Predictor
+from ldl_cy._engine.program import SHARED_FLOPS, Workspace
+from ldl_cy._engine.rng import INITIAL_WEIGHTS, Stream
+from ldl_cy._kernels.activation import activation
+from ldl_cy.checks import as_numbers, check_choice, check_int, check_lengths, check_rows, check_values
+from ldl_cy.initializers import get as get_initializer
+from ldl_cy.layers.base import Layer, Shape, layer_names
+from ldl_cy.threads import find_blas
+from ldl_cy.workspaces import BorrowedWorkspace, WorkspaceCache, choose_pool
+
+OWNER = "Sequential"
+PREDICT_ROWS = 1024                 # capacity of a predict whose buffers hold the whole batch
+
+Snapshot = tuple[np.ndarray, np.ndarray]
+
+
+class NamedViews(Mapping[str, np.ndarray]):
+    """Arrays by name: views into one vector, so that writing to them writes to it."""
+
+    def __init__(self, kind: str, vector: np.ndarray, entries: Iterable[Entry]) -> None:
+        self._kind = kind
+        self._views = {
+            e.name: vector[e.offset:e.offset + e.parameter.size].reshape(e.parameter.shape) for e in entries}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        try:
+            return self._views[name]
+        except KeyError:
+            raise KeyError(f"no {self._kind} {name!r}; there are: {', '.join(self._views) or 'none'}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __repr__(self) -> str:
+        return f"{{{', '.join(f'{name!r}: {view.shape}' for name, view in self._views.items())}}}"
+
+
+class Network:
+    """A built network: its graph, its weights and running statistics, and the memory it computes in.
+
+    Parameters
+    ----------
+    layers : sequence of layers
+    graph : Graph of these layers
+    theta : (n_params,) array in the graph's dtype
+    statistics : (n_state,) array
+    seed : int, of initial weights, orders of rows and dropout
+
+    Attributes
+    ----------
+    parameters, state : mappings of names to views into theta and statistics
+    decayed : (m, 2) int64, the ranges of theta that alpha and weight_decay act on
+    trainable : (n_params,) bool
+    workspaces : WorkspaceCache
+    predictor : Predictor or None, the fast path of predict, made when first wanted
+    fast_rows : int or None, the most rows that take it; None until it was asked for
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer], graph: Graph, theta: np.ndarray, statistics: np.ndarray, seed: int,
+    ) -> None:
+        self.layers, self.graph, self.seed = tuple(layers), graph, seed
+        self.dtype = graph.dtype
+        self.input_shape, self.output_shape = graph.input_shape, graph.shapes[-1]
+        self.n_params, self.n_outputs = graph.n_params, math.prod(graph.shapes[-1])
+        self.theta, self.statistics = theta, statistics
+        self.parameters = NamedViews("parameter", theta, graph.parameters)
+        self.state = NamedViews("running statistic", statistics, graph.state)
+        self.trainable = np.zeros(self.n_params, bool)
+        for e in graph.parameters:
+            self.trainable[e.offset:e.offset + e.parameter.size] = e.trainable
+        self.decayed = np.array(
+            [(e.offset, e.offset + e.parameter.size) for e in graph.parameters if e.parameter.decays and e.trainable],
+            np.int64).reshape(-1, 2)
+        self.workspaces = WorkspaceCache()
+        self.predictor: Predictor | None = None
+        self.fast_rows: int | None = None
+
+    @classmethod
+    def build(cls, layers: Sequence[Layer], input_shape: Shape, dtype: str, seed: int) -> Network:
+        """Infer all shapes and draw the initial weights.
+
+        Raises
+        ------
+        ValueError
+            A layer does not fit the shape that reaches it; the message names both.
+        """
+        graph = make_graph(layers, input_shape, dtype)
+        return cls(layers, graph, *initial_values(graph, seed), seed)
+
+    def reset(self) -> None:
+        """Initial weights and running statistics again."""
+        self.restore(initial_values(self.graph, self.seed))
+
+    def snapshot(self) -> Snapshot:
+        """Copies of theta and of the running statistics, for ``restore``."""
+        return self.theta.copy(), self.statistics.copy()
+
+    def restore(self, saved: Snapshot) -> None:
+        """Write the numbers of a snapshot."""
+        self.theta[:], self.statistics[:] = saved
+
+    # -- the same network, otherwise -----------------------------------------------------------------
+
+    def astype(self, dtype: str) -> Network:
+        """This network where it computes in ``dtype``, else a copy that does."""
+        if dtype == self.dtype:
+            return self
+        graph = make_graph(self.layers, self.input_shape, dtype)
+        return Network(self.layers, graph, self.theta.astype(dtype), self.statistics.astype(dtype), self.seed)
+
+    def with_steps(self, n_steps: int) -> Network:
+        """A network of the very same weights for sequences of another length.
+
+        Raises
+        ------
+        ValueError
+            The weights do not fit other lengths, as those of a Dense layer after Flatten.
+        """
+        if n_steps == self.input_shape[0]:
+            return self
+        graph = make_graph(self.layers, (n_steps, *self.input_shape[1:]), self.dtype)
+        if [e.parameter.shape for e in graph.parameters] != [e.parameter.shape for e in self.graph.parameters]:
+            raise ValueError(f"Sequential: the weights must not depend on the number of steps, got {n_steps} steps "
+                             f"for a network built for {self.input_shape[0]}.")
+        return Network(self.layers, graph, self.theta, self.statistics, self.seed)
+
+    # -- memory and threads ---------------------------------------------------------------------------
+
+    def workspace(
+        self, n: int, n_threads: int, *, training: bool = False, loss_size: int = 0, keep: tuple[int, ...] = (),
+        input_gradient: bool = False,
+    ) -> BorrowedWorkspace:
+        """``with network.workspace(...) as ws:`` a workspace of its own for each call at a time.
+
+        Parameters
+        ----------
+        n : int
+            Rows of the largest batch; with ``training`` alone, since predictions take any number.
+        n_threads : int
+        training : bool, default=False
+            Whether a backward pass follows.
+        loss_size : int, default=0
+            Targets of a row; 0: without a loss.
+        keep : tuple of ints, default=()
+            Buffers of the graph that are kept for the whole batch.
+        input_gradient : bool, default=False
+            Whether the gradient of the input is made as well.
+        """
+        def make() -> Workspace:
+            plan = Plan(self.graph, self.graph.buffers[-1], training, n if training else PREDICT_ROWS, loss_size, keep,
+                        input_gradient=input_gradient)
+            return Workspace(plan, n_threads)
+
+        return self.workspaces.borrow((n if training else 0, n_threads, training, loss_size, keep, input_gradient),
+                                      make)
+
+    def pool(self, workspace: Workspace, n: int) -> AbstractContextManager[Pool]:
+        """Workers for n rows; small work stays on the calling thread."""
+        return choose_pool(workspace, n)
+
+    def prepare_predictor(self, n: int) -> None:
+        """Offer the fast path where n rows can take it: so few that workers are no use."""
+        graph = self.graph
+        if self.fast_rows is None:
+            plan = Plan(graph, graph.buffers[-1], False, PREDICT_ROWS)
+            rows = math.ceil(SHARED_FLOPS / max(1.0, graph.flops)) - 1
+            if not plan.columns:
+                rows = max(rows, plan.block_rows)       # one block is one task
+            kernels = [node.kernel for node in graph.nodes if node.kernel is not None]
+            if not find_blas():                         # BLAS cannot be limited there, which longer products need
+                rows = min(rows, int((UNHELD_FLOPS - 1) / max([1.0, *(k.flops for k in kernels)])))
+            usable = not any(k.calls_python for k in kernels) and not graph.input_checks
+            self.fast_rows = min(rows, plan.capacity) if usable else 0
+        if n <= self.fast_rows:
+            workspace = Workspace(Plan(graph, graph.buffers[-1], False, PREDICT_ROWS), 1)
+            self.predictor = Predictor(
+                workspace, self.theta, self.statistics, graph.input_shape, graph.shapes[-1], self.fast_rows)
+
+    # -- what comes in ---------------------------------------------------------------------------------
+
+    def check_rows(self, name: str, X: Any) -> Any:
+        """X as rows (n, size) of finite numbers, also such as the first layer asks for."""
+        rows = check_rows(OWNER, name, X, self.input_shape, self.dtype)
+        for layer in self.graph.input_checks:
+            layer.check_input(rows)
+        return rows
+
+    def check_lengths(self, lengths: Any, n: int, loss_op: Any = None) -> np.ndarray | None:
+        """Where the n sequences end, (n,) int32, or None; a loss may refuse sequences of several lengths."""
+        fault = self.graph.length_fault
+        if loss_op is not None and loss_op.python and self.graph.steps[-1]:
+            fault = "losses.Custom sees whole sequences"
+        return check_lengths(OWNER, lengths, n, self.graph.steps[0], fault)
+
+    def check_theta(self, theta: Any) -> np.ndarray:
+        """Weights given in place of the network's, (n_params,) in its dtype; too large ones become infinite."""
+        if theta is None:
+            return self.theta
+        values = as_numbers(OWNER, "theta", theta)
+        if values.shape != self.theta.shape:
+            raise ValueError(f"Sequential: theta must have the shape {self.theta.shape}, got {values.shape}.")
+        with np.errstate(over="ignore"):
+            return np.require(values, self.dtype, ["C", "A"])
+
+
+def check_settings(layers: Any, dtype: Any, random_state: Any) -> tuple[tuple[Layer, ...], str, int]:
+    """The arguments of ``Sequential``: layers whose names differ, a dtype, and a seed, which None draws."""
+    try:
+        stack = list(layers)
+    except TypeError:
+        stack = [layers]
+    for layer in stack:
+        if not isinstance(layer, Layer):
+            raise TypeError(f"Sequential: layers must be a list of layers, got {layer!r}.")
+    if not stack:
+        raise ValueError("Sequential: layers must hold at least one layer, got [].")
+    if isinstance(dtype, (type, np.dtype)):
+        dtype = np.dtype(dtype).name
+    dtype = check_choice(OWNER, "dtype", dtype, ("float32", "float64"))
+    if random_state is None:
+        seed = int(np.random.SeedSequence().generate_state(1)[0])
+    else:
+        seed = check_int(OWNER, "random_state", random_state, 0)
+    layer_names(OWNER, stack)
+    return tuple(stack), dtype, seed
+
+
+def make_graph(layers: Sequence[Layer], input_shape: Shape, dtype: str) -> Graph:
+    """The graph of a stack of layers, with all shapes inferred."""
+    graph = Graph(dtype, input_shape)
+    y = graph.connect(layers, layer_names(OWNER, layers), 0, "the input")
+    if graph.buffers[y] == 0:       # layers that only change the shape: an op between the input and the output
+        size = graph.sizes[0]
+        graph.add_kernel(activation(dtype, vectors=1, k=size, kind="identity", slope=1.0), y, graph.shapes[y])
+    return graph
+
+
+def initial_values(graph: Graph, seed: int) -> Snapshot:
+    """Initial weights and running statistics, functions of the seed alone."""
+    return drawn(graph.parameters, graph.n_params, graph.dtype, seed), drawn(graph.state, graph.n_state, graph.dtype,
+                                                                            seed)
+
+
+def drawn(entries: Sequence[Entry], size: int, dtype: str, seed: int) -> np.ndarray:
+    """(size,) numbers, each entry's from its initializer and a random stream of its own."""
+    vector = np.zeros(size, dtype)
+    for i, e in enumerate(entries):
+        draw = get_initializer(OWNER, "initializer", e.parameter.initializer)
+        values = as_numbers(OWNER, f"initial values of {e.name}", draw(
+            e.parameter.shape, Stream(seed, INITIAL_WEIGHTS, i)))
+        if values.shape != e.parameter.shape:
+            raise ValueError(f"Sequential: initial values of {e.name} must have the shape {e.parameter.shape}, "
+                             f"got {values.shape}.")
+        check_values(OWNER, f"initial values of {e.name}", values, dtype)
+        vector[e.offset:e.offset + e.parameter.size] = values.ravel()
+    return vector

@@ -1,0 +1,156 @@
+"""The function that a full-batch method minimises, and its derivatives, over data that have been checked."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.linalg import get_blas_funcs
+
+from ldl_cy._kernels.losses import make_loss
+from ldl_cy.derivatives import RowJacobians
+
+if TYPE_CHECKING:
+    from ldl_cy.data import Data
+    from ldl_cy.losses import Loss
+    from ldl_cy.network import Network
+
+DIFFERENCE = np.finfo(float).eps ** (1 / 3)     # of central differences: rounding and curvature in balance
+
+
+class Objective:
+    """f(θ) = Σ wᵢ lᵢ(θ) / Σ wᵢ + α/2 Σ θ² / Σ wᵢ, the network as at prediction: no dropout, running statistics.
+
+    Used in a ``with`` statement, which holds its memory and threads.
+
+    Parameters
+    ----------
+    network : Network
+        Computes in its own dtype; vectors of weights come and go in float64.
+    data : Data, checked, with targets in this dtype
+    loss : Loss
+    alpha : float
+        Acts on the ranges ``network.decayed`` of θ.
+    n_threads : int
+
+    Attributes
+    ----------
+    decay : (n_params,) float64, what the penalty adds to the diagonal of the Hessian; a method may change it
+    trainable : (n_params,) bool
+    total_weight : float, Σ wᵢ
+    n_outputs : int
+    """
+
+    def __init__(self, network: Network, data: Data, loss: Loss, alpha: float, n_threads: int) -> None:
+        self.network, self.data, self.loss, self.n_threads = network, data, loss, n_threads
+        self.n_outputs, self.trainable = network.n_outputs, network.trainable
+        self.total_weight = data.total_weight
+        self.decay = np.zeros(network.n_params)
+        for low, high in network.decayed:
+            self.decay[low:high] = alpha / self.total_weight
+
+    def __enter__(self) -> Objective:
+        with ExitStack() as stack:
+            network, size = self.network, self.data.loss_op.target_size
+            self._ws = stack.enter_context(
+                network.workspace(self.data.n, self.n_threads, training=True, loss_size=size))
+            self._pool = stack.enter_context(network.pool(self._ws, self.data.n))
+            self._forward = stack.enter_context(network.workspace(0, self.n_threads, loss_size=size))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._stack.close()
+
+    def _at(self, theta: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(theta, self.network.dtype)
+
+    def _parts(self, size: int) -> Iterator[tuple[slice, Data]]:
+        """The data, ``size`` rows at a time."""
+        for start in range(0, self.data.n, size):
+            yield slice(start, start + size), self.data.part(start, size)
+
+    def _forward_parts(self) -> Iterator[tuple[slice, Data]]:
+        """The data, as many rows at a time as a forward pass takes."""
+        plan = self._forward.plan
+        return self._parts(plan.capacity if plan.whole else self.data.n)
+
+    def penalty(self, theta: np.ndarray) -> float:
+        """α/2 Σ θ² / Σ w"""
+        return 0.5 * float((self.decay * theta) @ theta)
+
+    def value(self, theta: np.ndarray) -> float:
+        """f(θ), by a forward pass."""
+        at, total = self._at(theta), 0.0
+        for _, part in self._forward_parts():
+            total += self._forward.evaluate(part.rows, part.targets, part.weights, at, self.network.statistics,
+                                            part.loss_op, self._pool, part.lengths)[0]
+        return total / self.total_weight + self.penalty(theta)
+
+    def value_and_grad(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """f(θ) and its gradient, (n_params,)."""
+        data, grad = self.data, np.empty(theta.size, self.network.dtype)
+        value = self._ws.gradient(data.rows, data.targets, data.weights, self._at(theta), self.network.statistics,
+                                  data.loss_op, grad, self._pool, lengths=data.lengths)
+        return value + self.penalty(theta), grad + self.decay * theta
+
+    def outputs(self, theta: np.ndarray) -> np.ndarray:
+        """The network's raw outputs, (n, n_outputs)."""
+        at, out = self._at(theta), np.empty((self.data.n, self.n_outputs), self.network.dtype)
+        for rows, part in self._forward_parts():
+            self._forward.predict(part.rows, out[rows], at, self.network.statistics, self._pool, part.lengths)
+        return out
+
+    def jvp(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """J v, (n, n_outputs), by a central difference: its error is of the order of eps^(2/3)."""
+        v = v * self.trainable          # J is zero for frozen weights, as it is transposed
+        length = float(np.linalg.norm(v))
+        if length == 0:
+            return np.zeros((self.data.n, self.n_outputs))
+        h = DIFFERENCE * (1 + float(np.linalg.norm(theta))) / length
+        # J v ≈ (ŷ(θ + h v) − ŷ(θ − h v)) / 2h
+        return (self.outputs(theta + h * v) - self.outputs(theta - h * v)) / (2 * h)
+
+    def vjp(self, theta: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Jᵀ u for u (n, n_outputs), by a backward pass."""
+        # its gradient by the outputs is u: see row_losses.pxd
+        loss_op = make_loss("pull_back", self.network.dtype, steps=1, k=self.n_outputs, scale=1.0)
+        grad = np.empty(theta.size, self.network.dtype)
+        with self.network.workspace(len(u), self.n_threads, training=True, loss_size=loss_op.target_size) as ws:
+            ws.gradient(self.data.rows, np.ascontiguousarray(u, self.network.dtype), None, self._at(theta),
+                        self.network.statistics, loss_op, grad, self._pool, lengths=self.data.lengths, loss_scale=1.0)
+        return grad.astype(float)
+
+    def loss_curvature(self, raw: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """B v, (n, n_outputs): B is block diagonal, the second derivatives of each row's loss by its outputs."""
+        weights = np.ones(len(raw)) if self.data.weights is None else self.data.weights
+        return self.loss.curvature(raw, v) * (weights / self.total_weight)[:, None]
+
+    def gauss_newton(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient Jᵀ C r (n_params,) and Gauss-Newton matrix Jᵀ C J, lower triangle, of the loss Σ c r²/2.
+
+        r are the residuals, C the diagonal of the c; the penalty is left out. J is made and used up 64 rows at a time.
+        """
+        n_params, at = theta.size, self._at(theta)
+        outputs = self.outputs(theta)
+        residuals = outputs - self.data.targets
+        c = np.ones(len(outputs)) if self.data.weights is None else self.data.weights
+        root = np.sqrt(c * (2 * self.loss.scale / (self.n_outputs * self.total_weight)))
+        grad = np.zeros(n_params)
+        matrix = np.zeros((n_params, n_params), order="F")
+        syrk = get_blas_funcs("syrk", dtype=float)
+        for rows, part in self._parts(self._row_jacobians.rows_at_once):
+            for j in range(self.n_outputs):
+                # √C J, (rows, n_params)
+                J = np.ascontiguousarray(
+                    self._row_jacobians(part.rows, j, at, self._pool, root[rows], part.lengths))
+                grad += (root[rows] * residuals[rows, j]) @ J
+                # matrix += (√C J)ᵀ (√C J)
+                matrix = syrk(1.0, J.T, beta=1.0, c=matrix, lower=1, overwrite_c=1)
+        return grad, matrix
+
+    @cached_property
+    def _row_jacobians(self) -> RowJacobians:
+        return RowJacobians(self.network, self.data.n, self.n_threads)

@@ -1,0 +1,90 @@
+"""A fit on batches that the user makes: data out of core, augmented, or drawn afresh for each epoch."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from ldl_cy.data import validate_data
+
+if TYPE_CHECKING:
+    from ldl_cy.callbacks import CallbackList
+    from ldl_cy.data import Arrays
+    from ldl_cy.losses import Loss
+    from ldl_cy.optimizers import Optimizer
+    from ldl_cy.training.steps import Stepper
+
+
+class Batches:
+    """An iterable of (X, y), (X, y, weights) or (X, y, weights, lengths), gone through once an epoch.
+
+    Parameters
+    ----------
+    batches : iterable
+    epochs : int
+    optimizer : Optimizer
+    given : list of str
+        Arguments of the fit that batches have no use for.
+    """
+
+    def __init__(self, batches: Any, epochs: int, optimizer: Optimizer, given: list[str]) -> None:
+        if hasattr(batches, "shape") or not isinstance(batches, Iterable):
+            raise TypeError("Sequential: y must be given with X, unless X is an iterable of batches (X, y), "
+                            f"got X of type {type(batches).__name__} and y=None.")
+        if given:
+            raise ValueError(f"Sequential: {', '.join(given)} must be left out with an iterable of batches, each of "
+                             "which is a step and brings its own weights and lengths.")
+        if optimizer.full_batch:
+            raise ValueError("Sequential: an iterable of batches needs an optimizer that takes batches, got "
+                             f"{type(optimizer).__name__}, which takes all rows.")
+        self.batches = batches
+        self._begun: Iterator[Any] | None = iter(batches)
+        if self._begun is batches and epochs > 1:
+            raise ValueError("Sequential: batches must be an iterable that begins anew for each epoch, such as a list, "
+                             f"got {type(batches).__name__}, which ends, for epochs={epochs}.")
+        try:
+            self.first = self.read(next(self._begun))
+        except StopIteration:
+            raise ValueError("Sequential: there must be a batch, got none.") from None
+
+    @staticmethod
+    def read(batch: Any) -> Arrays:
+        """(X, y, weights, lengths) of a batch."""
+        if not isinstance(batch, (tuple, list)) or not 2 <= len(batch) <= 4:
+            raise TypeError("Sequential: a batch must be (X, y), (X, y, weights) or (X, y, weights, lengths), "
+                            f"got {type(batch).__name__}.")
+        X, y, weights, lengths = (*batch, None, None)[:4]
+        return X, y, weights, lengths
+
+    def epoch(self) -> Iterator[Arrays]:
+        """All batches; in the first epoch the one that was looked at comes first."""
+        begun, self._begun = self._begun, None
+        return map(self.read, self.batches) if begun is None else chain([self.first], map(self.read, begun))
+
+
+def run_batches(
+    stepper: Stepper, batches: Batches, loss: Loss, n_threads: int, epochs: int, callbacks: CallbackList,
+) -> None:
+    """Epochs over the user's batches, each of which is a step."""
+    network, state = stepper.network, stepper.state
+    for _ in range(epochs):
+        callbacks.epoch_begins(state.epoch + 1)
+        saved = network.snapshot(), state.snapshot()
+        total = weight = 0.0
+        with stepper.swap_averaged_weights():
+            for X, y, sample_weight, lengths in batches.epoch():
+                data = validate_data(network, "X", X, y, sample_weight, lengths, loss, network.dtype)
+                with network.workspace(data.n, n_threads, training=True, loss_size=data.loss_op.target_size) as ws, \
+                        network.pool(ws, data.n) as pool:
+                    losses, reason, _ = stepper.run(ws, pool, data, data.n, 1)
+                if len(losses) == 0:
+                    break
+                share = data.total_weight
+                total, weight = total + share * float(losses[0]), weight + share
+        if len(losses) == 0:        # the epoch is taken back
+            network.restore(saved[0])
+            state.restore(saved[1])
+        stepper.check_finite(reason)
+        state.count(epochs=1)
+        if callbacks.epoch_ends(state.epoch, {"loss": total / weight}):
+            return

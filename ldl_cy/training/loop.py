@@ -1,0 +1,172 @@
+"""The loop over epochs: everything is checked first, then steps run compiled, with Python between epochs if needed."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ldl_cy import losses, optimizers
+from ldl_cy._engine.train import CONVERGED
+from ldl_cy.checks import check_bool, check_int, check_real, read_rows
+from ldl_cy.data import Arrays, Data, check_last_layer, split_validation, validate_data
+from ldl_cy.optimizers.objective import Objective
+from ldl_cy.threads import choose_threads, running_fit
+from ldl_cy.training.batches import Batches, run_batches
+from ldl_cy.training.full_batch import run_full_batch
+from ldl_cy.training.steps import Stepper
+from ldl_cy.training.validation import ValidationLoss
+
+if TYPE_CHECKING:
+    from ldl_cy.callbacks import CallbackList, History
+    from ldl_cy.network import Network
+    from ldl_cy.state import TrainingState
+
+OWNER = "Sequential"
+MOST_COEFFICIENTS = 1 << 16     # rows of an optimizer's coefficients made at a time
+EPOCHS_A_CALL = 1 << 14
+
+Shape = tuple[int, ...]
+
+
+class Fit:
+    """One fit: its arguments checked and its data bound, then ``run``.
+
+    Parameters
+    ----------
+    network : Network or None
+        None: it is built for the shape of X, by ``build``.
+    build : function of a shape, or None with a network
+    state : TrainingState
+        Held by this fit alone: see ``TrainingState.exclusive``.
+    callbacks : CallbackList
+    order_rows : function without arguments, default=None
+        Gives the order of rows, (n,) ints, of each epoch in place of the network's own random numbers.
+    X, y and the others : see ``Sequential.fit``
+
+    Attributes
+    ----------
+    network : Network
+    data : Data; of the first batch, where the user makes the batches
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad input. Nothing was changed.
+    """
+
+    def __init__(
+        self, network: Network | None, build: Callable[[Shape], Network] | None, state: TrainingState, X: Any, y: Any, *,
+        loss: Any, optimizer: Any, batch_size: Any, epochs: Any, alpha: Any, shuffle: Any, sample_weight: Any = None,
+        lengths: Any = None, validation_data: Any = None, validation_split: Any = 0.0, callbacks: CallbackList,
+        n_threads: Any = None, order_rows: Callable[[], np.ndarray] | None = None,
+    ) -> None:
+        self.state, self.callbacks, self.order_rows = state, callbacks, order_rows
+        self.loss = losses.get(loss)
+        self.optimizer = optimizers.get(optimizer)
+        self.epochs = check_int(OWNER, "epochs", epochs)
+        self.alpha = check_real(OWNER, "alpha", alpha, 0)
+        self.shuffle = check_bool(OWNER, "shuffle", shuffle)
+        share = check_real(OWNER, "validation_split", validation_split, 0, 1, high_open=True)
+        validates = validation_data is not None or share > 0
+        callbacks.check(self.optimizer, ["loss", *self.optimizer.log_keys, *(["val_loss"] if validates else [])])
+        self.n_threads = choose_threads(OWNER, n_threads)
+        given: Arrays = (X, y, sample_weight, lengths)
+        self.batches: Batches | None = None
+        if y is None:
+            unused = {"batch_size": batch_size != "auto", "sample_weight": sample_weight is not None,
+                      "lengths": lengths is not None, "validation_split": share > 0}
+            self.batches = Batches(X, self.epochs, self.optimizer, [name for name, used in unused.items() if used])
+            given = self.batches.first
+        given, validation = split_validation(given, validation_data, share)
+        if network is None:
+            assert build is not None
+            # into a model that is not built this network goes last: until then nothing may change
+            rows = read_rows(OWNER, "X", given[0])
+            given, network = (rows, *given[1:]), build(tuple(rows.shape[1:]))
+        self.network = network
+        method = self.optimizer.method
+        self.dtype = (method and method.dtype) or network.dtype
+        self.data = validate_data(network, "X", *given, self.loss, self.dtype)
+        self.batch_size = choose_batch_size(batch_size, self.optimizer, self.data.n)
+        check_last_layer(network, self.loss)
+        self.optimizer.check(network.graph, self.loss)
+        if self.data.loss_op.python:
+            self.n_threads = 1
+        if validation is not None:
+            held_out = validate_data(network, "validation_data", *validation, self.loss, network.dtype)
+            callbacks.prepend(ValidationLoss(network, held_out, self.n_threads))
+
+    def run(self) -> History:
+        """Run the epochs, watched by the callbacks."""
+        with ExitStack() as stack:
+            stack.enter_context(running_fit())
+            stack.enter_context(self.callbacks.fitting(self.epochs))
+            self._take_up_state()
+            try:
+                self._run_epochs()
+            except FloatingPointError as error:
+                if not self.callbacks.non_finite(error):
+                    raise
+        return self.callbacks.history
+
+    def _take_up_state(self) -> None:
+        """Go on with the state of the last fit where its optimizer was of the same kind."""
+        name, n_vectors, kept = self.optimizer.state_name, self.optimizer.n_vectors, self.state.optimizer
+        if kept.name != name or len(kept.slots) != n_vectors:
+            self.state.begin_optimizer(name, np.zeros((n_vectors, self.network.n_params), self.network.dtype))
+        self.callbacks.load_states()
+
+    def _run_epochs(self) -> None:
+        network, optimizer = self.network, self.optimizer
+        if optimizer.method is not None:
+            objective = Objective(network.astype(self.dtype), self.data, self.loss, self.alpha, self.n_threads)
+            run_full_batch(optimizer.method, objective, network.theta, self.state, self.epochs, self.callbacks)
+            return
+        stepper = Stepper(network, self.state, optimizer, self.alpha)
+        if self.batches is None:
+            self._run_compiled(stepper)
+        else:
+            run_batches(stepper, self.batches, self.loss, self.n_threads, self.epochs, self.callbacks)
+
+    def _run_compiled(self, stepper: Stepper) -> None:
+        """Compiled epochs, several in one call or, where something happens between them, one at a time."""
+        network, state, data, size = self.network, self.state, self.data, self.batch_size
+        callbacks, order_rows = self.callbacks, self.order_rows
+        shuffle = order_rows is None and self.shuffle and size < data.n
+        order = np.arange(data.n) if shuffle or order_rows is not None else None
+        at_once = 1
+        if not callbacks and order_rows is None:
+            at_once = max(1, min(EPOCHS_A_CALL, MOST_COEFFICIENTS // -(-data.n // size)))
+        left = self.epochs
+        with network.workspace(size, self.n_threads, training=True, loss_size=data.loss_op.target_size) as ws, \
+                network.pool(ws, size) as pool:
+            while left:
+                first = state.epoch + 1
+                callbacks.epoch_begins(first)
+                if order_rows is not None and order is not None:
+                    order[:] = order_rows()
+                with stepper.swap_averaged_weights():
+                    losses, reason, largest = stepper.run(ws, pool, data, size, min(left, at_once), order, shuffle)
+                state.count(epochs=len(losses))
+                stepper.check_finite(reason)
+                left -= len(losses)
+                if callbacks.epochs_end(first, losses):
+                    return
+                if reason == CONVERGED:
+                    callbacks.history.ended("converged", stepper.why_converged(largest))
+                    return
+
+
+def choose_batch_size(batch_size: Any, optimizer: optimizers.Optimizer, n: int) -> int:
+    """The rows of a step; see ``Sequential.fit``."""
+    if isinstance(batch_size, str) and batch_size in ("auto", "full"):
+        return n if batch_size == "full" or optimizer.full_batch else min(32, n)
+    if isinstance(batch_size, str):
+        raise ValueError(f"Sequential: batch_size must be an int >= 1, 'auto' or 'full', got {batch_size!r}.")
+    size = check_int(OWNER, "batch_size", batch_size)
+    if optimizer.full_batch:
+        raise ValueError(f"Sequential: batch_size must be 'auto' or 'full' with {type(optimizer).__name__}, "
+                         f"which takes the full batch, got {batch_size}.")
+    return min(size, n)

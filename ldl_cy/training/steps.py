@@ -1,0 +1,101 @@
+"""Compiled steps: from an optimizer's rule and a training state to the engine's loop."""
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ldl_cy._engine.train import NON_FINITE, train
+
+if TYPE_CHECKING:
+    from ldl_cy._engine.pool import Pool
+    from ldl_cy._engine.program import Workspace
+    from ldl_cy.data import Data
+    from ldl_cy.network import Network
+    from ldl_cy.optimizers import Optimizer
+    from ldl_cy.state import TrainingState
+
+
+class Stepper:
+    """A network's steps by the rule of an optimizer.
+
+    Parameters
+    ----------
+    network : Network
+    state : TrainingState
+        Counts the steps, and has the optimizer's vectors.
+    optimizer : Optimizer
+    alpha : float
+    """
+
+    def __init__(self, network: Network, state: TrainingState, optimizer: Optimizer, alpha: float) -> None:
+        self.network, self.state, self.optimizer = network, state, optimizer
+        self.rule = optimizer.rule(alpha, network.decayed)
+
+    def run(
+        self, ws: Workspace, pool: Pool, data: Data, batch_size: int, epochs: int, order: np.ndarray | None = None,
+        reshuffle: bool = False,
+    ) -> tuple[np.ndarray, int, float]:
+        """Passes over the data: (losses of those done, why it ended, largest entry of the last gradient).
+
+        Counts the steps, not the epochs.
+        """
+        network, state, slots = self.network, self.state, self.state.optimizer
+        steps = -(-data.n // batch_size)
+        losses = np.zeros(epochs)
+        coefficients = self.optimizer.coefficients(
+            slots.steps, epochs * steps, slots.epochs, steps, state.rate_factor)
+        done, taken, reason, largest, error = train(
+            ws, network.theta, slots.slots, network.statistics, data.rows, data.targets, data.weights,
+            data.loss_op, self.rule, coefficients, batch_size=batch_size, epochs=epochs, order=order,
+            reshuffle=reshuffle, seed=network.seed, epoch=state.epoch, step=state.step, losses=losses, pool=pool,
+            lengths=data.lengths, before=slots.scalars.get("loss", np.nan))
+        if reason == NON_FINITE:            # the epoch that failed was taken back
+            taken = done * steps
+        state.count(steps=taken)
+        if self.rule.by_loss and done:
+            slots.scalars["loss"] = float(losses[done - 1])
+        if error is not None:
+            state.count(epochs=done)
+            raise error
+        return losses[:done], reason, largest
+
+    def check_finite(self, reason: int) -> None:
+        """Raise where a step met something that is not a number."""
+        if reason == NON_FINITE:
+            epoch = self.state.epoch
+            raise FloatingPointError(
+                f"Sequential: the loss or a weight became non-finite in epoch {epoch + 1}; the weights are those of "
+                f"epoch {epoch}. A smaller learning_rate or clip_norm may help.")
+
+    def why_converged(self, largest: float) -> str:
+        """In a sentence."""
+        if self.rule.by_loss:
+            return f"the loss changed by at most tol={self.rule.tol:g} of itself"
+        return f"the largest entry of the gradient, {largest:.3g}, is at most tol={self.rule.tol:g}"
+
+    @contextmanager
+    def swap_averaged_weights(self) -> Iterator[None]:
+        """With averages: steps continue from their own weights, and between epochs theta is the average of these.
+
+        The steps' own weights are then the last of the slots. If theta was changed meanwhile, both start from what it
+        is now.
+        """
+        theta, state, slots = self.network.theta, self.state, self.state.optimizer.slots
+        if not self.rule.averages:
+            yield
+            return
+        checksum, state.average_checksum = state.average_checksum, None
+        if checksum != zlib.crc32(theta.data):
+            slots[-1] = theta
+        else:
+            theta[:], slots[-1] = slots[-1].copy(), theta.copy()
+        try:
+            yield
+        finally:
+            if state.optimizer.steps:
+                theta[:], slots[-1] = slots[-1].copy(), theta.copy()
+                state.average_checksum = float(zlib.crc32(theta.data))

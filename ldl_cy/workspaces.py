@@ -1,0 +1,78 @@
+"""Memory and threads of a call: workspaces that are kept for the next one, and the pool that does the work."""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from ldl_cy._engine.pool import Pool
+from ldl_cy._engine.program import SHARED_FLOPS, Workspace
+from ldl_cy.threads import blas_at_one_thread
+
+MOST_KINDS = 8                      # of workspaces that a network keeps
+CALLING_THREAD = Pool(1)
+
+
+class WorkspaceCache:
+    """Workspaces by what they were planned for. Each serves one call at a time and is kept for the next."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free: dict[Hashable, list[Workspace]] = {}
+
+    def __len__(self) -> int:
+        """How many kinds are kept."""
+        return len(self._free)
+
+    def borrow(self, key: Hashable, make: Callable[[], Workspace]) -> BorrowedWorkspace:
+        """A free workspace of this kind, or else the one that ``make`` returns, for a ``with`` statement."""
+        with self._lock:
+            free = self._free.setdefault(key, [])
+            workspace = free.pop() if free else None
+        return BorrowedWorkspace(make() if workspace is None else workspace, self, free)
+
+    def give_back(self, workspace: Workspace, free: list[Workspace]) -> None:
+        """Keep a workspace among the free ones of its kind; the oldest kinds are dropped."""
+        with self._lock:
+            free.append(workspace)
+            while len(self._free) > MOST_KINDS:
+                self._free.pop(next(iter(self._free)))
+
+
+class BorrowedWorkspace:
+    """``with cache.borrow(...) as workspace:`` gives it back at the end."""
+
+    def __init__(self, workspace: Workspace, cache: WorkspaceCache, free: list[Workspace]) -> None:
+        self.workspace, self.cache, self.free = workspace, cache, free
+
+    def __enter__(self) -> Workspace:
+        return self.workspace
+
+    def __exit__(self, *exc: object) -> None:
+        self.cache.give_back(self.workspace, self.free)
+
+
+class SerialPool:
+    """The calling thread in place of workers, with BLAS held at one thread."""
+
+    def __enter__(self) -> Pool:
+        self.limit = blas_at_one_thread()
+        self.limit.__enter__()
+        return CALLING_THREAD
+
+    def __exit__(self, *exc: object) -> None:
+        self.limit.__exit__(None, None, None)
+
+
+@contextmanager
+def worker_pool(n_threads: int) -> Iterator[Pool]:
+    """A pool of workers, with BLAS held at one thread."""
+    with blas_at_one_thread(), Pool(n_threads) as pool:
+        yield pool
+
+
+def choose_pool(workspace: Workspace, n: int) -> AbstractContextManager[Pool]:
+    """The pool for n rows: workers, or the calling thread where the work is too small to be shared."""
+    if workspace.flops * n < SHARED_FLOPS or workspace.calls_python or not workspace.plan.shares(n):
+        return SerialPool()
+    return worker_pool(workspace.n_threads)
