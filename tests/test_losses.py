@@ -141,7 +141,7 @@ def test_value_and_gradient(name, k, steps, weighted, dtype):
     y = rng.normal(0, 1.5, (N, steps, k)).astype(dtype)
     t = targets(rng, k)[:, :steps]
     w = np.array([1, 0, 2, 0.5, 0, 1, 3.0]) if weighted else None
-    flat, kernel = make(scale=0.7).bind(t, N, (steps, k), dtype)
+    flat, kernel = make(scale=0.7).encode_targets(t, N, (steps, k), dtype)
     value, grad = expected(name, y.astype(float), t, np.ones(N) if w is None else w, 0.7)
     tol = {"rtol": 3e-6, "atol": 3e-6} if dtype == "float32" else {"rtol": 1e-12, "atol": 1e-12}
     got, dy = kernel(y, flat, w, 0.25)
@@ -160,7 +160,7 @@ def test_central_differences(name, k):
     make, _, targets, _, _ = CASES[name]
     y = rng.normal(0, 1.5, (N, STEPS, k))       # the kinks are nowhere near
     w = rng.uniform(0.5, 2, N)
-    flat, kernel = make().bind(targets(rng, k), N, (STEPS, k), "float64")
+    flat, kernel = make().encode_targets(targets(rng, k), N, (STEPS, k), "float64")
     _, dy = kernel(y, flat, w)
     for i in np.ndindex(y.shape):
         up, down = y.copy(), y.copy()
@@ -174,7 +174,7 @@ def test_long_rows(dtype):
     """More numbers than are exponentiated at a time."""
     rng = np.random.default_rng(2)
     y, t = rng.normal(size=(5, 1, 700)), rng.poisson(2, (5, 1, 700))
-    flat, kernel = losses.Poisson(deviance=True).bind(t.reshape(5, 700), 5, (700,), dtype)
+    flat, kernel = losses.Poisson(deviance=True).encode_targets(t.reshape(5, 700), 5, (700,), dtype)
     for w in (None, np.array([1, 0, 2, 1, 1.0])):
         got, dy = kernel(y, flat, w, gradient="in place")
         loss, grad = deviance(y, t)
@@ -197,7 +197,7 @@ def test_long_rows(dtype):
     (losses.Poisson(deviance=True), [[np.log(3.0)]], [3], 0, [[0]]),
 ])
 def test_at_the_kinks(loss, y, t, value, gradient, dtype):
-    flat, kernel = loss.bind(np.array(t), 1, (len(y[0]),), dtype)
+    flat, kernel = loss.encode_targets(np.array(t), 1, (len(y[0]),), dtype)
     got, dy = kernel(np.array(y), flat)
     assert got == pytest.approx(value, abs=1e-6)
     np.testing.assert_allclose(dy, gradient, atol=1e-6)
@@ -208,14 +208,14 @@ def test_what_is_not_finite(dtype):
     """An overflow is an infinite loss, NaN stays NaN, and neither counts where the weight is 0."""
     for loss in losses.LOSSES.values():
         k = 3 if loss.name in ("log_loss", "hinge") else 1
-        flat, kernel = loss().bind(np.array([0, 1]), 2, (k,), dtype)
+        flat, kernel = loss().encode_targets(np.array([0, 1]), 2, (k,), dtype)
         for place in range(k):
             y = np.zeros((2, k))
             y[1, place] = np.nan
             assert np.isnan(kernel(y, flat)[0]), loss.name
-    flat, kernel = losses.Hinge().bind(np.array([0, 1]), 2, (1,), dtype)
+    flat, kernel = losses.Hinge().encode_targets(np.array([0, 1]), 2, (1,), dtype)
     assert np.isnan(kernel(np.array([[0], [np.nan]]), flat)[0])
-    flat, kernel = losses.Poisson().bind(np.array([1, 1]), 2, (1,), dtype)
+    flat, kernel = losses.Poisson().encode_targets(np.array([1, 1]), 2, (1,), dtype)
     assert kernel(np.array([[0], [1e3]]), flat)[0] == np.inf
     value, dy = kernel(np.array([[0], [1e3]]), flat, [1, 0])
     assert value == 1 and dy.tolist() == [[0], [0]]
@@ -261,7 +261,7 @@ def test_bad_settings(make, message):
 ])
 def test_bad_targets(loss, y, shape, message):
     with pytest.raises((TypeError, ValueError)) as error:
-        losses.get(loss).bind(y, 3, shape, "float64")
+        losses.get(loss).encode_targets(y, 3, shape, "float64")
     assert str(error.value) == message
 
 
@@ -393,14 +393,14 @@ def test_custom_equals_squared_error(shape, dtype):
 def test_custom_in_place_and_alone():
     rng = np.random.default_rng(0)
     y, t = rng.normal(size=(6, 2)), rng.normal(size=(6, 2))
-    flat, kernel = losses.Custom(in_numpy).bind(t, 6, (2,), "float64")
+    flat, kernel = losses.Custom(in_numpy).encode_targets(t, 6, (2,), "float64")
     got, dy = kernel(y, flat, [1, 0, 1, 2, 0, 1])
     over_y = kernel(y, flat, [1, 0, 1, 2, 0, 1], gradient="in place")
     assert over_y[0] == got == kernel(y, flat, [1, 0, 1, 2, 0, 1], gradient="none")[0]
     np.testing.assert_array_equal(over_y[1], dy)
     assert not dy[[1, 4]].any()
     with pytest.raises(ZeroDivisionError):
-        losses.Custom(lambda a, b: 1 // 0).bind(t, 6, (2,), "float64")[1](y, flat)
+        losses.Custom(lambda a, b: 1 // 0).encode_targets(t, 6, (2,), "float64")[1](y, flat)
 
 
 def test_custom_sees_its_targets():

@@ -13,12 +13,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ldl_cy import CNNClassifier, MLPClassifier, MLPRegressor, Sequential, layers, prediction, threads
+from ldl_cy import CNNClassifier, MLPClassifier, MLPRegressor, Sequential, layers, threads, workspaces
 from ldl_cy._engine.examples import columns
 from ldl_cy._engine.finite import all_finite
 from ldl_cy._engine.hold import Hold
 from ldl_cy._kernels.probabilities import class_probabilities
 from ldl_cy.layers.base import Built, Parameter
+from ldl_cy.network import PREDICT_ROWS
 
 DTYPES = ["float32", "float64"]
 RNG = np.random.default_rng(0)
@@ -56,7 +57,7 @@ def rows(model: Sequential, n: int, dtype: str) -> np.ndarray:
 def short(model: Sequential, X: np.ndarray) -> np.ndarray:
     """The short way, which must have been gone."""
     model.predict(X)
-    out = model._predictor.predict(X)
+    out = model.network.predictor.predict(X)
     assert out is not None
     return out
 
@@ -91,7 +92,7 @@ def test_weights_and_statistics_written_between_predicts(name, dtype):
             assert not np.array_equal(one, other)
         fresh = network(name, dtype)
         fresh.theta = model.theta
-        fresh._state[:] = model._state
+        fresh.network.statistics[:] = model.network.statistics
         np.testing.assert_array_equal(seen[-1], general(fresh, X))
 
 
@@ -118,7 +119,7 @@ def test_fit_load_pickle_copy_build(tmp_path):
         np.testing.assert_array_equal(short(twin, X), 0)
     np.testing.assert_array_equal(short(model, X), after)
     model.build(5)
-    assert model._predictor is None
+    assert model.network.predictor is None
     assert model.predict(np.zeros((2, 5), np.float32)).shape == (2, 2)
     with pytest.raises(ValueError, match="must have the shape"):
         model.predict(X)
@@ -197,7 +198,7 @@ def test_ctrl_c_ends_the_short_way():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            out.extend(map(operator.call, (_thread.interrupt_main, functools.partial(model._predictor.predict, X))))
+            out.extend(map(operator.call, (_thread.interrupt_main, functools.partial(model.network.predictor.predict, X))))
     finally:
         signal.signal(signal.SIGINT, before)
     assert out == [None]
@@ -221,7 +222,7 @@ def test_networks_that_have_no_short_way():
         ids.predict(np.full((1, 4), 9, "float32"))
     python = Sequential([layers.Custom(lambda p, x: 2 * x, lambda p, x, y, dy: (2 * dy, {}), output_shape=3)]).build(3)
     python.predict(np.ones((1, 3), "float32"))
-    assert ids._predictor is None and python._predictor is None
+    assert ids.network.predictor is None and python.network.predictor is None
 
 
 class InTiles(layers.Layer):
@@ -236,7 +237,7 @@ class InTiles(layers.Layer):
 def test_tiles_of_columns(dtype):
     """Their buffers hold a whole batch: more rows come in several."""
     model = Sequential([layers.Dense(6, "tanh"), InTiles()], dtype, 0).build(4)
-    X, p = rows(model, 2 * prediction.PREDICT_ROWS + 30, dtype), model.parameters
+    X, p = rows(model, 2 * PREDICT_ROWS + 30, dtype), model.parameters
     y = np.tanh(X @ p["dense_0.kernel"] + p["dense_0.bias"]) @ p["in_tiles_1.kernel"]
     tolerance = {"rtol": 0, "atol": 1e-14 if dtype == "float64" else 1e-6}
     np.testing.assert_allclose(model.predict(X), y, **tolerance)
@@ -322,7 +323,7 @@ def test_estimators_go_the_short_way(dtype, classes):
                     getattr(estimator, method)(one), getattr(general_way, method)(one))
                 np.testing.assert_array_equal(
                     getattr(estimator, method)(one.astype("f8").tolist()), getattr(general_way, method)(one))
-        assert estimator.model_._predictor is not None
+        assert estimator.model_.network.predictor is not None
         for bad in (one[:, :2], np.full_like(one, np.nan), one[0, 0] if one.ndim == 2 else one[..., None]):
             with pytest.raises(ValueError) as ours:
                 estimator.predict(bad)
@@ -346,16 +347,16 @@ def test_a_model_keeps_few_kinds_of_workspaces():
     model = network("mlp")
     X = rows(model, 3, "float32")
     expected = general(model, X)
-    for n_threads in (*range(1, 2 * prediction.MOST_KINDS), 1):       # the first kind was dropped meanwhile
+    for n_threads in (*range(1, 2 * workspaces.MOST_KINDS), 1):       # the first kind was dropped meanwhile
         np.testing.assert_array_equal(model.predict(X, n_threads=n_threads), expected)
-        assert len(model._free) <= prediction.MOST_KINDS
-    assert len(model._free) == prediction.MOST_KINDS
+        assert len(model.network.workspaces) <= workspaces.MOST_KINDS
+    assert len(model.network.workspaces) == workspaces.MOST_KINDS
 
 
 def test_without_a_hold_only_short_products_go_the_short_way(monkeypatch):
-    monkeypatch.setattr(prediction, "find_blas", lambda: False)
+    monkeypatch.setattr("ldl_cy.network.find_blas", lambda: False)
     model = network("mlp")
     X = rows(model, 3, "float32")
     np.testing.assert_array_equal(model.predict(X), general(model, X))
-    assert model._predictor is None and model._short_rows == 2
+    assert model.network.predictor is None and model.network.fast_rows == 2
     np.testing.assert_array_equal(short(model, X[:2]), general(model, X[:2]))

@@ -156,7 +156,7 @@ def test_fit_goes_on_to_the_same_bits(schedule, warm, unit, tmp_path):
     parts.save(tmp_path / "model")
     for model in (parts, Sequential.load(tmp_path / "model"), pickle.loads(pickle.dumps(parts))):
         if model is not parts:
-            assert model._optimizer_epochs == 5
+            assert model.training_state.optimizer.epochs == 5
         model.fit(X, y, epochs=5, **options)
         np.testing.assert_array_equal(model.theta, whole.theta)
 

@@ -252,7 +252,7 @@ def test_pickles_are_not_opened(name, members, tmp_path):
 
 def test_columns_first_is_read(model, members, tmp_path):
     """Another order of the same numbers is the same array."""
-    slots = np.asfortranarray(model._slots)
+    slots = np.asfortranarray(model.training_state.optimizer.slots)
     check_same(Sequential.load(write(tmp_path / "m", members | {"slots.npy": npy(slots)})), model)
 
 

@@ -32,9 +32,9 @@ def profile(row, dtype, seconds):
     weights too, which they may not be.
     """
     model = Sequential(ours.stack(row), dtype=dtype, random_state=0).build(row.shape)
-    graph = model._graph
+    graph = model.network.graph
     X, y = training_data(row, dtype)
-    targets, loss = losses.get(row.loss).bind(y, len(X), graph.shapes[-1], dtype)
+    targets, loss = losses.get(row.loss).encode_targets(y, len(X), graph.shapes[-1], dtype)
     plan = Plan(graph, graph.buffers[-1], True, row.batch, loss.target_size)
     rows, blocks = plan.block_rows, -(-row.batch // plan.block_rows)
     rng = np.random.default_rng(0)

@@ -125,6 +125,9 @@ class ReduceOnPlateau(Monitor):
     improvement, and is saved with them: a further fit continues with them, unless its optimizer is of another class.
     """
 
+    best = np.inf
+    wait = 0
+
     def __init__(
         self, monitor: str = "val_loss", factor: float = 0.1, patience: int = 10, min_delta: float = 1e-4,
         min_factor: float = 0.0, mode: str = "auto",
@@ -132,7 +135,6 @@ class ReduceOnPlateau(Monitor):
         super().__init__(monitor, patience, min_delta, mode)
         self.factor = check_real("ReduceOnPlateau", "factor", factor, 0, 1, low_open=True, high_open=True)
         self.min_factor = check_real("ReduceOnPlateau", "min_factor", min_factor, 0, 1, high_open=True)
-        self.best, self.wait = np.inf, 0
 
     def check(self, optimizer: Optimizer, known: Collection[str]) -> None:
         """There must be a learning rate to reduce."""

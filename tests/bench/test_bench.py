@@ -30,7 +30,7 @@ def test_the_library_has_the_same_flops_and_shapes(row):
     from ldl_cy import Sequential
 
     model = Sequential(ours.stack(row)).build(row.shape)
-    graph, shapes = model._graph, [shape for _, _, shape in rows.layer_shapes(row)]
+    graph, shapes = model.network.graph, [shape for _, _, shape in rows.layer_shapes(row)]
     assert [graph.shapes[value] for value in graph.outputs.values()] == shapes
     assert shapes[-1] == (row.outputs,)
 

@@ -47,7 +47,7 @@ def test_early_stopping_of_a_fit(patience, restore):
     net = [layers.Dense(30, "tanh"), layers.BatchNorm(), layers.Dense(1)]
     options = {"optimizer": optimizers.Adam(0.03), "validation_data": (X_NEW, Y_NEW), "epochs": 60}
     kept = []
-    curve = fit(made(net), lambda model, logs: kept.append((model.theta.copy(), model._state.copy())),
+    curve = fit(made(net), lambda model, logs: kept.append((model.theta.copy(), model.network.statistics.copy())),
                 **options).history["val_loss"]
     model, stopping = made(net), EarlyStopping(patience=patience, restore_best_weights=restore)
     history = fit(model, stopping, **options)
@@ -57,7 +57,7 @@ def test_early_stopping_of_a_fit(patience, restore):
     assert (stopping.stopped_epoch, stopping.best_epoch, stopping.best) == (last, best, curve[best - 1])
     theta, state = kept[(best if restore else last) - 1]
     np.testing.assert_array_equal(model.theta, theta)
-    np.testing.assert_array_equal(model._state, state)
+    np.testing.assert_array_equal(model.network.statistics, state)
     # begins anew: the next fit's best is its own
     fit(model, stopping, **{**options, "epochs": 2})
     assert stopping.best_epoch > last
@@ -119,7 +119,7 @@ def test_reduce_on_plateau(schedule, patience, min_delta, min_factor):
     theta, factors = reduced(rates, 20, 0.5, patience, min_delta, min_factor, model.theta.copy())
     watchers = [ReduceOnPlateau("loss", 0.5, patience, min_delta, min_factor)]
     note = Callback()
-    note.on_epoch_begin = lambda model, epoch: seen.append(model._memory.get("rate_factor", 1.0))
+    note.on_epoch_begin = lambda model, epoch: seen.append(model.training_state.rate_factor)
     for epochs in (7, 13):          # going on
         fit(model, [*watchers, note], epochs, optimizers.SGD(rate), batch_size=25, shuffle=False)
     assert seen == factors and len(set(factors)) > 1 and min(factors) >= min_factor
@@ -137,16 +137,16 @@ def test_values_are_watched_apart():
     for epoch in range(1, 6):
         for watcher in watchers:
             watcher.on_epoch_end(model, epoch, {"loss": 9.0 - epoch, "val_loss": 1.0 + epoch})
-    assert model._memory["rate_factor"] == 0.25
+    assert model.training_state.rate_factor == 0.25
 
 
 def test_a_floor_raises_nothing():
     model = made().build(5)
-    model._memory["rate_factor"] = 0.01
+    model.training_state.rate_factor = 0.01
     watcher = ReduceOnPlateau("loss", 0.5, 1, 0.0, min_factor=0.1)
     for _ in range(3):
         watcher.on_epoch_end(model, 1, {"loss": 1.0})
-    assert model._memory["rate_factor"] == 0.01
+    assert model.training_state.rate_factor == 0.01
 
 
 # -- values that are none -------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def test_terminate_on_nan():
         assert history.stop_reason == "non-finite" and history.message == recorder.calls[-2][2]
         assert model.epoch == len(kept) == len(history.epoch) > 0
         # the epoch that failed is not counted, nor are its steps
-        assert model.step == model._optimizer_steps == 8 * len(kept)
+        assert model.step == model.training_state.optimizer.steps == 8 * len(kept)
         np.testing.assert_array_equal(model.theta, kept[place])
 
 

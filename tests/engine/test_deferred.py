@@ -20,10 +20,10 @@ def network(dtype):
 
 
 def gradient(model, threads, **options):
-    graph = model._graph
+    graph = model.network.graph
     rng = np.random.default_rng(1)
     x = rng.standard_normal((N, 20)).astype(graph.dtype)
-    targets, loss = losses.SquaredError().bind(rng.standard_normal((N, 3)), N, (3,), graph.dtype)
+    targets, loss = losses.SquaredError().encode_targets(rng.standard_normal((N, 3)), N, (3,), graph.dtype)
     plan = Plan(graph, graph.buffers[-1], True, N, loss.target_size, **options)
     workspace = Workspace(plan, threads)
     workspace.share_above = 0
@@ -51,7 +51,7 @@ def test_deferred_is_what_blocks_add_up_to(dtype, options):
 def test_chosen_where_weights_outnumber_the_rows():
     model = Sequential([layers.Dense(256, "relu"), layers.Dense(257, "relu"), layers.Dense(2)],
                        random_state=0).build(254)
-    graph = model._graph
+    graph = model.network.graph
 
     def deferred(n, **options):
         return [p.deferred for p in Plan(graph, graph.buffers[-1], True, n, 2, **options).nodes]

@@ -56,7 +56,7 @@ def test_tiles_of_columns():
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_losses(dtype):
     y, codes = np.random.default_rng(0).standard_normal((200, 10)).astype(dtype), np.arange(200) % 10
-    targets, kernel = losses.LogLoss().bind(codes, 200, (10,), dtype)
+    targets, kernel = losses.LogLoss().encode_targets(codes, 200, (10,), dtype)
     before = y.copy(), targets.copy()
     check_times(time_loss(kernel, y, targets, 20), (20,))
     np.testing.assert_array_equal(y, before[0])
@@ -94,8 +94,8 @@ def test_ops_refused(layer, change, error, message):
     (np.ones((5, 3)), np.ones(5, "float32")), (np.ones((5, 3), "float32"), np.ones(5)),
     (np.ones((5, 2), "float32"), np.ones(5, "float32")), (np.ones((5, 3), "float32"), np.ones(4, "float32"))])
 def test_losses_refused(y, targets):
-    log_loss = losses.LogLoss().bind(np.zeros(5, int), 5, (3,), "float32")[1]
-    custom = losses.Custom(lambda y_pred, y: (y[:, 0], y)).bind(np.ones((5, 3)), 5, (3,), "float32")[1]
+    log_loss = losses.LogLoss().encode_targets(np.zeros(5, int), 5, (3,), "float32")[1]
+    custom = losses.Custom(lambda y_pred, y: (y[:, 0], y)).encode_targets(np.ones((5, 3)), 5, (3,), "float32")[1]
     for kernel, *given in ((log_loss, y, targets), (custom, *np.ones((2, 5, 3), "float32"))):
         with pytest.raises(ValueError) as error:
             time_loss(kernel, *given, 1)

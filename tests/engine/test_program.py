@@ -94,7 +94,7 @@ def make(build, dtype, n=23, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, graph.sizes[0])).astype(dtype)
     y = rng.standard_normal((n, N_OUT))
-    targets, kernel = losses.SquaredError().bind(y, n, (N_OUT,), dtype)
+    targets, kernel = losses.SquaredError().encode_targets(y, n, (N_OUT,), dtype)
     theta = (0.5 * rng.standard_normal(graph.n_params)).astype(dtype)
     weights = rng.uniform(0.5, 2, n).astype(dtype)
     return graph, X, targets, weights, kernel, theta
@@ -187,7 +187,7 @@ def test_coupled_rows_see_the_whole_batch():
     graph.state.append(_entry("center.mean", 4))
     rng = np.random.default_rng(2)
     X, y = rng.standard_normal((19, 4)) + 3, np.zeros((19, 4))
-    targets, kernel = losses.SquaredError().bind(y, 19, (4,), "float64")
+    targets, kernel = losses.SquaredError().encode_targets(y, 19, (4,), "float64")
     for block_rows in (1, 5, 19):
         plan = Plan(graph, graph.buffers[-1], True, 19, 4, block_rows=block_rows, lanes=2)
         state, grad = np.ones(4), np.empty(0)
@@ -217,7 +217,7 @@ def test_an_exception_ends_the_step():
         raise KeyError("mine")
 
     graph, X, _, weights, _, theta = make(straight, "float64")
-    targets, kernel = losses.Custom(fails).bind(np.zeros((23, N_OUT)), 23, (N_OUT,), "float64")
+    targets, kernel = losses.Custom(fails).encode_targets(np.zeros((23, N_OUT)), 23, (N_OUT,), "float64")
     with pytest.raises(KeyError, match="mine"):
         gradient(graph, X, targets, weights, kernel, theta, block_rows=4, lanes=2)
     assert seen == [4]
@@ -270,7 +270,7 @@ def test_frozen_layers_end_the_backward_walk():
     from ldl_cy._engine.plan import BACKWARD
     assert [i for kind, i in plan.actions if kind == BACKWARD] == [1]
     rng = np.random.default_rng(0)
-    targets, kernel = losses.SquaredError().bind(rng.standard_normal((8, 3)), 8, (3,), "float64")
+    targets, kernel = losses.SquaredError().encode_targets(rng.standard_normal((8, 3)), 8, (3,), "float64")
     theta = rng.standard_normal(graph.n_params)
     _, grad = gradient(graph, rng.standard_normal((8, N_IN)), targets, None, kernel, theta)
     assert not grad[:24].any() and grad[24:].all()

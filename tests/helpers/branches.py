@@ -50,8 +50,8 @@ def check_gradient(stack, shape, training=False):
 
 def run(model, x, threads, *, training=True, **options):
     """(loss, gradient, gradient of the input), every phase shared among the threads."""
-    graph, n = model._graph, len(x)
-    targets, loss = losses.SquaredError().bind(targets_of(model, n), n, model.output_shape, model.dtype)
+    graph, n = model.network.graph, len(x)
+    targets, loss = losses.SquaredError().encode_targets(targets_of(model, n), n, model.output_shape, model.dtype)
     plan = Plan(graph, graph.buffers[-1], True, n, loss.target_size, input_gradient=True, **options)
     workspace = Workspace(plan, threads)
     workspace.share_above = 0
@@ -59,7 +59,7 @@ def run(model, x, threads, *, training=True, **options):
     dx = np.full((n, graph.sizes[0]), np.nan, model.dtype)
     with Pool(threads) as pool:
         value = workspace.gradient(
-            x.reshape(n, -1), targets, None, model.theta, model._state.copy(), loss, grad, pool,
+            x.reshape(n, -1), targets, None, model.theta, model.network.statistics.copy(), loss, grad, pool,
             training=training, seed=11, epoch=2, step=5, dx=dx)
     return value, grad, dx
 
@@ -72,7 +72,7 @@ def check_rows_and_bits(stack, shape, dtype):
     first = run(model, x, 1, **blocks)
     for a, b in zip(first, whole):
         close(a, b, 1e-11 if dtype == "float64" else 1e-4)
-    cuts = tuple(range(len(model._graph.nodes)))
+    cuts = tuple(range(len(model.network.graph.nodes)))
     for threads, options in ((2, {}), (5, {}), (1, {"cuts": cuts}), (5, {"cuts": cuts[::2]})):
         for a, b in zip(run(model, x, threads, **blocks, **options), first):
             np.testing.assert_array_equal(a, b)

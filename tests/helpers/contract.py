@@ -304,9 +304,9 @@ def check_threads(case, dtype):
     """Blocks of two rows in three lanes: 1, 2 and 5 threads give the same bits, and what one block gives."""
     model, _ = model_of(case, dtype)
     _, _, theta, x = case.make(dtype, 11)
-    graph = model._graph
+    graph = model.network.graph
     y = np.random.default_rng(5).standard_normal((11, *graph.shapes[-1]))
-    targets, loss = losses.SquaredError().bind(y, 11, graph.shapes[-1], dtype)
+    targets, loss = losses.SquaredError().encode_targets(y, 11, graph.shapes[-1], dtype)
     results = []
     for threads, options in ((1, {}), *((t, {"block_rows": 2, "lanes": 3}) for t in (1, 2, 5))):
         plan = Plan(graph, graph.buffers[-1], True, 11, loss.target_size, input_gradient=True, **options)

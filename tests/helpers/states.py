@@ -4,12 +4,11 @@ from __future__ import annotations
 from typing import Any
 
 from ldl_cy import Sequential
-from ldl_cy.serialize import to_dict
 
 
 def state_of(model: Sequential) -> dict[str, Any]:
     """Description, layers, and the bytes of the weights, the running statistics and the optimizer's vectors."""
-    state = to_dict(model)
+    state = model.__getstate__()
     arrays = {name: (array.dtype.str, array.shape, array.tobytes()) for name, array in state.get("arrays", {}).items()}
     return {**state["described"], "layers": repr(state["layers"]), **arrays}
 

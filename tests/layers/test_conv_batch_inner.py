@@ -176,7 +176,7 @@ LENET = [
 
 
 def kinds(model, **options):
-    graph = model._graph
+    graph = model.network.graph
     plan = Plan(graph, graph.buffers[-1], options.pop("training", True), options.pop("capacity", 40), 1, **options)
     return [p.node.kernel.name for p in plan.nodes if p.node.kernel], plan
 
@@ -190,7 +190,7 @@ def test_plan_puts_two_in_one():
     whole = ["conv", "max_pool", "conv", "max_pool", "dense"]
     assert kinds(model, cuts=(0,))[0] == whole
     assert kinds(model, block_rows=1)[0] == kinds(model, capacity=2)[0] == whole
-    assert kinds(model, keep=(model._graph.buffers[1],))[0] == ["conv", "max_pool", "conv", "dense"]
+    assert kinds(model, keep=(model.network.graph.buffers[1],))[0] == ["conv", "max_pool", "conv", "dense"]
 
 
 @pytest.mark.parametrize(("first", "second"), [

@@ -71,7 +71,7 @@ def samples(model, n, seed=1):
 
 def ops(model, training=False, keep=()):
     """Names of the kernels of a plan."""
-    plan = Plan(model._graph, model._graph.buffers[-1], training, 32, 1 if training else 0, keep)
+    plan = Plan(model.network.graph, model.network.graph.buffers[-1], training, 32, 1 if training else 0, keep)
     return [p.node.kernel.name for p in plan.nodes if p.node.kernel is not None]
 
 

@@ -151,13 +151,13 @@ def test_large_mean_and_small_variance(dtype, mean, tol):
 
 def gradient(model, X, y, threads=1, state=None, **options):
     """(loss, gradient, dx, state) of a training step by a plan with the given blocks."""
-    graph, n = model._graph, len(X)
-    targets, loss = losses.SquaredError().bind(y, n, graph.shapes[-1], model.dtype)
+    graph, n = model.network.graph, len(X)
+    targets, loss = losses.SquaredError().encode_targets(y, n, graph.shapes[-1], model.dtype)
     plan = Plan(graph, graph.buffers[-1], True, n, loss.target_size, input_gradient=True, **options)
     workspace = Workspace(plan, threads)
     workspace.share_above = 0
     grad, dx = np.full(model.n_parameters, np.nan, model.dtype), np.full((n, graph.sizes[0]), np.nan, model.dtype)
-    state = model._state.copy() if state is None else state
+    state = model.network.statistics.copy() if state is None else state
     with Pool(threads) as pool:
         value = workspace.gradient(X.reshape(n, -1), targets, None, model.theta, state, loss, grad, pool,
                                    training=True, dx=dx)
@@ -234,7 +234,7 @@ def test_it_learns_and_is_kept_in_a_file(tmp_path):
     for m in (model, loaded):
         m.fit(X, y, loss="log_loss", optimizer=optimizers.Adam(0.02), epochs=2, n_threads=1)
     np.testing.assert_array_equal(loaded.theta, model.theta)
-    np.testing.assert_array_equal(loaded._state, model._state)
+    np.testing.assert_array_equal(loaded.network.statistics, model.network.statistics)
 
 
 def test_images_between_convolutions():
@@ -315,11 +315,11 @@ def test_frozen_batch_norm_keeps_its_running_statistics(branch):
     name = "add_0.0.batch_norm_0" if branch else "batch_norm_0"
     model.state[f"{name}.mean"][:] = 4
     model.state[f"{name}.variance"][:] = 2
-    before = model._state.copy()
+    before = model.network.statistics.copy()
     inference = model.loss_and_grad(X, y, loss="squared_error")
     training = model.loss_and_grad(X, y, loss="squared_error", training=True)
     assert inference[0] == training[0]
     np.testing.assert_array_equal(inference[1], training[1])
     assert not inference[1][:6].any() and inference[1][6:].all()
     model.fit(X, y, loss="squared_error", epochs=2)
-    np.testing.assert_array_equal(model._state, before)
+    np.testing.assert_array_equal(model.network.statistics, before)

@@ -344,7 +344,7 @@ def test_average_of_the_steps_weights(make, dtype):
             t += 1
         averaged.fit(X, y, optimizer=make(ema=0.8), epochs=1, **options)
         np.testing.assert_allclose(averaged.theta, expected, rtol=0, atol=1e-13 if dtype == "float64" else 1e-6)
-        np.testing.assert_array_equal(averaged._slots[-1], plain.theta)
+        np.testing.assert_array_equal(averaged.training_state.optimizer.slots[-1], plain.theta)
 
 
 def test_an_average_goes_on_to_the_same_bits(tmp_path):
@@ -371,7 +371,7 @@ def test_an_average_of_no_steps():
         with pytest.raises(error, match=message):
             model.fit(X, y, loss="log_loss", optimizer=SGD(rate, ema=0.9))
         np.testing.assert_array_equal(model.theta, theta)
-        assert not model._memory
+        assert not model.training_state.optimizer.scalars
     for each in (model, other):
         each.fit(X, y, loss="log_loss", optimizer=SGD(ema=0.9), epochs=2)
     np.testing.assert_array_equal(model.theta, other.theta)

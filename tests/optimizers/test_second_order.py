@@ -298,7 +298,8 @@ def test_fit_goes_on_to_the_same_bits(optimizer, dtype, tmp_path):
         np.testing.assert_array_equal(model.theta, whole.theta)
         for key, values in expected.history.items():
             assert first.history[key] + second.history[key] == values
-        assert second.epoch == [6, 7, 8, 9, 10] and model._memory == whole._memory
+        assert second.epoch == [6, 7, 8, 9, 10]
+        assert model.training_state.to_dict() == whole.training_state.to_dict()
 
 
 @pytest.mark.parametrize("optimizer", EVERY, ids=repr)
@@ -333,7 +334,7 @@ def test_frozen_layers_stay_to_the_bit(optimizer, dtype):
         assert max(history.history["effective_parameters"]) <= 35
         squares = sum(np.sum(v.astype(float) ** 2) for name, v in model.parameters.items() if "dense_1" in name)
         # the penalty is that of what moves
-        expected = model.evaluate(X, y, **MSE) + model._memory["tau"] * squares
+        expected = model.evaluate(X, y, **MSE) + model.training_state.optimizer.scalars["tau"] * squares
         assert history.history["loss"][-1] == pytest.approx(expected, rel=1e-5)
 
 

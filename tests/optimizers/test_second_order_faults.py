@@ -18,7 +18,9 @@ WITHOUT = ("the network must be without Dropout and BatchNorm, which make the lo
 
 
 def bytes_of(model):
-    return model.theta.tobytes(), model._state.tobytes(), model._slots.tobytes(), dict(model._memory), model.epoch
+    state = model.training_state
+    return (model.theta.tobytes(), model.network.statistics.tobytes(), state.optimizer.slots.tobytes(),
+            state.to_dict())
 
 
 def test_damping_makes_a_matrix_positive():

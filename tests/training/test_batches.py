@@ -36,7 +36,7 @@ def test_batches_are_the_steps_of_a_fit(optimizer, dtype, weighted):
     expected = whole.fit(X, y, batch_size=16, shuffle=False, sample_weight=w if weighted else None, **options)
     history = parts.fit(cut(*arrays), **options)
     np.testing.assert_array_equal(parts.theta, whole.theta)
-    np.testing.assert_array_equal(parts._slots, whole._slots)
+    np.testing.assert_array_equal(parts.training_state.optimizer.slots, whole.training_state.optimizer.slots)
     np.testing.assert_allclose(history.history["loss"], expected.history["loss"], rtol=1e-12)
     assert history.history["val_loss"] == expected.history["val_loss"]
     assert (parts.epoch, parts.step) == (whole.epoch, whole.step) == (4, 20)

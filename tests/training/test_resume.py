@@ -38,7 +38,7 @@ def test_goes_on_to_the_same_bits(name, tmp_path):
     history = case.fit(whole, 10)
     assert whole.epoch == 10                                    # nothing converged
     if case.plateau:
-        assert whole._memory["rate_factor"] < 0.5
+        assert whole.training_state.rate_factor < 0.5
     assert joined([case.fit(parts, 5), case.fit(parts, 5)]) == history
     check_same(parts, whole)
     found = []

@@ -99,7 +99,7 @@ def test_threads_on_a_network_large_enough_to_share():
         model = Sequential(stack, random_state=1)
         history = model.fit(X, y, loss="log_loss", optimizer="adam", epochs=2, batch_size=128, n_threads=threads)
         results.append((model.theta, history.history["loss"], model.predict(X, n_threads=threads)))
-    with model._workspace(128, 2, training=True, loss_size=1) as ws:
+    with model.network.workspace(128, 2, training=True, loss_size=1) as ws:
         assert ws.plan.lanes > 1 and ws.flops * 128 > ws.share_above
     for other in results[1:]:
         for a, b in zip(other, results[0]):

@@ -42,9 +42,8 @@ def equal(a, b):
 
 def everything(model):
     """All that a model is, as something that compares."""
-    from ldl_cy.serialize import to_dict
 
-    state = to_dict(model)
+    state = model.__getstate__()
     arrays = {name: (a.shape, a.tobytes()) for name, a in state.get("arrays", {}).items()}
     described = state["described"]
     memory = {name: float(value) for name, value in described.get("memory", {}).items()}

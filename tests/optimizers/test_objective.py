@@ -6,8 +6,8 @@ import pytest
 import scipy.sparse as sp
 
 from ldl_cy import Sequential, layers, losses
-from ldl_cy.problem import Problem
-from ldl_cy.samples import check_samples
+from ldl_cy.data import validate_data
+from ldl_cy.optimizers.objective import Objective
 
 CONV = [layers.Conv2D(3, 3, activation="tanh"), layers.MaxPool2D(2), layers.Flatten(), layers.Dense(2)]
 # layers, input shape, rows
@@ -25,13 +25,11 @@ NETWORKS = {
 
 
 @contextmanager
-def problem(model, X, y, loss="squared_error", sample_weight=None, lengths=None, alpha=0.0, n_threads=1):
+def objective(model, X, y, loss="squared_error", sample_weight=None, lengths=None, alpha=0.0, n_threads=1):
     """As a fit makes it, in float64."""
     loss = losses.get(loss)
-    _, samples = check_samples(model, model._built(), "X", X, y, sample_weight, lengths, loss, "float64")
-    ranges = np.array([(e.offset, e.offset + e.parameter.size) for e in model._built().parameters
-                       if e.parameter.decays and e.trainable]).reshape(-1, 2)
-    with Problem(model, "float64", samples, loss, alpha, ranges, n_threads) as made:
+    data = validate_data(model.network, "X", X, y, sample_weight, lengths, loss, "float64")
+    with Objective(model.network.astype("float64"), data, loss, alpha, n_threads) as made:
         yield made
 
 
@@ -48,7 +46,7 @@ def case(name, dtype="float64", seed=0):
 
 def in_float64(model):
     twin = Sequential(model.layers, "float64", 0).build(model.input_shape)
-    twin._state[:] = model._state
+    twin.network.statistics[:] = model.network.statistics
     return twin
 
 
@@ -57,15 +55,15 @@ def compare(made, theta, J, outputs, targets, weights, rng):
     n, k, n_params = J.shape
     r, c = outputs - targets, np.repeat(weights, k) * 2 / (k * weights.sum())
     flat = J.reshape(-1, n_params)
-    grad, matrix = made.squares(theta)
+    grad, matrix = made.gauss_newton(theta)
     tol = {"rtol": 1e-10, "atol": 1e-12}
     np.testing.assert_allclose(grad, flat.T @ (c * r.ravel()), **tol)
     np.testing.assert_allclose(np.tril(matrix), np.tril(flat.T @ (c[:, None] * flat)), **tol)
     np.testing.assert_allclose(made.outputs(theta), outputs, **tol)
     u, v = rng.standard_normal((n, k)), rng.standard_normal(n_params)
-    np.testing.assert_allclose(made.pull_back(theta, u), flat.T @ u.ravel(), **tol)
-    np.testing.assert_allclose(made.push_forward(theta, v), (flat @ v).reshape(n, k), rtol=1e-6, atol=1e-7)
-    assert not made.push_forward(theta, 0 * v).any()
+    np.testing.assert_allclose(made.vjp(theta, u), flat.T @ u.ravel(), **tol)
+    np.testing.assert_allclose(made.jvp(theta, v), (flat @ v).reshape(n, k), rtol=1e-6, atol=1e-7)
+    assert not made.jvp(theta, 0 * v).any()
     value, grad = made.value_and_grad(theta)
     expected = np.sum(weights * np.mean(r**2, axis=1)) / weights.sum() + made.penalty(theta)
     assert value == pytest.approx(expected, rel=1e-12) and made.value(theta) == pytest.approx(expected, rel=1e-12)
@@ -84,23 +82,23 @@ def test_pieces(name, weighted, dtype):
         weights[1::3] = 0
     J = twin.jacobian(X, theta=theta)
     twin.theta = theta
-    with problem(model, X, y, sample_weight=weights, alpha=0.7) as made:
+    with objective(model, X, y, sample_weight=weights, alpha=0.7) as made:
         compare(made, theta, J, twin.predict(X).reshape(len(X), -1), y, np.ones(len(X)) if weights is None else weights,
                 rng)
-        for name, entry in zip(model.parameters, model._built().parameters):
+        for name, entry in zip(model.parameters, model.network.graph.parameters):
             expected = 0.7 / made.total_weight * (entry.parameter.decays and entry.trainable)
             assert (made.decay[entry.offset:entry.offset + entry.parameter.size] == expected).all(), name
 
 
 def test_frozen_weights_have_no_derivatives():
     model, X, y, rng = case("frozen")
-    with problem(model, X, y, alpha=1.0) as made:
-        grad, matrix = made.squares(model.theta)
+    with objective(model, X, y, alpha=1.0) as made:
+        grad, matrix = made.gauss_newton(model.theta)
         frozen = ~made.trainable
         assert frozen.sum() == 24 and not grad[frozen].any()
         assert not matrix[frozen].any() and not matrix[:, frozen].any()
         assert not made.value_and_grad(model.theta)[1][frozen].any()
-        assert not made.pull_back(model.theta, rng.standard_normal(y.shape))[frozen].any()
+        assert not made.vjp(model.theta, rng.standard_normal(y.shape))[frozen].any()
 
 
 @pytest.mark.parametrize("units", [8, 600])             # the second in tiles of columns over all rows
@@ -112,11 +110,11 @@ def test_sparse_rows(units):
     v, u = rng.standard_normal(model.n_parameters), rng.standard_normal((70, 2))
     found = []
     for data in (X, sp.csr_array(X)):
-        with problem(model, data, y) as made:
+        with objective(model, data, y) as made:
             found.append([made.value(model.theta), *made.value_and_grad(model.theta), made.outputs(model.theta),
-                          made.push_forward(model.theta, v), made.pull_back(model.theta, u)])
+                          made.jvp(model.theta, v), made.vjp(model.theta, u)])
             if units == 8:
-                found[-1] += made.squares(model.theta)
+                found[-1] += made.gauss_newton(model.theta)
     for dense, sparse in zip(*found):
         np.testing.assert_array_equal(dense, sparse)
 
@@ -141,7 +139,7 @@ def test_sequences_of_several_lengths(stack, dtype):
         alone.theta = theta
         J.append(alone.jacobian(row[None, :length]))
         outputs.append(alone.predict(row[None, :length]))
-    with problem(model, X, y, sample_weight=weights, lengths=lengths) as made:
+    with objective(model, X, y, sample_weight=weights, lengths=lengths) as made:
         compare(made, theta, np.concatenate(J), np.concatenate(outputs), y, weights, rng)
 
 
@@ -157,7 +155,7 @@ def test_curvature_is_the_gradients_derivative(loss, k):
     n, h = 20, 1e-5
     raw, v = 3 * rng.standard_normal((n, k)), rng.standard_normal((n, k))
     y = rng.integers(0, 2, n) if loss.name == "log_loss" else rng.integers(0, 2, (n, k)).astype(float)
-    targets, kernel = loss.bind(y, n, (k,), "float64")
+    targets, kernel = loss.encode_targets(y, n, (k,), "float64")
     difference = (kernel(raw + h * v, targets)[1] - kernel(raw - h * v, targets)[1]) / (2 * h)
     assert loss.has_curvature
     np.testing.assert_allclose(loss.curvature(raw, v), difference, rtol=1e-6, atol=1e-8)
@@ -182,16 +180,16 @@ def test_gauss_newton_product_of_other_losses(name):
     weights = rng.uniform(0, 1, len(X))
     weights[:40] = 0
     J, v = model.jacobian(X), rng.standard_normal(model.n_parameters)
-    targets, kernel = losses.get(name).bind(y, len(X), (3,), "float64")
+    targets, kernel = losses.get(name).encode_targets(y, len(X), (3,), "float64")
     h = 1e-5
 
     def pulled(sign):
         raw = model.predict(X) + sign * h * J @ v
         return np.einsum("nkp,nk->p", J, kernel(raw, targets, weights)[1]) / weights.sum()
 
-    with problem(model, X, y, name, weights) as made:
-        bent = made.loss_curvature(made.outputs(model.theta), made.push_forward(model.theta, v))
-        np.testing.assert_allclose(made.pull_back(model.theta, bent), (pulled(1) - pulled(-1)) / (2 * h), atol=1e-7)
+    with objective(model, X, y, name, weights) as made:
+        bent = made.loss_curvature(made.outputs(model.theta), made.jvp(model.theta, v))
+        np.testing.assert_allclose(made.vjp(model.theta, bent), (pulled(1) - pulled(-1)) / (2 * h), atol=1e-7)
 
 
 def test_threads_change_nothing():
@@ -203,10 +201,10 @@ def test_threads_change_nothing():
     v, u = rng.standard_normal(model.n_parameters), rng.standard_normal((300, 2))
     found = []
     for threads in (1, 2, 3):
-        with problem(model, X, y, n_threads=threads) as made:
+        with objective(model, X, y, n_threads=threads) as made:
             found.append([made.value(model.theta), *made.value_and_grad(model.theta), made.outputs(model.theta),
-                          made.push_forward(model.theta, v), made.pull_back(model.theta, u),
-                          *made.squares(model.theta)])
+                          made.jvp(model.theta, v), made.vjp(model.theta, u),
+                          *made.gauss_newton(model.theta)])
     for other in found[1:]:
         for one, several in zip(found[0], other):
             np.testing.assert_array_equal(one, several)
