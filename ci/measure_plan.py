@@ -43,7 +43,8 @@ def runner(name, variant, threads):
     model = Sequential(stack, random_state=0).build(shape)
     rng = np.random.default_rng(0)
     X = rng.standard_normal((4 * batch, graph.sizes[0])).astype("float32")
-    targets, kernel = losses.LogLoss().encode_targets(rng.integers(0, classes, 4 * batch), 4 * batch, (classes,), "float32")
+    codes = rng.integers(0, classes, 4 * batch)
+    targets, kernel = losses.LogLoss().encode_targets(codes, 4 * batch, (classes,), "float32")
     plan = Plan(graph, graph.buffers[-1], True, batch, kernel.target_size)
     if variant != "blocks":
         rows = plan.block_rows if variant == "per op" else -(-batch // plan.lanes)

@@ -49,8 +49,8 @@ class Data(NamedTuple):
     def part(self, start: int, size: int) -> Data:
         """``size`` samples from number ``start`` on, without a copy."""
         rows = slice(start, start + size)
-        rest = (None if a is None else a[rows] for a in (self.weights, self.lengths))
-        return Data(self.rows[rows], self.targets[rows], *rest, self.loss_op)
+        weights, lengths = (None if a is None else a[rows] for a in (self.weights, self.lengths))
+        return Data(self.rows[rows], self.targets[rows], weights, lengths, self.loss_op)
 
 
 def validate_data(

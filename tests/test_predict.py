@@ -198,7 +198,8 @@ def test_ctrl_c_ends_the_short_way():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            out.extend(map(operator.call, (_thread.interrupt_main, functools.partial(model.network.predictor.predict, X))))
+            predict = functools.partial(model.network.predictor.predict, X)
+            out.extend(map(operator.call, (_thread.interrupt_main, predict)))
     finally:
         signal.signal(signal.SIGINT, before)
     assert out == [None]

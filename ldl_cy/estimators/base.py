@@ -15,7 +15,16 @@ from sklearn.utils.validation import check_is_fitted
 from ldl_cy import layers, optimizers
 from ldl_cy.callbacks import Callback, CallbackList, Callbacks
 from ldl_cy.checks import in_dtype
-from ldl_cy.estimators.data import Accepts, Rows, Shape, canonical, check_row_shape, hold_out, read, read_weights
+from ldl_cy.estimators.data import (
+    Accepts,
+    Rows,
+    Shape,
+    canonical,
+    check_row_shape,
+    hold_out,
+    read,
+    read_weights,
+)
 from ldl_cy.estimators.monitor import TrainingMonitor
 from ldl_cy.estimators.progress import FitProgress
 from ldl_cy.estimators.sequences import Sequences, check_steps, lengths_of

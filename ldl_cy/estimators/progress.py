@@ -49,9 +49,10 @@ class FitProgress:
         progress = cls(attributes["_random_state"])
         for old, name in OLD_ATTRIBUTES.items():
             setattr(progress, name, attributes.get(old, getattr(progress, name)))
-        if progress.best is not None and isinstance(progress.best[1], dict):
+        best: Any = progress.best
+        if best is not None and isinstance(best[1], dict):
             # running statistics by name, in the order of their vector
-            theta, by_name = progress.best
+            theta, by_name = best
             parts = [np.ravel(value) for value in by_name.values()]
             progress.best = theta, np.concatenate([*parts, np.zeros(0, theta.dtype)])
         return {**{name: value for name, value in attributes.items() if name not in OLD_ATTRIBUTES},

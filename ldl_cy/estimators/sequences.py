@@ -7,7 +7,6 @@ import numpy as np
 from sklearn.utils.validation import check_array
 
 
-
 class Sequences:
     """Sequences padded with zeros behind their ends.
 

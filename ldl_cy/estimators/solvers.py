@@ -38,7 +38,8 @@ def check_loss(estimator: Any, loss: Any) -> None:
 
 def make_optimizer(estimator: Any, step_size: Callable[[], float]) -> optimizers.Optimizer:
     """The optimizer of a fit; where the learning rate changes, it is what ``step_size()`` says before each epoch."""
-    est, rate = estimator, step_size()
+    est: Any = estimator
+    rate: Any = step_size()
     if not isinstance(est.solver, str):
         return est.solver
     if est.solver == "gd":

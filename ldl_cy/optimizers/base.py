@@ -55,7 +55,8 @@ class Optimizer:
     number = 0                  # of the compiled rule, its place in vec.RULES: sgd
     n_slots = 0                 # vectors of state
     slot_counts: tuple[int, ...] = ()   # all that n_slots can be, where it depends on the settings
-    state_scalars: ClassVar[Mapping[str, float]] = {}   # names of the numbers it keeps between fits, and the least of each
+    # names of the numbers it keeps between fits, and the least of each
+    state_scalars: ClassVar[Mapping[str, float]] = {}
     full_batch = False
     ema: float | None = None
     compiled = True             # steps run compiled; else ``minimize`` leads them (see full_batch)
@@ -128,11 +129,11 @@ class Optimizer:
         raise TypeError(f"{type(self).__name__}: an optimizer must define formula(rates, first).")
 
     @property
-    def method(self):
+    def method(self) -> Any:
         return None if self.compiled else self
 
     @property
-    def log_keys(self):
+    def log_keys(self) -> tuple[str, ...]:
         return self.records
 
     @property

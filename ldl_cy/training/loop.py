@@ -10,7 +10,7 @@ import numpy as np
 from ldl_cy import losses, optimizers
 from ldl_cy._engine.train import CONVERGED
 from ldl_cy.checks import check_bool, check_int, check_real, read_rows
-from ldl_cy.data import Arrays, Data, check_last_layer, split_validation, validate_data
+from ldl_cy.data import Arrays, check_last_layer, split_validation, validate_data
 from ldl_cy.optimizers.objective import Objective
 from ldl_cy.threads import choose_threads, running_fit
 from ldl_cy.training.batches import Batches, run_batches
@@ -57,10 +57,10 @@ class Fit:
     """
 
     def __init__(
-        self, network: Network | None, build: Callable[[Shape], Network] | None, state: TrainingState, X: Any, y: Any, *,
-        loss: Any, optimizer: Any, batch_size: Any, epochs: Any, alpha: Any, shuffle: Any, sample_weight: Any = None,
-        lengths: Any = None, validation_data: Any = None, validation_split: Any = 0.0, callbacks: CallbackList,
-        n_threads: Any = None, order_rows: Callable[[], np.ndarray] | None = None,
+        self, network: Network | None, build: Callable[[Shape], Network] | None, state: TrainingState, X: Any,
+        y: Any, *, loss: Any, optimizer: Any, batch_size: Any, epochs: Any, alpha: Any, shuffle: Any,
+        sample_weight: Any = None, lengths: Any = None, validation_data: Any = None, validation_split: Any = 0.0,
+        callbacks: CallbackList, n_threads: Any = None, order_rows: Callable[[], np.ndarray] | None = None,
     ) -> None:
         self.state, self.callbacks, self.order_rows = state, callbacks, order_rows
         self.loss = losses.get(loss)

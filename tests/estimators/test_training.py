@@ -177,9 +177,9 @@ def test_warm_start_holds_out_the_same_rows(name):
 def test_warm_start_with_a_new_step_size():
     X, y = X_CANCER[:50], Y_CANCER[:50]
     clf = MLPClassifier(solver="sgd", learning_rate="invscaling", warm_start=True, max_iter=2, random_state=0).fit(X, y)
-    assert clf._step_size < 0.001
+    assert clf._progress.step_size < 0.001
     clf.set_params(learning_rate_init=0.1, learning_rate="constant").fit(X, y)
-    assert clf._step_size == 0.1
+    assert clf._progress.step_size == 0.1
 
 
 def test_what_partial_fit_refuses():
