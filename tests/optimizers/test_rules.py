@@ -1,9 +1,9 @@
 """Update rules: each against its paper's formula in NumPy, going on, threads, what settings they refuse."""
 import numpy as np
 import pytest
+import vec_kernels as vec
 
 from ldl_cy import Sequential, layers, optimizers
-from ldl_cy._engine import vec
 from ldl_cy.optimizers import GD, SGD, Adadelta, Adagrad, Adam, AdamW, Nadam, RMSprop
 
 NET = [layers.Dense(16, "tanh"), layers.Dropout(0.2), layers.Dense(3)]

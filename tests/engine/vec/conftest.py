@@ -1,9 +1,8 @@
 """Every test of the vector kernels runs on each instruction set there is, in both dtypes."""
 import numpy as np
 import pytest
+import vec_kernels as vec
 from vectors import DTYPES
-
-from ldl_cy._engine import vec
 
 
 @pytest.fixture(params=vec.instruction_sets(), autouse=True)

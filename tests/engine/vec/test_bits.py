@@ -1,11 +1,10 @@
 """The same bits at any place in an array, alone or together; nearly the same on every instruction set."""
 import numpy as np
 import pytest
+import vec_kernels as vec
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import special
 from vectors import EXTREMES, same_bits
-
-from ldl_cy._engine import vec
 
 # rules and their coefficients, each way through a rule
 RULES = (

@@ -1,11 +1,10 @@
 """exp, log, tanh, logistic within 2 ulp; activations and their gradients."""
 import numpy as np
 import pytest
+import vec_kernels as vec
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import special
 from vectors import EXTREMES, SIZES, TINY, Guarded, assert_ulp, points, ref_logistic, same_bits, wide
-
-from ldl_cy._engine import vec
 
 FUNCTIONS = {
     "exp": (lambda x: vec.exponential(x), np.exp),

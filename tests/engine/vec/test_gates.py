@@ -1,11 +1,10 @@
 """LSTM and GRU gates against NumPy and central differences."""
 import numpy as np
 import pytest
+import vec_kernels as vec
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import special
 from vectors import Guarded, same_bits
-
-from ldl_cy._engine import vec
 
 UNITS = (1, 2, 5, 10, 15, 16, 17, 33, 48, 64, 70)
 

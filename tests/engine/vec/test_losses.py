@@ -1,11 +1,10 @@
 """Losses and their gradients against NumPy and central differences."""
 import numpy as np
 import pytest
+import vec_kernels as vec
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import special
 from vectors import Guarded, same_bits
-
-from ldl_cy._engine import vec
 
 
 def reference_loss(name, y, t, w, smoothing):
