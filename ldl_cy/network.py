@@ -198,8 +198,8 @@ class Network:
     def check_rows(self, name: str, X: Any) -> Any:
         """X as rows (n, size) of finite numbers, also such as the first layer asks for."""
         rows = check_rows(OWNER, name, X, self.input_shape, self.dtype)
-        for layer in self.graph.input_checks:
-            layer.check_input(rows)
+        for check in self.graph.input_checks:
+            check(rows)
         return rows
 
     def check_lengths(self, lengths: Any, n: int, loss_op: Any = None) -> np.ndarray | None:

@@ -7,19 +7,33 @@ pieces of a concatenation). A change of shape makes a new value over the same bu
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from ldl_cy.layers.base import Built, Layer, Parameter, Shape
+from ldl_cy._engine.spec import Built, Parameter, Shape
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ldl_cy._engine.op import Kernel
 
 LINE = 16                           # numbers: 64 bytes of float32
 MOST_NUMBERS = 1 << 48              # of a sample, where C's integers have 63 bits
+
+
+class Layer(Protocol):
+    """What the graph asks of a layer."""
+
+    trainable: bool
+
+    def build(self, input_shape: Shape, /) -> Built:
+        """Shapes, kernel and parameters, or a ValueError that names the layer."""
+
+    def connect(self, graph: Graph, x: int, name: str, /) -> int:
+        """Add the layer to a graph, reading value x; the number of its output value comes back."""
 
 
 @dataclass
@@ -81,7 +95,7 @@ class Graph:
     state: list[Entry] = field(default_factory=list)
     outputs: dict[str, int] = field(default_factory=dict)      # layer name -> value
     flops: float = 0.0                                          # of a forward pass over one row
-    input_checks: list[Layer] = field(default_factory=list)     # layers that check the values of the input
+    input_checks: list[Callable[[np.ndarray], None]] = field(default_factory=list)  # of the input's values
     n_layers: int = 0
     frozen: bool = False                                        # inside a branch that is not trainable
     refused: bool = False                                       # the layer that did is named in the error
@@ -136,13 +150,13 @@ class Graph:
 
     def add_layer(self, layer: Layer, x: int, name: str) -> int:
         """Build a layer on value x; the value of its output comes back."""
-        built: Built = layer.build(self.shapes[x])
+        built = layer.build(self.shapes[x])
         check_size(built.output_shape)
-        if type(layer).check_input is not Layer.check_input:
+        if built.check_input is not None:
             if self.buffers[x] != 0:
                 raise ValueError(f"{type(layer).__name__}: must read the model's input, which is checked, "
                                  "got another layer's output.")
-            self.input_checks.append(layer)
+            self.input_checks.append(built.check_input)
         trainable = layer.trainable and not self.frozen
         self.n_layers += 1
         if built.kernel is None:

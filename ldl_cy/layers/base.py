@@ -2,57 +2,15 @@
 from __future__ import annotations
 
 import inspect
-import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Sequence
+from typing import Any, Self
 
+from ldl_cy._engine.graph import Graph
+from ldl_cy._engine.spec import Built, Parameter, Shape
 from ldl_cy.checks import check_bool, check_ints
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from ldl_cy._engine.graph import Graph
-    from ldl_cy._engine.op import Kernel
-
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One array of weights: what it is called, its shape, and its initializer (see ``initializers.get``)."""
-
-    name: str
-    shape: Shape
-    initializer: Any
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def decays(self) -> bool:
-        """alpha and weight_decay act on parameters of two or more axes (not biases, norms)."""
-        return len(self.shape) >= 2
-
-
-@dataclass(frozen=True)
-class Built:
-    """What ``build`` returns.
-
-    Attributes
-    ----------
-    output_shape : tuple of ints, without the batch axis
-    kernel : dtype -> Kernel, or None where only the shape changes
-    parameters : in the order in which the kernel lays them out in theta
-    state : running statistics, likewise
-    """
-
-    output_shape: Shape
-    kernel: Callable[[str], Kernel] | None = None
-    parameters: tuple[Parameter, ...] = ()
-    state: tuple[Parameter, ...] = ()
+__all__ = ["Built", "Layer", "Parameter", "Shape", "layer_names"]
 
 
 class Layer:
@@ -83,17 +41,12 @@ class Layer:
         """Infer the output shape, or refuse the input shape with a ValueError that names the layer."""
         raise TypeError(f"{type(self).__name__}: a layer must define build(input_shape).")
 
-    def check_input(self, X: np.ndarray) -> None:
-        """Refuse rows X (n, size) of finite numbers that this layer cannot take as a model's first."""
-
     def connect(self, graph: Graph, x: int, name: str) -> int:
         """Add this layer to a graph, reading value x; the number of its output value comes back."""
         return graph.add_layer(self, x, name)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Shape of a sample's output, or a ValueError where the input shape does not fit."""
-        from ldl_cy._engine.graph import Graph
-
         given = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
         graph = Graph("float32", check_ints(type(self).__name__, "input_shape", given, len(given)))
         return graph.shapes[self.connect(graph, 0, self.name or self.default_name())]
