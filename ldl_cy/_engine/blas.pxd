@@ -7,8 +7,7 @@
 # Empty products are legal everywhere: nothing is read, C becomes beta C.
 # Callers check in Python that sizes fit BLAS's int (see ldl_cy.checks).
 from cython cimport floating
-from scipy.linalg.cython_blas cimport (
-    sgemm, dgemm, sgemv, dgemv, sger, dger, saxpy, daxpy, sdot, ddot, snrm2, dnrm2)
+from scipy.linalg.cython_blas cimport dgemm, dgemv, sgemm, sgemv
 
 
 cdef inline void gemv(                                                                # y = alpha op(A) x + beta y
@@ -61,46 +60,3 @@ cdef inline void gemm(                                                          
         sgemm(&b, &a, &cols, &rows, &inner, &alpha, <float*>B, &lb, <float*>A, &la, &beta, C, &lc)
     else:
         dgemm(&b, &a, &cols, &rows, &inner, &alpha, <double*>B, &lb, <double*>A, &la, &beta, C, &lc)
-
-
-cdef inline void ger(                                                                 # A += alpha x y^T
-    Py_ssize_t m, Py_ssize_t n, floating alpha, const floating *x, Py_ssize_t incx,   # IN  (m,)
-    const floating *y, Py_ssize_t incy,                                               # IN  (n,)
-    floating *A, Py_ssize_t lda,                                                      # IN/OUT (m, n)
-) noexcept nogil:
-    cdef int rows = <int>m, cols = <int>n, ix = <int>incx, iy = <int>incy, ld = <int>lda
-    if m == 0 or n == 0:
-        return
-    if floating is float:
-        sger(&cols, &rows, &alpha, <float*>y, &iy, <float*>x, &ix, A, &ld)
-    else:
-        dger(&cols, &rows, &alpha, <double*>y, &iy, <double*>x, &ix, A, &ld)
-
-
-cdef inline void axpy(                                                                # y += alpha x
-    Py_ssize_t n, floating alpha, const floating *x, Py_ssize_t incx,                 # IN  (n,)
-    floating *y, Py_ssize_t incy,                                                     # IN/OUT (n,)
-) noexcept nogil:
-    cdef int size = <int>n, ix = <int>incx, iy = <int>incy
-    if floating is float:
-        saxpy(&size, &alpha, <float*>x, &ix, y, &iy)
-    else:
-        daxpy(&size, &alpha, <double*>x, &ix, y, &iy)
-
-
-cdef inline floating dot(                                                             # x . y
-    Py_ssize_t n, const floating *x, Py_ssize_t incx, const floating *y, Py_ssize_t incy,
-) noexcept nogil:
-    cdef int size = <int>n, ix = <int>incx, iy = <int>incy
-    if floating is float:
-        return sdot(&size, <float*>x, &ix, <float*>y, &iy)
-    else:
-        return ddot(&size, <double*>x, &ix, <double*>y, &iy)
-
-
-cdef inline floating nrm2(Py_ssize_t n, const floating *x, Py_ssize_t incx) noexcept nogil:  # ||x||_2
-    cdef int size = <int>n, ix = <int>incx
-    if floating is float:
-        return snrm2(&size, <float*>x, &ix)
-    else:
-        return dnrm2(&size, <double*>x, &ix)

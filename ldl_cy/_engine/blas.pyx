@@ -17,24 +17,6 @@ def matrix_vector(bint trans, double alpha, const floating[:, :] A, const floati
          y.strides[0] // <Py_ssize_t>sizeof(floating))
 
 
-def outer(double alpha, const floating[:] x, const floating[:] y, floating[:, :] A):
-    """A += alpha x yᵀ in place."""
-    ger(x.shape[0], y.shape[0], <floating>alpha, &x[0] if x.shape[0] else NULL,
-        x.strides[0] // <Py_ssize_t>sizeof(floating), &y[0] if y.shape[0] else NULL,
-        y.strides[0] // <Py_ssize_t>sizeof(floating), <floating*>start[floating](A), step[floating](A))
-
-
-def vectors(double alpha, const floating[:] x, floating[:] y):
-    """(x · y, ‖x‖₂), then y += alpha x in place."""
-    cdef Py_ssize_t n = x.shape[0], ix = x.strides[0] // <Py_ssize_t>sizeof(floating)
-    cdef Py_ssize_t iy = y.strides[0] // <Py_ssize_t>sizeof(floating)
-    cdef const floating *p = &x[0] if n else NULL
-    cdef floating *q = &y[0] if n else NULL
-    found = dot(n, p, ix, q, iy), nrm2(n, p, ix)
-    axpy(n, <floating>alpha, p, ix, q, iy)
-    return found
-
-
 cdef inline const floating *start(const floating[:, :] A) noexcept:
     return &A[0, 0] if A.shape[0] and A.shape[1] else NULL
 

@@ -61,20 +61,3 @@ def test_gemv(trans, dtype):
                 continue
             blas.matrix_vector(trans, 2, A, x, beta, found)
             close(found, expected, dtype)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_ger_axpy_dot_nrm2(dtype):
-    rng = np.random.default_rng(2)
-    for m, n in itertools.product([0, 1, 6], [0, 1, 9]):
-        A = matrix(rng, m, n, dtype, 1)
-        x, y = rng.standard_normal(m).astype(dtype), rng.standard_normal(2 * n).astype(dtype)[::2]
-        expected = A + 0.5 * np.outer(x, y)
-        blas.outer(0.5, x, y, A)
-        close(A, expected, dtype)
-        z = rng.standard_normal(3 * n).astype(dtype)[::3]
-        expected = z + 3 * y
-        found, norm = blas.vectors(3, y, z)
-        close(found, y @ (expected - 3 * y), dtype)
-        close(norm, np.linalg.norm(y), dtype)
-        close(z, expected, dtype)
