@@ -45,10 +45,10 @@ def runner(name, variant, threads):
     X = rng.standard_normal((4 * batch, graph.sizes[0])).astype("float32")
     codes = rng.integers(0, classes, 4 * batch)
     targets, kernel = losses.LogLoss().encode_targets(codes, 4 * batch, (classes,), "float32")
-    plan = Plan(graph, graph.buffers[-1], True, batch, kernel.target_size)
+    plan = Plan(graph, True, batch, kernel.target_size)
     if variant != "blocks":
         rows = plan.block_rows if variant == "per op" else -(-batch // plan.lanes)
-        plan = Plan(graph, graph.buffers[-1], True, batch, kernel.target_size, lanes=plan.lanes, block_rows=rows,
+        plan = Plan(graph, True, batch, kernel.target_size, lanes=plan.lanes, block_rows=rows,
                     cuts=tuple(range(len(graph.nodes))))
     workspace = Workspace(plan, threads)
     optimizer = optimizers.SGD(1e-3)

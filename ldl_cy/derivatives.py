@@ -55,7 +55,7 @@ class RowJacobians:
     def __init__(self, network: Network, n: int, n_threads: int) -> None:
         self.network = network
         self.rows_at_once = min(n, ROWS_AT_ONCE)
-        plan = Plan(network.graph, network.graph.buffers[-1], True, self.rows_at_once, 1, block_rows=1,
+        plan = Plan(network.graph, True, self.rows_at_once, 1, block_rows=1,
                     lanes=self.rows_at_once)
         self.workspace = Workspace(plan, n_threads)
         self._nothing = np.zeros((self.rows_at_once, 1), network.dtype)

@@ -15,7 +15,7 @@ from scipy.special import expit, softmax
 from ldl_cy.checks import as_numbers, check_bool, check_finite, check_real, in_dtype
 
 if TYPE_CHECKING:
-    from ldl_cy._kernels.losses import LossKernel
+    from ldl_cy._engine.loss import LossKernel
 
 Shape = tuple[int, ...]
 

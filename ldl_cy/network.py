@@ -164,7 +164,7 @@ class Network:
             Whether the gradient of the input is made as well.
         """
         def make() -> Workspace:
-            plan = Plan(self.graph, self.graph.buffers[-1], training, n if training else PREDICT_ROWS, loss_size, keep,
+            plan = Plan(self.graph, training, n if training else PREDICT_ROWS, loss_size, keep,
                         input_gradient=input_gradient)
             return Workspace(plan, n_threads)
 
@@ -179,7 +179,7 @@ class Network:
         """Offer the fast path where n rows can take it: so few that workers are no use."""
         graph = self.graph
         if self.fast_rows is None:
-            plan = Plan(graph, graph.buffers[-1], False, PREDICT_ROWS)
+            plan = Plan(graph, False, PREDICT_ROWS)
             rows = math.ceil(SHARED_FLOPS / max(1.0, graph.flops)) - 1
             if not plan.columns:
                 rows = max(rows, plan.block_rows)       # one block is one task
@@ -189,7 +189,7 @@ class Network:
             usable = not any(k.calls_python for k in kernels) and not graph.input_checks
             self.fast_rows = min(rows, plan.capacity) if usable else 0
         if n <= self.fast_rows:
-            workspace = Workspace(Plan(graph, graph.buffers[-1], False, PREDICT_ROWS), 1)
+            workspace = Workspace(Plan(graph, False, PREDICT_ROWS), 1)
             self.predictor = Predictor(
                 workspace, self.theta, self.statistics, graph.input_shape, graph.shapes[-1], self.fast_rows)
 

@@ -33,7 +33,7 @@ def memory(network: Network) -> str:
     itemsize = 4 if network.dtype == "float32" else 8
     sizes = []
     for training in (True, False):
-        plan = Plan(graph, graph.buffers[-1], training, MEMORY_ROWS, 1 if training else 0)
+        plan = Plan(graph, training, MEMORY_ROWS, 1 if training else 0)
         sizes.append((plan.arena / plan.block_rows + plan.whole) * itemsize / 1024)
     return (f"memory of a sample: {sizes[0]:,.1f} kB to train, {sizes[1]:,.1f} kB to predict; "
             f"weights {graph.n_params * itemsize / 1024:,.1f} kB")

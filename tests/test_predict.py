@@ -14,12 +14,9 @@ import numpy as np
 import pytest
 
 from ldl_cy import CNNClassifier, MLPClassifier, MLPRegressor, Sequential, layers, threads, workspaces
-from ldl_cy._engine.examples import columns
 from ldl_cy._engine.finite import all_finite
 from ldl_cy._engine.hold import Hold
 from ldl_cy._kernels.probabilities import class_probabilities
-from ldl_cy.layers.base import Built, Parameter
-from ldl_cy.network import PREDICT_ROWS
 
 DTYPES = ["float32", "float64"]
 RNG = np.random.default_rng(0)
@@ -224,26 +221,6 @@ def test_networks_that_have_no_short_way():
     python = Sequential([layers.Custom(lambda p, x: 2 * x, lambda p, x, y, dy: (2 * dy, {}), output_shape=3)]).build(3)
     python.predict(np.ones((1, 3), "float32"))
     assert ids.network.predictor is None and python.network.predictor is None
-
-
-class InTiles(layers.Layer):
-    """A product in tiles of columns over all rows."""
-
-    def build(self, input_shape):
-        kernel = Parameter("kernel", (*input_shape, 9), "normal")
-        return Built((9,), lambda dtype: columns(dtype, n_in=input_shape[0], n_out=9), (kernel,))
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_tiles_of_columns(dtype):
-    """Their buffers hold a whole batch: more rows come in several."""
-    model = Sequential([layers.Dense(6, "tanh"), InTiles()], dtype, 0).build(4)
-    X, p = rows(model, 2 * PREDICT_ROWS + 30, dtype), model.parameters
-    y = np.tanh(X @ p["dense_0.kernel"] + p["dense_0.bias"]) @ p["in_tiles_1.kernel"]
-    tolerance = {"rtol": 0, "atol": 1e-14 if dtype == "float64" else 1e-6}
-    np.testing.assert_allclose(model.predict(X), y, **tolerance)
-    np.testing.assert_array_equal(short(model, X[:3]), general(model, X[:3]))
-    np.testing.assert_allclose(model.evaluate(X, 0 * y, loss="squared_error"), (y**2).mean(), rtol=1e-5)
 
 
 def test_a_network_without_arithmetic():

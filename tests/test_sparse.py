@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from sklearn.datasets import make_classification
 
 from ldl_cy import MLPClassifier, MLPRegressor, Sequential, layers
-from ldl_cy.sparse import SparseRows
+from ldl_cy._engine.sparse import SparseRows
 
 FORMATS = [sp.csr_matrix, sp.csr_array, sp.csc_matrix, sp.csc_array]
 X, Y = make_classification(90, 12, n_informative=6, random_state=0)

@@ -35,7 +35,7 @@ def profile(row, dtype, seconds):
     graph = model.network.graph
     X, y = training_data(row, dtype)
     targets, loss = losses.get(row.loss).encode_targets(y, len(X), graph.shapes[-1], dtype)
-    plan = Plan(graph, graph.buffers[-1], True, row.batch, loss.target_size)
+    plan = Plan(graph, True, row.batch, loss.target_size)
     rows, blocks = plan.block_rows, -(-row.batch // plan.block_rows)
     rng = np.random.default_rng(0)
     cells, total, flops_known = [], 0.0, 0.0

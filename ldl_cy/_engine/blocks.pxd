@@ -3,11 +3,10 @@ from cython cimport floating
 from libc.string cimport memcpy, memset
 
 from ldl_cy._engine cimport vec
+from ldl_cy._engine.loss cimport Loss
 from ldl_cy._engine.op cimport Call
-from ldl_cy._engine.program cimport (
-    ADD_DX, BACKWARD, DX_ADD, DX_NONE, DX_WRITE, FORWARD, KIND_ADD, KIND_OP, LOSS, REDUCE, Instruction,
-    Phase, Run)
-from ldl_cy._kernels.losses cimport Loss
+from ldl_cy._engine.run cimport (
+    BACKWARD, DX_ADD, DX_NONE, DX_WRITE, FORWARD, KIND_ADD, KIND_OP, LOSS, REDUCE, Instruction, Phase, Run)
 
 
 cdef inline char *at(Run *run, Py_ssize_t place, Py_ssize_t row0, int thread) noexcept nogil:
@@ -126,7 +125,6 @@ cdef inline void make_call(Run *run, Call *call, Py_ssize_t row0, Py_ssize_t n) 
     call.n, call.row0, call.n_batch = n, row0, run.n
     call.training, call.backward = run.training, run.backward
     call.seed, call.epoch, call.step = run.seed, run.epoch, run.step
-    call.n_tiles = 1
     call.stop = <const int*>&run.stop
 
 
@@ -173,7 +171,7 @@ cdef inline void backward_node(
         s.op.backward(&s.op, call, run.theta + s.theta, run.state + s.state, run.derived + s.derived,
                       at(run, s.x, row0, thread), at(run, s.y, row0, thread), dy, target, grad,
                       at(run, s.cache, row0, thread), run.scratch + thread * run.scratch_bytes)
-        if s.dx == DX_ADD and not run.phases[run.phase].column:
+        if s.dx == DX_ADD:
             # a value with several readers: its gradient is the sum of theirs
             vec.add(n * s.x_size, <const floating*>target, <floating*>dx)
     elif s.kind == KIND_ADD:
@@ -240,10 +238,6 @@ cdef inline void run_block(
             forward_node(run, s, &call, thread, theta)
         elif kind == BACKWARD:
             backward_node(run, s, &call, thread, lane, theta)
-        elif kind == ADD_DX:
-            if s.dx == DX_ADD:
-                vec.add(n * s.x_size, <const floating*>at(run, s.temporary, row0, thread),
-                        <floating*>at(run, s.gx, row0, thread))
         elif run.training:
             # this block's part of the sums over the batch
             call.partial = run.partials + block * s.op.n_partial

@@ -25,16 +25,9 @@ from libc.stdint cimport uint64_t
 cdef enum Flag:
     COUPLES_ROWS = 1        # forward needs sums over the whole batch: has reduce
     USES_LENGTHS = 2        # looks across steps and reads call.lengths
-    ACCEPTS_CSR = 4
     PYTHON = 16             # calls Python: the program runs on the calling thread
     DERIVED_FOR_DX = 32     # derived is read by backward with dx alone: not prepared where nobody wants dx
     GATHERS = 64            # forward reads call.order, backward does not read x: rows may lie anywhere
-    COLUMN_TILES = 8        # a task is a tile of columns over all rows: call.tile of call.n_tiles
-
-cdef enum Layout:
-    LAYOUT_ROWS = 0
-    LAYOUT_TIME_MAJOR = 1
-    LAYOUT_BATCH_INNER = 2
 
 ctypedef struct Call:
     Py_ssize_t n                # rows of this call
@@ -45,8 +38,7 @@ ctypedef struct Call:
     uint64_t seed
     uint64_t epoch
     uint64_t step
-    Py_ssize_t tile
-    Py_ssize_t n_tiles
+    Py_ssize_t tile             # which one gradient, forward_columns, dx_columns make
     const int *lengths          # (n,) valid steps of each row, or NULL
     double *partial             # (n_partial,) written by reduce; the total while forward, backward run
     const int *stop             # the abort flag, for very long calls
@@ -97,11 +89,8 @@ ctypedef struct Op:
     Py_ssize_t cache_size
     Py_ssize_t scratch_size
     Py_ssize_t scratch_fixed
-    int x_layout
-    int y_layout
     int flags
     int layer                   # place in the model: part of the random stream's name
-    Py_ssize_t n_tiles          # COLUMN_TILES only
     Py_ssize_t gradient_tile    # numbers that gradient writes at a time, or 0
     double flops                # of a forward pass over one row
     prepare_t prepare           # theta -> derived, once a step, once a predict; or NULL

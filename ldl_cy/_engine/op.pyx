@@ -126,10 +126,6 @@ cdef class Kernel:
         return bool(self.op.flags & USES_LENGTHS)
 
     @property
-    def n_tiles(self):
-        return self.op.n_tiles if self.op.flags & COLUMN_TILES else 0
-
-    @property
     def column_tiles(self):
         """(of forward_columns, of dx_columns); 0 where there are none."""
         return self.op.y_tiles, self.op.x_tiles
@@ -162,7 +158,6 @@ cdef class Kernel:
         """
         cdef Call call
         cdef Op *op = &self.op
-        cdef Py_ssize_t tile
         fill_call(self, &call, options, x)
         n, call.backward = call.n, keep
         derived = undefined(derived, op.n_derived, self.dtype)
@@ -181,9 +176,7 @@ cdef class Kernel:
             # where the engine would not prepare, derived stays undefined
             if op.prepare != NULL and (call.backward or not op.flags & DERIVED_FOR_DX):
                 op.prepare(op, &call, p_theta, p_state, p_derived)
-            for tile in range(call.n_tiles):
-                call.tile = tile
-                op.forward(op, &call, p_theta, p_state, p_derived, p_x, p_y, p_cache, p_scratch)
+            op.forward(op, &call, p_theta, p_state, p_derived, p_x, p_y, p_cache, p_scratch)
         del total                                   # kept alive until here: call.partial points into it
         raise_error(self)
         return y, cache, derived
@@ -201,7 +194,6 @@ cdef class Kernel:
         """
         cdef Call call
         cdef Op *op = &self.op
-        cdef Py_ssize_t tile
         fill_call(self, &call, options, x)
         n = call.n
         scratch = undefined(scratch, n * op.scratch_size + op.scratch_fixed, self.dtype)
@@ -222,10 +214,7 @@ cdef class Kernel:
         if make_derived:
             op.prepare(op, &call, p_theta, p_state, p_derived)
         with nogil:
-            for tile in range(call.n_tiles):
-                call.tile = tile
-                op.backward(op, &call, p_theta, p_state, p_derived, p_x, p_y, p_dy, p_dx, p_grad,
-                            p_cache, p_scratch)
+            op.backward(op, &call, p_theta, p_state, p_derived, p_x, p_y, p_dy, p_dx, p_grad, p_cache, p_scratch)
         del total
         raise_error(self)
         return dx, grad
@@ -255,7 +244,6 @@ cdef int fill_call(Kernel kernel, Call *call, dict options, object x) except -1:
     call.seed = options.pop("seed", 0)
     call.epoch = options.pop("epoch", 0)
     call.step = options.pop("step", 0)
-    call.n_tiles = max(1, kernel.n_tiles)
     order = options.pop("order", None)
     if order is not None:
         # rows of x in another order, as a gathering op reads them

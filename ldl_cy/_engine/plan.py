@@ -2,8 +2,8 @@
 
 A training step is  F0 F1 .. Fm  LOSS  Bm .. B1 B0  over each block of rows, depth-first, so that a
 block's activations stay in L2. An op that couples rows puts a barrier into the line, forward and
-backward: R_k | F_k .. LOSS .. B_k+1 RB_k | B_k ..  (R: the block's partial sums). An op in column tiles
-stands alone between two barriers. Where weights are many and rows few, an accumulator would cost more than
+backward: R_k | F_k .. LOSS .. B_k+1 RB_k | B_k ..  (R: the block's partial sums). An op in tiles of columns
+is alone between two barriers. Where weights are many and rows few, an accumulator would cost more than
 what is added to it: the gradient of such an op is deferred to a last phase, G_i .. G_j, that writes it
 once, in tiles over all rows. Buffers that live within one phase belong to the thread; those that
 live across a barrier hold the whole batch.
@@ -14,12 +14,12 @@ are dealt in order to A lanes, each with a gradient accumulator of its own, and 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import pairwise
 
 from ldl_cy._engine.graph import Graph, Node
 
-FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, ADD_DX, GRADIENT, DX_COLUMNS = range(8)
+FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, GRADIENT, DX_COLUMNS = range(7)
 NONE, WRITE, ADD = range(3)             # what becomes of a gradient with respect to an op's input
 
 L2_BYTES = 512 * 1024                   # a block's activations and caches stay below this
@@ -73,11 +73,12 @@ class Plan:
     """
 
     graph: Graph
-    output: int                         # buffer of the last value
     training: bool
     capacity: int                       # rows of the largest batch
     target_size: int = 0
     keep: tuple[int, ...] = ()          # buffers to hold for the whole batch (trace)
+    _: KW_ONLY
+    output: int | None = None           # buffer of the network's output; None: the graph's last
     cuts: tuple[int, ...] = ()          # nodes after which a barrier is put: for tests and measurements
     block_rows: int = 0                 # 0: chosen here
     lanes: int = 0
@@ -93,6 +94,8 @@ class Plan:
     n_derived: int = 0
 
     def __post_init__(self) -> None:
+        if self.output is None:
+            self.output = self.graph.buffers[-1]
         # cuts count the graph's nodes
         nodes = self.graph.nodes if self.cuts else self.graph.fused_nodes(
             self.block_rows or self.capacity, self.keep, self.training)
@@ -164,7 +167,7 @@ class Plan:
                 self.n_partial += kernel.n_partial
                 actions.append((REDUCE, i))
                 barriers.add(len(actions))
-            if kernel is not None and (kernel.n_tiles or planned.tiled):
+            if planned.tiled:
                 column(FORWARD, i)
             else:
                 actions.append((FORWARD, i))
@@ -182,13 +185,9 @@ class Plan:
                 if kernel is not None and kernel.couples_rows:
                     actions.append((REDUCE_BACK, i))
                     barriers.add(len(actions))
-                if kernel is not None and kernel.n_tiles:
-                    column(BACKWARD, i)
-                    actions.append((ADD_DX, i))     # tiles share dx: added to another reader's once
-                else:
-                    actions.append((BACKWARD, i))
-                    if self.nodes[i].tiled and self.needs[self.nodes[i].node.x]:
-                        column(DX_COLUMNS, i)       # of the dz that backward leaves
+                actions.append((BACKWARD, i))
+                if self.nodes[i].tiled and self.needs[self.nodes[i].node.x]:
+                    column(DX_COLUMNS, i)           # of the dz that backward leaves
             barriers.add(len(actions))
             actions += [(GRADIENT, i) for i, planned in enumerate(self.nodes) if planned.deferred]
         edges = sorted({0, len(actions)} | barriers)
@@ -200,15 +199,16 @@ class Plan:
 
     def _lifetimes(self) -> None:
         """When each buffer is alive, and how each gradient is written: the first reader writes, others add."""
-        n_values = len(self.graph.sizes)
+        n_values, output = len(self.graph.sizes), self.output
+        assert output is not None
         written: set[int] = set()
         b = self.buffers
         b[0].touch(0)
         for time, (kind, i) in enumerate(self.actions):
             if kind == LOSS:
-                b[self.output].touch(time)
+                b[output].touch(time)
                 if self.training:
-                    b[n_values + self.output].touch(time)
+                    b[n_values + output].touch(time)
                 continue
             planned = self.nodes[i]
             node = planned.node
@@ -231,11 +231,6 @@ class Plan:
                 b[n_values + node.y].touch(time)
                 b[n_values + node.x].touch(time)
                 continue
-            if kind == ADD_DX:
-                if planned.dx == ADD:
-                    b[planned.temporary].touch(time)
-                    b[n_values + node.x].touch(time)
-                continue
             b[node.y].touch(time)
             b[n_values + node.y].touch(time)
             if planned.cache >= 0:
@@ -254,7 +249,7 @@ class Plan:
                     b[planned.temporary].touch(time)
         end = len(self.actions) - 1
         if not self.training:
-            b[self.output].touch(end)
+            b[output].touch(end)
         for v in self.keep:
             b[v].whole = True
             b[v].touch(end)
@@ -355,8 +350,7 @@ class Plan:
         most = tile = 0
         for p in self.nodes:
             if p.node.kernel is not None:
-                rows = self.capacity if p.node.kernel.n_tiles else self.block_rows
-                most = max(most, rows * p.node.kernel.scratch_size + p.node.kernel.scratch_fixed)
+                most = max(most, self.block_rows * p.node.kernel.scratch_size + p.node.kernel.scratch_fixed)
                 if p.deferred:
                     tile = max(tile, p.node.kernel.gradient_tile)
         return -(-most // ALIGN) * ALIGN, tile

@@ -7,7 +7,7 @@ from libc.string cimport memcmp, memcpy
 
 from ldl_cy._engine.blocks cimport make_call
 from ldl_cy._engine.op cimport DERIVED_FOR_DX, Call
-from ldl_cy._engine.program cimport DX_NONE, KIND_OP, Instruction, Run
+from ldl_cy._engine.run cimport DX_NONE, KIND_OP, Instruction, Run
 
 
 cdef inline bint prepares(const Run *run, const Instruction *s) noexcept nogil:

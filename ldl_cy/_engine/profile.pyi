@@ -1,7 +1,7 @@
 from numpy import ndarray
 
+from ldl_cy._engine.loss import LossKernel
 from ldl_cy._engine.op import Kernel
-from ldl_cy._kernels.losses import LossKernel
 
 def time_op(
     kernel: Kernel, theta: ndarray, state: ndarray, x: ndarray, dy: ndarray, *, wants_dx: bool, wants_grad: bool,

@@ -6,8 +6,8 @@ from cython cimport floating
 from libc.string cimport memcpy, memset
 
 from ldl_cy._engine cimport vec
+from ldl_cy._engine.loss cimport LossKernel
 from ldl_cy._engine.op cimport Call, Kernel, Op
-from ldl_cy._kernels.losses cimport LossKernel
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def time_op(Kernel kernel, theta, state, x, dy, *, bint wants_dx, bint wants_gra
     """
     cdef Op *op = &kernel.op
     cdef Call call
-    cdef Py_ssize_t i, tile, n = x.shape[0]
+    cdef Py_ssize_t i, n = x.shape[0]
     cdef double t0, t1, t2, t3
     cdef unsigned long long mode
     if kernel.couples_rows or kernel.calls_python:
@@ -83,7 +83,7 @@ def time_op(Kernel kernel, theta, state, x, dy, *, bint wants_dx, bint wants_gra
     cdef size_t bytes = dy.nbytes
     memset(&call, 0, sizeof(Call))
     call.n = call.n_batch = n
-    call.training, call.n_tiles = 1, max(1, kernel.n_tiles)
+    call.training = 1
     with nogil:
         mode = ldl_flush_denormals()
         for i in range(repeats):
@@ -92,14 +92,9 @@ def time_op(Kernel kernel, theta, state, x, dy, *, bint wants_dx, bint wants_gra
             if op.prepare != NULL:
                 op.prepare(op, &call, p_theta, p_state, p_derived)
             t1 = nanoseconds()
-            for tile in range(call.n_tiles):
-                call.tile = tile
-                op.forward(op, &call, p_theta, p_state, p_derived, p_x, p_y, p_cache, p_scratch)
+            op.forward(op, &call, p_theta, p_state, p_derived, p_x, p_y, p_cache, p_scratch)
             t2 = nanoseconds()
-            for tile in range(call.n_tiles):
-                call.tile = tile
-                op.backward(op, &call, p_theta, p_state, p_derived, p_x, p_y, p_gy, p_dx, p_grad,
-                            p_cache, p_scratch)
+            op.backward(op, &call, p_theta, p_state, p_derived, p_x, p_y, p_gy, p_dx, p_grad, p_cache, p_scratch)
             t3 = nanoseconds()
             out[0, i], out[1, i], out[2, i] = t1 - t0, t2 - t1, t3 - t2
         ldl_restore_denormals(mode)

@@ -1,10 +1,10 @@
 from numpy import ndarray
 from typing_extensions import disjoint_base
 
+from ldl_cy._engine.loss import LossKernel
 from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.pool import Pool
-from ldl_cy._kernels.losses import LossKernel
-from ldl_cy.sparse import SparseRows
+from ldl_cy._engine.sparse import SparseRows
 
 SHARED_FLOPS: float
 

@@ -5,16 +5,18 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from ldl_cy._engine.blocks cimport make_call
+from ldl_cy._engine.loss cimport LossKernel
 from ldl_cy._engine.op cimport Call, Kernel
 from ldl_cy._engine.pool cimport Pool
 from ldl_cy._engine.prepare cimport prepare_all, prepares
+from ldl_cy._engine.run cimport (BACKWARD, DX_COLUMNS, GRADIENT, KIND_ADD, KIND_OP, KIND_PUT, LOSS, REDUCE, REDUCE_BACK,
+                                 Action, Instruction, Phase, Place, Run)
 from ldl_cy._engine.tasks cimport (ceil_div, column_task, gather_task_f32, gather_task_f64, gradient_task, row_task_f32,
                                    row_task_f64)
-from ldl_cy._kernels.losses cimport LossKernel
 
 import numpy as np
 
-from ldl_cy.sparse import SparseRows
+from ldl_cy._engine.sparse import SparseRows
 
 cdef extern from "platform.h" nogil:
     double ldl_seconds()
@@ -165,10 +167,7 @@ cdef class Workspace:
                     run.phases[i].n_tiles += -(-kernel.n_params // kernel.gradient_tile)
             if column:
                 kind, node_index = plan.actions[first]
-                kernel = self.kernels[node_index]
-                run.phases[i].n_tiles = kernel.n_tiles
-                if plan.nodes[node_index].tiled:
-                    run.phases[i].n_tiles = kernel.column_tiles[kind == DX_COLUMNS]
+                run.phases[i].n_tiles = self.kernels[node_index].column_tiles[kind == DX_COLUMNS]
             self.flops += run.phases[i].flops
 
     def _memory(self, plan, n_threads):

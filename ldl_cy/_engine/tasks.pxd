@@ -1,5 +1,5 @@
 """The tasks of a phase: task(run, i, thread) for the pool; thread 0 looks for Ctrl-C as it goes."""
-from ldl_cy._engine.program cimport Instruction, Run
+from ldl_cy._engine.run cimport Instruction, Run
 
 
 cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:

@@ -1,9 +1,9 @@
 """What a thread does of a phase: a lane's blocks of rows, a tile of columns, a tile of a gradient."""
 from cython cimport floating
 
-from ldl_cy._engine.blocks cimport at, backward_node, forward_node, gather_rows, make_call, run_block
+from ldl_cy._engine.blocks cimport at, gather_rows, make_call, run_block
 from ldl_cy._engine.op cimport Call
-from ldl_cy._engine.program cimport DX_COLUMNS, FORWARD, Instruction, Phase, Run
+from ldl_cy._engine.run cimport DX_COLUMNS, Instruction, Run
 
 
 cdef inline void run_lane(Run *run, Py_ssize_t lane, int thread, const floating *tag) noexcept nogil:
@@ -26,10 +26,10 @@ cdef void row_task_f64(void *context, Py_ssize_t lane, int thread) noexcept nogi
 
 
 cdef void column_task(void *context, Py_ssize_t tile, int thread) noexcept nogil:
-    """One tile of columns over all rows; its gradient is written once, so lane 0 takes it."""
+    """One tile of columns of y or dx, over all rows."""
     cdef Run *run = <Run*>context
-    cdef Phase *phase = run.phases + run.phase
-    cdef Instruction *s = run.nodes + run.actions[phase.first].node
+    cdef Py_ssize_t a = run.phases[run.phase].first
+    cdef Instruction *s = run.nodes + run.actions[a].node
     cdef Call call
     cdef char *scratch = run.scratch + thread * run.scratch_bytes
     if thread == 0:
@@ -37,16 +37,12 @@ cdef void column_task(void *context, Py_ssize_t tile, int thread) noexcept nogil
     if run.stop:
         return
     make_call(run, &call, 0, run.n)
-    call.tile, call.n_tiles = tile, phase.n_tiles
-    if run.actions[phase.first].kind == DX_COLUMNS:
+    call.tile = tile
+    if run.actions[a].kind == DX_COLUMNS:
         s.op.dx_columns(&s.op, &call, run.theta + s.theta, at(run, s.gy, 0, thread), at(run, s.gx, 0, thread), scratch)
-    elif s.tiled:
+    else:
         s.op.forward_columns(&s.op, &call, run.theta + s.theta, at(run, s.x, 0, thread), at(run, s.y, 0, thread),
                              at(run, s.cache, 0, thread), scratch)
-    elif run.actions[phase.first].kind == FORWARD:
-        forward_node[float](run, s, &call, thread, NULL)
-    else:
-        backward_node[float](run, s, &call, thread, 0, NULL)
 
 
 cdef void gradient_tile(Run *run, Instruction *s, Py_ssize_t tile, char *grad, int thread) noexcept nogil:

@@ -1,10 +1,10 @@
 from numpy import ndarray
 
+from ldl_cy._engine.loss import LossKernel
 from ldl_cy._engine.pool import Pool
 from ldl_cy._engine.program import Workspace
-from ldl_cy._kernels.losses import LossKernel
-from ldl_cy.optimizers import Rule
-from ldl_cy.sparse import SparseRows
+from ldl_cy._engine.rule import Rule
+from ldl_cy._engine.sparse import SparseRows
 
 DONE: int
 CONVERGED: int

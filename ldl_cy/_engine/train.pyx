@@ -5,9 +5,10 @@ from libc.string cimport memcpy, memset
 
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.pool cimport Pool, task_t
-from ldl_cy._engine.program cimport SHARED_UPDATE, Run, Workspace
-from ldl_cy._engine.tasks cimport gradient_tile
+from ldl_cy._engine.program cimport Workspace
 from ldl_cy._engine.rng cimport ldl_key, shuffle
+from ldl_cy._engine.run cimport SHARED_UPDATE, Run
+from ldl_cy._engine.tasks cimport gradient_tile
 
 import numpy as np
 
@@ -201,7 +202,7 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
     ws : Workspace of a training plan with a loss
     theta : (n_params,); slots : (n_slots, n_params); state : (n_state,): changed in place
     X, targets, weights, lengths : checked data; weights and lengths may be None
-    rule : Rule (see optimizers): number, alpha, clip_norm, ranges, tol, by_loss, averages
+    rule : Rule: rule_id, alpha, clip_norm, ranges, tol, by_loss, averages
     coef : (epochs * steps an epoch, 2 + n_coef), for each step what weight_decay takes off, the share of theta in its
         average (the last of the slots; 0: there is none) and the rule's row;
         one row alone serves all steps
@@ -245,7 +246,7 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
     u.n_pieces, u.pieces = len(pieces), <const Piece*>where(pieces)
     # theta and the lanes are long enough, or gradients are made there
     u.share = made or n_params * (run.n_lanes + n_slots + 1) >= SHARED_UPDATE
-    u.rule, u.clip_norm, u.want_norms = rule.number, rule.clip_norm, rule.clip_norm > 0 or (tol > 0 and not by_loss)
+    u.rule, u.clip_norm, u.want_norms = rule.rule_id, rule.clip_norm, rule.clip_norm > 0 or (tol > 0 and not by_loss)
     u.n_ranges, u.ranges = len(ranges), <const long long*>where(ranges)
     u.penalties, u.squares, u.largest = <double*>where(sums[0]), <double*>where(sums[1]), <double*>where(sums[2])
     cdef char *saved_theta = <char*>where(backup[0])

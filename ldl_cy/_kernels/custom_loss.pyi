@@ -4,7 +4,7 @@ from typing import Any
 from numpy import ndarray
 from typing_extensions import disjoint_base
 
-from ldl_cy._kernels.losses import LossKernel
+from ldl_cy._engine.loss import LossKernel
 
 @disjoint_base
 class CustomKernel(LossKernel):

@@ -1,7 +1,7 @@
 """A loss written in NumPy: the engine's blocks of rows are handed to a Python function."""
 from libc.string cimport memcpy, memset
 
-from ldl_cy._kernels.losses cimport Loss, LossKernel
+from ldl_cy._engine.loss cimport Loss, LossKernel
 
 import numpy as np
 

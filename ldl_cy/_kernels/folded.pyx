@@ -79,7 +79,6 @@ cdef Kernel wrap(Kernel inner, Py_ssize_t f, bint use_bias, double epsilon):
     v.n_weights = inner.op.n_params - f
     v.rest = (inner.op.n_params + LINE - 1) // LINE * LINE
     op.x_size, op.y_size = inner.op.x_size, inner.op.y_size
-    op.x_layout, op.y_layout = inner.op.x_layout, inner.op.y_layout
     op.n_params = v.n_weights + use_bias * f + 2 * f
     op.n_state = 2 * f
     op.n_derived = v.rest + (0 if inner.op.flags & DERIVED_FOR_DX else inner.op.n_derived)

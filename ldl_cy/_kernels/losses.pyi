@@ -1,24 +1,7 @@
-from typing import Any
-
-from numpy import ndarray
-from typing_extensions import disjoint_base
+from ldl_cy._engine.loss import LossKernel
 
 KINDS: dict[str, int]
 CODED: tuple[str, ...]
-
-@disjoint_base
-class LossKernel:
-    @property
-    def name(self) -> str: ...
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def python(self) -> bool: ...
-    @property
-    def target_size(self) -> int: ...
-    def __call__(
-        self, y: Any, t: Any, w: Any = None, scale: float = 1.0, *, gradient: str = "new",
-    ) -> tuple[float, ndarray | None]: ...
 
 def make_loss(
     name: str, dtype: str, *, steps: int, k: int, scale: float, option: float = 0.0,

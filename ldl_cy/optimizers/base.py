@@ -6,11 +6,11 @@ flat vector; it knows no schedule and no bias correction.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ldl_cy._engine.rule import Rule
 from ldl_cy.checks import check_real
 from ldl_cy.schedules import Schedule
 
@@ -18,20 +18,9 @@ if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
     from ldl_cy.losses import Loss
 
+__all__ = ["AVERAGED", "Optimizer", "Rule"]
+
 AVERAGED = "+ema"               # ends the names of states whose last vector is an average
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What the compiled update needs besides coefficients."""
-
-    number: int                 # which kernel: the place in vec.RULES
-    alpha: float                # L2: adds alpha/2 sum theta^2 / sum w to the loss
-    clip_norm: float            # 0: no clipping
-    tol: float                  # stop when no gradient entry is larger; 0: never
-    by_loss: bool               # tol bounds the relative change of the loss instead
-    averages: bool              # the last slot is the average of theta
-    ranges: np.ndarray          # (m, 2): the pieces of theta that alpha and weight_decay act on
 
 
 class Optimizer:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from ldl_cy import Sequential, layers, losses, optimizers
-from ldl_cy._engine.plan import GRADIENT, Plan
+from ldl_cy._engine.plan import DX_COLUMNS, GRADIENT, Plan
 from ldl_cy._engine.pool import Pool
 from ldl_cy._engine.program import Workspace
 
@@ -19,12 +19,18 @@ def network(dtype):
     ], dtype=dtype, random_state=0).build((4, 5))
 
 
+def wide(dtype):
+    """Products in several tiles of columns, the first of the gathered input."""
+    return Sequential([layers.Dense(600, "tanh"), layers.Dense(300, "gelu"), layers.Dense(3)],
+                      dtype=dtype, random_state=0).build(20)
+
+
 def gradient(model, threads, **options):
     graph = model.network.graph
     rng = np.random.default_rng(1)
     x = rng.standard_normal((N, 20)).astype(graph.dtype)
     targets, loss = losses.SquaredError().encode_targets(rng.standard_normal((N, 3)), N, (3,), graph.dtype)
-    plan = Plan(graph, graph.buffers[-1], True, N, loss.target_size, **options)
+    plan = Plan(graph, True, N, loss.target_size, **options)
     workspace = Workspace(plan, threads)
     workspace.share_above = 0
     grad, state = np.full(graph.n_params, np.nan, graph.dtype), np.zeros(graph.n_state, graph.dtype)
@@ -35,7 +41,8 @@ def gradient(model, threads, **options):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("options", [{}, {"block_rows": 4, "lanes": 3}], ids=["chosen", "blocks"])
-def test_deferred_is_what_blocks_add_up_to(dtype, options):
+@pytest.mark.parametrize("network", [network, wide])
+def test_deferred_is_what_blocks_add_up_to(network, dtype, options):
     model = network(dtype)
     _, value, grad = gradient(model, 1, defer=False, **options)
     results = [gradient(model, threads, defer=True, **options) for threads in (1, 2, 5)]
@@ -48,18 +55,33 @@ def test_deferred_is_what_blocks_add_up_to(dtype, options):
         np.testing.assert_array_equal(same, results[0][2])
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_tiles_of_columns(dtype):
+    """Forward and dx in several tiles; barriers anywhere change nothing."""
+    model = wide(dtype)
+    options = {"defer": True, "block_rows": 4, "lanes": 3}
+    plan, value, grad = gradient(model, 1, **options)
+    assert [p.tiled for p in plan.nodes] == [True] * 3 and sum(kind == DX_COLUMNS for kind, _ in plan.actions) == 2
+    assert min(plan.nodes[0].node.kernel.column_tiles[0], *plan.nodes[1].node.kernel.column_tiles) > 1
+    for cuts in ((0,), (0, 1, 2)):
+        for threads in (1, 2):
+            _, other, same = gradient(model, threads, cuts=cuts, **options)
+            assert other == value
+            np.testing.assert_array_equal(same, grad)
+
+
 def test_chosen_where_weights_outnumber_the_rows():
     model = Sequential([layers.Dense(256, "relu"), layers.Dense(257, "relu"), layers.Dense(2)],
                        random_state=0).build(254)
     graph = model.network.graph
 
     def deferred(n, **options):
-        return [p.deferred for p in Plan(graph, graph.buffers[-1], True, n, 2, **options).nodes]
+        return [p.deferred for p in Plan(graph, True, n, 2, **options).nodes]
 
     assert deferred(257) == [False, True, False]
     assert deferred(258) == [False, False, False]
     assert deferred(257, lanes=2) == deferred(257, defer=False) == [False] * 3
-    assert not any(p.deferred for p in Plan(graph, graph.buffers[-1], False, 128).nodes)
+    assert not any(p.deferred for p in Plan(graph, False, 128).nodes)
 
 
 @pytest.mark.parametrize("optimizer", [

@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 
 from ldl_cy import layers, losses, optimizers
-from ldl_cy._engine.examples import columns
 from ldl_cy._engine.profile import time_loss, time_op, time_update
 
 DTYPES = ["float32", "float64"]
@@ -47,10 +46,6 @@ def test_ops(name, dtype):
     for dx in (True, False):
         for grad in (True, False):
             check_op(kernel, wants_dx=dx, wants_grad=grad)
-
-
-def test_tiles_of_columns():
-    check_op(columns("float64", n_in=30, n_out=50), wants_dx=True, wants_grad=True)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

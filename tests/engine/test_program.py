@@ -1,9 +1,8 @@
-"""The plan and what runs it: gradients of graphs, coupled rows, column tiles, threads, barriers."""
+"""The plan and what runs it: gradients of graphs, coupled rows, tiles of columns, threads, barriers."""
 import numpy as np
 import pytest
 
 from ldl_cy import layers, losses, optimizers
-from ldl_cy._engine.examples import center, columns
 from ldl_cy._engine.graph import Graph
 from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.pool import Pool
@@ -21,36 +20,10 @@ def straight(dtype):
 
 
 def coupled(dtype):
-    """Dense, centred over the batch, Dense: two barriers."""
+    """BatchNorm between two Dense: rows are coupled, two barriers."""
     graph = Graph(dtype, (N_IN,))
     x = graph.add_layer(layers.Dense(6, "tanh"), 0, "a")
-    x = graph.add_kernel(center(dtype, k=6), x, (6,))
-    graph.state.append(_entry("center.mean", 6))
-    graph.add_layer(layers.Dense(N_OUT), x, "b")
-    return graph
-
-
-def tiled(dtype):
-    """A product in column tiles between two plain layers."""
-    graph = Graph(dtype, (N_IN,))
-    x = graph.add_layer(layers.Dense(6, "tanh"), 0, "a")
-    offset = graph.n_params
-    graph.parameters.append(_entry("columns.kernel", 66, (6, 11), offset))
-    x = graph.add_kernel(columns(dtype, n_in=6, n_out=11), x, (11,), theta=offset)
-    x = graph.add_layer(layers.Activation("tanh"), x, "act")
-    graph.add_layer(layers.Dense(N_OUT), x, "b")
-    return graph
-
-
-def tiled_first(dtype):
-    """Column tiles read the gathered input itself, and a second reader shares their value."""
-    graph = Graph(dtype, (N_IN,))
-    x = graph.add_layer(layers.Dense(4, "tanh"), 0, "a")
-    offset = graph.n_params
-    graph.parameters.append(_entry("columns.kernel", 32, (4, 8), offset))
-    left = graph.add_kernel(columns(dtype, n_in=4, n_out=8), x, (8,), theta=offset)
-    right = graph.add_layer(layers.Dense(8, "tanh"), x, "right")
-    x = graph.add(left, right)
+    x = graph.add_layer(layers.BatchNorm(), x, "norm")
     graph.add_layer(layers.Dense(N_OUT), x, "b")
     return graph
 
@@ -79,14 +52,7 @@ def sequences(dtype):
     return graph
 
 
-def _entry(name, size, shape=None, offset=0):
-    from ldl_cy._engine.graph import Entry
-    from ldl_cy.layers.base import Parameter
-
-    return Entry(name, Parameter(name, shape or (size,), "zeros"), offset, True, 0)
-
-
-GRAPHS = [straight, coupled, tiled, tiled_first, branches, sequences]
+GRAPHS = [straight, coupled, branches, sequences]
 
 
 def make(build, dtype, n=23, seed=0):
@@ -101,7 +67,7 @@ def make(build, dtype, n=23, seed=0):
 
 
 def gradient(graph, X, targets, weights, kernel, theta, threads=1, **options):
-    plan = Plan(graph, graph.buffers[-1], True, len(X), N_OUT, **options)
+    plan = Plan(graph, True, len(X), N_OUT, **options)
     workspace = Workspace(plan, threads)
     workspace.share_above = 0
     grad = np.full(graph.n_params, np.nan, graph.dtype)
@@ -161,7 +127,7 @@ def test_training_is_the_same_for_any_number_of_threads(build, dtype):
         results = []
         for threads in (1, 2, 5):
             graph, X, targets, weights, kernel, theta = make(build, dtype, n=61)
-            plan = Plan(graph, graph.buffers[-1], True, 17, N_OUT, block_rows=2, lanes=4)
+            plan = Plan(graph, True, 17, N_OUT, block_rows=2, lanes=4)
             workspace = Workspace(plan, threads)
             workspace.share_above = 0
             state, found = np.zeros(graph.n_state, dtype), np.zeros(6)
@@ -181,31 +147,21 @@ def test_training_is_the_same_for_any_number_of_threads(build, dtype):
 
 
 def test_coupled_rows_see_the_whole_batch():
-    """Centring inside a network equals NumPy over the batch, whatever the blocks; the running mean follows."""
+    """The mean inside a network equals NumPy's over the batch, whatever the blocks; the running mean follows."""
     graph = Graph("float64", (4,))
-    graph.add_kernel(center("float64", k=4), 0, (4,))
-    graph.state.append(_entry("center.mean", 4))
+    graph.add_layer(layers.BatchNorm(momentum=0.9), 0, "norm")
     rng = np.random.default_rng(2)
-    X, y = rng.standard_normal((19, 4)) + 3, np.zeros((19, 4))
+    X, y = rng.standard_normal((19, 4)) + 3, rng.standard_normal((19, 4))
     targets, kernel = losses.SquaredError().encode_targets(y, 19, (4,), "float64")
+    theta = np.repeat([1.0, 0.0], 4)
+    expected = (X - X.mean(0)) / np.sqrt(X.var(0) + graph.nodes[0].kernel.config["epsilon"])
     for block_rows in (1, 5, 19):
-        plan = Plan(graph, graph.buffers[-1], True, 19, 4, block_rows=block_rows, lanes=2)
-        state, grad = np.ones(4), np.empty(0)
+        plan = Plan(graph, True, 19, 4, block_rows=block_rows, lanes=2)
+        state, grad = np.ones(graph.n_state), np.empty(graph.n_params)
         with Pool(2) as pool:
-            value = Workspace(plan, 2).gradient(X, targets, None, np.empty(0), state, kernel, grad, pool, training=True)
-        np.testing.assert_allclose(value, np.mean((X - X.mean(0)) ** 2), rtol=1e-12)
-        np.testing.assert_allclose(state, 0.9 + 0.1 * X.mean(0), rtol=1e-12)
-
-
-def test_center_alone():
-    """The kernel's own calls: dx is dy without its mean over the batch; nothing is done where it is not wanted."""
-    kernel = center("float64", k=3)
-    x, dy = np.random.default_rng(0).standard_normal((2, 7, 3))
-    y, cache, _ = kernel.forward(None, x, state=np.zeros(3), training=True)
-    np.testing.assert_allclose(y, x - x.mean(axis=0), atol=1e-14)
-    dx, _ = kernel.backward(None, x, y, dy.copy(), cache, dx=np.empty_like(x), training=True)
-    np.testing.assert_allclose(dx, dy - dy.mean(axis=0), atol=1e-14)
-    assert kernel.backward(None, x, y, dy.copy(), cache, training=True) == (None, None)
+            value = Workspace(plan, 2).gradient(X, targets, None, theta, state, kernel, grad, pool, training=True)
+        np.testing.assert_allclose(value, np.mean((expected - y) ** 2), rtol=1e-12)
+        np.testing.assert_allclose(state[:4], 0.9 + 0.1 * X.mean(0), rtol=1e-12)
 
 
 def test_an_exception_ends_the_step():
@@ -226,7 +182,7 @@ def test_an_exception_ends_the_step():
 @pytest.mark.parametrize("block_rows", [22, 5])         # with and without room in the last block
 def test_more_rows_than_planned(block_rows):
     graph, X, targets, weights, kernel, theta = make(straight, "float64")
-    workspace = Workspace(Plan(graph, graph.buffers[-1], True, 22, N_OUT, block_rows=block_rows, lanes=1), 1)
+    workspace = Workspace(Plan(graph, True, 22, N_OUT, block_rows=block_rows, lanes=1), 1)
     grad = np.zeros(graph.n_params)
     with Pool(1) as pool, pytest.raises(ValueError) as error:
         workspace.gradient(X, targets, weights, theta, np.empty(0), kernel, grad, pool)
@@ -235,7 +191,7 @@ def test_more_rows_than_planned(block_rows):
 
 def test_input_gradient():
     graph, X, targets, weights, kernel, theta = make(branches, "float64")
-    plan = Plan(graph, graph.buffers[-1], True, len(X), N_OUT, block_rows=5, input_gradient=True)
+    plan = Plan(graph, True, len(X), N_OUT, block_rows=5, input_gradient=True)
     grad, dx = np.empty(graph.n_params), np.full_like(X, np.nan)
     with Pool(1) as pool:
         workspace = Workspace(plan, 1)
@@ -253,7 +209,7 @@ def test_input_gradient():
 def test_buffers_that_live_together_do_not_overlap():
     for build in GRAPHS:
         graph = build("float32")
-        plan = Plan(graph, graph.buffers[-1], True, 64, N_OUT, block_rows=8)
+        plan = Plan(graph, True, 64, N_OUT, block_rows=8)
         local = [b for b in plan.buffers if b.first >= 0 and not b.whole]
         for i, a in enumerate(local):
             for b in local[i + 1:]:
@@ -266,7 +222,7 @@ def test_frozen_layers_end_the_backward_walk():
     graph = Graph("float64", (N_IN,))
     x = graph.add_layer(layers.Dense(4, "tanh", trainable=False), 0, "a")
     graph.add_layer(layers.Dense(N_OUT), x, "b")
-    plan = Plan(graph, graph.buffers[-1], True, 8, N_OUT)
+    plan = Plan(graph, True, 8, N_OUT)
     from ldl_cy._engine.plan import BACKWARD
     assert [i for kind, i in plan.actions if kind == BACKWARD] == [1]
     rng = np.random.default_rng(0)

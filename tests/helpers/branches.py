@@ -52,7 +52,7 @@ def run(model, x, threads, *, training=True, **options):
     """(loss, gradient, gradient of the input), every phase shared among the threads."""
     graph, n = model.network.graph, len(x)
     targets, loss = losses.SquaredError().encode_targets(targets_of(model, n), n, model.output_shape, model.dtype)
-    plan = Plan(graph, graph.buffers[-1], True, n, loss.target_size, input_gradient=True, **options)
+    plan = Plan(graph, True, n, loss.target_size, input_gradient=True, **options)
     workspace = Workspace(plan, threads)
     workspace.share_above = 0
     grad = np.full(graph.n_params, np.nan, model.dtype)

@@ -309,7 +309,7 @@ def check_threads(case, dtype):
     targets, loss = losses.SquaredError().encode_targets(y, 11, graph.shapes[-1], dtype)
     results = []
     for threads, options in ((1, {}), *((t, {"block_rows": 2, "lanes": 3}) for t in (1, 2, 5))):
-        plan = Plan(graph, graph.buffers[-1], True, 11, loss.target_size, input_gradient=True, **options)
+        plan = Plan(graph, True, 11, loss.target_size, input_gradient=True, **options)
         workspace = Workspace(plan, threads)
         workspace.share_above = 0
         grad, dx = np.full(theta.size, np.nan, dtype), np.full((11, graph.sizes[0]), np.nan, dtype)

@@ -177,7 +177,7 @@ LENET = [
 
 def kinds(model, **options):
     graph = model.network.graph
-    plan = Plan(graph, graph.buffers[-1], options.pop("training", True), options.pop("capacity", 40), 1, **options)
+    plan = Plan(graph, options.pop("training", True), options.pop("capacity", 40), 1, **options)
     return [p.node.kernel.name for p in plan.nodes if p.node.kernel], plan
 
 

@@ -71,7 +71,7 @@ def samples(model, n, seed=1):
 
 def ops(model, training=False, keep=()):
     """Names of the kernels of a plan."""
-    plan = Plan(model.network.graph, model.network.graph.buffers[-1], training, 32, 1 if training else 0, keep)
+    plan = Plan(model.network.graph, training, 32, 1 if training else 0, keep)
     return [p.node.kernel.name for p in plan.nodes if p.node.kernel is not None]
 
 
@@ -230,7 +230,7 @@ def test_weights_that_lie_apart(places):
         x = graph.add_kernel(built.kernel("float64"), x, (3,), theta=place)
     graph.place(graph.parameters, (Parameter("all", (30,), "zeros"),), "all", True)
     graph.place(graph.state, built.state, "norm", True)
-    plan = Plan(graph, graph.buffers[x], False, 7)
+    plan = Plan(graph, False, 7, output=graph.buffers[x])
     assert len(plan.nodes) == (1 if places == (0, 18) else 2)
     X, out = rng.standard_normal((7, 5)), np.empty((7, 3))
     with Pool(1) as pool:

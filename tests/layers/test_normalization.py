@@ -153,7 +153,7 @@ def gradient(model, X, y, threads=1, state=None, **options):
     """(loss, gradient, dx, state) of a training step by a plan with the given blocks."""
     graph, n = model.network.graph, len(X)
     targets, loss = losses.SquaredError().encode_targets(y, n, graph.shapes[-1], model.dtype)
-    plan = Plan(graph, graph.buffers[-1], True, n, loss.target_size, input_gradient=True, **options)
+    plan = Plan(graph, True, n, loss.target_size, input_gradient=True, **options)
     workspace = Workspace(plan, threads)
     workspace.share_above = 0
     grad, dx = np.full(model.n_parameters, np.nan, model.dtype), np.full((n, graph.sizes[0]), np.nan, model.dtype)
