@@ -11,10 +11,10 @@ import numpy as np
 from ldl_cy._engine import vec
 from ldl_cy._engine.vec import ACTIVATIONS, RULES, instruction_set, instruction_sets, use_instruction_set
 
-__all__ = ["ACTIVATIONS", "LOSSES", "RULES", "activation", "activation_grad", "add_", "add_column_sums_", "apply_dropout",
-           "exponential", "fill_rows_", "gru_step", "gru_step_back", "instruction_set", "instruction_sets", "keeps_z",
-           "largest", "logarithm", "loss", "lstm_step", "lstm_step_back", "scale_", "sum_of_squares", "transpose_",
-           "uniform_draws", "update_", "use_instruction_set"]
+__all__ = ["ACTIVATIONS", "LOSSES", "RULES", "activation", "activation_grad", "add_", "add_column_sums_",
+           "apply_dropout", "exponential", "fill_rows_", "gru_step", "gru_step_back", "instruction_set",
+           "instruction_sets", "keeps_z", "largest", "logarithm", "loss", "lstm_step", "lstm_step_back",
+           "scale_", "sum_of_squares", "transpose_", "uniform_draws", "update_", "use_instruction_set"]
 
 LOSSES = ("squared_error", "log_loss_codes", "log_loss_probs", "binary_log_loss")
 
