@@ -9,7 +9,7 @@ from ldl_cy.checks import as_numbers, check_weights
 from ldl_cy.sparse import is_sparse
 
 if TYPE_CHECKING:
-    from ldl_cy._kernels.losses import LossKernel
+    from ldl_cy._engine.loss import LossKernel
     from ldl_cy.losses import Loss
     from ldl_cy.network import Network
 
