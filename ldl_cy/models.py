@@ -346,7 +346,8 @@ class Sequential:
                 callbacks=watched, n_threads=n_threads)
             if self._network is None:
                 self.adopt(fit.network)
-            return fit.run()
+            fit.run()
+        return watched.history
 
     # -- describing and keeping ------------------------------------------------------------------------
 
@@ -373,9 +374,9 @@ class Sequential:
         custom : dict of class name to layer class, default=None
             Layers that are not ldl_cy's own.
         """
-        model = Sequential.__new__(Sequential)
-        model._restore(serialize.load(path, dict(custom or {})))
-        return model
+        loaded = Sequential.__new__(Sequential)
+        loaded._restore(serialize.load(path, dict(custom or {})))
+        return loaded
 
     def _saved(self) -> serialize.Saved:
         return serialize.Saved(self.layers, self.dtype, self.random_state, self._network, self._training_state)

@@ -5,6 +5,8 @@ from importlib.metadata import entry_points, version
 
 import pytest
 
+from architecture import PACKAGE, cimports, circles, imports, signatures
+
 import ldl_cy
 
 
@@ -48,3 +50,53 @@ def test_the_console_script_is_main():
 
     script, = entry_points(group="console_scripts", name="ldl-cy")
     assert script.load() is main
+
+
+# -- the source ---------------------------------------------------------------------------------------------------
+
+
+def test_a_circle_is_found():
+    """The search itself."""
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set()}) == [{"b", "c"}]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_imports_run_downwards():
+    arrows = imports(typing=False)
+    assert len(arrows) > 80 and arrows["ldl_cy.models"] > {"ldl_cy.network", "ldl_cy.training"}
+    assert circles(arrows) == []
+
+
+def test_cimports_run_downwards():
+    arrows = cimports()
+    assert len(arrows) > 30 and "ldl_cy._engine.op" in arrows["ldl_cy._kernels.dense"]
+    assert circles(arrows) == []
+
+
+def test_only_callbacks_know_the_model_that_calls_them():
+    """For type checkers: callbacks are handed a model, which calls them."""
+    for circle in circles(imports(typing=True)):
+        others = {name for name in circle if name != "ldl_cy.models" and not name.startswith("ldl_cy.callbacks")}
+        assert not others
+
+
+def test_the_engine_knows_nothing_above_it():
+    above = {(name, target) for arrows in (imports(typing=True), cimports()) for name, targets in arrows.items()
+             if name.startswith("ldl_cy._engine") for target in targets if not target.startswith("ldl_cy._engine")}
+    assert not above
+
+
+def test_few_parameters():
+    """What users call may have more, and constructors, which keep them."""
+    allowed = ("fit", "__init__", "find_learning_rate")
+    found = dict(signatures())
+    assert len(found) > 500
+    assert {name: n for name, n in found.items() if n > 10 and name.rpartition(".")[2] not in allowed} == {}
+
+
+def test_files_are_rooms():
+    files = [path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".pyx", ".pxd", ".inc", ".h", ".pyi"}]
+    files += [path for path in PACKAGE.glob("_engine/vec/*.c")]
+    assert len(files) > 150
+    assert {path.name: lines for path in files
+            if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 500} == {}

@@ -85,8 +85,8 @@ def check_file(owner: str, path: Path) -> None:
 
 
 # what a fit takes
-Watcher = Callback | Callable[[Any, dict[str, float]], Any]
-Callbacks = Watcher | Sequence[Watcher] | None
+AnyCallback = Callback | Callable[[Any, dict[str, float]], Any]
+Callbacks = AnyCallback | Sequence[AnyCallback] | None
 
 
 def check_callbacks(callbacks: Any) -> list[Callback]:

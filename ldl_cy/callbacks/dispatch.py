@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ldl_cy.callbacks.base import Callback, Callbacks, check_callbacks
+from ldl_cy.callbacks.base import AnyCallback, Callback, Callbacks, check_callbacks
 from ldl_cy.callbacks.history import History, ProgressBar
 
 if TYPE_CHECKING:
@@ -59,13 +59,13 @@ class CallbackList:
         """Whether there are any."""
         return bool(self.callbacks)
 
-    def prepend(self, callback: Callback) -> None:
+    def prepend(self, callback: AnyCallback) -> None:
         """Call one more, before all others."""
-        self.callbacks.insert(0, callback)
+        self.callbacks[:0] = check_callbacks(callback)
 
-    def append(self, callback: Callback) -> None:
+    def append(self, callback: AnyCallback) -> None:
         """Call one more, after all others."""
-        self.callbacks.append(callback)
+        self.callbacks += check_callbacks(callback)
 
     @contextmanager
     def fitting(self, epochs: int) -> Iterator[None]:

@@ -53,11 +53,12 @@ def fit(
     """The fit of the model itself, with scikit-learn's orders of rows; None: ``max_iter`` epochs."""
     est, state = estimator, model.training_state
     with state.exclusive():
-        return Fit(
+        Fit(
             model.network, None, state, rows.X, rows.y, loss=loss, optimizer=optimizer, batch_size=batch_size,
             epochs=est.max_iter if epochs is None else epochs, alpha=est.alpha, shuffle=False,
             sample_weight=rows.weight, lengths=rows.lengths, callbacks=callbacks, n_threads=est.n_threads,
             order_rows=shuffler).run()
+    return callbacks.history
 
 
 def report_end(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from ldl_cy.data import validate_data
 
 if TYPE_CHECKING:
-    from ldl_cy.callbacks import CallbackList
     from ldl_cy.data import Arrays
     from ldl_cy.losses import Loss
     from ldl_cy.optimizers import Optimizer
+    from ldl_cy.training.dispatcher import CallbackDispatcher
     from ldl_cy.training.steps import Stepper
 
 
@@ -63,7 +63,7 @@ class Batches:
 
 
 def run_batches(
-    stepper: Stepper, batches: Batches, loss: Loss, n_threads: int, epochs: int, callbacks: CallbackList,
+    stepper: Stepper, batches: Batches, loss: Loss, n_threads: int, epochs: int, callbacks: CallbackDispatcher,
 ) -> None:
     """Epochs over the user's batches, each of which is a step."""
     network, state = stepper.network, stepper.state

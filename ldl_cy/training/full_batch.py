@@ -8,14 +8,14 @@ from ldl_cy.optimizers.objective import Objective
 if TYPE_CHECKING:
     import numpy as np
 
-    from ldl_cy.callbacks import CallbackList
     from ldl_cy.optimizers.full_batch import FullBatch
     from ldl_cy.state import TrainingState
+    from ldl_cy.training.dispatcher import CallbackDispatcher
 
 
 def run_full_batch(
     method: FullBatch, objective: Objective, theta: np.ndarray, state: TrainingState, epochs: int,
-    callbacks: CallbackList,
+    callbacks: CallbackDispatcher,
 ) -> None:
     """At most ``epochs`` iterations, each of which counts as a step and as an epoch.
 
@@ -27,7 +27,7 @@ def run_full_batch(
         The network's weights, improved in place; the objective may compute in another dtype.
     state : TrainingState
     epochs : int
-    callbacks : CallbackList
+    callbacks : CallbackDispatcher
     """
     last = state.epoch + epochs
 

@@ -11,17 +11,17 @@ from ldl_cy import losses, optimizers
 from ldl_cy._engine.train import CONVERGED
 from ldl_cy.checks import check_bool, check_int, check_real, read_rows
 from ldl_cy.data import Arrays, check_last_layer, split_validation, validate_data
+from ldl_cy.inference import evaluate
 from ldl_cy.optimizers.objective import Objective
 from ldl_cy.threads import choose_threads, running_fit
 from ldl_cy.training.batches import Batches, run_batches
 from ldl_cy.training.full_batch import run_full_batch
 from ldl_cy.training.steps import Stepper
-from ldl_cy.training.validation import ValidationLoss
 
 if TYPE_CHECKING:
-    from ldl_cy.callbacks import CallbackList, History
     from ldl_cy.network import Network
     from ldl_cy.state import TrainingState
+    from ldl_cy.training.dispatcher import CallbackDispatcher
 
 OWNER = "Sequential"
 MOST_COEFFICIENTS = 1 << 16     # rows of an optimizer's coefficients made at a time
@@ -40,7 +40,7 @@ class Fit:
     build : function of a shape, or None with a network
     state : TrainingState
         Held by this fit alone: see ``TrainingState.exclusive``.
-    callbacks : CallbackList
+    callbacks : CallbackDispatcher
     order_rows : function without arguments, default=None
         Gives the order of rows, (n,) ints, of each epoch in place of the network's own random numbers.
     X, y and the others : see ``Sequential.fit``
@@ -60,7 +60,7 @@ class Fit:
         self, network: Network | None, build: Callable[[Shape], Network] | None, state: TrainingState, X: Any,
         y: Any, *, loss: Any, optimizer: Any, batch_size: Any, epochs: Any, alpha: Any, shuffle: Any,
         sample_weight: Any = None, lengths: Any = None, validation_data: Any = None, validation_split: Any = 0.0,
-        callbacks: CallbackList, n_threads: Any = None, order_rows: Callable[[], np.ndarray] | None = None,
+        callbacks: CallbackDispatcher, n_threads: Any = None, order_rows: Callable[[], np.ndarray] | None = None,
     ) -> None:
         self.state, self.callbacks, self.order_rows = state, callbacks, order_rows
         self.loss = losses.get(loss)
@@ -95,11 +95,16 @@ class Fit:
         if self.data.loss_op.python:
             self.n_threads = 1
         if validation is not None:
-            held_out = validate_data(network, "validation_data", *validation, self.loss, network.dtype)
-            callbacks.prepend(ValidationLoss(network, held_out, self.n_threads))
+            # checked once for all epochs
+            self._held_out = validate_data(network, "validation_data", *validation, self.loss, network.dtype)
+            callbacks.prepend(self._add_validation_loss)
 
-    def run(self) -> History:
-        """Run the epochs, watched by the callbacks."""
+    def _add_validation_loss(self, model: Any, logs: dict[str, float]) -> None:
+        """"val_loss" joins the values of an epoch before any callback sees them."""
+        logs["val_loss"] = evaluate(self.network, self._held_out, self.n_threads)
+
+    def run(self) -> None:
+        """Run the epochs, watched by the callbacks, whose history records them."""
         with ExitStack() as stack:
             stack.enter_context(running_fit())
             stack.enter_context(self.callbacks.fitting(self.epochs))
@@ -109,7 +114,6 @@ class Fit:
             except FloatingPointError as error:
                 if not self.callbacks.non_finite(error):
                     raise
-        return self.callbacks.history
 
     def _take_up_state(self) -> None:
         """Go on with the state of the last fit where its optimizer was of the same kind."""
