@@ -4,7 +4,6 @@ import sys
 from importlib.metadata import entry_points, version
 
 import pytest
-
 from architecture import PACKAGE, cimports, circles, imports, signatures
 
 import ldl_cy

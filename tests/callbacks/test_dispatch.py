@@ -1,0 +1,157 @@
+"""What a callback keeps from fit to fit, and what callbacks tell each other."""
+import json
+
+import numpy as np
+import pytest
+from small_estimators import problem, small
+from small_fits import X, Y, fit, made
+
+from ldl_cy import Sequential, optimizers
+from ldl_cy.callbacks import Callback, Checkpoint, EarlyStopping, ReduceOnPlateau
+
+
+class Counter(Callback):
+    """Counts epochs over all fits of a model."""
+
+    def __init__(self, key="Counter"):
+        self.key, self.begun = key, []
+
+    @property
+    def state_key(self):
+        return self.key
+
+    def on_fit_begin(self, model, epochs):
+        self.epochs = 0
+
+    def on_epoch_begin(self, model, epoch):
+        self.begun.append(self.epochs)
+
+    def on_epoch_end(self, model, epoch, logs):
+        self.epochs += 1
+
+    def state_dict(self):
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state):
+        self.epochs = state["epochs"]
+
+
+def test_a_callback_goes_on_in_another_process(tmp_path):
+    """Another object, another model: the state travels with the file, in the checkpoint of each epoch too."""
+    model = made()
+    fit(model, [Checkpoint(tmp_path / "m", keep=9), Counter()], epochs=3)
+    for path, expected in ((tmp_path / "m", 3), (tmp_path / "m-000002", 2)):
+        loaded, counter = Sequential.load(path), Counter()
+        fit(loaded, counter, epochs=2)
+        assert counter.begun == [expected, expected + 1]
+        assert loaded.training_state.callbacks == {"Counter": {"epochs": expected + 2}}
+
+
+def test_several_of_one_kind_have_a_state_each():
+    """The second one with the same key gets a number."""
+    model = made()
+    first, second, other = Counter(), Counter(), Counter("mine")
+    fit(model, first, epochs=2)
+    fit(model, [first, second, other], epochs=1)
+    assert model.training_state.callbacks == {
+        "Counter": {"epochs": 3}, "Counter 2": {"epochs": 1}, "mine": {"epochs": 1}}
+    fit(model, [Counter("mine"), first], epochs=1)
+    assert model.training_state.callbacks == {
+        "Counter": {"epochs": 4}, "Counter 2": {"epochs": 1}, "mine": {"epochs": 2}}
+
+
+def test_two_plateau_callbacks_on_one_value_do_not_share_a_counter():
+    """Neither improves by nine: the patience of two reduces after two epochs, that of three after
+    three."""
+    model, rates = made(), []
+    watchers = [ReduceOnPlateau("loss", 0.5, 2, 9.0), ReduceOnPlateau("loss", 0.1, 3, 9.0)]
+    fit(model, [*watchers, lambda model, logs: rates.append(model.training_state.rate_factor)], epochs=7)
+    # the first epoch improves on infinity
+    assert rates == pytest.approx([1, 1, 0.5, 0.05, 0.025, 0.025, 0.00125])
+
+
+def test_one_object_on_two_models():
+    """What it has counted on one model is no matter on the other."""
+    watcher = ReduceOnPlateau("loss", 0.5, 3, 9.0)
+    one, other = made(), made()
+    fit(one, watcher, epochs=3)
+    fit(other, watcher, epochs=3)
+    assert other.training_state.rate_factor == 1.0
+    fit(one, watcher, epochs=1)
+    assert one.training_state.rate_factor == 0.5 and other.training_state.rate_factor == 1.0
+
+
+@pytest.mark.parametrize("state", [
+    {"best": "low"}, {"best": None}, {"wait": -1}, {"wait": [1]}, {"best": float("nan"), "wait": 1}])
+def test_a_state_that_no_plateau_callback_wrote(state):
+    with pytest.raises((TypeError, ValueError), match="ReduceOnPlateau: (best|wait) must be a number"):
+        ReduceOnPlateau().load_state_dict(state)
+
+
+@pytest.mark.parametrize("states", [3, [1], {"Counter": 3}, {"Counter": [1]}])
+def test_states_in_a_file_that_are_none(states, tmp_path):
+    model = made()
+    fit(model, Counter())
+    described = model.__getstate__()
+    described["described"]["callbacks"] = states
+    with pytest.raises(ValueError, match="load: callbacks must be names with the states of callbacks, got "):
+        Sequential.__new__(Sequential).__setstate__(described)
+
+
+def test_a_state_that_no_file_holds(tmp_path):
+    class Keeps(Counter):
+        def state_dict(self):
+            return {"array": np.ones(3)}
+
+    model = made()
+    fit(model, Keeps())
+    with pytest.raises(TypeError, match="save: the state of a callback must be numbers, strings, and lists and dicts"):
+        model.save(tmp_path / "m")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_format_is_the_same():
+    """Files of models without such callbacks are as before; with them they have one entry more."""
+    plain, kept = made(), made()
+    fit(plain)
+    fit(kept, Counter())
+    one, other = plain.__getstate__()["described"], kept.__getstate__()["described"]
+    assert one["format"] == other["format"] == 1
+    assert other.keys() - one.keys() == {"callbacks"} and json.loads(json.dumps(other))["callbacks"] == {
+        "Counter": {"epochs": 3}}
+
+
+def test_another_optimizer_begins_without_states():
+    model = made()
+    fit(model, Counter(), optimizer=optimizers.Adam())
+    fit(model, optimizer=optimizers.Adam(0.1))
+    assert model.training_state.callbacks
+    fit(model, optimizer=optimizers.SGD())
+    assert not model.training_state.callbacks
+
+
+def test_values_that_a_callback_adds():
+    """Later callbacks and the history see them."""
+    seen, stopping = [], EarlyStopping("loss", 100)
+
+    def add(model, logs):
+        logs["accuracy"] = model.epoch / 10
+
+    history = fit(made(), [add, lambda model, logs: seen.append(logs["accuracy"]), stopping])
+    assert seen == history.history["accuracy"] == [0.1, 0.2, 0.3] and list(history.history) == ["loss", "accuracy"]
+
+
+def test_estimators_dispatch_as_models_do():
+    """A callback's state goes on in a warm start, and a stop ends the fit after all callbacks saw the epoch."""
+    counter = Counter()
+    est = small("MLPRegressor", max_iter=2, warm_start=True, callbacks=[lambda model, logs: True, counter])
+    A, b = problem(est)
+    est.fit(A, b).fit(A, b)
+    assert counter.begun == [0, 1] and est.n_iter_ == 1
+    assert est.model_.training_state.callbacks == {"Counter": {"epochs": 2}}
+
+
+def test_a_fit_on_batches_keeps_states_too():
+    model = made()
+    model.fit([(X, Y), (X, Y)], loss="squared_error", epochs=2, callbacks=Counter())
+    assert model.training_state.callbacks == {"Counter": {"epochs": 2}}

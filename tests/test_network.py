@@ -1,0 +1,187 @@
+"""What is built and how far training has come: one place each."""
+import numpy as np
+import pytest
+from small_fits import NET, X_NEW, Y_NEW, X, Y, fit, made
+
+from ldl_cy import Sequential, data, layers, network, optimizers, serialize
+from ldl_cy.state import TrainingState
+
+NORMED = [layers.Dense(4, "tanh"), layers.BatchNorm(), layers.Dense(1)]
+
+
+def counted(monkeypatch, *places):
+    """A list that grows with the name of a function wherever it is called through one of the places."""
+    calls = []
+
+    def count(place, name):
+        function = getattr(place, name)
+
+        def counting(*args, **options):
+            calls.append(name)
+            return function(*args, **options)
+
+        monkeypatch.setattr(place, name, counting)
+
+    for place, name in places:
+        count(place, name)
+    return calls
+
+
+@pytest.mark.parametrize("how", ["build", "fit", "fit of a built one", "load", "reset"])
+def test_a_graph_is_made_once(how, monkeypatch, tmp_path):
+    model = made().build(5) if how in ("fit of a built one", "load", "reset") else made()
+    model.save(tmp_path / "m")
+    calls = counted(monkeypatch, (network, "make_graph"), (serialize, "make_graph"))
+    if how == "build":
+        model.build(5).build(5)
+    elif how.startswith("fit"):
+        fit(model, epochs=1)
+    elif how == "load":
+        Sequential.load(tmp_path / "m")
+    else:
+        model.reset()
+    assert len(calls) == (0 if how in ("fit of a built one", "reset") else 1)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "lm"])
+@pytest.mark.parametrize("how", ["validation_data", "validation_split"])
+def test_validation_data_are_checked_once_a_fit(how, optimizer, monkeypatch):
+    """Rows and targets of both parts, whatever the number of epochs."""
+    calls = counted(monkeypatch, (network, "check_rows"), (data, "check_weights"))
+    options = {"validation_data": (X_NEW, Y_NEW)} if how == "validation_data" else {"validation_split": 0.2}
+    history = fit(made(), optimizer=optimizer, epochs=4, **options)
+    assert len(history.history["val_loss"]) == 4
+    assert calls == ["check_rows", "check_weights"] * 2
+
+
+def test_before_building():
+    model = made()
+    assert (model.epoch, model.step) == (0, 0) and len(model.parameters) == len(model.state) == 0
+    assert model.input_shape is None and model.output_shape is None
+    for unbuilt in ("network", "theta", "n_parameters"):
+        with pytest.raises(ValueError, match="the model must be built first"):
+            getattr(model, unbuilt)
+    with pytest.raises(ValueError, match="the model must be built first"):
+        model.reset()
+
+
+def test_names_that_do_not_exist():
+    model = made(NORMED).build(5)
+    with pytest.raises(KeyError, match=r"no parameter 'dense_1.kernel'; there are: dense_0.kernel, dense_0.bias, "):
+        model.parameters["dense_1.kernel"]
+    with pytest.raises(KeyError, match=r"no running statistic 'mean'; there are: batch_norm_1.mean, "):
+        model.state["mean"]
+    with pytest.raises(KeyError, match="there are: none"):
+        made().build(5).state["mean"]
+    assert "dense_1.kernel" not in model.parameters and model.parameters.get("dense_1.kernel") is None
+    assert repr(model.state) == "{'batch_norm_1.mean': (4,), 'batch_norm_1.variance': (4,)}"
+
+
+def test_views():
+    model = made(NORMED).build(5)
+    model.parameters["dense_2.bias"][...] = 7
+    model.state["batch_norm_1.mean"][...] = [1, 2, 3, 4]
+    assert model.theta[-1] == 7 and model.network.statistics[:4].tolist() == [1, 2, 3, 4]
+    with pytest.raises(TypeError):
+        model.parameters["dense_2.bias"] = 3
+
+
+def test_other_lengths_share_the_weights():
+    model = Sequential([layers.GRU(3), layers.Dense(1)], "float64", 1).build((4, 2))
+    longer = model.network.with_steps(9)
+    assert longer.input_shape == (9, 2) and longer.theta is model.theta
+    assert model.network.with_steps(4) is model.network
+    flat = Sequential([layers.Flatten(), layers.Dense(1)]).build((4, 2))
+    with pytest.raises(ValueError, match="not depend on the number of steps, got 9 steps for a network built for 4"):
+        flat.network.with_steps(9)
+
+
+def test_another_dtype_is_a_copy():
+    model = made(NORMED).build(5)
+    twin = model.network.astype("float64")
+    np.testing.assert_array_equal(twin.theta, model.theta)
+    np.testing.assert_array_equal(twin.statistics, model.network.statistics)
+    twin.theta[:] = 0
+    assert model.theta.any() and model.network.astype("float32") is model.network
+
+
+def test_ranges_and_masks():
+    """Kernels decay, biases and gamma do not; what is frozen neither decays nor trains."""
+    model = Sequential([layers.Dense(2), layers.LayerNorm(), layers.Dense(1, trainable=False)]).build(3)
+    assert model.network.decayed.tolist() == [[0, 6]]
+    assert model.network.trainable.tolist() == [True] * 12 + [False] * 3
+
+
+# -- the training state -------------------------------------------------------------------------------------------
+
+
+def filled():
+    """A state that has something everywhere."""
+    model = made(NORMED)
+    fit(model, optimizer=optimizers.Adam(0.01, ema=0.9))
+    state = model.training_state
+    state.rate_factor, state.callbacks["Mine"] = 0.25, {"best": [1.0, 2.0]}
+    state.optimizer.scalars["damping"] = 0.5
+    return model, state
+
+
+def as_comparable(state):
+    return {**state.to_dict(), "slots": state.optimizer.slots.tobytes()}
+
+
+def test_a_snapshot_forgets_nothing():
+    """Every attribute comes back, whatever was written, also in place."""
+    model, state = filled()
+    before, saved = as_comparable(state), state.snapshot()
+    assert saved.keys() == vars(state).keys() - {"_lock"}
+    state.count(steps=3, epochs=1)
+    state.rate_factor = state.average_checksum = 0.0
+    state.optimizer.slots[:] = 9
+    state.optimizer.scalars["damping"] = 7.0
+    state.callbacks["Mine"]["best"].append(3.0)
+    state.restore(saved)
+    assert as_comparable(state) == before
+    fit(model, optimizer=optimizers.SGD(0.1))
+    assert state.rate_factor == 1.0 and state.callbacks == {} and state.optimizer.scalars == {}
+
+
+def test_to_dict_and_back():
+    _, state = filled()
+    described = state.to_dict()
+    again = TrainingState.from_dict(described, state.optimizer.slots.copy())
+    assert as_comparable(again) == as_comparable(state)
+    described["callbacks"]["Mine"]["best"].append(9.0)
+    assert state.callbacks["Mine"] == again.callbacks["Mine"] == {"best": [1.0, 2.0]}
+
+
+def test_files_of_before_callbacks_kept_their_own_state():
+    """The best value and the count, by the name of the value, go to the callback that monitors it."""
+    described = {**TrainingState().to_dict(), "memory": {
+        "rate_factor": 0.5, "plateau_best val_loss": 3.0, "plateau_wait val_loss": 2.0, "plateau_wait loss": 1.0,
+        "damping": 0.1}}
+    state = TrainingState.from_dict(described, np.zeros((0, 3)))
+    assert state.rate_factor == 0.5 and state.optimizer.scalars == {"damping": 0.1}
+    assert state.callbacks == {"ReduceOnPlateau val_loss": {"best": 3.0, "wait": 2.0},
+                               "ReduceOnPlateau loss": {"wait": 1.0}}
+
+
+def test_a_roll_back_over_batches_takes_back_averages_too():
+    """An epoch of batches with an average, in which the loss becomes non-finite: nothing of it is left."""
+    model, sgd = made(), optimizers.SGD(0.01, ema=0.9)
+    batches = [(X[:20], Y[:20]), (X[20:40], Y[20:40])]
+    model.fit(batches, loss="squared_error", optimizer=sgd, epochs=2)
+    before, theta = as_comparable(model.training_state), model.theta.copy()
+    with pytest.raises(FloatingPointError):
+        model.fit([*batches, *[(X[:9], Y[:9] * 1e38)] * 3], loss="squared_error", optimizer=sgd, epochs=1)
+    np.testing.assert_array_equal(model.theta, theta)
+    assert as_comparable(model.training_state) == before
+    other = made()
+    other.fit(batches, loss="squared_error", optimizer=sgd, epochs=3)
+    model.fit(batches, loss="squared_error", optimizer=sgd, epochs=1)
+    np.testing.assert_array_equal(model.theta, other.theta)
+
+
+def test_layers_stay_the_users():
+    """Nothing that is built is kept in a layer."""
+    one, other = made(NET).build(5), made(NET).build(7)
+    assert one.layers == other.layers and one.theta.size != other.theta.size
