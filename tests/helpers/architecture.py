@@ -57,8 +57,8 @@ def cimports() -> Arrows:
     known = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files}
     arrows: Arrows = {name: set() for name in known}
     for path in files:
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for module, names in re.findall(r"^from ([\w.]+) cimport (\([^)]*\)|.*)", path.read_text(encoding="utf-8"), re.M):
+        name, text = ".".join(path.relative_to(ROOT).with_suffix("").parts), path.read_text(encoding="utf-8")
+        for module, names in re.findall(r"^from ([\w.]+) cimport (\([^)]*\)|.*)", text, re.M):
             full = {f"{module}.{one}" for one in re.findall(r"\w+", names)} & known
             arrows[name] |= full or ({module} & known)
     return {name: targets - {name} for name, targets in arrows.items()}
