@@ -309,7 +309,7 @@ class Sequential:
         epochs : int >= 1, default=10
             Further epochs.
         alpha : float >= 0, default=0.0
-            Adds alpha/2 Σθ² / Σw over parameters of two or more axes to a batch's loss.
+            Adds alpha/2 Σθ² / Σw over kernels and tables (not biases and norms) to a batch's loss.
         shuffle : bool, default=True
             Visit the rows in a new order each epoch, a function of the seed and the epoch.
         sample_weight : (n,) numbers >= 0, default=None

@@ -112,6 +112,30 @@ def test_ranges_and_masks():
     assert model.network.trainable.tolist() == [True] * 12 + [False] * 3
 
 
+def test_what_decays():
+    """Kernels and tables, wherever they are; a layer in NumPy: what has two axes or more."""
+    stack = [
+        layers.Embedding(5, 4), layers.Conv1D(3, 2), layers.Add([layers.Dense(3)], []),
+        layers.Bidirectional(layers.GRU(2, return_sequences=True)), layers.LSTM(3), layers.BatchNorm(),
+        layers.LayerNorm(), layers.Custom(lambda p, x: x, lambda p, x, y, dy: (dy, {}), output_shape=3,
+                                          parameters={"matrix": (2, 2), "vector": 2}), layers.Dense(1)]
+    model = Sequential(stack).build((6,))
+    decayed = np.zeros(model.n_parameters, bool)
+    for low, high in model.network.decayed:
+        decayed[low:high] = True
+    places = iter(decayed)
+    found = {name: {next(places) for _ in range(values.size)} for name, values in model.parameters.items()}
+    kinds = ("kernel", "recurrent_kernel", "table", "matrix")
+    assert found == {name: {name.rpartition(".")[2] in kinds} for name in model.parameters}
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("PReLU", "prelu"), ("LeakyReLU", "leaky_relu"), ("MaxPool2D", "max_pool2d"), ("ZeroPadding1D", "zero_padding1d"),
+    ("MyRNN", "my_rnn"), ("LSTM", "lstm"), ("BatchNorm", "batch_norm")])
+def test_default_names(name, expected):
+    assert type(name, (layers.Layer,), {}).default_name() == expected
+
+
 # -- the training state -------------------------------------------------------------------------------------------
 
 

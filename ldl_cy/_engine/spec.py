@@ -24,20 +24,18 @@ class Parameter:
     shape : tuple of ints
     initializer : str or initializer
         See ``initializers.get``.
+    decays : bool, default=False
+        Whether alpha and weight_decay act on it, as on kernels and tables, not on biases, norms and slopes.
     """
 
     name: str
     shape: Shape
     initializer: Any
+    decays: bool = False
 
     @property
     def size(self) -> int:
         return math.prod(self.shape)
-
-    @property
-    def decays(self) -> bool:
-        """alpha and weight_decay act on parameters of two or more axes (not biases, norms)."""
-        return len(self.shape) >= 2
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,8 @@ class Layer:
 
     @classmethod
     def default_name(cls) -> str:
-        """The class name in lower snake case: conv2d, max_pool2d, batch_norm."""
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+        """The class name in lower snake case: conv2d, max_pool2d, batch_norm; ReLU is one word: prelu."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__.replace("ReLU", "Relu")).lower()
 
     @classmethod
     def _arguments(cls) -> dict[str, inspect.Parameter]:

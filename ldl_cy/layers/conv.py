@@ -61,7 +61,7 @@ class _Conv(Layer):
                               self.dilation_rate, self.padding)
         size = windows["kernel"][2 - self.axes:]
         shape = (*size, c_in // self.groups, filters)
-        weights = Parameter("kernel", shape, self.kernel_initializer)
+        weights = Parameter("kernel", shape, self.kernel_initializer, decays=True)
         check_blas_size(owner, "the size of the kernel", weights.size)
         # pixels that one product reads lie so far apart
         check_blas_size(owner, "strides * channels", windows["strides"][1] * c_in)

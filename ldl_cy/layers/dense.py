@@ -66,7 +66,7 @@ class Dense(Layer):
         *front, n_in = input_shape
         check_blas_size("Dense", "n_in * units", n_in * self.units)
         parameters: tuple[Parameter, ...] = (
-            Parameter("kernel", (n_in, self.units), self.kernel_initializer),)
+            Parameter("kernel", (n_in, self.units), self.kernel_initializer, decays=True),)
         if self.use_bias:
             parameters += (Parameter("bias", (self.units,), self.bias_initializer),)
         kernel = partial(

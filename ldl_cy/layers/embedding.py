@@ -65,7 +65,7 @@ class Embedding(Layer):
         check_blas_size("Embedding", "output_dim", self.output_dim)
         kernel = partial(embedding, tokens=math.prod(input_shape), n_ids=self.input_dim, k=self.output_dim)
         return Built((*input_shape, self.output_dim), kernel, (
-            Parameter("table", (self.input_dim, self.output_dim), self.embeddings_initializer),),
+            Parameter("table", (self.input_dim, self.output_dim), self.embeddings_initializer, decays=True),),
             check_input=self.check_input)
 
     def check_input(self, X: np.ndarray) -> None:

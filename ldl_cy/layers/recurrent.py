@@ -68,8 +68,8 @@ class Recurrent(Layer):
         check_blas_size(owner, "features * units", n_in * width)
         check_blas_size(owner, "units * units", self.units * width)
         parameters = (
-            Parameter("kernel", (n_in, width), self.kernel_initializer),
-            Parameter("recurrent_kernel", (self.units, width), self.recurrent_initializer),
+            Parameter("kernel", (n_in, width), self.kernel_initializer, decays=True),
+            Parameter("recurrent_kernel", (self.units, width), self.recurrent_initializer, decays=True),
             *(self.biases() if self.use_bias else ()))
         kernel = partial(
             recurrent, cell=self.cell, n_steps=n_steps, n_in=n_in, units=self.units,

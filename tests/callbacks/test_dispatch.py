@@ -84,7 +84,7 @@ def test_one_object_on_two_models():
 @pytest.mark.parametrize("state", [
     {"best": "low"}, {"best": None}, {"wait": -1}, {"wait": [1]}, {"best": float("nan"), "wait": 1}])
 def test_a_state_that_no_plateau_callback_wrote(state):
-    with pytest.raises((TypeError, ValueError), match="ReduceOnPlateau: (best|wait) must be a number"):
+    with pytest.raises((TypeError, ValueError), match=r"ReduceOnPlateau: (best|wait) must be a number"):
         ReduceOnPlateau().load_state_dict(state)
 
 
