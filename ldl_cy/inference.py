@@ -22,11 +22,20 @@ def predict(network: Network, X: Any, lengths: Any, batch_size: int | None, n_th
     lengths = network.check_lengths(lengths, n)
     size = check_int(OWNER, "batch_size", batch_size) if batch_size is not None else n
     threads = choose_threads(OWNER, n_threads)
-    out = np.empty((n, *network.output_shape), network.dtype)
-    flat = out.reshape(n, -1)
     if network.predictor is None:
         network.prepare_predictor(n)
-    with network.workspace(0, threads) as ws, network.pool(ws, n) as pool:
+    return outputs(network, rows, lengths, threads, size)
+
+
+def outputs(
+    network: Network, rows: Any, lengths: np.ndarray | None, n_threads: int, batch_size: int | None = None,
+) -> np.ndarray:
+    """The last layer's raw output, (n, *output_shape), for rows and lengths that have been checked."""
+    n = len(rows)
+    size = n if batch_size is None else batch_size
+    out = np.empty((n, *network.output_shape), network.dtype)
+    flat = out.reshape(n, -1)
+    with network.workspace(0, n_threads) as ws, network.pool(ws, n) as pool:
         if ws.plan.whole:
             size = min(size, ws.plan.capacity)
         for start in range(0, n, size):

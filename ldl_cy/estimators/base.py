@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -32,9 +33,10 @@ from ldl_cy.estimators.sklearn_callbacks import CallbackSupportMixin, SklearnCal
 from ldl_cy.estimators.solvers import check_loss, make_optimizer, takes_full_batch
 from ldl_cy.estimators.training import train
 from ldl_cy.estimators.typed import DType, RandomState, Solver, available, validated
-from ldl_cy.inference import predict
+from ldl_cy.inference import outputs, predict
 from ldl_cy.layers.activation import ACTIVATIONS, ALIASES
 from ldl_cy.models import Sequential
+from ldl_cy.network import Network
 from ldl_cy.sparse import is_sparse
 from ldl_cy.threads import choose_threads
 
@@ -165,8 +167,8 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         """The loss object of ``Sequential.fit``."""
 
     @abstractmethod
-    def _score_encoded(self, rows: Rows, n_threads: int) -> float:
-        """Accuracy or R² on rows with encoded targets."""
+    def _score_encoded(self, raw: np.ndarray, rows: Rows) -> float:
+        """Accuracy or R² of the network's raw outputs for rows with encoded targets."""
 
     def _class_weights(self, y: Any) -> np.ndarray | None:
         """One factor a sample, or None; only classifiers have them."""
@@ -271,9 +273,15 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         monitor = TrainingMonitor(
             self, progress, rows, n_batches=1 if isinstance(size, str) else -(-rows.n // size),
             compiled=optimizer.method is None, averaged_outputs=self._averaged_outputs(),
-            score=None if held is None else lambda: self._score_encoded(held, n_threads),
+            score=None if held is None else self._scorer(held, n_threads),
             prints=bool(self.verbose) and self._prints)
         train(self, progress, rows, optimizer, loss, size, monitor, callbacks, incremental=incremental)
+
+    def _scorer(self, held: Rows, n_threads: int) -> Callable[[], float]:
+        """A function that scores rows, which are checked once, with the weights as they are when it is called."""
+        network = self._network_for(held.X, held.lengths)
+        rows, lengths = network.check_rows("X", held.X), network.check_lengths(held.lengths, held.n)
+        return lambda: self._score_encoded(outputs(network, rows, lengths, n_threads), held)
 
     def _callback_context(self, incremental: bool) -> Any:
         """scikit-learn's context of this fit where callbacks of its own were set, else None."""
@@ -321,10 +329,13 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         """The raw output of the network's last layer, (n_samples, n_outputs)."""
         if lengths is None:
             return self.model_.predict(samples, n_threads=n_threads)
+        return predict(self._network_for(samples, lengths), samples, lengths, None, n_threads)
+
+    def _network_for(self, samples: Any, lengths: np.ndarray | None) -> Network:
+        """The network, for as many steps as the samples have if they have more than it was built for."""
         network = self.model_.network
         # recurrent weights do not depend on the number of steps
-        longer = network.with_steps(max(samples.shape[1], network.input_shape[0]))
-        return predict(longer, samples, lengths, None, n_threads)
+        return network if lengths is None else network.with_steps(max(samples.shape[1], network.input_shape[0]))
 
     def _as_targets(self, encoded: np.ndarray) -> np.ndarray:
         """Targets of two axes in the model's dtype; class codes stay as they are."""

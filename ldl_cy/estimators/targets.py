@@ -83,8 +83,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
             return losses.LogLoss()
         return losses.BinaryLogLoss(scale=float(self.n_outputs_))
 
-    def _score_encoded(self, rows: Rows, n_threads: int) -> float:
-        raw = self._outputs(rows.X, rows.lengths, n_threads)
+    def _score_encoded(self, raw: np.ndarray, rows: Rows) -> float:
         if not np.isfinite(raw).all():
             return np.nan
         guess = raw.argmax(axis=1) if self.out_activation_ == "softmax" else raw > 0
@@ -227,8 +226,8 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
     def _activate(self, raw: np.ndarray) -> np.ndarray:
         return np.exp(raw) if self.out_activation_ == "exp" else raw
 
-    def _score_encoded(self, rows: Rows, n_threads: int) -> float:
-        guess = self._activate(self._outputs(rows.X, rows.lengths, n_threads))
+    def _score_encoded(self, raw: np.ndarray, rows: Rows) -> float:
+        guess = self._activate(raw)
         if not np.isfinite(guess).all():
             return np.nan
         with np.errstate(over="ignore"):        # a fit that diverges scores -inf

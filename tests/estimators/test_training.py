@@ -168,7 +168,7 @@ def test_warm_start_holds_out_the_same_rows(name):
     clf = small(name, max_iter=2, warm_start=True, early_stopping=True)
     X, y = problem(clf)
     seen = []
-    clf._score_encoded = lambda rows, n_threads: seen.append(np.asarray(rows.X)) or 0.5
+    clf._score_encoded = lambda raw, rows: seen.append(np.asarray(rows.X)) or 0.5
     clf.fit(X, y).fit(X, y)
     for rows in seen[1:]:
         np.testing.assert_array_equal(rows, seen[0])
