@@ -151,7 +151,7 @@ def find_learning_rate(
     if not isinstance(model, Sequential):
         raise TypeError(f"{OWNER}: model must be a Sequential, got {type(model).__name__}.")
     optimizer = copy.copy(optimizers.get(optimizer))
-    if optimizer.full_batch:
+    if optimizer.full_batch or not isinstance(optimizer, optimizers.StepRule):
         raise ValueError(f"{OWNER}: optimizer must take batches, got {type(optimizer).__name__}, which takes the full "
                          "batch.")
     lowest = check_real(OWNER, "lowest", lowest, 0, low_open=True)

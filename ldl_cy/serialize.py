@@ -23,7 +23,7 @@ from ldl_cy.initializers import Constant
 from ldl_cy.layers.base import Layer, Shape
 from ldl_cy.network import Network, check_settings, make_graph
 from ldl_cy.optimizers import OPTIMIZERS
-from ldl_cy.optimizers.base import AVERAGED
+from ldl_cy.optimizers.step_rule import AVERAGED
 from ldl_cy.state import TrainingState
 
 FORMAT = 1
@@ -157,7 +157,7 @@ def _check_optimizer(name: Any, memory: Any, n_slots: int) -> int:
         if key not in bounds and not key.startswith(("plateau_best ", "plateau_wait ")) and (kind or not name):
             raise ValueError(f"load: memory must hold what {name or 'a model'} keeps, got {key!r}.")
         check_real("load", f"memory[{key!r}]", value, low)
-    possible = (0,) if not name else () if kind is None else kind.slot_counts or (kind.n_slots,)
+    possible = (0,) if not name else () if kind is None else kind.slot_counts
     possible = tuple(count + name.endswith(AVERAGED) for count in possible)
     if possible and n_slots not in possible:
         raise ValueError(f"load: slots must be {' or '.join(map(str, possible))} vectors for {name or 'no optimizer'}, "

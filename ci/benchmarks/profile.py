@@ -85,7 +85,7 @@ def profile(row, dtype, seconds):
         rule = ours.optimizer(row)
         coefficients = np.ascontiguousarray(rule.coefficients(0, 1)[0, 2:])
         spent = float(repeated(
-            lambda n: time_update(rule.number, rule.n_slots, model.theta, plan.lanes, coefficients, n), seconds))
+            lambda n: time_update(rule.rule_id, rule.n_slots, model.theta, plan.lanes, coefficients, n), seconds))
         total += spent
         cells.append(
             [

@@ -139,7 +139,7 @@ class ReduceOnPlateau(Monitor):
     def check(self, optimizer: Optimizer, known: Collection[str]) -> None:
         """There must be a learning rate to reduce."""
         super().check(optimizer, known)
-        if not optimizer.compiled:
+        if optimizer.method is not None:
             raise ValueError("ReduceOnPlateau: the optimizer must take steps of a learning rate, "
                              f"got {type(optimizer).__name__}.")
 

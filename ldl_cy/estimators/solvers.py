@@ -53,7 +53,7 @@ def make_optimizer(estimator: Any, step_size: Callable[[], float]) -> optimizers
     if est.solver == "lbfgs":
         return optimizers.LBFGS(est.tol, max_fun=est.max_fun)
     kind: Any = Adam if est.solver == "adam" else optimizers.OPTIMIZERS[est.solver]
-    if not kind.compiled:
+    if issubclass(kind, optimizers.FullBatchMethod):
         return kind(tol=est.tol)
     known = inspect.signature(kind).parameters
     return kind(rate, **{name: getattr(est, name) for name in ("beta_1", "beta_2", "epsilon") if name in known})

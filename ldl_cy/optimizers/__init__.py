@@ -1,4 +1,4 @@
-"""Optimizers by name; see ``base`` for what one is."""
+"""Optimizers by name: step rules, a formula applied after each batch, and methods, iterations over all rows."""
 from __future__ import annotations
 
 from typing import Any
@@ -7,16 +7,20 @@ from ldl_cy.optimizers.adam import Adam, AdamW, Nadam
 from ldl_cy.optimizers.adaptive import Adadelta, Adagrad, RMSprop
 from ldl_cy.optimizers.base import Optimizer, Rule
 from ldl_cy.optimizers.conjugate_gradient import ConjugateGradient
+from ldl_cy.optimizers.full_batch import Ended, FullBatchMethod, IterativeMethod
 from ldl_cy.optimizers.gauss_newton import GaussNewtonCG
 from ldl_cy.optimizers.gd import GD
 from ldl_cy.optimizers.lbfgs import LBFGS
 from ldl_cy.optimizers.levenberg_marquardt import LevenbergMarquardt
 from ldl_cy.optimizers.sgd import SGD
+from ldl_cy.optimizers.step_rule import StepRule
 
 __all__ = [
-    "GD", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "ConjugateGradient", "GaussNewtonCG",
-    "LevenbergMarquardt", "Nadam", "Optimizer", "RMSprop", "Rule", "get"]
+    "GD", "LBFGS", "OPTIMIZERS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "ConjugateGradient", "Ended",
+    "FullBatchMethod", "GaussNewtonCG", "IterativeMethod", "LevenbergMarquardt", "Nadam", "Optimizer", "RMSprop",
+    "Rule", "StepRule", "get"]
 
+# The one list of them: names for ``get``, choices of the estimators' ``solver``, what files may hold, what tests run.
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "gd": GD, "sgd": SGD, "adam": Adam, "adamw": AdamW, "nadam": Nadam, "rmsprop": RMSprop, "adagrad": Adagrad,
     "adadelta": Adadelta, "lbfgs": LBFGS, "cg": ConjugateGradient, "lm": LevenbergMarquardt,
@@ -28,6 +32,6 @@ def get(optimizer: Any) -> Optimizer:
     if isinstance(optimizer, Optimizer):
         return optimizer
     if isinstance(optimizer, str) and optimizer in OPTIMIZERS:
-        return OPTIMIZERS[optimizer]()          # type: ignore[call-arg]
+        return OPTIMIZERS[optimizer]()
     raise (ValueError if isinstance(optimizer, str) else TypeError)(
         f"Sequential: optimizer must be one of {', '.join(OPTIMIZERS)} or an Optimizer, got {optimizer!r}.")

@@ -1,43 +1,48 @@
-"""Adam and its kin: step along the running mean of the gradient over the root of its running square."""
+"""Adam and its relatives: step along the running mean of the gradient over the root of its running square."""
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from ldl_cy._engine.vec import RULES
 from ldl_cy.checks import check_real
-from ldl_cy.optimizers.base import Optimizer
+from ldl_cy.optimizers.step_rule import LearningRate, StepRule, table
 
 # Factors of Nadam's running product that are multiplied one by one. With 4096, either the product has become less
 # than half an ulp of the 1 it is taken from, or 0.96^(t ψ) has, and all later factors are β₁.
 FACTORS = 4096
 
 
-class Adam(Optimizer):
+class Adam(StepRule):
     """Adam: step along the running mean of the gradient over the root of its running square.
 
-    m ← β₁ m + (1−β₁) g, v ← β₂ v + (1−β₂) g², θ ← θ − η/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε)
+    ::
+
+        m ← β₁ m + (1 − β₁) g                   t = 1, 2, …
+        v ← β₂ v + (1 − β₂) g²
+        m̂ = m / (1 − β₁ᵗ)
+        v̂ = v / (1 − β₂ᵗ)
+        θ ← θ − η m̂ / (√v̂ + ε)
 
     Parameters
     ----------
     learning_rate : float > 0, schedule or function of the step, default=0.001
+        η.
     beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
+        Decay of the running means of the gradient and of its square.
     epsilon : float > 0, default=1e-8
-    clip_norm, weight_decay, ema : see ``Optimizer``
+    clip_norm, weight_decay, ema : see ``StepRule``
 
     References
     ----------
     Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
     """
 
-    number = RULES.index("adam")
-    n_slots = 2
-    constant = False
+    rule_id = RULES.index("adam")
+    slot_counts = (2,)              # m, v
 
     def __init__(
-        self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, *,
-        clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
+        self, learning_rate: LearningRate = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
+        *, clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
     ) -> None:
         super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
         owner = type(self).__name__
@@ -46,25 +51,29 @@ class Adam(Optimizer):
         self.epsilon = check_real(owner, "epsilon", epsilon, 0, low_open=True)
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
-        """Rows of (rate/(1−β₁ᵗ), β₁, β₂, 1/√(1−β₂ᵗ), ε), t = 1, 2, …"""
+        """Rows of (η/(1−β₁ᵗ), β₁, β₂, 1/√(1−β₂ᵗ), ε), t = 1, 2, …"""
         t = np.arange(first + 1, first + len(rates) + 1, dtype=float)
-        ones = np.ones(len(rates))
-        return np.column_stack([
-            rates / (1 - self.beta_1**t), self.beta_1 * ones, self.beta_2 * ones,
-            1 / np.sqrt(1 - self.beta_2**t), self.epsilon * ones])
+        return table(
+            rates / (1 - self.beta_1**t), self.beta_1, self.beta_2, 1 / np.sqrt(1 - self.beta_2**t), self.epsilon)
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay by default: besides Adam's step, θ ← θ − η λ θ.
+    """Adam with decoupled weight decay by default: besides Adam's step,
+
+    ::
+
+        θ ← θ − η λ θ
 
     Parameters
     ----------
     learning_rate : float > 0, schedule or function of the step, default=0.001
+        η.
     beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
+        See ``Adam``.
     epsilon : float > 0, default=1e-8
-    clip_norm : see ``Optimizer``
     weight_decay : float >= 0, default=0.01
         λ, on parameters of two or more axes.
+    clip_norm, ema : see ``StepRule``
 
     References
     ----------
@@ -72,37 +81,46 @@ class AdamW(Adam):
     """
 
     def __init__(
-        self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, *,
-        clip_norm: float | None = None, weight_decay: float = 0.01, ema: float | None = None,
+        self, learning_rate: LearningRate = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
+        *, clip_norm: float | None = None, weight_decay: float = 0.01, ema: float | None = None,
     ) -> None:
         super().__init__(
             learning_rate, beta_1, beta_2, epsilon, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
 
 
 class Nadam(Adam):
-    """Adam with Nesterov's momentum, which grows towards β₁: μₜ = β₁ (1 − ½ 0.96^(t ψ)).
+    """Adam with Nesterov's momentum, which grows towards β₁.
 
-    m ← β₁ m + (1−β₁) g, v ← β₂ v + (1−β₂) g²,
-    θ ← θ − η ((1−μₜ)/(1−Πₜ) g + μₜ₊₁/(1−Πₜ₊₁) m) / (√v/√(1−β₂ᵗ) + ε) with Πₜ = μ₁ ⋯ μₜ
+    ::
+
+        μₜ = β₁ (1 − ½ 0.96^(t ψ))              t = 1, 2, …
+        Πₜ = μ₁ μ₂ ⋯ μₜ
+        m ← β₁ m + (1 − β₁) g
+        v ← β₂ v + (1 − β₂) g²
+        m̂ = (1 − μₜ)/(1 − Πₜ) g + μₜ₊₁/(1 − Πₜ₊₁) m
+        v̂ = v / (1 − β₂ᵗ)
+        θ ← θ − η m̂ / (√v̂ + ε)
 
     Parameters
     ----------
     learning_rate : float > 0, schedule or function of the step, default=0.002
+        η.
     beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
+        See ``Adam``.
     epsilon : float > 0, default=1e-8
     momentum_decay : float >= 0, default=0.004
         ψ: how fast the momentum grows.
-    clip_norm, weight_decay, ema : see ``Optimizer``
+    clip_norm, weight_decay, ema : see ``StepRule``
 
     References
     ----------
     Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop, 2016.
     """
 
-    number = RULES.index("nadam")
+    rule_id = RULES.index("nadam")
 
     def __init__(
-        self, learning_rate: Any = 0.002, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
+        self, learning_rate: LearningRate = 0.002, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
         momentum_decay: float = 0.004, *, clip_norm: float | None = None, weight_decay: float = 0.0,
         ema: float | None = None,
     ) -> None:
@@ -111,12 +129,11 @@ class Nadam(Adam):
         self.momentum_decay = check_real("Nadam", "momentum_decay", momentum_decay, 0)
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
-        """Rows of (rate (1−μₜ)/(1−Πₜ), rate μₜ₊₁/(1−Πₜ₊₁), β₁, β₂, 1/√(1−β₂ᵗ), ε), t = 1, 2, …"""
+        """Rows of (η (1−μₜ)/(1−Πₜ), η μₜ₊₁/(1−Πₜ₊₁), β₁, β₂, 1/√(1−β₂ᵗ), ε), t = 1, 2, …"""
         t = np.arange(first + 1, first + len(rates) + 1)
         now, then, product = self.momenta(t), self.momenta(t + 1), self.products(t)
-        rows = super().formula(rates, first)
-        return np.column_stack([
-            rates * (1 - now) / (1 - product), rates * then / (1 - product * then), rows[:, 1:]])
+        _, *adams = super().formula(rates, first).T
+        return table(rates * (1 - now) / (1 - product), rates * then / (1 - product * then), *adams)
 
     def momenta(self, t: np.ndarray) -> np.ndarray:
         """μₜ of steps t."""

@@ -1,34 +1,32 @@
 """Rules that scale each number's step by the gradients it has seen: sums of squares, or their running means."""
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ldl_cy._engine.vec import RULES
 from ldl_cy.checks import check_bool, check_real
-from ldl_cy.optimizers.base import Optimizer
+from ldl_cy.optimizers.step_rule import LearningRate, StepRule, table
 
 
-def table(rates: np.ndarray, *numbers: Any) -> np.ndarray:
-    """Rows of coefficients: arrays as long as ``rates`` stand as they are, numbers in every row."""
-    return np.column_stack([np.broadcast_to(number, rates.shape) for number in numbers])
-
-
-class Adagrad(Optimizer):
+class Adagrad(StepRule):
     """Adagrad: step along the gradient over the root of the sum of its squares.
 
-    s ← s + g², θ ← θ − η/(1 + (t−1) d) · g / (√(s₀ + s) + ε), t = 1, 2, …
+    ::
+
+        s ← s + g²                              t = 1, 2, …
+        ηₜ = η / (1 + (t − 1) d)
+        θ ← θ − ηₜ g / (√(s₀ + s) + ε)
 
     Parameters
     ----------
     learning_rate : float > 0, schedule or function of the step, default=0.01
+        η.
     learning_rate_decay : float >= 0, default=0.0
-        d: the rate of step t is divided by 1 + (t−1) d.
+        d; weight_decay follows the decayed rate ηₜ too.
     initial_accumulator_value : float >= 0, default=0.0
         s₀: what the sum begins with.
     epsilon : float > 0, default=1e-10
-    clip_norm, weight_decay, ema : see ``Optimizer``
+    clip_norm, weight_decay, ema : see ``StepRule``
 
     References
     ----------
@@ -36,12 +34,13 @@ class Adagrad(Optimizer):
     JMLR 12, 2011.
     """
 
-    number = RULES.index("adagrad")
-    n_slots = 1
+    rule_id = RULES.index("adagrad")
+    slot_counts = (1,)              # s
 
     def __init__(
-        self, learning_rate: Any = 0.01, learning_rate_decay: float = 0.0, initial_accumulator_value: float = 0.0,
-        epsilon: float = 1e-10, *, clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
+        self, learning_rate: LearningRate = 0.01, learning_rate_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0, epsilon: float = 1e-10, *, clip_norm: float | None = None,
+        weight_decay: float = 0.0, ema: float | None = None,
     ) -> None:
         super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
         self.learning_rate_decay = check_real("Adagrad", "learning_rate_decay", learning_rate_decay, 0)
@@ -50,35 +49,45 @@ class Adagrad(Optimizer):
         self.epsilon = check_real("Adagrad", "epsilon", epsilon, 0, low_open=True)
 
     @property
-    def constant(self) -> bool:                                 # type: ignore[override]
-        return self.learning_rate_decay == 0
+    def depends_on_step(self) -> bool:
+        """By the decay of the rate."""
+        return self.learning_rate_decay > 0
 
     def rates(self, first: int, count: int, epoch: int = 0, steps_per_epoch: int = 1) -> np.ndarray:
-        """See ``Optimizer``; weight_decay follows them too."""
+        """ηₜ; see ``StepRule.rates``."""
         decayed = 1 + self.learning_rate_decay * np.arange(first, first + count)
         return super().rates(first, count, epoch, steps_per_epoch) / decayed
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
-        """Rows of (rate, s₀, ε)."""
-        return table(rates, rates, self.initial_accumulator_value, self.epsilon)
+        """Rows of (ηₜ, s₀, ε)."""
+        return table(rates, self.initial_accumulator_value, self.epsilon)
 
 
-class RMSprop(Optimizer):
+class RMSprop(StepRule):
     """RMSprop: step along the gradient over the root of the running mean of its square.
 
-    s ← ρ s + (1−ρ) g², v ← μ v − η g / (√s + ε), θ ← θ + v. Centered, the root is that of the running variance
-    s − m², m ← ρ m + (1−ρ) g.
+    ::
+
+        s ← ρ s + (1 − ρ) g²
+        v ← μ v − η g / (√s + ε)
+        θ ← θ + v
+
+    Centered, the root is that of the running variance::
+
+        m ← ρ m + (1 − ρ) g
+        v ← μ v − η g / (√(s − m²) + ε)
 
     Parameters
     ----------
     learning_rate : float > 0, schedule or function of the step, default=0.01
+        η.
     rho : float in [0, 1), default=0.99
-        Decay of the running means.
+        ρ: decay of the running means.
     epsilon : float > 0, default=1e-8
     momentum : float in [0, 1], default=0.0
-        The velocity includes the learning rate, as that of ``SGD``.
+        μ; the velocity v includes the learning rate, as that of ``SGD``.
     centered : bool, default=False
-    clip_norm, weight_decay, ema : see ``Optimizer``
+    clip_norm, weight_decay, ema : see ``StepRule``
 
     References
     ----------
@@ -86,10 +95,12 @@ class RMSprop(Optimizer):
     Graves, "Generating sequences with recurrent neural networks", arXiv:1308.0850, 2013 (momentum, centered).
     """
 
-    number = RULES.index("rmsprop")
+    rule_id = RULES.index("rmsprop")
+    slot_counts = (1, 2, 3)         # s; v; m
+    depends_on_step = False
 
     def __init__(
-        self, learning_rate: Any = 0.01, rho: float = 0.99, epsilon: float = 1e-8, momentum: float = 0.0,
+        self, learning_rate: LearningRate = 0.01, rho: float = 0.99, epsilon: float = 1e-8, momentum: float = 0.0,
         centered: bool = False, *, clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
     ) -> None:
         super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
@@ -98,49 +109,56 @@ class RMSprop(Optimizer):
         self.momentum = check_real("RMSprop", "momentum", momentum, 0, 1)
         self.centered = check_bool("RMSprop", "centered", centered)
 
-    slot_counts = (1, 2, 3)
-
     @property
-    def n_slots(self) -> int:                                   # type: ignore[override]
-        # centered needs no velocity without momentum, but so many slots always mean the same
+    def n_slots(self) -> int:
+        """The mean square, the velocity and the mean.
+
+        Centered needs no velocity without momentum, but so many vectors must always mean the same.
+        """
         return 3 if self.centered else 2 if self.momentum > 0 else 1
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
-        """Rows of (rate, ρ, ε, momentum, centered)."""
-        return table(rates, rates, self.rho, self.epsilon, self.momentum, float(self.centered))
+        """Rows of (η, ρ, ε, μ, centered)."""
+        return table(rates, self.rho, self.epsilon, self.momentum, float(self.centered))
 
 
-class Adadelta(Optimizer):
+class Adadelta(StepRule):
     """Adadelta: step along the gradient, over the root of its running square, times that of the steps' own.
 
-    s ← ρ s + (1−ρ) g², d = g √(u + ε) / √(s + ε), u ← ρ u + (1−ρ) d², θ ← θ − η d
+    ::
+
+        s ← ρ s + (1 − ρ) g²
+        d = g √(u + ε) / √(s + ε)
+        u ← ρ u + (1 − ρ) d²
+        θ ← θ − η d
 
     Parameters
     ----------
     learning_rate : float > 0, schedule or function of the step, default=1.0
-        The paper has none: steps already have the weights' unit.
+        η; the paper has none: steps already have the weights' unit.
     rho : float in [0, 1), default=0.9
-        Decay of both running means.
+        ρ: decay of both running means.
     epsilon : float > 0, default=1e-6
         The first steps are of the size of its root.
-    clip_norm, weight_decay, ema : see ``Optimizer``
+    clip_norm, weight_decay, ema : see ``StepRule``
 
     References
     ----------
     Zeiler, "ADADELTA: an adaptive learning rate method", arXiv:1212.5701, 2012.
     """
 
-    number = RULES.index("adadelta")
-    n_slots = 2
+    rule_id = RULES.index("adadelta")
+    slot_counts = (2,)              # s, u
+    depends_on_step = False
 
     def __init__(
-        self, learning_rate: Any = 1.0, rho: float = 0.9, epsilon: float = 1e-6, *, clip_norm: float | None = None,
-        weight_decay: float = 0.0, ema: float | None = None,
+        self, learning_rate: LearningRate = 1.0, rho: float = 0.9, epsilon: float = 1e-6, *,
+        clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
     ) -> None:
         super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
         self.rho = check_real("Adadelta", "rho", rho, 0, 1, high_open=True)
         self.epsilon = check_real("Adadelta", "epsilon", epsilon, 0, low_open=True)
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
-        """Rows of (rate, ρ, ε)."""
-        return table(rates, rates, self.rho, self.epsilon)
+        """Rows of (η, ρ, ε)."""
+        return table(rates, self.rho, self.epsilon)

@@ -1,32 +1,41 @@
 """Møller's scaled conjugate gradients."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from ldl_cy.checks import check_real
-from ldl_cy.optimizers.full_batch import Ended, Iteration, Iterative, check_finite, small
+from ldl_cy.optimizers.full_batch import Ended, Iteration, IterativeMethod, check_finite, small
 
 if TYPE_CHECKING:
-    from ldl_cy.optimizers.objective import Objective as Problem
+    from ldl_cy.optimizers.objective import Objective
 
 SMALLEST_SCALE, LARGEST_SCALE = 1e-15, 1e20       # of λ
 WORST_RATIO = -100.0                                # so that λ grows by no more than a hundredfold at a time
 
 
-class ConjugateGradient(Iterative):
+class ConjugateGradient(IterativeMethod):
     """Scaled conjugate gradients: the curvature along a direction takes the place of a line search.
 
-    Two gradients an iteration; λ keeps the curvature positive, as the damping of Levenberg and Marquardt does.
+    ::
+
+        δ = pᵀ (∇f(θ + σ p/‖p‖) − g) ‖p‖/σ + λ pᵀp      the curvature along p
+        θ ← θ − (pᵀg / δ) p
+        β = (g⁺ᵀg⁺ − g⁺ᵀg) / (−pᵀg)                      g⁺ the gradient at the new θ
+        p ← −g⁺ + β p
+
+    Two gradients an iteration. λ keeps the curvature positive, as the damping of Levenberg and Marquardt does: it falls
+    to a quarter where the quadratic model foresaw the gain, and grows where it did not. Every P iterations, for P
+    weights, p begins as −g.
 
     Parameters
     ----------
     tol : float >= 0, default=1e-5
         The largest entry of the gradient at which the fit has converged.
     sigma : float > 0, default=1e-4
-        Length of the step over which the gradient's difference gives the curvature.
+        σ: length of the step over which the gradient's difference gives the curvature.
     scale : float > 0, default=1e-6
         The first λ.
 
@@ -35,8 +44,8 @@ class ConjugateGradient(Iterative):
     Møller, "A scaled conjugate gradient algorithm for fast supervised learning", Neural Networks 6, 1993.
     """
 
-    n_slots = 1                     # the direction p
-    state_scalars: ClassVar[dict[str, float]] = {"scale": 0.0, "since": 0.0}
+    slot_counts = (1,)              # the direction p
+    state_scalars: ClassVar[Mapping[str, float]] = {"scale": 0.0, "since": 0.0}
 
     def __init__(self, tol: float = 1e-5, sigma: float = 1e-4, scale: float = 1e-6) -> None:
         super().__init__(tol)
@@ -44,24 +53,24 @@ class ConjugateGradient(Iterative):
         self.scale = check_real("ConjugateGradient", "scale", scale, 0, low_open=True)
 
     def iterate(
-        self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float],
+        self, objective: Objective, theta: np.ndarray, slots: np.ndarray, scalars: dict[str, float],
     ) -> Iterator[Iteration]:
-        """See ``Iterative``; numbers in brackets are the steps of Møller's algorithm."""
+        """See ``IterativeMethod``; numbers in brackets are the steps of Møller's algorithm."""
         # losses that are compared come from one function: two may round otherwise
-        value, grad = problem.value(theta.astype(float)), problem.value_and_grad(theta.astype(float))[1]
+        value, grad = objective.value(theta.astype(float)), objective.value_and_grad(theta.astype(float))[1]
         check_finite(value, grad)
         ended = small(grad, self.tol)
         while ended is None:
             at = theta.astype(float)
-            scale, since = memory.get("scale", self.scale), int(memory.get("since", 0))
+            scale, since = scalars.get("scale", self.scale), int(scalars.get("since", 0))
             p = slots[0].astype(float)
             if since == 0 or not float(p @ grad) < 0:
-                p = -grad           # anew, as after each P iterations
+                p = -grad           # restart along the gradient, as after each P iterations
                 since = 0
             squared, descent = float(p @ p), -float(p @ grad)
             # [2] pᵀ H p by a difference of gradients
             sigma = self.sigma / np.sqrt(squared)
-            bent = problem.value_and_grad(at + sigma * p)[1]
+            bent = objective.value_and_grad(at + sigma * p)[1]
             curvature = float(p @ (bent - grad)) / sigma
             if not np.isfinite(curvature):
                 curvature = 0.0         # λ alone keeps the step short
@@ -73,7 +82,7 @@ class ConjugateGradient(Iterative):
                     delta = curvature + scale * squared
                 # [5] the step to the minimum of the quadratic model
                 new = (at + descent / delta * p).astype(theta.dtype)
-                found = problem.value(new.astype(float))
+                found = objective.value(new.astype(float))
                 # [6] gain over the gain foreseen, descent²/(2 δ)
                 foreseen = descent**2 / (2 * delta)
                 ratio = (value - found) / foreseen
@@ -88,13 +97,13 @@ class ConjugateGradient(Iterative):
                 if scale > LARGEST_SCALE:
                     ended = Ended("stalled", "no step lowers the loss")
             if ended is not None and since > 0:
-                memory["since"], ended = 0.0, None      # p may be at fault: along the gradient once more
+                scalars["since"], ended = 0.0, None     # p may be at fault: along the gradient once more
                 continue
             if ended is not None:
                 break
             # [7]
             # θ changes when the iteration is over: a Ctrl-C before leaves it where it was
-            value, before, grad = found, grad, problem.value_and_grad(new.astype(float))[1]
+            value, before, grad = found, grad, objective.value_and_grad(new.astype(float))[1]
             check_finite(value, grad)
             theta[:] = new
             if ratio >= 0.75:
@@ -103,7 +112,7 @@ class ConjugateGradient(Iterative):
                 scale += delta * (1 - ratio) / squared
             beta = (float(grad @ grad) - float(grad @ before)) / descent
             slots[0] = -grad + beta * p
-            memory["scale"], memory["since"] = scale, float((since + 1) % theta.size)
+            scalars["scale"], scalars["since"] = scale, float((since + 1) % theta.size)
             ended = small(grad, self.tol)
             if ended is None:
                 yield {"loss": value}, None

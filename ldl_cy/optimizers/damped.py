@@ -1,8 +1,7 @@
 """Damped Gauss-Newton steps: the quadratic model is trusted as far as it foresees what a step gains."""
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ from ldl_cy.checks import check_real
 from ldl_cy.optimizers.full_batch import (
     Ended,
     Iteration,
-    Iterative,
+    IterativeMethod,
     check_deterministic,
     check_finite,
     check_single_output,
@@ -21,7 +20,7 @@ from ldl_cy.optimizers.full_batch import (
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
     from ldl_cy.losses import Loss
-    from ldl_cy.optimizers.objective import Objective as Problem
+    from ldl_cy.optimizers.objective import Objective
 
 GROW, SHRINK = 10.0, 0.1        # of the damping, as in MATLAB's trainlm
 EXACT = 1e-3                    # the gain is so close to what was foreseen that the damping may all but end
@@ -38,8 +37,13 @@ class Quadratic(NamedTuple):
     known: dict[str, float]                         # what else to record of the iteration
 
 
-class Damped(Iterative):
-    """Base of the methods that solve (H + μ I) δ = −g, H ≥ 0.
+class Damped(IterativeMethod):
+    """Base of the methods that take damped Newton steps, H ≥ 0.
+
+    ::
+
+        (H + μ I) δ = −g
+        θ ← θ + δ
 
     μ grows tenfold until a step lowers the loss. Then it falls to a tenth, or to a thousandth where the quadratic model
     foresaw the gain to a thousandth, as close to a minimum and in linear problems.
@@ -58,7 +62,7 @@ class Damped(Iterative):
     Levenberg, Quarterly of Applied Mathematics 2, 1944; Marquardt, SIAM J. Appl. Math. 11, 1963.
     """
 
-    state_scalars: ClassVar[dict[str, float]] = {"damping": np.finfo(float).tiny}
+    state_scalars: ClassVar[Mapping[str, float]] = {"damping": np.finfo(float).tiny}
 
     def __init__(self, damping: float, tol: float, max_damping: float) -> None:
         super().__init__(tol)
@@ -71,26 +75,26 @@ class Damped(Iterative):
         check_single_output(type(self).__name__, graph)
         check_deterministic(type(self).__name__, graph)
 
-    @abstractmethod
-    def quadratic(self, problem: Problem, at: np.ndarray, memory: dict[str, float]) -> Quadratic:
+    def quadratic(self, objective: Objective, at: np.ndarray, scalars: dict[str, float]) -> Quadratic:
         """The model of the loss around θ."""
+        raise TypeError(f"{type(self).__name__}: a damped method must define quadratic(objective, at, scalars).")
 
     def iterate(
-        self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float],
+        self, objective: Objective, theta: np.ndarray, slots: np.ndarray, scalars: dict[str, float],
     ) -> Iterator[Iteration]:
-        """See ``Iterative``."""
+        """See ``IterativeMethod``."""
         eps = np.finfo(theta.dtype).eps
         while True:
             at = theta.astype(float)
-            value, grad, solve, known = self.quadratic(problem, at, memory)
+            value, grad, solve, known = self.quadratic(objective, at, scalars)
             check_finite(value, grad)
-            damping = memory.get("damping", self.damping)
+            damping = scalars.get("damping", self.damping)
             ended = small(grad, self.tol)
             while ended is None:
                 step = solve(damping)
                 if step is not None:
                     new = (at + step).astype(theta.dtype)
-                    found = problem.value(new.astype(float))
+                    found = objective.value(new.astype(float))
                     # −gᵀδ − δᵀHδ/2, where δᵀHδ = −gᵀδ − μ δᵀδ
                     foreseen = 0.5 * float(step @ (damping * step - grad))
                     if found < value:
@@ -103,6 +107,6 @@ class Damped(Iterative):
                     ended = Ended("stalled", f"no step lowers the loss up to a damping of {self.max_damping:g}")
             if ended is None:
                 exact = abs((value - found) / foreseen - 1) < EXACT
-                memory["damping"] = max(damping * (SHRINK_EXACT if exact else SHRINK), SMALLEST)
+                scalars["damping"] = max(damping * (SHRINK_EXACT if exact else SHRINK), SMALLEST)
                 theta[:], value = new, found
             yield {"loss": value, **known}, ended

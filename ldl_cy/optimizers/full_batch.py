@@ -1,9 +1,8 @@
-"""What methods have in common that minimise the loss of all rows, an iteration an epoch."""
+"""Methods that minimise the loss of all rows as a function of the weights, one iteration an epoch."""
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from ldl_cy.optimizers.base import Optimizer
 
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
-    from ldl_cy.optimizers.objective import Objective as Problem
+    from ldl_cy.optimizers.objective import Objective
 
 
 class Ended(NamedTuple):
@@ -23,62 +22,88 @@ class Ended(NamedTuple):
     result: Any = None              # what another library's method says of itself
 
 
-Iteration = tuple[dict[str, float], Ended | None]       # what to record of it
+Iteration = tuple[dict[str, float], Ended | None]       # the values to record, and why it was the last one
 
 
-class FullBatch(Optimizer):
-    """Base of the methods that Python leads: every iteration is an epoch over all rows.
+class FullBatchMethod(Optimizer):
+    """Base of the methods; one of your own defines ``minimize``, or ``iterate`` where it is an ``IterativeMethod``.
 
-    They see the network as at prediction, without dropout and with BatchNorm's running statistics, which they
-    leave as they are: a function of the weights alone. Vectors are kept in float64.
+    A method sees the network as at prediction, without dropout and with BatchNorm's running statistics, which it
+    leaves as they are: a function of the weights alone.
 
     Parameters
     ----------
     tol : float >= 0
         The largest entry of the gradient at which the fit has converged.
+
+    Attributes
+    ----------
+    dtype : str or None
+        What the network is computed in; None is the model's own. Vectors of weights are float64 in either case.
     """
 
     full_batch = True
-    compiled = False
-    dtype: str | None = "float64"
+    dtype: ClassVar[str | None] = "float64"
 
     def __init__(self, tol: float) -> None:
         self.tol = check_real(type(self).__name__, "tol", tol, 0)
 
-    @abstractmethod
+    @property
+    def method(self) -> FullBatchMethod | None:
+        """Itself."""
+        return self
+
     def minimize(
-        self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float], epochs: int,
-        after: Callable[[dict[str, float]], bool],
+        self, objective: Objective, theta: np.ndarray, slots: np.ndarray, scalars: dict[str, float], epochs: int,
+        callback: Callable[[dict[str, float]], bool],
     ) -> Ended | None:
         """Improve ``theta`` in place by at most ``epochs`` iterations.
 
-        ``after`` sees the values of each and returns True to end. What an iteration needs of the ones before lies in
-        ``slots`` and ``memory``, so that a new call goes on where the last one ended. None: it did not end by itself.
+        What an iteration needs of the ones before is kept in ``slots`` and ``scalars``, so that a new call continues
+        where the last one ended.
+
+        Parameters
+        ----------
+        objective : the function to minimise; see there
+        theta : (n_params,) floats of the model's dtype
+        slots : (n_slots, n_params) floats of the same, zeros at first
+        scalars : dict
+            Numbers under the names in ``state_scalars``, empty at first.
+        epochs : int >= 1
+        callback : function
+            Is called with the values of each iteration and returns True to end.
+
+        Returns
+        -------
+        Ended, or None where the method did not end by itself
         """
+        raise TypeError(f"{type(self).__name__}: a method must define minimize(objective, theta, slots, scalars, "
+                        "epochs, callback).")
 
 
-class Iterative(FullBatch):
+class IterativeMethod(FullBatchMethod):
     """Base of the methods whose iterations can be taken one at a time."""
 
-    @abstractmethod
     def iterate(
-        self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float],
+        self, objective: Objective, theta: np.ndarray, slots: np.ndarray, scalars: dict[str, float],
     ) -> Iterator[Iteration]:
         """Improve ``theta`` in place and yield after each iteration; the last one says why it is.
 
-        An iteration that finds nothing to improve counts too: a fit that goes on makes those of a longer one.
+        An iteration that finds nothing to improve counts too: so fits in parts make the iterations of a longer one.
+        Arguments are those of ``minimize``.
         """
+        raise TypeError(f"{type(self).__name__}: a method must define iterate(objective, theta, slots, scalars).")
 
     def minimize(
-        self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float], epochs: int,
-        after: Callable[[dict[str, float]], bool],
+        self, objective: Objective, theta: np.ndarray, slots: np.ndarray, scalars: dict[str, float], epochs: int,
+        callback: Callable[[dict[str, float]], bool],
     ) -> Ended | None:
-        """See ``FullBatch``."""
-        iterations = self.iterate(problem, theta, slots, memory)
+        """See ``FullBatchMethod``."""
+        iterations = self.iterate(objective, theta, slots, scalars)
         for _ in range(epochs):
             with np.errstate(over="ignore", invalid="ignore"):      # a step too long is refused, not reported
                 values, ended = next(iterations)
-            if after(values):
+            if callback(values):
                 return None
             if ended is not None:
                 return ended

@@ -12,19 +12,24 @@ from ldl_cy.optimizers.damped import Damped, Quadratic
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
     from ldl_cy.losses import Loss
-    from ldl_cy.optimizers.objective import Objective as Problem
+    from ldl_cy.optimizers.objective import Objective
 
 
 class GaussNewtonCG(Damped):
-    """(Jᵀ B J + μ I) δ = −g by conjugate gradients, B the curvature of the loss: for any number of weights.
+    """Truncated Gauss-Newton, without a matrix: for any number of weights.
 
-    A product with the matrix is a directional derivative of the outputs (a central difference, in float64), then B,
-    then a backward pass.
+    ::
+
+        (Jᵀ B J + μ I) δ = −g           by conjugate gradients, cut off
+        θ ← θ + δ
+
+    J is the Jacobian of the outputs, B the curvature of the loss by the outputs. A product with the matrix is a
+    directional derivative of the outputs (a central difference, in float64), then B, then a backward pass.
 
     Parameters
     ----------
     damping : float > 0, default=1e-3
-        The first μ; see ``Damped`` for how it goes on.
+        The first μ; see ``Damped`` for how it changes.
     tol : float >= 0, default=1e-10
         The largest entry of the gradient at which the fit has converged.
     max_damping : float > 0, default=1e10
@@ -61,18 +66,18 @@ class GaussNewtonCG(Damped):
                              f"got {loss.name}.")
         super().check(graph, loss)
 
-    def quadratic(self, problem: Problem, at: np.ndarray, memory: dict[str, float]) -> Quadratic:
+    def quadratic(self, objective: Objective, at: np.ndarray, scalars: dict[str, float]) -> Quadratic:
         """H = JᵀBJ and the penalty's part, by its products with vectors."""
-        grad = problem.value_and_grad(at)[1]
-        raw = problem.outputs(at)
+        grad = objective.value_and_grad(at)[1]
+        raw = objective.outputs(at)
 
         def solve(damping: float) -> np.ndarray:
             def product(v: np.ndarray) -> np.ndarray:
-                bent = problem.loss_curvature(raw, problem.jvp(at, v))
-                return problem.vjp(at, bent) + (problem.decay + damping) * v
+                bent = objective.loss_curvature(raw, objective.jvp(at, v))
+                return objective.vjp(at, bent) + (objective.decay + damping) * v
 
             matrix = LinearOperator((at.size, at.size), matvec=product, dtype=float)
             # δ where the iteration is cut off, too: CG's residual is orthogonal to it
             return cg(matrix, -grad, rtol=self.accuracy, atol=0.0, maxiter=self.max_products)[0]
 
-        return Quadratic(problem.value(at), grad, solve, {})
+        return Quadratic(objective.value(at), grad, solve, {})

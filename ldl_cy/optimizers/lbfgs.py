@@ -8,16 +8,20 @@ import numpy as np
 import scipy.optimize
 
 from ldl_cy.checks import check_int, check_real
-from ldl_cy.optimizers.full_batch import Ended, FullBatch
+from ldl_cy.optimizers.full_batch import Ended, FullBatchMethod
 
 if TYPE_CHECKING:
-    from ldl_cy.optimizers.objective import Objective as Problem
+    from ldl_cy.optimizers.objective import Objective
 
 LOSS_TOL = 1e7 * np.finfo(float).eps        # SciPy's own
 
 
-class LBFGS(FullBatch):
+class LBFGS(FullBatchMethod):
     """Limited-memory BFGS, ``scipy.optimize.minimize(method="L-BFGS-B")`` on the model's gradients.
+
+    ::
+
+        θ ← θ − η H g           η by a line search, H from the last pairs (Δθ, Δg)
 
     Parameters
     ----------
@@ -50,27 +54,27 @@ class LBFGS(FullBatch):
         self.loss_tol = check_real("LBFGS", "loss_tol", loss_tol, 0)
 
     def minimize(
-        self, problem: Problem, theta: np.ndarray, slots: np.ndarray, memory: dict[str, float], epochs: int,
-        after: Callable[[dict[str, float]], bool],
+        self, objective: Objective, theta: np.ndarray, slots: np.ndarray, scalars: dict[str, float], epochs: int,
+        callback: Callable[[dict[str, float]], bool],
     ) -> Ended | None:
-        """See ``FullBatch``; ``Ended.result`` is SciPy's result."""
+        """See ``FullBatchMethod``; ``Ended.result`` is SciPy's result."""
         start, halted = theta.astype(float), []
 
         def after_iteration(intermediate_result: scipy.optimize.OptimizeResult) -> None:
             theta[:] = intermediate_result.x
-            if after({"loss": float(intermediate_result.fun)}):
+            if callback({"loss": float(intermediate_result.fun)}):
                 halted.append(True)
                 raise StopIteration     # SciPy's way of ending from a callback
 
         result = scipy.optimize.minimize(
-            problem.value_and_grad, start, jac=True, method="L-BFGS-B", callback=after_iteration,
+            objective.value_and_grad, start, jac=True, method="L-BFGS-B", callback=after_iteration,
             options={"maxcor": self.memory, "maxfun": self.max_fun, "maxiter": epochs, "gtol": self.tol,
                      "ftol": self.loss_tol})
         if not (np.isfinite(result.x).all() and np.isfinite(result.fun)):
             raise FloatingPointError("Sequential: the loss or a weight became non-finite.")
         theta[:] = result.x
         if not result.nit:
-            halted.append(after({"loss": float(result.fun)}))
+            halted.append(callback({"loss": float(result.fun)}))
         if any(halted):
             return None
         message = str(result.message)

@@ -1,6 +1,7 @@
 """Levenberg and Marquardt's method, and MacKay's Bayesian regularisation of it."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -13,29 +14,40 @@ from ldl_cy.optimizers.full_batch import check_finite, small
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
     from ldl_cy.losses import Loss
-    from ldl_cy.optimizers.objective import Objective as Problem
+    from ldl_cy.optimizers.objective import Objective
 
 LARGEST_MATRICES = 1 << 32      # bytes of the Gauss-Newton matrix and its factor
 FIRST_SHARE = 1e-3              # of the loss: the penalty where no alpha gives it
-SETTLED = 0.01                  # gain of an iteration, relative to the loss, below which τ is estimated anew
+SETTLED = 0.01                  # gain of an iteration, relative to the loss, below which τ is estimated again
 
 
 class LevenbergMarquardt(Damped):
-    """Least squares by (JᵀJ + μ I) δ = −Jᵀr: few iterations, each with a system of P x P numbers for P weights.
+    """Least squares in few iterations, each with a system of P x P numbers for P weights.
+
+    ::
+
+        (JᵀJ + μ I) δ = −Jᵀr
+        θ ← θ + δ
+
+    r are the residuals, J is their Jacobian.
 
     Parameters
     ----------
     damping : float > 0, default=1e-3
-        The first μ; see ``Damped`` for how it goes on.
+        The first μ; see ``Damped`` for how it changes.
     tol : float >= 0, default=1e-10
         The largest entry of the gradient at which the fit has converged.
     max_damping : float > 0, default=1e10
         The fit ends where no step lowers the loss up to this μ.
     bayesian : bool, default=False
-        Minimise L(θ) + τ Σ θ² with the mean squared error L, and estimate τ anew wherever an iteration lowers the sum
-        by less than a hundredth: γ = P − 2 τ tr (H + 2 τ I)⁻¹ effective parameters, τ = γ L / ((N − γ) Σ θ²) for
-        N outputs in all. History has γ under "effective_parameters". The fit's ``alpha`` gives the first τ; without it
-        the penalty begins as a thousandth of the loss.
+        Minimise L(θ) + τ Σ θ² with the mean squared error L, and estimate τ again wherever an iteration lowers the sum
+        by less than a hundredth::
+
+            γ = P − 2 τ tr (H + 2 τ I)⁻¹            effective parameters
+            τ ← γ L / ((N − γ) Σ θ²)                for N outputs in all
+
+        History has γ under "effective_parameters". The fit's ``alpha`` gives the first τ; without it the penalty begins
+        as a thousandth of the loss.
 
     Notes
     -----
@@ -48,7 +60,7 @@ class LevenbergMarquardt(Damped):
     1992; Foresee and Hagan, "Gauss-Newton approximation to Bayesian learning", ICNN 1997.
     """
 
-    state_scalars: ClassVar[dict[str, float]] = {**Damped.state_scalars, "tau": 0.0, "value": 0.0}
+    state_scalars: ClassVar[Mapping[str, float]] = {**Damped.state_scalars, "tau": 0.0, "value": 0.0}
 
     def __init__(
         self, damping: float = 1e-3, tol: float = 1e-10, max_damping: float = 1e10, bayesian: bool = False,
@@ -57,7 +69,8 @@ class LevenbergMarquardt(Damped):
         self.bayesian = check_bool("LevenbergMarquardt", "bayesian", bayesian)
 
     @property
-    def records(self) -> tuple[str, ...]:                       # type: ignore[override]
+    def log_keys(self) -> tuple[str, ...]:
+        """γ, where it is estimated."""
         return ("effective_parameters",) if self.bayesian else ()
 
     def check(self, graph: Graph, loss: Loss) -> None:
@@ -72,26 +85,26 @@ class LevenbergMarquardt(Damped):
                 f"LevenbergMarquardt: its matrices may take at most {LARGEST_MATRICES / 2**30:.0f} GiB, got "
                 f"{graph.n_params} weights, for which they take {size / 2**30:.1f} GiB; GaussNewtonCG needs none.")
 
-    def quadratic(self, problem: Problem, at: np.ndarray, memory: dict[str, float]) -> Quadratic:
+    def quadratic(self, objective: Objective, at: np.ndarray, scalars: dict[str, float]) -> Quadratic:
         """H = JᵀCJ with C the weights of the squares, and the penalty's part."""
-        grad, matrix = problem.gauss_newton(at)
-        known = self._regularise(problem, at, grad, matrix, memory) if self.bayesian else {}
-        grad += problem.decay * at
-        matrix[np.diag_indices_from(matrix)] += problem.decay
-        return Quadratic(problem.value(at), grad, lambda damping: solve_damped(matrix, damping, -grad), known)
+        grad, matrix = objective.gauss_newton(at)
+        known = self._regularise(objective, at, grad, matrix, scalars) if self.bayesian else {}
+        grad += objective.decay * at
+        matrix[np.diag_indices_from(matrix)] += objective.decay
+        return Quadratic(objective.value(at), grad, lambda damping: solve_damped(matrix, damping, -grad), known)
 
     def _regularise(
-        self, problem: Problem, at: np.ndarray, grad: np.ndarray, matrix: np.ndarray, memory: dict[str, float],
+        self, objective: Objective, at: np.ndarray, grad: np.ndarray, matrix: np.ndarray, scalars: dict[str, float],
     ) -> dict[str, float]:
         """The effective number of parameters at θ; the penalty becomes τ Σ θ², with a new τ where the loss settled."""
-        tau = memory.get("tau", 0.5 * float(problem.decay.max(initial=0.0)))
-        problem.decay = np.zeros(at.size)
-        residual = problem.value(at)
-        squares = float(at[problem.trainable] @ at[problem.trainable])
+        tau = scalars.get("tau", 0.5 * float(objective.decay.max(initial=0.0)))
+        objective.decay = np.zeros(at.size)
+        residual = objective.value(at)
+        squares = float(at[objective.trainable] @ at[objective.trainable])
         if tau == 0 and squares > 0:
             # from τ = 0 the first estimate would take a loss far from its minimum for noise, and end all learning
             tau = FIRST_SHARE * residual / squares
-        used = float(problem.trainable.sum())
+        used = float(objective.trainable.sum())
         if tau > 0:
             check_finite(residual, matrix)
             matrix = matrix.copy(order="F")
@@ -103,15 +116,15 @@ class LevenbergMarquardt(Damped):
             # tr (L Lᵀ)⁻¹ = ‖L⁻¹‖², to which each frozen weight adds 1/(2 τ)
             used = at.size - added * float(np.vdot(inverse, inverse))
         value = residual + tau * squares
-        settled = value > (1 - SETTLED) * memory.get("value", np.inf)
-        settled |= small(grad + 2 * tau * at * problem.trainable, self.tol) is not None
+        settled = value > (1 - SETTLED) * scalars.get("value", np.inf)
+        settled |= small(grad + 2 * tau * at * objective.trainable, self.tol) is not None
         if settled and squares > 0 and residual > 0:
-            n = problem.total_weight * problem.n_outputs
+            n = objective.total_weight * objective.n_outputs
             # no more than N − 1 can be told by N numbers
             tau = used * residual / (max(n - used, 1.0) * squares)
             value = residual + tau * squares
-        memory["tau"], memory["value"] = tau, value
-        problem.decay = 2 * tau * problem.trainable
+        scalars["tau"], scalars["value"] = tau, value
+        objective.decay = 2 * tau * objective.trainable
         return {"effective_parameters": used}
 
 

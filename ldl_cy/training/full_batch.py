@@ -8,20 +8,20 @@ from ldl_cy.optimizers.objective import Objective
 if TYPE_CHECKING:
     import numpy as np
 
-    from ldl_cy.optimizers.full_batch import FullBatch
+    from ldl_cy.optimizers.full_batch import FullBatchMethod
     from ldl_cy.state import TrainingState
     from ldl_cy.training.dispatcher import CallbackDispatcher
 
 
 def run_full_batch(
-    method: FullBatch, objective: Objective, theta: np.ndarray, state: TrainingState, epochs: int,
+    method: FullBatchMethod, objective: Objective, theta: np.ndarray, state: TrainingState, epochs: int,
     callbacks: CallbackDispatcher,
 ) -> None:
     """At most ``epochs`` iterations, each of which counts as a step and as an epoch.
 
     Parameters
     ----------
-    method : FullBatch
+    method : FullBatchMethod
     objective : Objective
     theta : (n_params,) array
         The network's weights, improved in place; the objective may compute in another dtype.

@@ -13,6 +13,7 @@ from ldl_cy.checks import check_bool, check_int, check_real, read_rows
 from ldl_cy.data import Arrays, check_last_layer, split_validation, validate_data
 from ldl_cy.inference import evaluate
 from ldl_cy.optimizers.objective import Objective
+from ldl_cy.optimizers.step_rule import StepRule
 from ldl_cy.threads import choose_threads, running_fit
 from ldl_cy.training.batches import Batches, run_batches
 from ldl_cy.training.full_batch import run_full_batch
@@ -124,10 +125,12 @@ class Fit:
 
     def _run_epochs(self) -> None:
         network, optimizer = self.network, self.optimizer
-        if optimizer.method is not None:
+        method = optimizer.method
+        if method is not None:
             objective = Objective(network.astype(self.dtype), self.data, self.loss, self.alpha, self.n_threads)
-            run_full_batch(optimizer.method, objective, network.theta, self.state, self.epochs, self.callbacks)
+            run_full_batch(method, objective, network.theta, self.state, self.epochs, self.callbacks)
             return
+        assert isinstance(optimizer, StepRule)
         stepper = Stepper(network, self.state, optimizer, self.alpha)
         if self.batches is None:
             self._run_compiled(stepper)

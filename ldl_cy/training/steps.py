@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ldl_cy._engine.program import Workspace
     from ldl_cy.data import Data
     from ldl_cy.network import Network
-    from ldl_cy.optimizers import Optimizer
+    from ldl_cy.optimizers import StepRule
     from ldl_cy.state import TrainingState
 
 
@@ -27,11 +27,11 @@ class Stepper:
     network : Network
     state : TrainingState
         Counts the steps, and has the optimizer's vectors.
-    optimizer : Optimizer
+    optimizer : StepRule
     alpha : float
     """
 
-    def __init__(self, network: Network, state: TrainingState, optimizer: Optimizer, alpha: float) -> None:
+    def __init__(self, network: Network, state: TrainingState, optimizer: StepRule, alpha: float) -> None:
         self.network, self.state, self.optimizer = network, state, optimizer
         self.rule = optimizer.rule(alpha, network.decayed)
 

@@ -64,7 +64,7 @@ def test_losses(dtype):
 def test_updates(optimizer, lanes, dtype):
     theta = np.ones(5000, dtype)
     coef = np.ascontiguousarray(optimizer.coefficients(0, 1)[0, 2:])
-    check_times(time_update(optimizer.number, optimizer.n_slots, theta, lanes, coef, 20), (20,))
+    check_times(time_update(optimizer.rule_id, optimizer.n_slots, theta, lanes, coef, 20), (20,))
     assert (theta == 1).all()
 
 

@@ -1,0 +1,169 @@
+"""Step rules: a formula that turns gradients into steps, and the learning rate that scales them.
+
+A step rule makes one row of coefficients for each step, bias corrections and schedules included. A compiled kernel
+(``_engine/vec/rules.inc``) applies the row to the flat vectors; it knows neither steps nor schedules.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import numpy as np
+
+from ldl_cy._engine.vec import RULES
+from ldl_cy.checks import check_real
+from ldl_cy.optimizers.base import Optimizer, Rule
+from ldl_cy.schedules import Schedule
+
+if TYPE_CHECKING:
+    from ldl_cy.optimizers.full_batch import FullBatchMethod
+
+LearningRate: TypeAlias = float | Callable[[np.ndarray], np.ndarray]
+
+AVERAGED = "+ema"               # ends the names of states whose last vector is an average
+
+
+def table(*columns: Any) -> np.ndarray:
+    """(count, m): rows of coefficients; a column is an array of count numbers, or one number for all rows."""
+    return np.column_stack(np.broadcast_arrays(*columns))
+
+
+class StepRule(Optimizer):
+    """Base of the step rules; one of your own defines ``rule_id`` and ``formula``.
+
+    Parameters
+    ----------
+    learning_rate : float > 0, Schedule or function of the step
+        See ``ldl_cy.schedules``. A function receives an array of step numbers (from 0) and returns the rates.
+    clip_norm : float > 0, default=None
+        The gradient is scaled down to this Euclidean norm where it is longer [1]_.
+    weight_decay : float >= 0, default=0.0
+        Decoupled decay of parameters of two or more axes [2]_.
+    ema : float in (0, 1), default=None
+        Average the weights [3]_: after each step t = 0, 1, ... ::
+
+            d = min(ema, t/(t+1))
+            a ← d a + (1 − d) θ
+
+        which is the mean of all at first, then a moving one. Between epochs and after the fit the model's weights are
+        the average; the next epoch continues from the steps' own. Weights that were changed meanwhile begin a new
+        average. BatchNorm's running statistics stay those of the steps' own weights.
+
+    Attributes
+    ----------
+    rule_id : int
+        The kernel: its place in ``ldl_cy._engine.vec.RULES``.
+    depends_on_step : bool, default=True
+        Whether the formula's numbers change from step to step at the same rate; where not, one row serves all.
+
+    References
+    ----------
+    .. [1] Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", ICML 2013.
+    .. [2] Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
+    .. [3] Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", SIAM J. Control Optim. 30,
+       1992.
+    """
+
+    rule_id: ClassVar[int]
+
+    def __init__(
+        self, learning_rate: LearningRate, *, clip_norm: float | None = None, weight_decay: float = 0.0,
+        ema: float | None = None,
+    ) -> None:
+        owner = type(self).__name__
+        rule_id = getattr(self, "rule_id", None)
+        if rule_id not in range(len(RULES)):
+            raise TypeError(f"{owner}: rule_id must be defined, the place of a kernel in vec.RULES, got {rule_id!r}.")
+        if not callable(learning_rate):
+            try:
+                learning_rate = check_real(owner, "learning_rate", learning_rate, 0, low_open=True)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{owner}: learning_rate must be a float > 0, a schedule or a function of the step, "
+                                  f"got {learning_rate!r}.") from None
+        self.learning_rate = learning_rate
+        if clip_norm is not None:
+            clip_norm = check_real(owner, "clip_norm", clip_norm, 0, low_open=True)
+        self.clip_norm = clip_norm
+        self.weight_decay = check_real(owner, "weight_decay", weight_decay, 0)
+        if ema is not None:
+            ema = check_real(owner, "ema", ema, 0, 1, low_open=True, high_open=True)
+        self.ema = ema
+
+    def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
+        """(count, m): the kernel's coefficients of steps first, first + 1, ... with these rates.
+
+        Parameters
+        ----------
+        rates : (count,) floats
+        first : int
+            The first step, counted from 0.
+        """
+        raise TypeError(f"{type(self).__name__}: an optimizer must define formula(rates, first).")
+
+    @property
+    def depends_on_step(self) -> bool:
+        """Whether rows of the formula differ where their rates do not."""
+        return True
+
+    @property
+    def method(self) -> FullBatchMethod | None:
+        """None: compiled steps by the rule."""
+        return None
+
+    @property
+    def n_vectors(self) -> int:
+        """The rule's vectors, and the average or, between epochs, the steps' own weights as the last."""
+        return self.n_slots + (self.ema is not None)
+
+    @property
+    def state_name(self) -> str:
+        """As many vectors may be moments, or one fewer and an average, so the name tells."""
+        return type(self).__name__ + AVERAGED * (self.ema is not None)
+
+    def rates(self, first: int, count: int, epoch: int = 0, steps_per_epoch: int = 1) -> np.ndarray:
+        """Learning rates of steps first .. first + count - 1.
+
+        Parameters
+        ----------
+        first, count : int
+            The first step, counted from 0, and how many.
+        epoch : int, default=0
+            The epochs made before the first step, which begins one.
+        steps_per_epoch : int, default=1
+        """
+        if not callable(self.learning_rate):
+            return np.full(count, self.learning_rate)
+        positions = np.arange(first, first + count)
+        if isinstance(self.learning_rate, Schedule) and self.learning_rate.by == "epoch":
+            positions = epoch + np.arange(count) // steps_per_epoch
+        rates = np.asarray(self.learning_rate(positions), float)
+        if rates.shape != (count,) or not np.all(np.isfinite(rates)) or np.any(rates < 0):
+            raise ValueError(f"{type(self).__name__}: learning_rate must return {count} finite numbers >= 0, "
+                             f"got {rates!r}.")
+        return rates
+
+    def coefficients(
+        self, first: int, count: int, epoch: int = 0, steps_per_epoch: int = 1, factor: float = 1.0,
+    ) -> np.ndarray:
+        """(count, 2 + m), for each step: what weight_decay takes off, the share of θ in its average, the formula's row.
+
+        Arguments as in ``rates``; the rates are multiplied by ``factor``. A single row where all steps have the same.
+        """
+        same = not (callable(self.learning_rate) or self.depends_on_step or self.ema is not None)
+        rates = factor * self.rates(first, 1 if same else count, epoch, steps_per_epoch)
+        shares = np.zeros(len(rates))
+        if self.ema is not None:
+            shares = np.maximum(1 - self.ema, 1 / np.arange(first + 1, first + len(rates) + 1))
+        return np.column_stack([self.weight_decay * rates, shares, self.formula(rates, first)])
+
+    def rule(self, alpha: float, ranges: np.ndarray) -> Rule:
+        """What the compiled update needs besides coefficients.
+
+        Parameters
+        ----------
+        alpha : float
+            L2: adds alpha/2 Σ θ² / Σ w to the loss.
+        ranges : (m, 2) ints
+            The pieces of theta that alpha and weight_decay act on.
+        """
+        return Rule(self.rule_id, alpha, self.clip_norm or 0.0, 0.0, False, self.ema is not None, ranges)
