@@ -346,7 +346,7 @@ def test_average_of_the_steps_weights(make, dtype):
     for _ in range(3):
         for start in range(0, 40, 10):
             # a step at a time; the epoch, which dropout counts, moves with whole passes
-            plain.epoch = t // 4
+            plain.training_state.epoch = t // 4
             plain.fit(X[start:start + 10], y[start:start + 10], optimizer=make(), epochs=1, **options)
             decay = min(0.8, t / (t + 1))
             expected = decay * expected + (1 - decay) * plain.theta
