@@ -73,7 +73,7 @@ class StepRule(Optimizer):
         owner = type(self).__name__
         rule_id = getattr(self, "rule_id", None)
         if rule_id not in range(len(RULES)):
-            raise TypeError(f"{owner}: rule_id must be defined, the place of a kernel in vec.RULES, got {rule_id!r}.")
+            raise TypeError(f"{owner}: rule_id must be the place of a kernel in vec.RULES, got {rule_id!r}.")
         if not callable(learning_rate):
             try:
                 learning_rate = check_real(owner, "learning_rate", learning_rate, 0, low_open=True)
