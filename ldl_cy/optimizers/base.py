@@ -1,21 +1,24 @@
 """What every optimizer has: settings, and a description of the state that a model keeps for it.
 
-There are two kinds. A step rule (``step_rule``) is a formula that a compiled kernel applies after each batch. A
-method (``full_batch``) is a loop in Python over the loss of all rows as a function of the weights.
+There are two kinds. A step rule (``step_rule``) is a formula that a compiled kernel applies after each batch. A method
+is a loop in Python that minimises the loss of all rows as a function of the weights, one iteration an epoch.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ldl_cy._engine.rule import Rule
+from ldl_cy.checks import check_real
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ldl_cy._engine.graph import Graph
     from ldl_cy.losses import Loss
-    from ldl_cy.optimizers.full_batch import FullBatchMethod
+    from ldl_cy.optimizers.objective import Objective
 
-__all__ = ["Optimizer", "Rule"]
+__all__ = ["Ended", "FullBatchMethod", "Optimizer", "Rule"]
 
 
 class Optimizer:
@@ -69,3 +72,67 @@ class Optimizer:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_config().items())})"
+
+
+class Ended(NamedTuple):
+    """Why a method ended by itself."""
+
+    reason: str                     # "converged" or "stalled"
+    message: str
+    result: Any = None              # what another library's method says of itself
+
+
+class FullBatchMethod(Optimizer):
+    """Base of the methods; one of your own defines ``minimize``, or ``iterate`` where it is an ``IterativeMethod``.
+
+    A method sees the network as at prediction, without dropout and with BatchNorm's running statistics, which it
+    leaves as they are: a function of the weights alone.
+
+    Parameters
+    ----------
+    tol : float >= 0
+        The largest entry of the gradient at which the fit has converged.
+
+    Attributes
+    ----------
+    dtype : str or None
+        What the network is computed in; None is the model's own. Vectors of weights are float64 in either case.
+    """
+
+    full_batch = True
+    dtype: ClassVar[str | None] = "float64"
+
+    def __init__(self, tol: float) -> None:
+        self.tol = check_real(type(self).__name__, "tol", tol, 0)
+
+    @property
+    def method(self) -> FullBatchMethod | None:
+        """Itself."""
+        return self
+
+    def minimize(
+        self, objective: Objective, theta: np.ndarray, slots: np.ndarray, scalars: dict[str, float], epochs: int,
+        callback: Callable[[dict[str, float]], bool],
+    ) -> Ended | None:
+        """Improve ``theta`` in place by at most ``epochs`` iterations.
+
+        What an iteration needs of the ones before is kept in ``slots`` and ``scalars``, so that a new call continues
+        where the last one ended.
+
+        Parameters
+        ----------
+        objective : Objective
+        theta : (n_params,) floats of the model's dtype
+        slots : (n_slots, n_params) floats of the same, zeros at first
+        scalars : dict
+            Numbers under the names in ``state_scalars``, empty at first.
+        epochs : int >= 1
+        callback : function
+            Is called with the values of each iteration and returns True to end.
+
+        Returns
+        -------
+        Ended, or None where the method did not end by itself
+        """
+        raise TypeError(f"{type(self).__name__}: a method must define minimize(objective, theta, slots, scalars, "
+                        "epochs, callback).")
