@@ -30,8 +30,8 @@ LAYERS = """filters : int or sequence of ints >= 1, default=(32, 64)
         Units of the fully connected layers behind the convolutions.
 
     activation : str, default='relu'
-        Activation of the convolutions and the hidden layers: 'identity', 'relu', 'leaky_relu', 'elu',
-        'selu', 'gelu', 'silu', 'softplus', 'tanh', 'logistic', 'mish' or 'hard_sigmoid'.
+        Activation of the convolutions and the hidden layers:
+        %(activations)s.
 
     batch_norm : bool, default=False
         Whether to normalise the convolutions' outputs over the batch, before the activation."""

@@ -2,15 +2,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Iterable
 from typing import TypeVar
+
+from ldl_cy.layers.activation import ACTIVATIONS
+from ldl_cy.optimizers import OPTIMIZERS
 
 T = TypeVar("T", bound=type)
 
 TRAINING = """
 solver : str or an optimizer of ``ldl_cy.optimizers``, default='adam'
-    'adam', 'sgd', 'adamw', 'nadam', 'rmsprop', 'adagrad' and 'adadelta' work on minibatches; 'lbfgs'
-    (quasi-Newton), 'cg' (scaled conjugate gradients), 'gauss_newton_cg', 'lm' (Levenberg-Marquardt, for
+    %(minibatch_solvers)s work on minibatches;
+    'lbfgs' (quasi-Newton), 'cg' (scaled conjugate gradients), 'gauss_newton_cg', 'lm' (Levenberg-Marquardt, for
     squared errors of small networks) and 'gd' (gradient descent) on all rows at once. What has no parameter
     here stays as the optimizer has it: 'adamw' decays weights by 0.01, 'rmsprop' has no momentum. An object
     brings its own step size and other numbers.
@@ -156,11 +160,25 @@ classes_ : ndarray of shape (n_classes,)
 """
 
 
+def listed(names: Iterable[str], last: str) -> str:
+    """'a', 'b' and 'c', in lines as long as a docstring's."""
+    *front, end = map(repr, names)
+    return textwrap.fill(f"{', '.join(front)} {last} {end}", 96, subsequent_indent="    ")
+
+
+# What the tables of activations and optimizers have.
+NAMES = {
+    "activations": listed([name for name in ACTIVATIONS if name != "softmax"], "or"),
+    "minibatch_solvers": listed([name for name, kind in OPTIMIZERS.items() if not kind.full_batch], "and"),
+}
+
+
 def share(**values: str) -> Callable[[T], T]:
     """Class decorator: put the shared parts where a docstring says ``%(training)s``, ``%(common)s``..."""
     parts = {
         "training": TRAINING, "common": COMMON, "dropout": DROPOUT, "class_weight": CLASS_WEIGHT,
         "loss": LOSS, "input_shape": INPUT_SHAPE, "attributes": ATTRIBUTES, "classes": CLASSES}
+    values = {**values, **NAMES}
 
     def fill(cls: T) -> T:
         if cls.__doc__ is None:     # python -OO
@@ -169,7 +187,8 @@ def share(**values: str) -> Callable[[T], T]:
         for name, part in parts.items():
             text = text.replace(f"%({name})s", part.strip("\n"))
         for name, value in values.items():
-            text = text.replace(f"%({name})s", value)
+            # written where a class's docstring is indented by four
+            text = text.replace(f"%({name})s", textwrap.dedent("    " + value))
         cls.__doc__ = text
         return cls
 

@@ -19,8 +19,8 @@ HIDDEN = """hidden_layer_sizes : int or sequence of ints >= 1, default=(100,)
         Units of the hidden layers.
 
     activation : str or sequence of str, default='relu'
-        Activation of the hidden layers, one for all or one for each: 'identity', 'relu', 'leaky_relu',
-        'elu', 'selu', 'gelu', 'silu', 'softplus', 'tanh', 'logistic', 'mish' or 'hard_sigmoid'."""
+        Activation of the hidden layers, one for all or one for each:
+        %(activations)s."""
 
 
 class BaseMLP(BaseNetwork):

@@ -28,8 +28,8 @@ LAYERS = """cell : {'gru', 'lstm', 'rnn'}, default='gru'
         Units of the fully connected layers behind the recurrent ones.
 
     activation : str, default='relu'
-        Activation of the fully connected layers: 'identity', 'relu', 'leaky_relu', 'elu', 'selu',
-        'gelu', 'silu', 'softplus', 'tanh', 'logistic', 'mish' or 'hard_sigmoid'."""
+        Activation of the fully connected layers:
+        %(activations)s."""
 NONE_READS = "it as a sequence of single numbers, (n_features, 1)"
 CELLS = {"gru": "GRU", "lstm": "LSTM", "rnn": "RNN"}
 

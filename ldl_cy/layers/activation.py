@@ -5,12 +5,12 @@ import math
 from functools import partial
 from typing import Any
 
+from ldl_cy._engine.vec import ACTIVATIONS
 from ldl_cy.checks import check_real
 from ldl_cy.layers.base import Built, Layer, Shape
 
-ACTIVATIONS = (
-    "identity", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "tanh", "logistic",
-    "softmax", "mish", "hard_sigmoid")
+__all__ = ["ACTIVATIONS", "ALIASES", "Activation", "check_activation"]
+
 ALIASES = {"linear": "identity", "sigmoid": "logistic", "swish": "silu"}
 
 

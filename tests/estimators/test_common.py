@@ -1,5 +1,7 @@
 """What holds for every estimator."""
+import inspect
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -10,6 +12,10 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from small_estimators import EVERY, problem, small
+
+import ldl_cy
+from ldl_cy import optimizers
+from ldl_cy.layers.activation import ACTIVATIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -142,3 +148,18 @@ def test_says_when_it_did_not_converge(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert fitted(name, max_iter=50, tol=100.0, n_iter_no_change=2)[0].n_iter_ == 4
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_docstrings_are_whole_and_name_what_the_tables_have(name):
+    """Every parameter begins a line of its own, every solver and activation is named."""
+    kind = getattr(ldl_cy, name)
+    text = kind.__doc__
+    assert "%(" not in text
+    for parameter in inspect.signature(kind).parameters:
+        assert re.search(rf"^({parameter}|.*, {parameter})(, .*)? : ", text, re.M), parameter
+    for solver in optimizers.OPTIMIZERS:
+        assert f"'{solver}'" in text, solver
+    if not name.startswith("NeuralNet"):
+        for activation in set(ACTIVATIONS) - {"softmax"}:
+            assert f"'{activation}'" in text, activation

@@ -1,9 +1,12 @@
 """Every activation against its NumPy formula."""
+import re
+
 import pytest
 from contract import CHECKS, DTYPES, LayerCase
 from references import ACTIVATIONS
 
 from ldl_cy.layers import Activation
+from ldl_cy.layers.activation import ACTIVATIONS as KNOWN
 
 CASES = [
     *[LayerCase(name, Activation(name), (7,), lambda p, x, f=f: f(x)) for name, f in ACTIVATIONS.items()],
@@ -32,3 +35,7 @@ def test_bad_arguments(arguments, message):
     with pytest.raises((TypeError, ValueError)) as error:
         Activation(*arguments)
     assert str(error.value).startswith(message)
+
+
+def test_the_docstring_names_every_activation():
+    assert [name for name in KNOWN if not re.search(rf"\b{name}\b", Activation.__doc__)] == []
