@@ -4,8 +4,9 @@ import pytest
 import vec_kernels as vec
 
 from ldl_cy import Sequential, layers, optimizers
-from ldl_cy.optimizers import GD, SGD, Adadelta, Adagrad, Adam, AdamW, Nadam, RMSprop
+from ldl_cy.optimizers import GD, OPTIMIZERS, SGD, Adadelta, Adagrad, Adam, AdamW, Nadam, RMSprop, StepRule
 
+NAMES = [name for name, kind in OPTIMIZERS.items() if issubclass(kind, StepRule)]
 NET = [layers.Dense(16, "tanh"), layers.Dropout(0.2), layers.Dense(3)]
 
 
@@ -87,8 +88,9 @@ def adadelta(rho, epsilon):
     return step
 
 
-# name: the optimizer with the common settings, its formula, the rate of step t
+# name: the optimizer with the common settings, its formula, the rate of step t; every step rule is here by its own name
 RULES = {
+    "gd": (lambda **kw: GD(0.1, tol=0, **kw), sgd, lambda t: 0.1),
     "sgd": (lambda **kw: SGD(0.1, **kw), sgd, lambda t: 0.1),
     "sgd-momentum": (lambda **kw: SGD(0.1, 0.9, **kw), lambda: sgd(0.9), lambda t: 0.1),
     "sgd-nesterov": (lambda **kw: SGD(0.1, 0.9, True, **kw), lambda: sgd(0.9, True), lambda t: 0.1),
@@ -135,6 +137,12 @@ def steps_of(optimizer, dtype, n_steps=10, alpha=0.0):
         return reference.loss_and_grad(X, y, loss="log_loss", theta=theta)[1] + alpha / len(X) * decays * theta
 
     return path, gradient, decays
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_rule_has_a_formula_here(name):
+    assert name in RULES, f"{name} has no formula in NumPy in this file"
+    assert type(RULES[name][0]()) is OPTIMIZERS[name]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -199,7 +207,7 @@ def test_product_of_momenta(beta_1, momentum_decay):
 # -- going on, and threads ------------------------------------------------------------------------------------
 
 VARIANTS = [
-    "gd", "sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "adadelta", SGD(0.05, 0.9, True), GD(0.1, tol=0),
+    *NAMES, SGD(0.05, 0.9, True), GD(0.1, tol=0),
     Adam(lambda s: 0.01 / (1 + s), clip_norm=0.1, weight_decay=0.1), Nadam(momentum_decay=1.0),
     RMSprop(momentum=0.9), RMSprop(centered=True), RMSprop(momentum=0.9, centered=True, clip_norm=0.1),
     Adagrad(learning_rate_decay=0.1, initial_accumulator_value=0.1)]

@@ -10,7 +10,7 @@ from oracle import twin
 from oracle.problems import compare, make_batch, make_model
 
 from ldl_cy import layers as L
-from ldl_cy.optimizers import GD, SGD, Adadelta, Adagrad, Adam, AdamW, Nadam, RMSprop
+from ldl_cy.optimizers import GD, OPTIMIZERS, SGD, Adadelta, Adagrad, Adam, AdamW, Nadam, RMSprop, StepRule
 
 STACKS = {
     "dense": ((5,), [L.Dense(8, "tanh"), L.Dense(6, "silu"), L.Dense(3)]),
@@ -28,7 +28,7 @@ def groups(two, one, decay=DECAY):
 
 # Ours, and PyTorch's on these two lists of tensors.
 T = torch.optim
-OPTIMIZERS = {
+CASES = {
     "gd": (GD(0.05, tol=0), lambda two, one: T.SGD([*two, *one], 0.05)),
     "sgd": (SGD(0.05), lambda two, one: T.SGD([*two, *one], 0.05)),
     "momentum": (SGD(0.05, 0.9), lambda two, one: T.SGD([*two, *one], 0.05, momentum=0.9)),
@@ -72,14 +72,22 @@ def double():
     torch.set_default_dtype(before)
 
 
+@pytest.mark.parametrize("name", [name for name, kind in OPTIMIZERS.items() if issubclass(kind, StepRule)])
+def test_every_rule_that_they_have_is_compared(name):
+    kind = OPTIMIZERS[name]
+    if kind.__name__.lower() not in map(str.lower, vars(T)) and kind is not GD:
+        pytest.skip(f"PyTorch has no {kind.__name__}")
+    assert any(type(ours) is kind for ours, _ in CASES.values()), f"{name} is not in CASES"
+
+
 @pytest.mark.parametrize("stack", STACKS)
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", CASES)
 def test_ten_steps(tally, name, stack):
     shape, stack = STACKS[stack]
     problem = {"shape": shape, "stack": stack, "loss": "codes", "k": 3, "n": 12, "weighted": False, "seed": 5}
     model = make_model(problem, "float64")
     X, y, _ = make_batch(problem, model.output_shape)
-    ours, theirs = OPTIMIZERS[name]
+    ours, theirs = CASES[name]
     p = twin.tensors(model.parameters)
     optimizer = theirs([t for t in p.values() if t.ndim >= 2], [t for t in p.values() if t.ndim < 2])
     # alpha is L2 divided by the number of rows, which is what weight_decay is there but for AdamW

@@ -67,6 +67,11 @@ def every_kernel(dtype):
     return found
 
 
+@pytest.mark.parametrize("name", vec.RULES)
+def test_every_rule_is_among_them(name):
+    assert name in [rule for rule, _ in RULES], f"{name} has no coefficients in this file"
+
+
 @np.errstate(all="ignore")
 def test_instruction_sets_agree(isa, dtype):
     got = every_kernel(dtype)
