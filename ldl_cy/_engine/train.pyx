@@ -13,6 +13,7 @@ from ldl_cy._engine.tasks cimport gradient_tile
 import numpy as np
 
 from ldl_cy._engine.rng import PERMUTATION
+from ldl_cy._engine.vec import check_rule
 
 cdef extern from "vec/cpu.h" nogil:
     unsigned long long ldl_flush_denormals()
@@ -27,7 +28,7 @@ cdef enum:
     CHUNK = 4096                            # numbers of theta in a task of the update
 
 cdef enum:
-    P_ADDED = -1                            # kinds of a piece: its gradient lies in the lanes,
+    P_ADDED = -1                            # kinds of a piece: its gradient is in the lanes,
     P_WRITTEN = -2                          # whole in lane 0, or, from 0 on, is made by that node
 
 ctypedef struct Piece:                      # of theta, in one task of the update
@@ -206,8 +207,8 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
     coef : (epochs * steps an epoch, 2 + n_coef), for each step what weight_decay takes off, the share of theta in its
         average (the last of the slots; 0: there is none) and the rule's row;
         one row alone serves all steps
-    order : (n,) int64 or None, rows as they are visited; None: as they lie
-    reshuffle : bool, draw ``order`` anew for each epoch from (seed, epoch)
+    order : (n,) int64 or None, rows as they are visited; None: in their own order
+    reshuffle : bool, draw ``order`` for each epoch from (seed, epoch)
     seed, epoch, step : where in the random streams this begins
     losses : (epochs,) receives each epoch's mean loss, penalty included
     before : the loss of the epoch before, NaN where there was none
@@ -230,6 +231,7 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
     cdef int permutation = PERMUTATION
     cdef bint row_changes = coef.shape[0] > 1, by_loss = rule.by_loss
     cdef Py_ssize_t i
+    check_rule(rule.rule_id, n_slots - rule.averages, coef.shape[1] - 2)
     ranges = np.ascontiguousarray(rule.ranges, np.int64)
     # a gradient's norm is known only when all of it was made
     cdef bint applies = rule.clip_norm <= 0

@@ -17,19 +17,48 @@ cdef extern from *:
         /* those this processor can run */
         return ldl_cpu_level(sizeof(ldl_tables) / sizeof(ldl_tables[0]));
     }
+
+    #define LDL_ACTIVATION_ENTRY(constant, name, keeps_z, slope) {#name, slope},
+    typedef struct { const char *name; double slope; } ldl_activation_entry;
+    static const ldl_activation_entry ldl_activations[] = {
+        LDL_ACTIVATIONS(LDL_ACTIVATION_ENTRY, LDL_ACTIVATION_ENTRY)};
+
+    #define LDL_RULE_ENTRY(constant, name, slots, coefficients) {#name, slots, coefficients},
+    typedef struct { const char *name; int slots; int coefficients; } ldl_rule_entry;
+    static const ldl_rule_entry ldl_rules[] = {LDL_RULES(LDL_RULE_ENTRY)};
     """
     const ldl_vec *ldl_tables[]
     int ldl_n_tables() nogil
 
-ACTIVATIONS = (
-    "identity", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "tanh", "logistic",
-    "softmax", "mish", "hard_sigmoid")
-RULES = ("sgd", "adam", "rmsprop", "adagrad", "adadelta", "nadam")
+    ctypedef struct ldl_activation_entry:
+        const char *name
+        double slope
+    const ldl_activation_entry ldl_activations[]
+
+    ctypedef struct ldl_rule_entry:
+        const char *name
+        int slots
+        int coefficients
+    const ldl_rule_entry ldl_rules[]
+
+# names in the order of their numbers in C: both are made from vec/tables.h
+ACTIVATIONS = tuple([(<bytes>ldl_activations[i].name).decode() for i in range(LDL_N_ACTIVATIONS)])
+RULES = tuple([(<bytes>ldl_rules[i].name).decode() for i in range(LDL_N_RULES)])
 
 
 def default_slope(name):
-    """The slope argument of an activation where nobody set it: leaky_relu's 0.01, elu's alpha of 1."""
-    return 0.01 if name == "leaky_relu" else 1.0
+    """The number c of an activation's formula where none is given: leaky_relu's slope 0.01, elu's alpha 1."""
+    return ldl_activations[ACTIVATIONS.index(name)].slope
+
+
+def check_rule(int rule_id, n_slots, n_coefficients):
+    """Refuse what a rule would read past the end of: tables.h says how many slots and coefficients it has."""
+    if not 0 <= rule_id < LDL_N_RULES:
+        raise ValueError(f"Rule: rule_id must be a place in {RULES}, got {rule_id}.")
+    slots, coefficients = ldl_rules[rule_id].slots, ldl_rules[rule_id].coefficients
+    if n_slots > slots or n_coefficients != coefficients:
+        raise ValueError(f"Rule: {RULES[rule_id]} must have at most {slots} slots and {coefficients} coefficients, "
+                         f"got {n_slots} and {n_coefficients}.")
 
 
 table = ldl_tables[ldl_n_tables() - 1]

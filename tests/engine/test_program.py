@@ -146,6 +146,26 @@ def test_training_is_the_same_for_any_number_of_threads(build, dtype):
                 np.testing.assert_array_equal(a, b)
 
 
+def test_slots_and_coefficients_are_those_of_the_rule():
+    graph, X, targets, weights, kernel, theta = make(straight, "float64")
+    workspace, ranges = Workspace(Plan(graph, True, 23, N_OUT), 1), np.zeros((0, 2), np.int64)
+    adam = optimizers.Adam()
+
+    def run(n_slots, coef):
+        with Pool(1) as pool:
+            train(workspace, theta, np.zeros((n_slots, graph.n_params)), np.empty(0), X, targets, weights, kernel,
+                  adam.rule(0.0, ranges), coef, batch_size=23, epochs=1, order=None, reshuffle=False, seed=0, epoch=0,
+                  step=0, losses=np.zeros(1), pool=pool)
+
+    coef = adam.coefficients(0, 1)
+    for n_slots, row in ((3, coef), (2, coef[:, :-1])):
+        with pytest.raises(ValueError) as error:
+            run(n_slots, np.ascontiguousarray(row))
+        assert str(error.value) == ("Rule: adam must have at most 2 slots and 5 coefficients, "
+                                    f"got {n_slots} and {row.shape[1] - 2}.")
+    run(2, coef)
+
+
 def test_coupled_rows_see_the_whole_batch():
     """The mean inside a network equals NumPy's over the batch, whatever the blocks; the running mean follows."""
     graph = Graph("float64", (4,))

@@ -9,7 +9,15 @@ import ctypes
 import numpy as np
 
 from ldl_cy._engine import vec
-from ldl_cy._engine.vec import ACTIVATIONS, RULES, instruction_set, instruction_sets, use_instruction_set
+from ldl_cy._engine.vec import (
+    ACTIVATIONS,
+    RULES,
+    check_rule,
+    instruction_set,
+    instruction_sets,
+    use_instruction_set,
+)
+from ldl_cy._kernels.dense import dense
 
 __all__ = ["ACTIVATIONS", "LOSSES", "RULES", "activation", "activation_grad", "add_", "add_column_sums_",
            "apply_dropout", "exponential", "fill_rows_", "gru_step", "gru_step_back", "instruction_set",
@@ -70,8 +78,8 @@ def distance(x):
 
 
 def keeps_z(name):
-    """Whether an activation's gradient is computed from z rather than from f(z)."""
-    return name in ("gelu", "silu", "mish")
+    """Whether an activation's gradient is computed from z rather than from f(z): Dense then keeps z for it."""
+    return dense("float32", steps=1, n_in=1, n_out=1, activation=name).cache_size > 0
 
 
 def activation(name, z, slope=1.0, out=None):
@@ -197,6 +205,7 @@ def largest(x):
 def update_(rule, theta, g, slots, coef):
     """One step of a rule: slots (n_slots, n) or None, coef float64, as in vec.h."""
     check(theta.shape, theta.dtype, theta, g)
+    check_rule(RULES.index(rule), 0, len(coef))
     if slots is not None:
         check((len(slots), *theta.shape), theta.dtype, slots)
     check(coef.shape, np.float64, coef)

@@ -29,9 +29,9 @@ INLINE double sqrt_f64(double x) { return sqrt(x); }
     .log_loss_codes = F(log_loss_codes), .log_loss_probs = F(log_loss_probs),                     \
     .binary_log_loss = F(binary_log_loss), .lstm_forward = F(lstm_forward),                       \
     .lstm_backward = F(lstm_backward), .gru_forward = F(gru_forward),                             \
-    .gru_backward = F(gru_backward), .rules = {                                                   \
-        [LDL_SGD] = F(rule_sgd), [LDL_ADAM] = F(rule_adam), [LDL_RMSPROP] = F(rule_rmsprop),      \
-        [LDL_ADAGRAD] = F(rule_adagrad), [LDL_ADADELTA] = F(rule_adadelta), [LDL_NADAM] = F(rule_nadam)} }
+    .gru_backward = F(gru_backward), .rules = {LDL_RULES(F##_RULE)} }
+#define F32_RULE(constant, name, slots, coefficients) LDL_CAT(rule_##name, _f32),
+#define F64_RULE(constant, name, slots, coefficients) LDL_CAT(rule_##name, _f64),
 #define CONV_BATCH_INNER(F) {.forward = F(conv_batch_inner_forward), .backward = F(conv_batch_inner_backward)}
 #define WINOGRAD(F) {                                                                             \
     .input = F(winograd_input), .output = F(winograd_output), .gradient = F(winograd_gradient),   \

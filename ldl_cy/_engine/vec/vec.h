@@ -16,35 +16,12 @@
 
 #include "conv_batch_inner.h"
 #include "pool_2x2.h"
+#include "tables.h"
 #include "winograd.h"
-
-/* The numbers are known to Python as ldl_cy._engine.vec.ACTIVATIONS (same order). */
-enum ldl_activation {
-    LDL_IDENTITY, LDL_RELU, LDL_LEAKY_RELU, LDL_ELU, LDL_SELU, LDL_GELU, LDL_SILU, LDL_SOFTPLUS,
-    LDL_TANH, LDL_LOGISTIC, LDL_SOFTMAX, LDL_MISH, LDL_HARD_SIGMOID, LDL_N_ACTIVATIONS
-};
-
-/* Known to Python as ldl_cy._engine.vec.RULES (same order). g: gradient; coef in this order:
-
-   SGD       lr, momentum, nesterov (0 or 1). v = momentum v - lr g; theta += v, or with nesterov
-             theta += momentum v - lr g. Slots v, or NULL when momentum is 0.
-   Adam      step = lr/(1-b1^t), b1, b2, c = 1/sqrt(1-b2^t), eps. m = b1 m + (1-b1) g;
-             v = b2 v + (1-b2) g^2; theta -= step m / (sqrt(v) c + eps). Slots m, v.
-   RMSprop   lr, rho, eps, momentum, centered (0 or 1). s = rho s + (1-rho) g^2, or centered
-             s = rho (s + (1-rho) (g-m)^2), m += (1-rho) (g-m); v = momentum v - lr g/(sqrt(s) + eps);
-             theta += v. Slots s; v, unless momentum is 0 and nothing centered; m, if centered.
-   Adagrad   lr, initial, eps. s += g^2; theta -= lr g / (sqrt(s + initial) + eps). Slots s.
-   Adadelta  lr, rho, eps. s = rho s + (1-rho) g^2; d = g sqrt((u+eps) / (s+eps));
-             u = rho u + (1-rho) d^2; theta -= lr d. Slots s, u.
-   Nadam     cg, cm, b1, b2, c, eps. m, v as Adam's; theta -= (cg g + cm m) / (sqrt(v) c + eps).
-             Slots m, v. */
-enum ldl_rule {
-    LDL_SGD, LDL_ADAM, LDL_RMSPROP, LDL_ADAGRAD, LDL_ADADELTA, LDL_NADAM, LDL_N_RULES
-};
 
 /* T is float or double. Sums of losses and norms are always double. */
 #define LDL_VEC_TABLE(T)                                                                          \
-    /* y = f(z), rows of k (softmax works along a row); slope: leaky_relu's and elu's number.     \
+    /* y = f(z), rows of k (softmax works along a row); slope: the formula's number, see tables.h. \
        In place. */                                                                               \
     void (*activate)(int kind, T slope, ptrdiff_t rows, ptrdiff_t k, const T *z, T *y);           \
     /* dz = dy f'(z). `a` is z where ldl_keeps_z(kind), else y = f(z). In place (dz == dy). */    \
@@ -114,10 +91,5 @@ typedef struct {
     ldl_pool_2x2_f32 pool_2x2_f32;
     ldl_pool_2x2_f64 pool_2x2_f64;
 } ldl_vec;
-
-static inline int ldl_keeps_z(int kind)
-{
-    return kind == LDL_GELU || kind == LDL_SILU || kind == LDL_MISH;
-}
 
 #endif
