@@ -11,7 +11,7 @@ import numpy as np
 from ldl_cy._engine.graph import Entry, Graph
 from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.pool import Pool
-from ldl_cy._engine.predictor import UNHELD_FLOPS, Predictor
+from ldl_cy._engine.predictor import BLAS_THREADED_FLOPS, Predictor
 from ldl_cy._engine.program import SHARED_FLOPS, Workspace
 from ldl_cy._engine.rng import INITIAL_WEIGHTS, Stream
 from ldl_cy._kernels.activation import activation
@@ -185,7 +185,7 @@ class Network:
                 rows = max(rows, plan.block_rows)       # one block is one task
             kernels = [node.kernel for node in graph.nodes if node.kernel is not None]
             if not find_blas():                         # BLAS cannot be limited there, which longer products need
-                rows = min(rows, int((UNHELD_FLOPS - 1) / max([1.0, *(k.flops for k in kernels)])))
+                rows = min(rows, int((BLAS_THREADED_FLOPS - 1) / max([1.0, *(k.flops for k in kernels)])))
             usable = not any(k.calls_python for k in kernels) and not graph.input_checks
             self.fast_rows = min(rows, plan.capacity) if usable else 0
         if n <= self.fast_rows:

@@ -1,4 +1,4 @@
-"""How many threads work, and BLAS held at one thread while they do."""
+"""How many threads work, and BLAS limited to one thread while they do."""
 from __future__ import annotations
 
 import ctypes
@@ -12,17 +12,17 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ldl_cy._engine.hold import Hold, register
+from ldl_cy._engine.blas_threads import BlasLimit, register
 from ldl_cy.checks import check_int
 
 MOST_THREADS = 256              # each takes memory, and results do not depend on their number
 
 _lock = threading.Lock()
 _fits = 0                       # fits running in this process
-_others: list[Any] | None = None    # controllers of BLAS libraries that the compiled hold does not know
-_other_holds = 0                # calls that hold those
+_others: list[Any] | None = None    # controllers of BLAS libraries that the compiled limit does not know
+_other_limits = 0               # calls that limit those
 _before: list[int] = []
-_HOLD = Hold()
+_LIMIT = BlasLimit()
 
 
 def available_threads() -> int:
@@ -77,7 +77,7 @@ def running_fit() -> Iterator[None]:
 
 
 def find_blas() -> bool:
-    """Find the BLAS libraries of this process, once; True where the compiled hold knows all of them."""
+    """Find the BLAS libraries of this process, once; True where the compiled limit knows all of them."""
     global _others
     if _others is None:
         import scipy.linalg.cython_blas  # noqa: F401  loads the library
@@ -91,7 +91,7 @@ def find_blas() -> bool:
 
 
 def _register(controller: Any) -> bool:
-    """Hand an OpenBLAS with threads of its own to the compiled hold; one without threads needs none."""
+    """Hand an OpenBLAS with threads of its own to the compiled limit; one without threads needs none."""
     if controller.internal_api != "openblas" or controller.threading_layer != "pthreads":
         return controller.internal_api == "openblas" and controller.threading_layer == "disabled"
     for prefix, suffix in product(("", "scipy_"), ("", "64_", "_64")):
@@ -106,28 +106,28 @@ def _register(controller: Any) -> bool:
 
 
 def blas_at_one_thread() -> AbstractContextManager[Any]:
-    """Hold BLAS at one thread. The first of several calls at a time sets it, the last one restores it."""
-    return _HOLD if find_blas() else _hold_others()
+    """Limit BLAS to one thread. The first of several calls at a time sets it, the last one restores it."""
+    return _LIMIT if find_blas() else _limit_others()
 
 
 @contextmanager
-def _hold_others() -> Iterator[None]:
-    """Hold also the libraries whose numbers are set through threadpoolctl."""
-    global _other_holds, _before
+def _limit_others() -> Iterator[None]:
+    """Limit also the libraries whose numbers are set through threadpoolctl."""
+    global _other_limits, _before
     others = _others or []
     with _lock:
-        if _other_holds == 0:
+        if _other_limits == 0:
             _before = [c.num_threads for c in others]
             for c in others:
                 c.set_num_threads(1)
-        _other_holds += 1
+        _other_limits += 1
     try:
-        with _HOLD:
+        with _LIMIT:
             yield
     finally:
         with _lock:
-            _other_holds -= 1
-            if _other_holds == 0:
+            _other_limits -= 1
+            if _other_limits == 0:
                 for c, count in zip(others, _before):
                     if count:
                         c.set_num_threads(count)

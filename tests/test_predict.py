@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from ldl_cy import CNNClassifier, MLPClassifier, MLPRegressor, Sequential, layers, threads, workspaces
+from ldl_cy._engine.blas_threads import BlasLimit
 from ldl_cy._engine.finite import all_finite
-from ldl_cy._engine.hold import Hold
 from ldl_cy._kernels.probabilities import class_probabilities
 
 DTYPES = ["float32", "float64"]
@@ -241,7 +241,7 @@ def test_blas_is_held_from_any_thread():
     seen = []
 
     def work() -> None:
-        with Hold(), threads.blas_at_one_thread():
+        with BlasLimit(), threads.blas_at_one_thread():
             seen.extend(c.num_threads for c in libraries)
 
     worker = threading.Thread(target=work)

@@ -5,7 +5,7 @@ from typing_extensions import disjoint_base
 
 from ldl_cy._engine.program import Workspace
 
-UNHELD_FLOPS: int
+BLAS_THREADED_FLOPS: int
 
 @disjoint_base
 class Predictor:

@@ -1,23 +1,23 @@
-"""A few rows predicted without Python between the call and the kernels.
+"""The fast path of predict: a few rows, without Python between the call and the kernels.
 
-Only what needs no second look comes through here: a plain C-contiguous array of float32, float64 or uint8
-of the right shape with finite numbers, and few enough rows that other threads are no use. For
-everything else ``predict`` answers None, and the general path does the work or says what is wrong.
-One row of the MLP 20-64-64-2 took 26 us on the general path, 3 of which were arithmetic.
+It takes what needs no further check: a plain C-contiguous array of float32, float64 or uint8 of the right shape
+with finite numbers, and few enough rows that other threads are no use. For everything else ``predict`` returns
+None, and the general path does the work or raises the error. One row of the MLP 20-64-64-2 took 26 us on the
+general path, 3 of which were arithmetic.
 """
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 from libc.float cimport DBL_MAX, FLT_MAX
 
+from ldl_cy._engine.blas_threads cimport limit, release
 from ldl_cy._engine.finite cimport within
-from ldl_cy._engine.hold cimport hold, let_go
 from ldl_cy._engine.pool cimport Pool
 from ldl_cy._engine.program cimport Workspace
 
 import numpy as np
 
 cdef extern from "Python.h":
-    # answers -1 with an exception set
+    # returns -1 with an exception set
     int try_buffer "PyObject_GetBuffer"(object array, Py_buffer *view, int flags)
     void PyErr_Clear()
 
@@ -28,11 +28,11 @@ cdef extern from "platform.h" nogil:
 cdef enum:
     MOST_AXES = 8
     # OpenBLAS starts threads for a product with a vector from 9,216 weights, for one of matrices later
-    C_UNHELD_FLOPS = 2 * 9216
-    # below this the calling thread keeps the GIL: another one that waits for it could take it for 5 ms
+    C_BLAS_THREADED_FLOPS = 2 * 9216
+    # below this the calling thread keeps the GIL: a thread that waits for it could keep it for 5 ms
     LONG_FLOPS = 1000000
 
-UNHELD_FLOPS = C_UNHELD_FLOPS                # of one op: from here on BLAS is held at one thread
+BLAS_THREADED_FLOPS = C_BLAS_THREADED_FLOPS  # of one op: from here on BLAS must be limited to one thread
 cdef double NEVER = 1e300                   # next look for signals of a run too short for one
 
 
@@ -42,9 +42,9 @@ cdef class Predictor:
     Parameters
     ----------
     workspace : Workspace
-        For inference; nobody else uses it.
+        For inference, and for this predictor alone.
     theta, state : arrays
-        The model's own: they are read anew with every call.
+        The model's own: read with every call.
     input_shape, output_shape : tuples
         Of one sample.
     most_rows : int
@@ -152,7 +152,7 @@ cdef class Predictor:
 
     cdef void run(self, const char *X, int kind, Py_ssize_t n, char *out) noexcept:
         cdef Workspace ws = self.workspace
-        cdef bint held = self.largest * n >= C_UNHELD_FLOPS
+        cdef bint limited = self.largest * n >= C_BLAS_THREADED_FLOPS
         ws.set_data(X, kind, self.x_size * (4 if kind == 0 else 8 if kind == 1 else 1))
         ws.run.training, ws.run.stop = 0, 0
         # the output is written in place
@@ -160,8 +160,8 @@ cdef class Predictor:
         ws.run.places[ws.run.output].row_bytes = self.workspace.y_size * ws.run.itemsize
         ws.run.places[ws.run.output].thread_bytes = 0
         ws.set_batch(0, n)
-        if held:
-            hold()
+        if limited:
+            limit()
         if self.flops * n < LONG_FLOPS:
             ws.run.next_poll = NEVER
             ws.run_alone(self.alone)
@@ -169,5 +169,5 @@ cdef class Predictor:
             ws.run.next_poll = 0
             with nogil:
                 ws.run_alone(self.alone)
-        if held:
-            let_go()
+        if limited:
+            release()

@@ -1,8 +1,8 @@
-"""BLAS held at one thread through the libraries' own functions: 0.1 us, where threadpoolctl takes 3.
+"""BLAS limited to one thread through the libraries' own functions: 0.1 us, where threadpoolctl takes 3.
 
-The first of several calls at a time sets the number, the last one restores it. threadpoolctl is still
-who finds the libraries (see ldl_cy.threads); it lets one Python thread alone set numbers, which would
-leave the others' work unheld.
+The first of several calls at a time sets the number, the last one restores it. threadpoolctl still
+finds the libraries (see ldl_cy.threads), but its limits belong to one Python thread: when that thread restores the
+number, BLAS would start threads in the other threads' work.
 """
 from ldl_cy._engine.pool cimport (
     PyThread_acquire_lock, PyThread_allocate_lock, PyThread_release_lock, PyThread_type_lock)
@@ -11,63 +11,63 @@ ctypedef int (*get_t)() noexcept nogil
 ctypedef void (*set_t)(int) noexcept nogil
 
 cdef enum:
-    MOST = 16
+    MAX_LIBRARIES = 16
 
-cdef get_t getters[MOST]
-cdef set_t setters[MOST]
-cdef int before[MOST]
+cdef get_t getters[MAX_LIBRARIES]
+cdef set_t setters[MAX_LIBRARIES]
+cdef int before[MAX_LIBRARIES]
 cdef int n_libraries = 0
-cdef long holds = 0                         # calls that hold BLAS now
+cdef long n_limits = 0                      # calls that need the limit now
 # Held for a few instructions and never while something waits for the GIL: to wait with the GIL is safe.
 cdef PyThread_type_lock lock = PyThread_allocate_lock()
 if lock == NULL:
-    raise MemoryError("hold: no lock could be allocated.")
+    raise MemoryError("blas_threads: no lock could be allocated.")
 
 
 def register(size_t get, size_t put):
     """One more library, by the addresses of its ``int get(void)`` and ``void set(int)``; False: no room."""
     global n_libraries
-    if n_libraries == MOST:
+    if n_libraries == MAX_LIBRARIES:
         return False
     PyThread_acquire_lock(lock, 1)
     getters[n_libraries], setters[n_libraries] = <get_t>get, <set_t>put
-    before[n_libraries] = 0                 # unknown to a hold that has begun: nothing to restore
+    before[n_libraries] = 0                 # not set by a limit that has begun: nothing to restore
     n_libraries += 1
     PyThread_release_lock(lock)
     return True
 
 
-cdef void hold() noexcept nogil:
-    global holds
+cdef void limit() noexcept nogil:
+    global n_limits
     cdef int i
     PyThread_acquire_lock(lock, 1)
-    if holds == 0:
+    if n_limits == 0:
         for i in range(n_libraries):
             before[i] = getters[i]()
             if before[i] != 1:
                 setters[i](1)
-    holds += 1
+    n_limits += 1
     PyThread_release_lock(lock)
 
 
-cdef void let_go() noexcept nogil:
-    global holds
+cdef void release() noexcept nogil:
+    global n_limits
     cdef int i
     PyThread_acquire_lock(lock, 1)
-    holds -= 1
-    if holds == 0:
+    n_limits -= 1
+    if n_limits == 0:
         for i in range(n_libraries):
             if before[i] > 1:
                 setters[i](before[i])
     PyThread_release_lock(lock)
 
 
-cdef class Hold:
-    """``with Hold():`` BLAS works on the calling thread."""
+cdef class BlasLimit:
+    """``with BlasLimit():`` BLAS works on the calling thread."""
 
     def __enter__(self):
-        hold()
+        limit()
         return self
 
     def __exit__(self, *exc):
-        let_go()
+        release()
