@@ -1,9 +1,10 @@
 """The op protocol: what a layer's kernel looks like to the engine.
 
-Laws of a kernel (tests/contract.py enforces them):
+Laws of a kernel (tests/helpers/contract.py enforces them):
 
 - ``y`` and ``dx`` are overwritten, ``grad`` is added to;
-- ``dx`` may be NULL (nobody below wants it), ``grad`` may be NULL (frozen weights);
+- ``dx`` may be NULL (no layer below needs it), ``grad`` may be NULL (frozen weights);
+- what a call writes overlaps nothing else that it is given: ``dx`` is never ``dy``, ``y`` is never ``x``;
 - every buffer but ``grad`` arrives undefined; ``dy`` and ``cache`` are the kernel's to destroy
   in ``backward``, which runs at most once after each ``forward``;
 - ``cache`` holds whatever ``forward`` left for ``backward``: n * cache_size numbers, laid out as the
@@ -12,22 +13,35 @@ Laws of a kernel (tests/contract.py enforces them):
   ``dy`` what gradient, and dx_columns, read; after the last block, gradient overwrites grad, a range of theta
   at a time, over all rows;
 - ``scratch`` holds n * scratch_size + scratch_fixed numbers and is forgotten after the call;
+- ``scratch`` and ``derived`` begin on a cache line (64 bytes) when the engine calls, all other buffers where a number
+  of the dtype may begin. Called alone from Python, none of them does: alignment may make a kernel faster, never right;
 - ``derived`` is what ``prepare`` made from theta and the state; it makes what ``backward`` reads only where
   ``call.backward`` says that one follows, and the engine may keep it while both are bytewise the same;
+- a kernel's own numbers are a struct laid over ``op.sizes``, and ``assert_fits`` checks at compile time that it fits;
 - write only what was given; no allocation, GIL, threads, globals, errors, validation;
+- an update rule (vec/rules.inc), which is no op, lets NaN in a gradient reach theta: training looks at theta alone;
 - rows are independent, unless the op is flagged COUPLES_ROWS.
+
+``op.flops``, of a forward pass over one row with two for a multiplication and its addition, changes no result's
+meaning but decides how the work is cut: whether a phase is shared among threads (program.pyx), how many rows a block
+has and how many lanes there are (plan.py), how many rows take the fast path of predict and whether BLAS is limited
+to one thread there (predictor.pyx). It is a property of the sizes alone; an op with 0 never wakes a worker.
 
 One table of pointers per dtype: the pointers are fused functions at one type, cast to void*.
 Not ``cdef`` classes with fused virtual methods: Cython calls the base method (cython#3607).
 """
 from libc.stdint cimport uint64_t
 
+cdef extern from "platform.h" nogil:
+    # assert_fits(sizeof(TheStruct), sizeof(op.sizes)), where a kernel overlays its struct: an error of the C compiler
+    void assert_fits "LDL_ASSERT_FITS"(size_t own, size_t available)
+
 cdef enum Flag:
     COUPLES_ROWS = 1        # forward needs sums over the whole batch: has reduce
     USES_LENGTHS = 2        # looks across steps and reads call.lengths
     PYTHON = 16             # calls Python: the program runs on the calling thread
-    DERIVED_FOR_DX = 32     # derived is read by backward with dx alone: not prepared where nobody wants dx
-    GATHERS = 64            # forward reads call.order, backward does not read x: rows may lie anywhere
+    DERIVED_FOR_DX = 32     # derived is read by backward with dx alone: not prepared where dx is NULL
+    GATHERS = 64            # forward reads call.order, backward does not read x: rows in any order and at any distance
 
 ctypedef struct Call:
     Py_ssize_t n                # rows of this call
@@ -68,7 +82,7 @@ ctypedef void (*forward_columns_t)(
     void *scratch) noexcept nogil
 ctypedef void (*dx_columns_t)(
     const Op *op, const Call *call, const void *theta, const void *dz, void *dx, void *scratch) noexcept nogil
-# Sums over this block's rows into call.partial; dy is NULL on the way forward.
+# Sums over this block's rows into call.partial; dy is NULL in the forward pass.
 ctypedef void (*reduce_t)(
     const Op *op, const Call *call, const void *theta, const void *x, const void *y,
     const void *dy, const void *cache) noexcept nogil

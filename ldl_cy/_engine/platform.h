@@ -1,4 +1,4 @@
-/* Atomics, a pause and a clock on gcc, clang and MSVC. */
+/* Atomics, a pause, a clock and a static assertion on gcc, clang and MSVC. */
 #ifndef LDL_PLATFORM_H
 #define LDL_PLATFORM_H
 
@@ -29,6 +29,10 @@ static inline void ldl_pause(void)
     __asm__ volatile("yield");
 #endif
 }
+
+/* A statement that does not compile where a kernel's struct is larger than the memory it is laid over. */
+#define LDL_ASSERT_FITS(own, available)                                                           \
+    ((void)sizeof(struct { int struct_is_larger_than_op_sizes : (own) <= (available) ? 1 : -1; }))
 
 /* Seconds on some clock, good enough to look for signals now and then. */
 static inline double ldl_seconds(void)

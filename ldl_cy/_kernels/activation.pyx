@@ -2,7 +2,7 @@
 from cython cimport floating
 
 from ldl_cy._engine cimport vec
-from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t
+from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t
 
 from ldl_cy._engine.vec import ACTIVATIONS
 
@@ -43,6 +43,7 @@ def activation(str dtype, *, Py_ssize_t vectors, Py_ssize_t k, str kind, double 
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
     cdef Activation *s = <Activation*>&op.sizes[0]
+    assert_fits(sizeof(Activation), sizeof(op.sizes))
     s.vectors, s.k, s.kind, s.slope = vectors, k, ACTIVATIONS.index(kind), slope
     op.x_size = op.y_size = vectors * k
     op.flops = 10.0 * vectors * k

@@ -9,7 +9,7 @@ from libc.math cimport sqrt
 from libc.string cimport memset
 
 from ldl_cy._engine.op cimport (
-    COUPLES_ROWS, USES_LENGTHS, Call, Kernel, Op, backward_t, combine_t, forward_t, prepare_t, reduce_t)
+    COUPLES_ROWS, USES_LENGTHS, Call, Kernel, Op, assert_fits, backward_t, combine_t, forward_t, prepare_t, reduce_t)
 
 ctypedef struct BatchNorm:
     Py_ssize_t n_steps
@@ -292,6 +292,7 @@ def batch_norm(
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
     cdef BatchNorm *s = <BatchNorm*>&op.sizes[0]
+    assert_fits(sizeof(BatchNorm), sizeof(op.sizes))
     s.n_steps, s.inner, s.k, s.momentum, s.epsilon = n_steps, inner, k, momentum, epsilon
     op.x_size = op.y_size = n_steps * inner * k
     op.n_params = op.n_state = 2 * k

@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memset
 
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.blas cimport gemm
-from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t, prepare_t
+from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t, prepare_t
 from ldl_cy._kernels.panels cimport Window, im2col, im2row, row2im
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope
@@ -314,8 +314,8 @@ def conv(str dtype, *, image, kernel, strides, dilation, padding, output, Py_ssi
     cdef Kernel made = Kernel()
     cdef Op *op = &made.op
     cdef Conv *v = <Conv*>&op.sizes[0]
+    assert_fits(sizeof(Conv), sizeof(op.sizes))
     cdef Window *s = &v.s
-    assert sizeof(Conv) <= sizeof(op.sizes)
     if activation == "identity":
         make = partial(conv, dtype, image=image, kernel=kernel, strides=strides, dilation=dilation, padding=padding,
                        output=output, filters=filters, groups=groups)

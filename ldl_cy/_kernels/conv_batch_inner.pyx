@@ -11,7 +11,7 @@ from cython cimport floating
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.conv_batch_inner cimport (
     conv_batch_inner_backward, conv_batch_inner_forward, ldl_conv_batch_inner, ldl_conv_batch_inner_scratch)
-from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t, prepare_t
+from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t, prepare_t
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope
 from ldl_cy._kernels.conv import conv
@@ -124,8 +124,8 @@ def conv_batch_inner(str dtype, *, image, kernel, strides, dilation, padding, ou
     cdef Kernel made = Kernel()
     cdef Op *op = &made.op
     cdef ConvBatchInner *v = <ConvBatchInner*>&op.sizes[0]
+    assert_fits(sizeof(ConvBatchInner), sizeof(op.sizes))
     cdef ldl_conv_batch_inner *s = &v.s
-    assert sizeof(ConvBatchInner) <= sizeof(op.sizes)
     assert strides == dilation == (1, 1) and (not pool or activation in ("identity", "relu"))
     s.h, s.w, s.c = image
     s.kh, s.kw = kernel

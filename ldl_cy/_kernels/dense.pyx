@@ -7,7 +7,8 @@ from libc.string cimport memset
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.blas cimport gemm
 from ldl_cy._engine.op cimport (
-    DERIVED_FOR_DX, Call, Kernel, Op, backward_t, dx_columns_t, forward_columns_t, forward_t, gradient_t, prepare_t)
+    DERIVED_FOR_DX, Call, Kernel, Op, assert_fits, backward_t, dx_columns_t, forward_columns_t, forward_t, gradient_t,
+    prepare_t)
 
 from ldl_cy._kernels.blocked cimport BLOCK_PANEL, outer_by_blocks, product_by_blocks
 
@@ -176,6 +177,7 @@ def dense(str dtype, *, Py_ssize_t steps, Py_ssize_t n_in, Py_ssize_t n_out, str
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
     cdef Dense *s = <Dense*>&op.sizes[0]
+    assert_fits(sizeof(Dense), sizeof(op.sizes))
     s.steps, s.n_in, s.n_out = steps, n_in, n_out
     s.activation, s.slope, s.use_bias = ACTIVATIONS.index(activation), default_slope(activation), use_bias
     s.copies = n_in * n_out <= LARGEST_COPY

@@ -9,7 +9,7 @@ from cython cimport floating
 from libc.string cimport memset
 
 from ldl_cy._engine cimport vec
-from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t
+from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t
 from ldl_cy._kernels.panels cimport Window
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope
@@ -128,6 +128,7 @@ def depthwise(str dtype, *, image, kernel, strides, dilation, padding, output, s
     cdef Kernel made = Kernel()
     cdef Op *op = &made.op
     cdef Depthwise *v = <Depthwise*>&op.sizes[0]
+    assert_fits(sizeof(Depthwise), sizeof(op.sizes))
     cdef Window *s = &v.s
     s.h, s.w, s.c = image
     s.kh, s.kw = kernel

@@ -4,7 +4,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from ldl_cy._engine cimport vec
-from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t
+from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t
 from ldl_cy._engine.rng cimport layer_key
 
 ctypedef struct Dropout:
@@ -49,6 +49,7 @@ def dropout(str dtype, *, Py_ssize_t size, double rate):
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
     cdef Dropout *s = <Dropout*>&op.sizes[0]
+    assert_fits(sizeof(Dropout), sizeof(op.sizes))
     s.rate = rate
     op.x_size = op.y_size = size
     op.flops = 10.0 * size

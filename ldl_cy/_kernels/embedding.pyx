@@ -3,7 +3,7 @@ from cython cimport floating
 from libc.string cimport memcpy, memset
 
 from ldl_cy._engine cimport vec
-from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t
+from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t
 
 cdef long long LARGEST_FLOAT32 = 1 << 24        # float32 holds every whole number up to here
 
@@ -64,6 +64,7 @@ def embedding(str dtype, *, Py_ssize_t tokens, Py_ssize_t n_ids, Py_ssize_t k):
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
     cdef Embedding *s = <Embedding*>&op.sizes[0]
+    assert_fits(sizeof(Embedding), sizeof(op.sizes))
     s.tokens, s.n_ids, s.k = tokens, n_ids, k
     op.x_size, op.y_size, op.n_params = tokens, tokens * k, n_ids * k
     op.flops = tokens * k

@@ -16,7 +16,7 @@ from functools import partial
 from cython cimport floating
 from libc.math cimport sqrt
 
-from ldl_cy._engine.op cimport DERIVED_FOR_DX, Call, Kernel, Op, forward_t, prepare_t
+from ldl_cy._engine.op cimport DERIVED_FOR_DX, Call, Kernel, Op, assert_fits, forward_t, prepare_t
 
 from ldl_cy._engine.vec import default_slope
 
@@ -75,6 +75,7 @@ cdef Kernel wrap(Kernel inner, Py_ssize_t f, bint use_bias, double epsilon):
     cdef Kernel made = Kernel()
     cdef Op *op = &made.op
     cdef Folded *v = <Folded*>&op.sizes[0]
+    assert_fits(sizeof(Folded), sizeof(op.sizes))
     v.inner, v.f, v.use_bias, v.epsilon = &inner.op, f, use_bias, epsilon
     v.n_weights = inner.op.n_params - f
     v.rest = (inner.op.n_params + LINE - 1) // LINE * LINE

@@ -3,7 +3,7 @@ from cython cimport floating
 from libc.math cimport sqrt
 from libc.string cimport memset
 
-from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t
+from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t
 
 cdef enum:
     LANES = 8                   # partial sums side by side: a fixed order that the compiler can vectorise
@@ -158,6 +158,7 @@ def layer_norm(str dtype, *, Py_ssize_t vectors, Py_ssize_t k, double epsilon):
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
     cdef LayerNorm *s = <LayerNorm*>&op.sizes[0]
+    assert_fits(sizeof(LayerNorm), sizeof(op.sizes))
     s.vectors, s.k, s.epsilon = vectors, k, epsilon
     op.x_size = op.y_size = vectors * k
     op.n_params = 2 * k

@@ -7,7 +7,7 @@ from cython cimport floating
 from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memset
 
-from ldl_cy._engine.op cimport USES_LENGTHS, Call, Kernel, Op, backward_t, forward_t
+from ldl_cy._engine.op cimport USES_LENGTHS, Call, Kernel, Op, assert_fits, backward_t, forward_t
 from ldl_cy._kernels.panels cimport Window
 from ldl_cy._kernels.pool_2x2 cimport (max_pool_2x2, mean_pool_2x2, mean_pool_2x2_backward,
                                        max_pool_2x2_backward)
@@ -354,6 +354,7 @@ def pool(str dtype, *, str kind, image, kernel, strides, padding, output, bint s
     cdef Kernel made = Kernel()
     cdef Op *op = &made.op
     cdef Pool *v = <Pool*>&op.sizes[0]
+    assert_fits(sizeof(Pool), sizeof(op.sizes))
     cdef Window *s = &v.s
     s.h, s.w, s.c = image
     s.kh, s.kw = kernel

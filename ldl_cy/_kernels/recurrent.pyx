@@ -8,7 +8,7 @@ from cython cimport floating
 from libc.string cimport memcpy, memset
 
 from ldl_cy._engine cimport vec
-from ldl_cy._engine.op cimport GATHERS, USES_LENGTHS, Call, Kernel, Op, backward_t, forward_t, prepare_t
+from ldl_cy._engine.op cimport GATHERS, USES_LENGTHS, Call, Kernel, Op, assert_fits, backward_t, forward_t, prepare_t
 from ldl_cy._kernels.blocked cimport PANEL, add_outer, pack, product
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope, instruction_set
@@ -290,6 +290,7 @@ def recurrent(str dtype, *, str cell, Py_ssize_t n_steps, Py_ssize_t n_in, Py_ss
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
     cdef Recurrent *s = <Recurrent*>&op.sizes[0]
+    assert_fits(sizeof(Recurrent), sizeof(op.sizes))
     cdef Py_ssize_t width
     s.cell = {"rnn": CELL_RNN, "lstm": CELL_LSTM, "gru": CELL_GRU}[cell]
     width = units * {"rnn": 1, "lstm": 4, "gru": 3}[cell]

@@ -2,7 +2,7 @@
 from cython cimport floating
 from libc.string cimport memcpy, memset
 
-from ldl_cy._engine.op cimport USES_LENGTHS, Call, Kernel, Op, backward_t, forward_t
+from ldl_cy._engine.op cimport USES_LENGTHS, Call, Kernel, Op, assert_fits, backward_t, forward_t
 
 ctypedef struct Reverse:
     Py_ssize_t n_steps
@@ -53,6 +53,7 @@ def reverse(str dtype, *, Py_ssize_t n_steps, Py_ssize_t width):
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
     cdef Reverse *s = <Reverse*>&op.sizes[0]
+    assert_fits(sizeof(Reverse), sizeof(op.sizes))
     s.n_steps, s.width = n_steps, width
     op.flags = USES_LENGTHS
     op.x_size = op.y_size = n_steps * width

@@ -12,7 +12,7 @@ from libc.stdint cimport uint8_t
 
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.blas cimport gemm
-from ldl_cy._engine.op cimport Call, Kernel, Op, backward_t, forward_t, prepare_t
+from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t, prepare_t
 from ldl_cy._kernels.pool_2x2 cimport max_pool_2x2, max_pool_2x2_backward
 from ldl_cy._kernels.transforms cimport (
     add_weights_gradient, inverse_transform_output_tile, transform_gradient_tile, transform_input_tile,
@@ -310,7 +310,7 @@ def winograd(str dtype, *, image, padding, output, Py_ssize_t filters, str activ
     cdef Kernel made = Kernel()
     cdef Op *op = &made.op
     cdef Winograd *v = <Winograd*>&op.sizes[0]
-    assert sizeof(Winograd) <= sizeof(op.sizes)
+    assert_fits(sizeof(Winograd), sizeof(op.sizes))
     cdef Py_ssize_t c = image[2], item = 4 if dtype == "float32" else 8
     maps = (*output, filters)
     lay_out(&v.y, image, maps, padding, item)
