@@ -1,0 +1,28 @@
+"""The engine: everything between a list of layers and the kernels. It imports nothing of ldl_cy above it.
+
+    layers -- build --> spec.py            Shape, Parameter, Built: what a layer hands over
+       |                                   rule.py  Rule: the same for an optimizer; sparse.py  SparseRows
+       v
+    graph.py            Graph              values in topological order, nodes between them; fuses and folds kernels
+       v
+    plan.py             Plan               the line of actions, cut into phases; blocks and lanes
+    memory.py                              a place for each buffer
+       v
+    program.pyx         Workspace          the plan's memory and tables (run.pxd), and a step over a batch
+       |
+       |-- train.pyx    train              epochs of steps, each followed by the update
+       |-- predictor.pyx Predictor         the fast path: a few rows, without Python
+       `-- gradient, evaluate, predict     one step
+
+    A step, in C without the GIL:
+    program.pyx --> prepare.pxd            derived weights, kept where theta has not changed
+        |--> pool.pyx                      the threads that share the tasks of a phase
+        |      `--> tasks.pyx              a task: a lane of blocks, a tile of columns, a tile of a gradient
+        |             `--> blocks.pxd      a block of rows: gather, forward, loss.pxd, backward
+        |                    `--> op.pxd   the kernels (ldl_cy._kernels), by pointers in Op
+        `--> train.pyx                     adds the lanes of the gradient and applies the rule
+    kernels and rules --> vec.pxd (vec/*.c, one build for each instruction set), blas.pxd, rng.pxd
+
+    Beside it: blas_threads.pyx  BLAS limited to one thread; finite.pyx  the check of input data;
+    profile.pyx  times of single ops; docs/design.md says how it works and what was measured.
+"""

@@ -1,4 +1,4 @@
-# The only door to SciPy's BLAS. Everything here is row-major (C order), without the GIL.
+# SciPy's BLAS, the only file that calls it. Everything here is row-major (C order), without the GIL.
 #
 # BLAS is column-major, and a row-major matrix is the column-major transpose of itself:
 #     C = op(A) op(B)   <=>   C^T = op(B)^T op(A)^T
@@ -11,7 +11,7 @@ from scipy.linalg.cython_blas cimport dgemm, dgemv, sgemm, sgemv
 
 
 cdef inline void gemv(                                                                # y = alpha op(A) x + beta y
-    bint trans, Py_ssize_t m, Py_ssize_t n, floating alpha, const floating *A,        # IN  (m, n), rows lda apart
+    bint trans, Py_ssize_t m, Py_ssize_t n, floating alpha, const floating *A,        # IN  (m, n), row stride lda
     Py_ssize_t lda, const floating *x, Py_ssize_t incx,                               # IN  (n,), or (m,) if trans
     floating beta, floating *y, Py_ssize_t incy,                                      # IN/OUT (m,), or (n,)
 ) noexcept nogil:

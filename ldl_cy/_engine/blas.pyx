@@ -1,10 +1,10 @@
-"""The BLAS door as Python sees it, so that it can be tested against NumPy."""
+"""The products of blas.pxd called from Python, so that they can be tested against NumPy."""
 from cython cimport floating
 
 
 def products(bint ta, bint tb, double alpha, const floating[:, :] A, const floating[:, :] B, double beta,
              floating[:, :] C):
-    """C = alpha op(A) op(B) + beta C in place; rows may lie further apart than they are long."""
+    """C = alpha op(A) op(B) + beta C in place; the distance between rows may be longer than a row."""
     cdef Py_ssize_t m = C.shape[0], n = C.shape[1], k = A.shape[0] if ta else A.shape[1]
     gemm(ta, tb, m, n, k, <floating>alpha, start(A), step(A), start(B), step(B), <floating>beta,
          <floating*>start[floating](C), step[floating](C))

@@ -59,7 +59,7 @@ cdef inline void gather_rows(
 cdef inline const floating *gather_small(
     Run *run, Py_ssize_t row0, Py_ssize_t n, const floating *source, Py_ssize_t size, floating *out,
 ) noexcept nogil:
-    """Targets or weights of a block: in place where rows are read as they lie."""
+    """Targets or weights of a block: in place where rows are read in their own order."""
     cdef Py_ssize_t i
     if run.order == NULL:
         return source + (run.start + row0) * size
@@ -75,7 +75,7 @@ cdef inline const int *gather_lengths(
     cdef int *out
     if run.lengths == NULL or run.order == NULL:
         return NULL if run.lengths == NULL else run.lengths + run.start + row0
-    # behind the room of targets and weights
+    # after the targets and weights
     out = <int*>(run.gathered + thread * run.gathered_bytes + run.block_rows * (run.t_size + 1) * run.itemsize)
     for i in range(n):
         out[i] = run.lengths[run.order[run.start + row0 + i]]
@@ -186,11 +186,11 @@ cdef inline void loss_of_block(
     Run *run, Py_ssize_t block, Py_ssize_t row0, Py_ssize_t n, int thread, const int *lengths,
     const floating *theta,
 ) noexcept nogil:
-    cdef floating *room = <floating*>(run.gathered + thread * run.gathered_bytes)
-    cdef const floating *t = gather_small(run, row0, n, <const floating*>run.targets, run.t_size, room)
+    cdef floating *gathered = <floating*>(run.gathered + thread * run.gathered_bytes)
+    cdef const floating *t = gather_small(run, row0, n, <const floating*>run.targets, run.t_size, gathered)
     cdef const floating *w = NULL
     if run.weights != NULL:
-        w = gather_small(run, row0, n, <const floating*>run.weights, 1, room + run.block_rows * run.t_size)
+        w = gather_small(run, row0, n, <const floating*>run.weights, 1, gathered + run.block_rows * run.t_size)
     cdef char *y = at(run, run.output, row0, thread)
     cdef char *dy = at(run, run.n_values + run.output, row0, thread) if run.backward else NULL
     cdef Py_ssize_t i, size = run.loss.steps * run.loss.k * sizeof(floating)
@@ -198,7 +198,7 @@ cdef inline void loss_of_block(
     if lengths == NULL or run.out_steps == 0:
         run.block_loss[block] = run.loss.compute(run.loss, n, y, t, w, run.loss_scale, dy)
         return
-    # each sequence alone: the mean over its own steps
+    # sequence by sequence: the mean over its own steps
     run.block_loss[block] = 0
     for i in range(n):
         one = run.loss[0]

@@ -1,4 +1,4 @@
-"""The door to the convolution of 16 images side by side: vec/conv_batch_inner.h says what it does."""
+"""The convolution of 16 images side by side: vec/conv_batch_inner.h says what it does."""
 from cython cimport floating
 
 from ldl_cy._engine cimport vec

@@ -1,9 +1,9 @@
-"""Whether numbers lie in an interval: the check of data that come in."""
+"""Whether numbers are within bounds: the check of input data."""
 from cython cimport floating
 
 
 cdef inline bint within(Py_ssize_t n, const floating *x, floating limit) noexcept nogil:
-    """Whether all lie in [-limit, limit]; NaN does not. Without branches, so that it is vectorised."""
+    """Whether all are in [-limit, limit]; NaN is not. Without branches, so that it is vectorised."""
     cdef Py_ssize_t i
     cdef int good = 1
     for i in range(n):

@@ -128,7 +128,7 @@ class Graph:
         return len(self.shapes) - 1
 
     def connect(self, layers: Sequence[Layer], names: Sequence[str], x: int, before: str) -> int:
-        """Layers in turn, the first on value x, which ``before`` names; an error says where it came up."""
+        """Layers in turn, the first on value x, which ``before`` names; an error says at which layer."""
         for layer, name in zip(layers, names):
             try:
                 x = layer.connect(self, x, name)
@@ -227,7 +227,7 @@ class Graph:
         """The nodes for calls of at most so many rows: two ops in one where the first one's kernel offers it.
 
         The buffer between them is then never written: not where it is to be kept, is the output, or has
-        another reader. Sequences of several lengths need the zeros behind their ends in it. Without training
+        another reader. Sequences of several lengths need the zeros past their ends in it. Without training
         BatchNorm is folded into the weights in front of it: see ``folded``.
         """
         readers = [v for node in self.nodes for v in (node.x, node.x2)]
@@ -253,7 +253,7 @@ class Graph:
     def folded(self, before: Node, node: Node) -> Node | None:
         """The second op's weights and state in the first one's weights, or None; for inference.
 
-        Nothing folded looks across steps, so zeros past the ends of sequences are only needed behind both.
+        Nothing folded looks across steps, so zeros past the ends of sequences are only needed after both.
         """
         assert before.kernel is not None and node.kernel is not None
         if before.y_steps != node.y_steps:

@@ -18,7 +18,7 @@ ctypedef struct Loss:
     double option
     loss_t compute
     void *kernel                # the LossKernel of a loss written in Python
-    void *owner                 # who runs the loss, and its way to take an exception: set by it in its own copy
+    void *owner                 # what runs the loss, and the function that keeps an exception for it: set in its copy
     fail_t fail
 
 cdef class LossKernel:

@@ -1,6 +1,6 @@
-"""A kernel called alone from Python: how kernels are tested and how a person steps through a network.
+"""A kernel called alone from Python: for tests, and to step through a network.
 
-The engine never comes through here; it copies the Op struct and calls its pointers without the GIL.
+The engine does not call these methods; it copies the Op struct and calls its pointers without the GIL.
 """
 from libc.string cimport memset
 
@@ -91,7 +91,7 @@ cdef class Kernel:
         after : Kernel
             Without weights: those of the result are this one's, and so is what it derives from them.
         rows : int
-            At most so many come in one call.
+            The most rows of one call.
 
         Returns
         -------
@@ -105,7 +105,7 @@ cdef class Kernel:
         Returns
         -------
         Kernel, or None
-            Its theta is this one's and behind that the other's, its state is the other's where that has one.
+            Its theta is this one's followed by the other's, its state is the other's where that has one.
         """
         return None if self.folder is None else self.folder(after)
 

@@ -18,6 +18,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from itertools import pairwise
 
 from ldl_cy._engine.graph import Graph, Node
+from ldl_cy._engine.memory import ALIGN, Buffer, keep_across_barriers, place
 
 FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, GRADIENT, DX_COLUMNS = range(7)
 NONE, WRITE, ADD = range(3)             # what becomes of a gradient with respect to an op's input
@@ -31,24 +32,6 @@ FLOPS_PER_LANE = 2e6                    # of a step: with less a second accumula
 FLOPS_PER_LANE_AND_WEIGHT = 1000        # likewise, where the accumulators are long
 MANY_WEIGHTS = 2**16                    # from here on a gradient may be made over all rows at the end
 MAX_LANES = 8
-ALIGN = 16                              # numbers: 64 bytes of float32
-STAGGER = 16                            # between buffers, so that equal sizes do not alias in cache
-
-
-@dataclass
-class Buffer:
-    """A piece of workspace: ``size`` numbers a row."""
-
-    size: int
-    first: int = -1                     # actions between which it is alive
-    last: int = -1
-    deferred: bool = False              # read by a gradient in the last phase: whole, but made block by block
-    whole: bool = False                 # lives across a barrier
-    offset: int = -1                    # in the thread's arena (rows R) or in the whole-batch memory
-
-    def touch(self, time: int) -> None:
-        self.first = time if self.first < 0 else self.first
-        self.last = max(self.last, time)
 
 
 @dataclass
@@ -111,7 +94,7 @@ class Plan:
         self._line_up()
         self._lifetimes()
         self._choose_blocks()
-        self._place()
+        self.arena, self.whole = place(self.buffers, self.block_rows)
 
     @property
     def columns(self) -> bool:
@@ -125,7 +108,7 @@ class Plan:
 
     def _defer(self) -> None:
         """Which gradients are made over all rows at the end."""
-        # whoever asks for lanes wants whole gradients in each
+        # with a number of lanes given, each holds a whole gradient
         if not self.training or self.defer is False or (self.lanes and self.defer is None):
             return
         for planned in self.nodes:
@@ -253,16 +236,7 @@ class Plan:
         for v in self.keep:
             b[v].whole = True
             b[v].touch(end)
-        phase_of = [p for p, (a, z, _) in enumerate(self.phases) for _ in range(a, z)]
-        for buffer in b:
-            if buffer.first >= 0 and phase_of[buffer.first] != phase_of[buffer.last]:
-                buffer.whole = True
-            buffer.deferred = buffer.deferred and not buffer.whole
-        for first, last, column in self.phases:
-            if column:                      # tiles share every buffer
-                for buffer in b:
-                    if buffer.first >= 0 and buffer.first < last and buffer.last >= first:
-                        buffer.whole = True
+        keep_across_barriers(b, self.phases)
 
     def _choose_blocks(self) -> None:
         """R rows a block and A lanes, from the network and the batch size alone."""
@@ -281,7 +255,7 @@ class Plan:
             rows = max(L2_BYTES // max(1, row), least)
             for planned in self.nodes:
                 kernel = planned.node.kernel
-                # a product that meets each of its weights once a row
+                # a product that uses each of its weights once a row
                 if kernel is not None and kernel.n_params and kernel.flops < 2.5 * kernel.n_params:
                     small = SMALL_PRODUCT // kernel.n_params
                     rows = min(rows, small) if small >= 2 * LEAST_ROWS else rows
@@ -303,32 +277,10 @@ class Plan:
         self.block_rows = max(1, -(-per_lane // -(-per_lane // min(per_lane, self.block_rows))))
         self.block_rows = min(n, -(-self.block_rows // group) * group)
 
-    def _place(self) -> None:
-        """Offsets: the arena is shared by buffers whose lives do not meet (first fit, largest first)."""
-        rows = self.block_rows
-        local = [b for b in self.buffers if b.first >= 0 and not b.whole and b.size]
-        placed: list[tuple[int, int, Buffer]] = []
-        for buffer in sorted(local, key=lambda b: -b.size):
-            size = -(-buffer.size * rows // ALIGN) * ALIGN + STAGGER
-            start = 0
-            for low, high, other in sorted(placed, key=lambda p: p[0]):
-                if other.last < buffer.first or buffer.last < other.first:
-                    continue
-                if start + size <= low:
-                    break
-                start = max(start, high)
-            buffer.offset = start
-            placed.append((start, start + size, buffer))
-            self.arena = max(self.arena, start + size)
-        for buffer in self.buffers:
-            if buffer.first >= 0 and buffer.whole:
-                buffer.offset = self.whole
-                self.whole += buffer.size
-
     def pieces(self, chunk: int, apply: bool) -> list[tuple[int, int, int, int]]:
-        """(low, high, kind, tile): the ranges of theta in which an update goes through it.
+        """(low, high, kind, tile): the ranges of theta in which an update works.
 
-        Ranges that the blocks add to come in pieces of ``chunk`` numbers, kind -1. Where the rule is applied at
+        Ranges that the blocks add to are cut into pieces of ``chunk`` numbers, kind -1. Where the rule is applied at
         once (``apply``) a deferred gradient is made tile by tile for it, kind the node; else it was made before:
         pieces of kind -2. Their order is that of how far each is into its own range, so that a thread's share of
         them is a share of each layer's rows, as in the other phases.
@@ -346,7 +298,7 @@ class Plan:
         return [piece for _, piece in sorted(zip(far, found))]
 
     def scratch(self) -> tuple[int, int]:
-        """Numbers of scratch a thread needs; for the kernels, and behind that for a tile of gradient."""
+        """Numbers of scratch a thread needs; for the kernels, and after them for a tile of gradient."""
         most = tile = 0
         for p in self.nodes:
             if p.node.kernel is not None:

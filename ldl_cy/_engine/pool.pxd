@@ -12,7 +12,7 @@ cdef extern from "pythread.h" nogil:
 
 cdef enum:
     MAX_THREADS = 64
-    APART = 16                              # longs from counter to counter: no two in a cache line
+    STRIDE = 16                             # longs from counter to counter: no two in a cache line
 
 cdef class Pool:
     cdef readonly int n_threads             # the caller and its workers
@@ -21,7 +21,7 @@ cdef class Pool:
     cdef void *context
     cdef Py_ssize_t n_tasks
     cdef long generation                    # counts phases; a change is the workers' start signal
-    cdef long taken[MAX_THREADS * APART]    # of each thread's share of the tasks
+    cdef long taken[MAX_THREADS * STRIDE]   # of each thread's share of the tasks
     cdef long busy                          # workers that have not finished the phase
     cdef long asleep[MAX_THREADS]           # 1: that worker (0: the caller) waits on its lock
     cdef PyThread_type_lock locks[MAX_THREADS]

@@ -98,7 +98,7 @@ cdef class Pool:
                     if ldl_load(&self.generation) == seen:
                         self._sleep(thread)
                     elif ldl_swap(&self.asleep[thread], 0) == 0:
-                        # the caller saw the mark and let the lock go: take that token back
+                        # the caller saw the mark and released the lock: take that token back
                         PyThread_acquire_lock(self.locks[thread], 1)
             seen += 1
             if self.closing:
@@ -117,11 +117,11 @@ cdef class Pool:
 
     cdef void _take(self, int thread) noexcept nogil:
         cdef Py_ssize_t share = (self.n_tasks + self.n_threads - 1) // self.n_threads, i, task
-        cdef int turn, owner
-        for turn in range(self.n_threads):
-            owner = (thread + turn) % self.n_threads
+        cdef int k, owner
+        for k in range(self.n_threads):
+            owner = (thread + k) % self.n_threads
             while True:
-                i = ldl_add(&self.taken[owner * APART], 1)
+                i = ldl_add(&self.taken[owner * STRIDE], 1)
                 task = owner * share + i
                 if i >= share or task >= self.n_tasks:
                     break
@@ -138,7 +138,7 @@ cdef class Pool:
         self.context = context
         self.n_tasks = n_tasks
         for i in range(self.n_threads):
-            ldl_store(&self.taken[i * APART], 0)
+            ldl_store(&self.taken[i * STRIDE], 0)
         ldl_store(&self.busy, self.n_threads - 1)
         ldl_add(&self.generation, 1)
         for i in range(1, self.n_threads):

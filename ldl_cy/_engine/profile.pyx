@@ -24,7 +24,7 @@ cdef extern from "vec/cpu.h" nogil:
 
 
 cdef double nanoseconds() noexcept nogil:
-    # seconds since 1970 in a double would be cut to 240 ns: only those of the last some days are kept
+    # seconds since 1970 in a double would be cut to 240 ns: so only the days since a recent multiple of 2^20 s are kept
     cdef timespec t
     timespec_get(&t, TIME_UTC)
     return 1e9 * <double>(t.tv_sec & 0xFFFFF) + t.tv_nsec
@@ -61,12 +61,12 @@ def time_op(Kernel kernel, theta, state, x, dy, *, bint wants_dx, bint wants_gra
         if array.dtype.name != kernel.dtype:
             raise TypeError(f"profile: {kernel.name} needs {kernel.dtype}.")
 
-    def room(size):
+    def zeros(size):
         return np.zeros(max(1, size), kernel.dtype)
 
-    y, gy, cache = room(n * op.y_size), room(n * op.y_size), room(n * op.cache_size)
-    dx, grad, derived = room(n * op.x_size), room(op.n_params), room(op.n_derived)
-    scratch = room(n * op.scratch_size + op.scratch_fixed)
+    y, gy, cache = zeros(n * op.y_size), zeros(n * op.y_size), zeros(n * op.cache_size)
+    dx, grad, derived = zeros(n * op.x_size), zeros(op.n_params), zeros(op.n_derived)
+    scratch = zeros(n * op.scratch_size + op.scratch_fixed)
     times = np.zeros((3, repeats))
     cdef double[:, ::1] out = times
     cdef void *p_theta = place(theta)

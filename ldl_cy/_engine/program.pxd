@@ -1,4 +1,4 @@
-"""Workspace: memory and tables for one plan, and the run that goes through them (see run.pxd)."""
+"""Workspace: memory and tables for one plan, and the run over them (see run.pxd)."""
 from ldl_cy._engine.loss cimport Loss
 from ldl_cy._engine.pool cimport Pool, task_t
 from ldl_cy._engine.run cimport Place, Run

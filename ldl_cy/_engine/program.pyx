@@ -44,7 +44,7 @@ cdef void look_for_signals(void *running) noexcept nogil:
 
 
 cdef void keep_error(void *workspace, object error) noexcept:
-    """An exception in a loss written in Python ends the step as Ctrl-C does."""
+    """An exception in a loss written in Python ends the step like Ctrl-C."""
     (<Workspace>workspace).error = error
     (<Workspace>workspace).run.stop = 1
 
@@ -184,7 +184,7 @@ cdef class Workspace:
         arenas = aligned(arena * n_threads, self.dtype)
         whole = aligned(plan.whole * plan.capacity, self.dtype)
         scratches = aligned(scratch * n_threads, self.dtype)
-        rooms = aligned(gathered * n_threads, self.dtype)
+        gathereds = aligned(gathered * n_threads, self.dtype)
         derived = aligned(max(1, plan.n_derived), self.dtype)
         self.n_blocks_max = ceil_div(max(1, plan.capacity), plan.block_rows)
         most = max([k.n_partial for k in self.kernels if k is not None], default=0)
@@ -196,7 +196,7 @@ cdef class Workspace:
         if not plan.training and any([prepares(run, run.nodes + i) for i in range(run.n_nodes)]):
             kept = aligned(plan.graph.n_params + plan.graph.n_state, self.dtype)
             run.kept = <char*>pointer(kept)
-        self.memory = [arenas, whole, scratches, rooms, derived, partials, totals, kept]
+        self.memory = [arenas, whole, scratches, gathereds, derived, partials, totals, kept]
         for i, buffer in enumerate(plan.buffers):
             if buffer.offset < 0:
                 continue
@@ -207,7 +207,7 @@ cdef class Workspace:
                 run.places[i].base = <char*>pointer(arenas) + <Py_ssize_t>buffer.offset * item
                 run.places[i].thread_bytes = arena * item
         run.scratch, run.scratch_bytes = <char*>pointer(scratches), scratch * item
-        run.gathered, run.gathered_bytes = <char*>pointer(rooms), gathered * item
+        run.gathered, run.gathered_bytes = <char*>pointer(gathereds), gathered * item
         self.input_place = run.places[0]
         run.derived = <char*>pointer(derived)
         run.partials, run.totals = <double*>pointer(partials), <double*>pointer(totals)
@@ -245,7 +245,7 @@ cdef class Workspace:
         return 0
 
     cdef void set_data(self, const char *X, int kind, Py_ssize_t stride) noexcept nogil:
-        """Rows of X in their order, without targets; read in place where they lie as the network wants them."""
+        """Rows of X in their order, without targets; read in place where dtype and strides are the network's."""
         cdef Run *run = &self.run
         run.X, run.x_kind, run.x_stride = X, kind, stride
         run.targets, run.weights, run.order, run.lengths, run.loss = NULL, NULL, NULL, NULL, NULL
@@ -276,7 +276,7 @@ cdef class Workspace:
         run.start, run.n = start, n
         run.n_blocks = ceil_div(n, run.block_rows)
         if not run.gather:
-            # rows are read where they lie
+            # rows are read in place
             run.places[0].base = <char*>run.X + start * run.x_stride
             run.places[0].row_bytes, run.places[0].thread_bytes = run.x_stride, 0
 
@@ -309,7 +309,7 @@ cdef class Workspace:
         return stopped
 
     cdef int run_step(self, Pool pool) noexcept nogil:
-        """All phases over the batch set; 1 when the stop flag came up."""
+        """All phases over the batch that was set; 1 when the stop flag was raised."""
         cdef Run *run = &self.run
         cdef Phase *phase
         cdef Py_ssize_t i, tasks

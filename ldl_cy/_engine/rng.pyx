@@ -1,7 +1,7 @@
 """Random streams named by numbers: (seed, ...) -> the same draws on every machine and thread.
 
-The generator stands in vec/rng.h. Weights, permutations and masks come from here, not from
-NumPy's generators, whose streams may change between versions.
+The generator is in vec/rng.h. Weights, permutations and masks are drawn from it, not from NumPy's generators,
+whose streams may change between versions.
 """
 from libc.stdint cimport uint64_t
 

@@ -67,7 +67,7 @@ ctypedef struct Run:
     const char *indptr                      # X sparse: the entries of row r begin at indptr[r]; NULL: X is dense
     const char *indices                     # and their columns; X then holds their values
     int wide                                # both are int64, else int32
-    const long long *order                  # rows in the order of this epoch, or NULL: as they lie
+    const long long *order                  # rows in the order of this epoch, or NULL: in their own
     const char *targets                     # (n, t_size) in the model's dtype
     const char *weights                     # (n,) in the model's dtype, or NULL
     const int *lengths                      # (n,) valid steps of each row, or NULL
@@ -81,7 +81,7 @@ ctypedef struct Run:
     const char *theta
     char *state
     char *derived
-    char *kept                              # theta and state that derived was made from; NULL: made anew each step
+    char *kept                              # theta and state that derived was made from; NULL: made each step
     Py_ssize_t theta_bytes
     char *grad                              # lane l at grad + l * lane_bytes; NULL: no gradients
     Py_ssize_t lane_bytes
@@ -99,8 +99,8 @@ ctypedef struct Run:
     # this step
     int training
     int backward
-    int gathers                             # the first op alone reads the input, and can read rows that lie anywhere:
-    int direct                              # it does, from X
+    int gathers                             # the first op alone reads the input, and can read its rows in any order
+    int direct                              # and it does, from X
     int gather                              # rows of X are copied into the input's place
     uint64_t seed, epoch, step
     int phase

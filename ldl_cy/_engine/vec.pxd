@@ -1,6 +1,6 @@
-"""The door to the vectorised C kernels: fused inline functions over the table chosen at import.
+"""The vectorised C kernels for Cython: fused inline functions over the table chosen at import.
 
-What each one does stands in vec/vec.h, once.
+What each one computes is said in vec/vec.h.
 """
 from cython cimport floating
 from libc.stdint cimport uint8_t, uint64_t

@@ -1,8 +1,8 @@
-/* What every room of the vector kernels uses: names per dtype, loops, whole lanes and tails.
+/* What all files of the vector kernels use: names per dtype, loops, whole lanes and tails.
  *
  * The kernels are plain loops that compilers vectorise. They run over multiples of LANES elements:
  * a piece that is shorter is copied into a buffer of LANES, so each element goes through the same
- * operations wherever it stands, and no loop needs a scalar twin for its end. Sums are kept in
+ * operations at any place in an array, and no loop needs a scalar twin for its end. Sums are kept in
  * LANES partial sums whatever the width of the registers, and these are added in a fixed tree:
  * so results differ between instruction sets only where one has fma and rounds once.
  */
