@@ -18,8 +18,14 @@ def takes_full_batch(solver: Any) -> bool:
 class Adam(optimizers.Adam):
     """Adam with epsilon where scikit-learn has it, beside the root of the uncorrected second moment.
 
-    θ ← θ − η √(1−β₂ᵗ)/(1−β₁ᵗ) · m / (√v + ε). The two differ where gradients are as small as ε, such as
-    those that the penalty alone gives to a unit that is never active.
+    ::
+
+        m ← β₁ m + (1 − β₁) g                   t = 1, 2, …
+        v ← β₂ v + (1 − β₂) g²
+        θ ← θ − η √(1 − β₂ᵗ)/(1 − β₁ᵗ) m / (√v + ε)
+
+    The two differ where gradients are as small as ε, such as those that the penalty alone gives to a unit that is never
+    active.
     """
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:

@@ -106,7 +106,7 @@ class FullBatchMethod(Optimizer):
         self.tol = check_real(type(self).__name__, "tol", tol, 0)
 
     @property
-    def method(self) -> FullBatchMethod | None:
+    def method(self) -> FullBatchMethod:
         """Itself."""
         return self
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ldl_cy.checks import check_real
-from ldl_cy.optimizers.full_batch import Ended, Iteration, IterativeMethod, check_finite, small
+from ldl_cy.optimizers.full_batch import Ended, Iteration, IterativeMethod, check_finite, small_gradient
 
 if TYPE_CHECKING:
     from ldl_cy.optimizers.objective import Objective
@@ -59,7 +59,7 @@ class ConjugateGradient(IterativeMethod):
         # losses that are compared come from one function: two may round otherwise
         value, grad = objective.value(theta.astype(float)), objective.value_and_grad(theta.astype(float))[1]
         check_finite(value, grad)
-        ended = small(grad, self.tol)
+        ended = small_gradient(grad, self.tol)
         while ended is None:
             at = theta.astype(float)
             scale, since = scalars.get("scale", self.scale), int(scalars.get("since", 0))
@@ -70,8 +70,8 @@ class ConjugateGradient(IterativeMethod):
             squared, descent = float(p @ p), -float(p @ grad)
             # [2] pᵀ H p by a difference of gradients
             sigma = self.sigma / np.sqrt(squared)
-            bent = objective.value_and_grad(at + sigma * p)[1]
-            curvature = float(p @ (bent - grad)) / sigma
+            shifted = objective.value_and_grad(at + sigma * p)[1]
+            curvature = float(p @ (shifted - grad)) / sigma
             if not np.isfinite(curvature):
                 curvature = 0.0         # λ alone keeps the step short
             while ended is None:
@@ -113,7 +113,7 @@ class ConjugateGradient(IterativeMethod):
             beta = (float(grad @ grad) - float(grad @ before)) / descent
             slots[0] = -grad + beta * p
             scalars["scale"], scalars["since"] = scale, float((since + 1) % theta.size)
-            ended = small(grad, self.tol)
+            ended = small_gradient(grad, self.tol)
             if ended is None:
                 yield {"loss": value}, None
         yield {"loss": value}, ended

@@ -14,7 +14,7 @@ from ldl_cy.optimizers.full_batch import (
     check_deterministic,
     check_finite,
     check_single_output,
-    small,
+    small_gradient,
 )
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Quadratic(NamedTuple):
     value: float
     grad: np.ndarray
     solve: Callable[[float], np.ndarray | None]     # μ -> δ of (H + μ I) δ = -g; None where it cannot be solved
-    known: dict[str, float]                         # what else to record of the iteration
+    logs: dict[str, float]                          # what else to record of the iteration
 
 
 class Damped(IterativeMethod):
@@ -86,10 +86,10 @@ class Damped(IterativeMethod):
         eps = np.finfo(theta.dtype).eps
         while True:
             at = theta.astype(float)
-            value, grad, solve, known = self.quadratic(objective, at, scalars)
+            value, grad, solve, logs = self.quadratic(objective, at, scalars)
             check_finite(value, grad)
             damping = scalars.get("damping", self.damping)
-            ended = small(grad, self.tol)
+            ended = small_gradient(grad, self.tol)
             while ended is None:
                 step = solve(damping)
                 if step is not None:
@@ -109,4 +109,4 @@ class Damped(IterativeMethod):
                 exact = abs((value - found) / foreseen - 1) < EXACT
                 scalars["damping"] = max(damping * (SHRINK_EXACT if exact else SHRINK), SMALLEST)
                 theta[:], value = new, found
-            yield {"loss": value, **known}, ended
+            yield {"loss": value, **logs}, ended

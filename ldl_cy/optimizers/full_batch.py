@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Ended", "FullBatchMethod", "Iteration", "IterativeMethod", "check_deterministic", "check_finite",
-    "check_single_output", "small"]
+    "check_single_output", "small_gradient"]
 
 Iteration = tuple[dict[str, float], Ended | None]       # the values to record, and why it was the last one
 
@@ -69,7 +69,7 @@ def check_finite(value: float, grad: np.ndarray) -> None:
         raise FloatingPointError("Sequential: the loss or its gradient is not finite at the model's weights.")
 
 
-def small(grad: np.ndarray, tol: float) -> Ended | None:
+def small_gradient(grad: np.ndarray, tol: float) -> Ended | None:
     """Converged: no entry of the gradient exceeds tol."""
     largest = float(np.max(np.abs(grad), initial=0.0))
     if largest > tol:

@@ -73,8 +73,9 @@ class GaussNewtonCG(Damped):
 
         def solve(damping: float) -> np.ndarray:
             def product(v: np.ndarray) -> np.ndarray:
-                bent = objective.loss_curvature(raw, objective.jvp(at, v))
-                return objective.vjp(at, bent) + (objective.decay + damping) * v
+                # B J v, then Jᵀ (B J v), the penalty and the damping
+                curved = objective.loss_curvature(raw, objective.jvp(at, v))
+                return objective.vjp(at, curved) + (objective.decay + damping) * v
 
             matrix = LinearOperator((at.size, at.size), matvec=product, dtype=float)
             # δ where the iteration is cut off, too: CG's residual is orthogonal to it

@@ -28,7 +28,7 @@ class LBFGS(FullBatchMethod):
     tol : float >= 0, default=1e-5
         The largest entry of the gradient at which the fit has converged.
     memory : int >= 1, default=10
-        Pairs of steps and gradients that stand for the Hessian.
+        Pairs of steps and changes of the gradient from which H, the inverse Hessian, is made.
     max_fun : int >= 1, default=15000
         Most evaluations of the loss.
     loss_tol : float >= 0, default=2.2e-9

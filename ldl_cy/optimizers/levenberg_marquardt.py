@@ -9,7 +9,7 @@ import scipy.linalg
 
 from ldl_cy.checks import check_bool
 from ldl_cy.optimizers.damped import Damped, Quadratic
-from ldl_cy.optimizers.full_batch import check_finite, small
+from ldl_cy.optimizers.full_batch import check_finite, small_gradient
 
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
@@ -88,10 +88,10 @@ class LevenbergMarquardt(Damped):
     def quadratic(self, objective: Objective, at: np.ndarray, scalars: dict[str, float]) -> Quadratic:
         """H = JᵀCJ with C the weights of the squares, and the penalty's part."""
         grad, matrix = objective.gauss_newton(at)
-        known = self._regularise(objective, at, grad, matrix, scalars) if self.bayesian else {}
+        logs = self._regularise(objective, at, grad, matrix, scalars) if self.bayesian else {}
         grad += objective.decay * at
         matrix[np.diag_indices_from(matrix)] += objective.decay
-        return Quadratic(objective.value(at), grad, lambda damping: solve_damped(matrix, damping, -grad), known)
+        return Quadratic(objective.value(at), grad, lambda damping: solve_damped(matrix, damping, -grad), logs)
 
     def _regularise(
         self, objective: Objective, at: np.ndarray, grad: np.ndarray, matrix: np.ndarray, scalars: dict[str, float],
@@ -117,7 +117,7 @@ class LevenbergMarquardt(Damped):
             used = at.size - added * float(np.vdot(inverse, inverse))
         value = residual + tau * squares
         settled = value > (1 - SETTLED) * scalars.get("value", np.inf)
-        settled |= small(grad + 2 * tau * at * objective.trainable, self.tol) is not None
+        settled |= small_gradient(grad + 2 * tau * at * objective.trainable, self.tol) is not None
         if settled and squares > 0 and residual > 0:
             n = objective.total_weight * objective.n_outputs
             # no more than N − 1 can be told by N numbers

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ldl_cy.optimizers.full_batch import Ended, Iteration, IterativeMethod, check_finite, small
+from ldl_cy.optimizers.full_batch import Ended, Iteration, IterativeMethod, check_finite, small_gradient
 
 if TYPE_CHECKING:
     from ldl_cy.optimizers.objective import Objective
@@ -81,7 +81,7 @@ class ArmijoDescent(IterativeMethod):
         if self.tol == 0:
             return None
         if self.criterion == "gradient":
-            return small(grad, self.tol)
+            return small_gradient(grad, self.tol)
         if before is None or abs(before - value) > self.tol * max(abs(before), abs(value)):
             return None
         return Ended("converged", f"the loss changed by at most tol={self.tol:g} of itself")

@@ -6,7 +6,6 @@ import pytest
 
 from ldl_cy import optimizers
 from ldl_cy._engine.vec import RULES
-from ldl_cy.estimators import MLPClassifier, RNNRegressor
 from ldl_cy.optimizers import OPTIMIZERS, FullBatchMethod, IterativeMethod, Optimizer, StepRule
 
 README = Path(__file__).parents[2] / "README.md"
@@ -18,8 +17,9 @@ def test_every_public_class_has_a_name():
     assert public - BASES == set(OPTIMIZERS.values()) and len(set(OPTIMIZERS.values())) == len(OPTIMIZERS)
 
 
-def test_every_kernel_has_a_rule():
-    assert {kind.rule_id for kind in OPTIMIZERS.values() if issubclass(kind, StepRule)} == set(range(len(RULES)))
+@pytest.mark.parametrize("kernel", RULES)
+def test_a_kernel_has_a_rule(kernel):
+    assert any(RULES[kind.rule_id] == kernel for kind in OPTIMIZERS.values() if issubclass(kind, StepRule))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -30,7 +30,7 @@ def test_is_of_one_kind(name):
     assert issubclass(kind, StepRule) != issubclass(kind, FullBatchMethod)
     assert (made.method is None) == isinstance(made, StepRule)
     assert made.method is None or made.full_batch
-    assert kind.__name__ in optimizers.__all__
+    assert kind.__name__ in optimizers.__all__, "its class is not in __all__"
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -52,13 +52,11 @@ def test_its_state_can_be_read_from_a_file(name):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_is_documented(name):
-    """Its equations, where they come from, and every argument; in the README and as a solver of estimators."""
+    """Its equations, where they come from, every argument; in the README too."""
     kind = OPTIMIZERS[name]
     text = inspect.getdoc(kind)
     assert "::" in text and "←" in text, f"{kind.__name__} has no equations"
-    assert "References\n----------" in text
+    assert "References\n----------" in text, f"{kind.__name__} names no source"
     arguments = " ".join(line.split(" : ")[0] for line in text.splitlines() if " : " in line).replace(",", " ").split()
     assert set(inspect.signature(kind).parameters) <= set(arguments)
-    assert kind.__name__ in README.read_text(encoding="utf-8")
-    for estimator in (MLPClassifier, RNNRegressor):
-        assert f"'{name}'" in estimator.__doc__
+    assert kind.__name__ in README.read_text(encoding="utf-8"), f"{kind.__name__} is not in the README"
