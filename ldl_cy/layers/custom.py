@@ -85,7 +85,8 @@ class Custom(Layer):
         kernel = partial(custom, layer=self, input_shape=tuple(input_shape), output_shape=shape,
                          parameters=tuple(self.parameters.items()))
         return Built(shape, kernel, tuple(
-            Parameter(key, s, self.initializer if len(s) >= 2 else "zeros", decays=len(s) >= 2) for key, s in self.parameters.items()))
+            Parameter(key, s, self.initializer if len(s) >= 2 else "zeros", decays=len(s) >= 2)
+            for key, s in self.parameters.items()))
 
     def _views(self, parameters: tuple[tuple[str, Shape], ...], vector: np.ndarray) -> dict[str, np.ndarray]:
         views, start = {}, 0
