@@ -1,6 +1,6 @@
 """Deep learning as linear algebra: dense, convolutional and recurrent networks in Cython over SciPy's BLAS.
 
-Everything loads on first use; the estimators, and with them scikit-learn, too.
+Submodules are imported on first use, so that ``import ldl_cy`` is fast and does not need scikit-learn.
 """
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from ldl_cy.learning_rate import find_learning_rate
     from ldl_cy.models import Sequential
-else:       # a type checker would take a __getattr__ for an answer to any name
+else:       # hidden from type checkers, which accept any name of a module that has a __getattr__
     def __getattr__(name):
         if name not in __all__:
             raise AttributeError(f"module 'ldl_cy' has no attribute {name!r}")

@@ -10,7 +10,7 @@ from ldl_cy._version import __version__
 
 
 def parser() -> argparse.ArgumentParser:
-    """Every command and its options."""
+    """The argument parser, with all commands and options."""
     top = argparse.ArgumentParser(
         prog="ldl-cy", description="Deep learning as linear algebra, in Cython over SciPy's BLAS.")
     top.add_argument("--version", action="version", version=f"ldl_cy {__version__}")
@@ -39,11 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0, or 1 where the demo misses a target.
+        The exit code: 0, or 1 if the demo misses a target.
     """
     top = parser()
     arguments = top.parse_args(argv)
-    # Loaded here, so that --help and --version answer at once.
+    # imported here, so that --help and --version are fast
     if arguments.command == "info":
         from ldl_cy.info import show
 

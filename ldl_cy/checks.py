@@ -1,4 +1,4 @@
-"""Argument checks in one error style: who, what is required, what came.
+"""Argument checks. All errors have the form "owner: name must be what is required, got the value":
 
 ``Conv2D: kernel_size must be an int >= 1 or a pair of them, got 0.``
 """
@@ -22,7 +22,7 @@ def _is_int(value: Any) -> bool:
 
 
 def check_int(owner: str, name: str, value: Any, minimum: int = 1) -> int:
-    """An int >= minimum (NumPy's ints too, bools not)."""
+    """An int >= minimum; NumPy's ints are accepted, bools are not."""
     if not _is_int(value):
         raise TypeError(f"{owner}: {name} must be an int >= {minimum}, got {value!r}.")
     if value < minimum:
@@ -31,7 +31,7 @@ def check_int(owner: str, name: str, value: Any, minimum: int = 1) -> int:
 
 
 def check_ints(owner: str, name: str, value: Any, count: int, minimum: int = 1) -> tuple[int, ...]:
-    """An int >= minimum or ``count`` of them; always a tuple of ``count`` comes back."""
+    """An int >= minimum or ``count`` of them, as a tuple of ``count`` ints."""
     several = {1: "a 1-tuple of one", 2: "a pair of them"}.get(count, f"{count} of them")
     text = f"{owner}: {name} must be an int >= {minimum} or {several}, got {value!r}."
     given = (value,) * count if _is_int(value) else value
@@ -46,7 +46,7 @@ def check_real(
     owner: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf,
     *, low_open: bool = False, high_open: bool = False,
 ) -> float:
-    """A finite real number in an interval whose ends are closed unless said otherwise."""
+    """A finite real number in an interval, which is closed unless ``low_open`` or ``high_open``."""
     left = "" if low == -math.inf else f" {'>' if low_open else '>='} {low:g}"
     right = "" if high == math.inf else f" {'<' if high_open else '<='} {high:g}"
     text = f"{owner}: {name} must be a number{left}{' and' if left and right else ''}{right}, got {value!r}."
@@ -61,7 +61,7 @@ def check_real(
 
 
 def check_bool(owner: str, name: str, value: Any) -> bool:
-    """True or False (NumPy's too)."""
+    """True or False, also NumPy's."""
     if type(value).__name__ not in {"bool", "bool_"}:
         raise TypeError(f"{owner}: {name} must be True or False, got {value!r}.")
     return bool(value)
@@ -77,14 +77,14 @@ def check_choice(owner: str, name: str, value: Any, choices: Iterable[str]) -> s
 
 
 def check_blas_size(owner: str, name: str, value: int) -> int:
-    """A size that BLAS's 32-bit int can hold."""
+    """A size that fits into BLAS's 32-bit int."""
     if value > BLAS_INT_MAX:
         raise ValueError(f"{owner}: {name} must be at most {BLAS_INT_MAX} (BLAS's int), got {value}.")
     return value
 
 
 def check_input_rank(owner: str, input_shape: tuple[int, ...], rank: int, axes: str) -> None:
-    """The rank of a layer's input; ``axes`` names the axes, e.g. '(height, width, channels)'."""
+    """Refuse an input shape of another rank; ``axes`` names the axes, e.g. '(height, width, channels)'."""
     if len(input_shape) != rank:
         raise ValueError(f"{owner}: the input must have the shape {axes}, got {input_shape}.")
 
@@ -102,7 +102,7 @@ def as_numbers(owner: str, name: str, value: Any) -> np.ndarray:
 
 
 def in_dtype(owner: str, name: str, array: np.ndarray, dtype: str) -> np.ndarray:
-    """Finite numbers, C-contiguous and aligned in ``dtype``, where they must be finite too."""
+    """Finite numbers as a C-contiguous, aligned array in ``dtype``; an overflow is refused."""
     with np.errstate(over="ignore"):
         new = np.require(array, dtype, ["C", "A"])
     if array.dtype.kind == "f" and array.itemsize > new.itemsize and not all_finite(new):
@@ -111,11 +111,11 @@ def in_dtype(owner: str, name: str, array: np.ndarray, dtype: str) -> np.ndarray
 
 
 def check_finite(owner: str, name: str, array: np.ndarray) -> None:
-    """No NaN, no infinity."""
+    """Refuse NaN and infinity."""
     if array.dtype.kind != "f" or not array.size or all_finite(array):
         return
-    # which fault it is, or another layout
-    # a finite sum proves it without a second array; an overflowing one proves nothing
+    # not finite, or a layout that all_finite does not take
+    # a finite sum proves that all numbers are finite, without a second array; an overflowing one proves nothing
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(array.sum()):
             return
@@ -128,7 +128,7 @@ def check_finite(owner: str, name: str, array: np.ndarray) -> None:
 
 
 def check_values(owner: str, name: str, X: np.ndarray, dtype: str) -> None:
-    """Finite numbers, also when they become ``dtype``."""
+    """Refuse numbers that are not finite, or will not be once converted to ``dtype``."""
     check_finite(owner, name, X)
     if (X.dtype.char == "d" and dtype == "float32" and not all_finite(X, True)
             and np.abs(X).max(initial=0) > np.finfo(dtype).max):
@@ -153,9 +153,9 @@ def read_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None = Non
 
 
 def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dtype: str) -> Any:
-    """An array (n, *shape) of finite numbers as (n, size): float32, float64, uint8 as they are, the rest in dtype.
+    """An array (n, *shape) of finite numbers as (n, size); float32, float64 and uint8 are kept, others are converted.
 
-    Rows are not copied (memmaps neither) as long as each row is contiguous. Sparse X becomes ``SparseRows``.
+    Arrays, memmaps included, are not copied as long as each row is contiguous. Sparse X becomes ``SparseRows``.
     """
     X = read_rows(owner, name, X, shape)
     if is_sparse(X):
@@ -175,7 +175,7 @@ def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dty
 
 
 def check_weights(owner: str, sample_weight: Any, n: int, dtype: str) -> np.ndarray | None:
-    """(n,) finite numbers >= 0, or None; any sum of them but 0 has a normal number as its inverse."""
+    """(n,) finite numbers >= 0, or None; every sum of them is 0 or has an inverse that is a normal number."""
     if sample_weight is None:
         return None
     w = as_numbers(owner, "sample_weight", sample_weight)
@@ -189,7 +189,7 @@ def check_weights(owner: str, sample_weight: Any, n: int, dtype: str) -> np.ndar
     kept = in_dtype(owner, "sample_weight", w, dtype)
     tiny = float(np.finfo(dtype).tiny)
     if kept.min() < tiny:
-        kept = np.where(kept < tiny, kept.dtype.type(0), kept)      # a number as small has lost its digits
+        kept = np.where(kept < tiny, kept.dtype.type(0), kept)      # subnormal numbers have lost digits
     if not tiny <= kept.max() <= 1 / (tiny * n):
         raise ValueError(f"{owner}: sample_weight must be in {dtype} at most {1 / (tiny * n):.2g} and somewhere at "
                          f"least {tiny:.2g}, got {w.max()} as the largest.")
@@ -197,7 +197,7 @@ def check_weights(owner: str, sample_weight: Any, n: int, dtype: str) -> np.ndar
 
 
 def check_lengths(owner: str, lengths: Any, n: int, n_steps: int, fault: str) -> np.ndarray | None:
-    """(n,) ints from 1 to the number of steps as int32, or None. ``fault``: why a network takes none."""
+    """(n,) ints from 1 to n_steps as int32, or None. ``fault`` says why a network takes no lengths, "" if it does."""
     if lengths is None:
         return None
     given = as_numbers(owner, "lengths", lengths)

@@ -1,4 +1,4 @@
-"""What a network is trained and judged on: rows, targets, weights and lengths, checked once and before any work."""
+"""Training and validation data: rows, targets, weights and lengths, checked once, before any computation."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 OWNER = "Sequential"
 
-Arrays = tuple[Any, Any, Any, Any]              # X, y, sample_weight, lengths as they were given
+Arrays = tuple[Any, Any, Any, Any]              # X, y, sample_weight, lengths as the caller passed them
 
 
 class Data(NamedTuple):
-    """Checked data of n samples, and the loss over them.
+    """Checked data of n samples, and their loss.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Data(NamedTuple):
     targets : (n, target_size) array
     weights : (n,) array or None
     lengths : (n,) int32 or None
-    loss_op : LossKernel, made for the shape of these targets
+    loss_op : LossKernel for targets of this shape
     """
 
     rows: Any
@@ -38,16 +38,16 @@ class Data(NamedTuple):
 
     @property
     def n(self) -> int:
-        """How many samples."""
+        """The number of samples."""
         return len(self.rows)
 
     @property
     def total_weight(self) -> float:
-        """The sum of the weights, or n without them."""
+        """The sum of the weights; n if there are none."""
         return float(self.n) if self.weights is None else float(self.weights.sum(dtype=float))
 
     def part(self, start: int, size: int) -> Data:
-        """``size`` samples from number ``start`` on, without a copy."""
+        """Samples ``start`` to ``start + size``, as views."""
         rows = slice(start, start + size)
         weights, lengths = (None if a is None else a[rows] for a in (self.weights, self.lengths))
         return Data(self.rows[rows], self.targets[rows], weights, lengths, self.loss_op)
@@ -56,12 +56,28 @@ class Data(NamedTuple):
 def validate_data(
     network: Network, name: str, X: Any, y: Any, sample_weight: Any, lengths: Any, loss: Loss, dtype: str,
 ) -> Data:
-    """The data as a network and a loss read them; targets and weights are in ``dtype``.
+    """Check data against a network and a loss; targets and weights are converted to ``dtype``.
+
+    Parameters
+    ----------
+    network : Network
+    name : str
+        What X is called in error messages.
+    X : array of shape (n, *input_shape), or a SciPy sparse matrix
+    y : targets, see the loss
+    sample_weight : (n,) numbers >= 0, or None
+    lengths : (n,) ints, or None
+    loss : Loss
+    dtype : str
+
+    Returns
+    -------
+    Data
 
     Raises
     ------
     ValueError, TypeError
-        They do not fit the network, the loss or each other. ``name`` is what X is called there.
+        The data do not fit the network, the loss or each other.
     """
     rows = network.check_rows(name, X)
     weights = check_weights(OWNER, sample_weight, len(rows), dtype)
@@ -70,7 +86,7 @@ def validate_data(
 
 
 def check_last_layer(network: Network, loss: Loss) -> None:
-    """Refuse an activation in the last layer that the loss applies itself."""
+    """Raise a ValueError if the last layer applies an activation that is part of the loss."""
     last = getattr(network.layers[-1], "activation", None)
     if last in loss.applied_activations or (last == "sigmoid" and "logistic" in loss.applied_activations):
         name = next(reversed(network.graph.outputs))
@@ -79,7 +95,7 @@ def check_last_layer(network: Network, loss: Loss) -> None:
 
 
 def split_validation(data: Arrays, validation_data: Any, share: float) -> tuple[Arrays, Arrays | None]:
-    """The data to train on and those to validate with, or None; see ``Sequential.fit``."""
+    """(training data, validation data or None); see ``Sequential.fit``."""
     if validation_data is not None:
         if share:
             raise ValueError("Sequential: validation_split must be 0 with validation_data, got both.")

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from ldl_cy.state import TrainingState
 
 LARGEST_JACOBIAN = 1 << 31          # bytes
-ROWS_AT_ONCE = 64                   # of a Jacobian: each has a gradient of its own
+ROWS_AT_ONCE = 64                   # of a Jacobian: each row takes a gradient accumulator
 
 
 def objective(
     network: Network, state: TrainingState, data: Data, training: bool, n_threads: int,
 ) -> Callable[[Any], tuple[float, np.ndarray]]:
-    """theta -> (loss, gradient) on data that have been checked; see ``Sequential.objective``."""
+    """The function theta -> (loss, gradient) over checked data; see ``Sequential.objective``."""
 
     def loss_and_gradient(theta: Any) -> tuple[float, np.ndarray]:
         at = network.check_theta(theta)
         grad = np.empty(at.size, network.dtype)
-        statistics = network.statistics.copy()      # batch statistics must not reach the network's
+        statistics = network.statistics.copy()      # a training pass updates them: not the network's own
         with network.workspace(data.n, n_threads, training=True, loss_size=data.loss_op.target_size) as ws, \
                 network.pool(ws, data.n) as pool:
             value = ws.gradient(
@@ -40,16 +40,21 @@ def objective(
 
 
 class RowJacobians:
-    """Gradients of one output for each row: ∂ŷⱼ(xᵢ)/∂θ, by backward passes that begin with the unit vector eⱼ.
+    """Gradients of one output for each row, ∂ŷⱼ(xᵢ)/∂θ, by backward passes from dy = eⱼ, the unit vector.
 
-    A block of the plan has one row, and each row an accumulator of its own, which is then read.
+    The plan has blocks of one row and a lane for each of them, so that lane i accumulates the gradient of row i.
 
     Parameters
     ----------
     network : Network
     n : int
-        Rows that will come; at most ``rows_at_once`` at a time.
+        Rows in total; a call takes at most ``rows_at_once`` of them.
     n_threads : int
+
+    Attributes
+    ----------
+    rows_at_once : int
+    workspace : Workspace
     """
 
     def __init__(self, network: Network, n: int, n_threads: int) -> None:
@@ -66,7 +71,7 @@ class RowJacobians:
         self, rows: Any, j: int, theta: np.ndarray, pool: Pool, weights: np.ndarray | None = None,
         lengths: np.ndarray | None = None,
     ) -> np.ndarray:
-        """wᵢ ∂ŷⱼ(xᵢ)/∂θ for the rows, (m, n_params): a view that the next call overwrites."""
+        """wᵢ ∂ŷⱼ(xᵢ)/∂θ of each row, (m, n_params), as a view that the next call overwrites."""
         self.workspace.gradient(rows, self._nothing[:len(rows)], weights, theta, self.network.statistics,
                                 self._ops[j], None, pool, lengths=lengths, loss_scale=1.0)
         return self.workspace.lane_gradients()[:len(rows)]

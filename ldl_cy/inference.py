@@ -1,4 +1,4 @@
-"""What a network's forward pass gives: outputs, losses, every layer's values."""
+"""Forward passes of a network: outputs, losses, and the output of every layer."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ OWNER = "Sequential"
 
 
 def predict(network: Network, X: Any, lengths: Any, batch_size: int | None, n_threads: int | None) -> np.ndarray:
-    """The last layer's raw output for any X; see ``Sequential.predict``."""
+    """The last layer's raw output, with all checks; see ``Sequential.predict``."""
     rows = network.check_rows("X", X)
     n = len(rows)
     lengths = network.check_lengths(lengths, n)
@@ -30,7 +30,7 @@ def predict(network: Network, X: Any, lengths: Any, batch_size: int | None, n_th
 def outputs(
     network: Network, rows: Any, lengths: np.ndarray | None, n_threads: int, batch_size: int | None = None,
 ) -> np.ndarray:
-    """The last layer's raw output, (n, *output_shape), for rows and lengths that have been checked."""
+    """The last layer's raw output, (n, *output_shape), for checked rows and lengths."""
     n = len(rows)
     size = n if batch_size is None else batch_size
     out = np.empty((n, *network.output_shape), network.dtype)
@@ -46,7 +46,7 @@ def outputs(
 
 
 def evaluate(network: Network, data: Data, n_threads: int) -> float:
-    """The mean loss Σ wᵢ lᵢ / Σ wᵢ over data that have been checked."""
+    """The mean loss Σ wᵢ lᵢ / Σ wᵢ over checked data."""
     total = weight = 0.0
     with network.workspace(0, n_threads, loss_size=data.loss_op.target_size) as ws, \
             network.pool(ws, data.n) as pool:
@@ -60,7 +60,7 @@ def evaluate(network: Network, data: Data, n_threads: int) -> float:
 
 
 def trace(network: Network, X: Any) -> dict[str, np.ndarray]:
-    """Every layer's output, by layer name; see ``Sequential.trace``."""
+    """The output of every layer, by layer name; see ``Sequential.trace``."""
     graph = network.graph
     rows = network.check_rows("X", X)
     kept = tuple(sorted({graph.buffers[v] for v in graph.outputs.values()} - {0}))

@@ -1,4 +1,4 @@
-"""What this copy of the package runs on: versions, BLAS, instruction set, threads."""
+"""Versions, BLAS, instruction set and threads of this installation."""
 from __future__ import annotations
 
 import platform
@@ -18,12 +18,12 @@ def installed(distribution: str) -> str:
 
 
 def blas() -> str:
-    """Name, version and kernels of the BLAS that SciPy brings, the one that does the products."""
+    """Name, version and kernels of SciPy's BLAS, which computes the matrix products."""
     import scipy.linalg.cython_blas  # noqa: F401  threadpoolctl sees loaded libraries only
     from threadpoolctl import threadpool_info
 
     found = [library for library in threadpool_info() if library["user_api"] == "blas"]
-    # NumPy's wheels bring a BLAS of their own in numpy.libs; SciPy's is in scipy.libs or scipy/.dylibs.
+    # NumPy's wheels have their own BLAS in numpy.libs; SciPy's is in scipy.libs or scipy/.dylibs.
     scipys = [
         library for library in found
         if any(part.startswith("scipy") for part in Path(library["filepath"]).parts[-3:-1])]
@@ -36,7 +36,7 @@ def blas() -> str:
 
 
 def information() -> dict[str, str]:
-    """What ``ldl-cy info`` prints, by name."""
+    """The rows of ``ldl-cy info``, by name."""
     from ldl_cy._engine.vec import instruction_set, instruction_sets
     from ldl_cy.threads import available_threads
 

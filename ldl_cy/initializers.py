@@ -1,7 +1,7 @@
-"""How weights begin. Each initializer is a pure function of a shape and a random stream.
+"""Initial weights. Each initializer is a pure function of a shape and a random stream.
 
 Weights are drawn in float64 and rounded to the model's dtype afterwards. Fans follow Keras: the last
-axis holds the outputs, the one before it the inputs, and axes in front (a convolution's window)
+axis holds the outputs, the one before it the inputs, and the axes before these (a convolution's window)
 multiply both.
 """
 from __future__ import annotations
@@ -17,7 +17,7 @@ Draw = Callable[[Shape, Any], np.ndarray]
 
 
 def fans(shape: Shape) -> tuple[int, int]:
-    """(fan_in, fan_out): how many numbers meet in one output, and how many one input reaches."""
+    """(fan_in, fan_out): the number of inputs to one output, and of outputs that one input feeds."""
     if len(shape) < 2:
         return (shape[0], shape[0]) if shape else (1, 1)
     window = math.prod(shape[:-2])
@@ -65,10 +65,15 @@ lecun_uniform, lecun_normal = _scaled(1, False, False), _scaled(1, False, True)
 
 
 def orthogonal(shape: Shape, stream: Any) -> np.ndarray:
-    """Rows or columns orthonormal: Q of a QR factorisation of a normal matrix, signs of R's diagonal moved into Q.
+    """Orthonormal rows or columns: Q of a QR factorisation of a normal matrix, times the signs of R's diagonal.
 
-    Saxe, McClelland, Ganguli, ICLR 2014; with the signs Q is uniform over the orthogonal group
+    Saxe, McClelland, Ganguli, ICLR 2014. With the signs, Q is uniformly distributed over the orthogonal group
     (Mezzadri, Notices of the AMS 54, 2007).
+
+    Raises
+    ------
+    ValueError
+        A shape of fewer than two axes.
     """
     if len(shape) < 2:
         raise ValueError(f"orthogonal: the shape must have two axes or more, got {shape}.")
@@ -79,18 +84,30 @@ def orthogonal(shape: Shape, stream: Any) -> np.ndarray:
 
 
 def identity(shape: Shape, stream: Any) -> np.ndarray:
-    """The identity matrix (Le, Jaitly, Hinton, arXiv:1504.00941, for recurrent ReLU nets)."""
+    """The identity matrix (Le, Jaitly, Hinton, arXiv:1504.00941, for recurrent ReLU networks).
+
+    Raises
+    ------
+    ValueError
+        A shape that does not have two axes.
+    """
     if len(shape) != 2:
         raise ValueError(f"identity: the shape must have two axes, got {shape}.")
     return np.eye(*shape)
 
 
 class Constant:
-    """All the same value.
+    """All weights equal to one value.
 
     Parameters
     ----------
     value : float
+        A finite number.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Not a finite number.
     """
 
     def __init__(self, value: float) -> None:
@@ -125,7 +142,13 @@ INITIALIZERS: dict[str, Draw] = {
 
 
 def get(owner: str, argument: str, initializer: Any) -> Draw:
-    """The function behind a name, or the callable itself; anything else is an error."""
+    """The initializer of a name, or the callable itself.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Anything else; the message names ``owner`` and ``argument``.
+    """
     if isinstance(initializer, str) and initializer in INITIALIZERS:
         return INITIALIZERS[initializer]
     if callable(initializer):

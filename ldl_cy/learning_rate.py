@@ -1,4 +1,4 @@
-"""The range test: which learning rates a model can be trained with."""
+"""The learning-rate range test."""
 from __future__ import annotations
 
 import copy
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 OWNER = "find_learning_rate"
 BETA = 0.9              # of the exponential average
-SPAN = 10               # steps: so many losses stand in an average, and over so many its descent is measured
-RISE = 3.0              # the test ends where the average is larger than its smallest value by so many times that
+SPAN = 10               # steps: losses in an average, and the distance over which its slope is measured
+RISE = 3.0              # the test ends when the average exceeds its smallest value by RISE times that value
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RangeTest:
-    """Losses of batches at growing learning rates; ``find_learning_rate`` makes one.
+    """Losses of batches at increasing learning rates, as returned by ``find_learning_rate``.
 
     Attributes
     ----------
     rates : (n,) array, the learning rate of each step
-    losses : (n,) array, the loss of each step's batch before its update
-    smoothed : (n,) array, the exponential average of the losses with bias correction
+    losses : (n,) array, the loss of each step's batch, before the update
+    smoothed : (n,) array, the exponential moving average of the losses, with bias correction
     suggestion : float or None
-        Where the smoothed loss falls most steeply over the logarithm of the rate, before its minimum;
-        None where it never falls, as from too high a lowest rate.
+        The rate, before the minimum, at which the smoothed loss falls most steeply over the logarithm of the rate;
+        None if it never falls, for example because the lowest rate is too high.
     """
 
     rates: np.ndarray
@@ -49,10 +49,10 @@ class RangeTest:
 
     @property
     def suggestion(self) -> float | None:
-        """The rate of the steepest descent."""
-        # an average of fewer losses than SPAN, and a difference over fewer steps, is the noise of single batches
+        """The rate at which the smoothed loss falls most steeply, or None."""
+        # averages of fewer than SPAN losses, and differences over fewer steps, show the noise of single batches
         falling = self.smoothed[SPAN:int(np.argmin(self.smoothed)) + 1]
-        slopes = falling[SPAN:] - falling[:-SPAN]           # the rates' logarithms are equally far apart
+        slopes = falling[SPAN:] - falling[:-SPAN]           # the logarithms of the rates are evenly spaced
         if not np.any(slopes < 0):
             return None
         return float(self.rates[SPAN + int(np.argmin(slopes)) + SPAN // 2])
@@ -63,7 +63,7 @@ class RangeTest:
                 f"suggestion={found}>")
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw losses over the logarithm of the rate, the suggestion marked.
+        """Plot the losses over the rate, on a logarithmic axis, with the suggestion marked.
 
         Parameters
         ----------
@@ -86,7 +86,7 @@ class RangeTest:
         ax.plot(self.rates, self.smoothed, color="C0", label="smoothed")
         if self.suggestion is not None:
             ax.axvline(self.suggestion, color="C1", linestyle="--", label=f"suggestion {self.suggestion:.3g}")
-        # the last batches, whose losses explode, would flatten the rest
+        # the axis ignores the exploding losses of the last batches
         low, high = self.losses.min(), self.smoothed.max()
         margin = 0.05 * (high - low) or 1.0
         ax.set(xscale="log", xlabel="Learning rate", ylabel="Loss", ylim=(low - margin, high + margin))
@@ -99,22 +99,23 @@ def find_learning_rate(
     lowest: float = 1e-6, highest: float = 10.0, n_steps: int = 100, batch_size: int = 32,
     sample_weight: Any = None, lengths: Any = None, n_threads: int | None = None,
 ) -> RangeTest:
-    """Train a copy of a model while the learning rate grows, and see where its loss falls.
+    """Train a copy of a model at increasing learning rates and record the loss: the learning-rate range test.
 
-    The rate of step t is lowest · (highest/lowest)^(t/(n_steps − 1)). The test ends early where the smoothed loss
-    exceeds four times its smallest value or a loss becomes non-finite. The model's own seed orders the rows: the same
-    model and data give the same result.
+    The rate of step t is lowest · (highest/lowest)^(t/(n_steps − 1)). The test ends early if the smoothed loss
+    exceeds four times its smallest value or a loss becomes non-finite. Rows are shuffled by the model's own seed: the
+    same model and data give the same result.
 
     Parameters
     ----------
     model : Sequential
-        It does not change; the copy begins with its weights and a new state of the optimizer.
+        Is not changed; the copy starts from its weights with a new optimizer state.
     X : array of shape (n, *input_shape)
     y : targets, see the loss
     loss : str or Loss
     optimizer : str or Optimizer, default="sgd"
-        Its learning_rate is replaced; one that takes the full batch is refused.
+        Its learning_rate is replaced; full-batch optimizers are refused.
     lowest, highest : float > 0, default=1e-6, 10.0
+        The rates of the first and the last step.
     n_steps : int >= 30, default=100
     batch_size : int >= 1, default=32
     sample_weight : (n,) numbers >= 0, default=None
@@ -131,9 +132,9 @@ def find_learning_rate(
     Raises
     ------
     ValueError, TypeError
-        Bad input, before any work.
+        Bad input, before any computation.
     FloatingPointError
-        The loss is non-finite from the beginning.
+        The loss of the first step is not finite.
 
     References
     ----------
@@ -164,7 +165,7 @@ def find_learning_rate(
     validate_data(trial.network, "X", X, y, sample_weight, lengths, get_loss(loss), trial.dtype)
     check_last_layer(trial.network, get_loss(loss))
     choose_threads("Sequential", n_threads)
-    # an earlier fit's moments belong to another rate
+    # moments of an earlier fit belong to another rate
     trial.training_state.begin_optimizer("", np.zeros((0, trial.n_parameters), trial.dtype))
     optimizer.learning_rate = schedule = Exponential(lowest, highest / lowest, every=n_steps - 1)
     data = [None if a is None else a.tocsr() if is_sparse(a) else np.asarray(a) for a in (X, y, sample_weight, lengths)]
@@ -192,7 +193,7 @@ def find_learning_rate(
 
 
 def batches(rows: np.ndarray, size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
-    """The rows of one step after the other, in the orders of a fit; an epoch's last, smaller batch is left out."""
+    """The rows of each step, in the order of a fit, without the smaller last batch of an epoch."""
     while True:
         order = rows[Stream(seed, PERMUTATION, epoch).permutation(len(rows))]
         for start in range(0, max(1, len(order) - size + 1), size):

@@ -1,7 +1,7 @@
-"""Losses, all computed from the raw output of the last layer: value and gradient in one pass.
+"""Losses, computed from the raw output of the last layer: value and gradient in one pass.
 
-A sample's loss is the mean over its outputs (and, for sequences, over its steps); a batch's loss is the
-weighted mean sum_i w_i l_i / sum_i w_i.
+The loss of a sample is the mean over its outputs (and, for sequences, over its steps); the loss of a batch is
+the weighted mean sum_i w_i l_i / sum_i w_i.
 """
 from __future__ import annotations
 
@@ -21,16 +21,27 @@ Shape = tuple[int, ...]
 
 
 class Loss:
-    """Base of the losses.
+    """Base class of the losses.
 
     Parameters
     ----------
     scale : float > 0, default=1.0
         Multiplies the loss and its gradient.
+
+    Attributes
+    ----------
+    name : str, the name by which ``fit`` knows the loss
+    applied_activations : tuple of str
+    has_curvature : bool
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or range.
     """
 
     name = ""
-    #: activations that must not stand in the last layer, since the loss applies them itself
+    #: activations that the last layer must not have, since the loss applies them itself
     applied_activations: tuple[str, ...] = ()
     #: whether ``curvature`` is defined
     has_curvature = False
@@ -39,17 +50,40 @@ class Loss:
         self.scale = check_real(type(self).__name__, "scale", scale, 0, low_open=True)
 
     def encode_targets(self, y: np.ndarray, n: int, output_shape: Shape, dtype: str) -> tuple[np.ndarray, LossKernel]:
-        """Check the targets of n samples; (targets (n, target_size) in dtype, kernel) come back."""
+        """Check and encode the targets of n samples.
+
+        Parameters
+        ----------
+        y : array-like of n targets
+        n : int
+        output_shape : tuple, the shape of a sample's output
+        dtype : "float32" or "float64"
+
+        Returns
+        -------
+        targets : (n, target_size) array in ``dtype``
+        kernel : LossKernel
+
+        Raises
+        ------
+        TypeError, ValueError
+            Targets of another shape, or values for which the loss is not defined.
+        """
         y = self._outputs(y, n, output_shape)
         self._check_values(y)
         steps, k = self._steps(output_shape)
         return self._flat(y, dtype), self._kernel(self.name, dtype, steps, k, 1 / (steps * k), self._option())
 
     def curvature(self, raw: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """∇²l(ŷ) v for each of n samples with one step: raw ŷ and v are (n, k); no label is needed for it.
+        """∇²l(ŷ) v of each sample: raw outputs ŷ and v are (n, k); it does not depend on the targets.
 
-        These Hessians are positive semi-definite, so that the Gauss-Newton matrix is (Schraudolph, Neural
+        These Hessians are positive semi-definite, and so is the Gauss-Newton matrix (Schraudolph, Neural
         Computation 14, 2002).
+
+        Raises
+        ------
+        TypeError
+            ``has_curvature`` is False.
         """
         raise TypeError(f"{self.name}: this loss defines no curvature.")
 
@@ -62,7 +96,7 @@ class Loss:
         return y
 
     def _outputs(self, y: Any, n: int, output_shape: Shape) -> np.ndarray:
-        """Targets that stand beside the outputs, one for each; (n,) is read as (n, 1)."""
+        """Targets of the outputs' shape; (n,) is read as (n, 1)."""
         y = self._array(y, n)
         if y.shape == (n,) and output_shape == (1,):
             y = y.reshape(n, 1)
@@ -72,16 +106,16 @@ class Loss:
         return y
 
     def _check_codes(self, y: np.ndarray, k: int) -> None:
-        """Whole numbers 0 .. k-1."""
+        """Refuse anything but whole numbers 0 .. k-1."""
         if not (np.all(y >= 0) and np.all(y < k) and (y.dtype.kind != "f" or np.all(y == np.floor(y)))):
             raise ValueError(f"{self.name}: y must hold class codes 0 .. {k - 1}, "
                              f"got values from {y.min()} to {y.max()}.")
 
     def _check_values(self, y: np.ndarray) -> None:
-        """Refuse values that this loss is not made for."""
+        """Refuse values for which this loss is not defined."""
 
     def _option(self) -> float:
-        """The number that the kernel's formula has beside y and ŷ."""
+        """The parameter of the kernel's formula, if it has one."""
         return 0.0
 
     @staticmethod
@@ -104,7 +138,12 @@ class Loss:
 
 
 class SquaredError(Loss):
-    """Mean over samples and outputs of (ŷ − y)²."""
+    """Mean over samples and outputs of (ŷ − y)².
+
+    Parameters
+    ----------
+    scale : float > 0, default=1.0
+    """
 
     name = "squared_error"
     has_curvature = True
@@ -131,7 +170,7 @@ class Huber(Loss):
     Parameters
     ----------
     delta : float > 0, default=1.0
-        δ, where the square goes over into a line.
+        δ, where the loss changes from quadratic to linear.
     scale : float > 0, default=1.0
 
     Notes
@@ -150,7 +189,7 @@ class Huber(Loss):
 
 
 class Quantile(Loss):
-    """Mean over samples and outputs of q max(y − ŷ, 0) + (1 − q) max(ŷ − y, 0), least at y's q-quantile.
+    """Mean over samples and outputs of q max(y − ŷ, 0) + (1 − q) max(ŷ − y, 0), minimised by the q-quantile of y.
 
     Parameters
     ----------
@@ -179,12 +218,12 @@ class Poisson(Loss):
     Parameters
     ----------
     deviance : bool, default=False
-        Add y log y − y, which does not depend on ŷ: half the Poisson deviance, 0 where exp(ŷ) = y.
+        Add y log y − y, which does not depend on ŷ: this is half the Poisson deviance, 0 where exp(ŷ) = y.
     scale : float > 0, default=1.0
 
     Notes
     -----
-    y holds counts or other numbers >= 0. McCullagh and Nelder, Generalized Linear Models (1989), 6.2.
+    y are counts or other numbers >= 0. McCullagh and Nelder, Generalized Linear Models (1989), 6.2.
     """
 
     name = "poisson"
@@ -212,12 +251,12 @@ class LogLoss(Loss):
     Parameters
     ----------
     label_smoothing : float in [0, 1), default=0.0
-        t becomes (1 − ε) t + ε/k (Szegedy et al., CVPR 2016).
+        ε: t becomes (1 − ε) t + ε/k (Szegedy et al., CVPR 2016).
     scale : float > 0, default=1.0
 
     Notes
     -----
-    y holds class codes 0 .. k−1, of shape (n,) (for sequences (n, T)), or probabilities of the
+    y are class codes 0 .. k−1 of shape (n,) (for sequences (n, T)), or probabilities t of the
     output's shape (n, k).
     """
 
@@ -257,7 +296,12 @@ class LogLoss(Loss):
 
 
 class BinaryLogLoss(Loss):
-    """Sigmoid cross-entropy, mean over outputs of log(1 + e^ŷ) − y ŷ, with y in [0, 1]."""
+    """Sigmoid cross-entropy, the mean over outputs of log(1 + e^ŷ) − y ŷ, with y in [0, 1].
+
+    Parameters
+    ----------
+    scale : float > 0, default=1.0
+    """
 
     name = "binary_log_loss"
     applied_activations = ("softmax", "logistic")
@@ -273,7 +317,7 @@ class BinaryLogLoss(Loss):
 
 
 class Hinge(Loss):
-    """Margins: max(0, 1 + max_{j≠y} ŷ_j − ŷ_y) of k ≥ 2 outputs, max(0, 1 − s ŷ) of a single one.
+    """Hinge loss: max(0, 1 + max_{j≠y} ŷ_j − ŷ_y) for k ≥ 2 outputs, max(0, 1 − s ŷ) for one output.
 
     Parameters
     ----------
@@ -281,9 +325,9 @@ class Hinge(Loss):
 
     Notes
     -----
-    For k outputs y holds class codes 0 .. k−1, of shape (n,) (for sequences (n, T)); for one output
-    0 and 1, or −1 and 1, of the output's shape or (n,), and s is −1 or 1. Crammer and Singer, JMLR 2 (2001).
-    Among equal largest ŷ_j the first takes the gradient; at a loss of 0 there is none.
+    For k outputs y are class codes 0 .. k−1 of shape (n,) (for sequences (n, T)); for one output 0 and 1, or
+    −1 and 1, of the output's shape or (n,), and s is −1 or 1. Crammer and Singer, JMLR 2 (2001).
+    If several ŷ_j are largest, the first one gets the gradient; where the loss is 0, the gradient is 0.
     """
 
     name = "hinge"
@@ -312,17 +356,22 @@ class Custom(Loss):
     Parameters
     ----------
     fn : callable
-        ``fn(y_pred, y) -> (loss, gradient)`` for a block of m samples: y_pred is the raw output,
-        (m, *output_shape), y the block of the targets, both in the model's dtype; loss (m,) holds the
-        samples' losses, gradient (m, *output_shape) their derivatives with respect to y_pred.
+        ``fn(y_pred, y) -> (loss, gradient)`` for a block of m samples: y_pred (m, *output_shape) are the raw
+        outputs, y the targets of the block, both in the model's dtype; loss (m,) are the losses of the
+        samples, gradient (m, *output_shape) their derivatives with respect to y_pred.
     scale : float > 0, default=1.0
+
+    Raises
+    ------
+    TypeError
+        fn is not callable.
 
     Notes
     -----
-    A step calls fn once for each of its blocks of rows, so a sample's loss must not depend on other samples.
-    Weights are applied outside fn, and the work is done in one thread. An exception in fn ends the call
-    that uses the loss and comes out of it; a fit keeps the weights of the last whole step.
-    y may have any shape (n, ...) of numbers.
+    A step calls fn once for each block of rows, so the loss of a sample must not depend on other samples.
+    Sample weights are applied outside fn, and the network runs on the calling thread. An exception in fn is
+    raised by the call that uses the loss; a fit keeps the weights of the last complete step.
+    y may have any shape (n, ...).
     """
 
     name = "custom"
@@ -346,7 +395,7 @@ LOSSES: dict[str, type[Loss]] = {c.name: c for c in (
 
 
 def get(loss: Any) -> Loss:
-    """The loss behind a name, or the object itself."""
+    """The loss of a name, or the object itself; anything else is a TypeError or a ValueError."""
     if isinstance(loss, Loss):
         return loss
     if isinstance(loss, str) and loss in LOSSES:

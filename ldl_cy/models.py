@@ -1,4 +1,4 @@
-"""Sequential, a stack of layers: all of a network's weights in one vector, and what can be done with it."""
+"""Sequential, a stack of layers whose weights are one vector: the façade over network, data and training state."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,23 +24,31 @@ if TYPE_CHECKING:
 
 
 class Sequential:
-    """A stack of layers, trained as one.
+    """A stack of layers.
 
     Parameters
     ----------
     layers : list of layers
+        Names of layers must differ.
     dtype : "float32" or "float64", default="float32"
-        Everything is computed in it.
+        The dtype of weights, activations and gradients.
     random_state : int >= 0, default=None
-        Seed of initial weights, permutations and dropout; None draws one.
+        Seed for the initial weights, shuffling and dropout; None draws a seed.
 
     Attributes
     ----------
-    theta : (n_parameters,) array, every weight, writable
+    theta : (n_parameters,) array, all weights, writable
     parameters : mapping of names to views into theta
     state : mapping of names to views of the running statistics, which are not in theta
-    epoch, step : int, how far training has come
+    epoch, step : int, epochs and steps over all fits; 0 before training
     input_shape, output_shape : tuples without the batch axis; None before ``build``
+    network : Network, what is built
+    training_state : TrainingState
+
+    Raises
+    ------
+    TypeError, ValueError
+        Not a list of layers, no layers, two layers of one name, a bad dtype or seed.
 
     Examples
     --------
@@ -91,51 +99,61 @@ class Sequential:
         return Network.build(self.layers, shape, self.dtype, self.random_state)
 
     def adopt(self, network: Network) -> None:
-        """Compute with this network, which was built of the model's layers, and count training from 0."""
+        """Take over a network that was built from the model's layers; training is counted from 0."""
         self._network = network
         self._training_state.begin(network.n_params, network.dtype)
 
     def reset(self) -> Sequential:
-        """Initial weights again, and training counted from 0."""
+        """Restore the initial weights and forget all training.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            The model is not built.
+        """
         self.network.reset()
         self._training_state.begin(self.n_parameters, self.dtype)
         return self
 
     @property
     def network(self) -> Network:
-        """What is built: graph, weights and running statistics, and the memory for computing with them."""
+        """The built network: its graph, weights, running statistics and workspaces; ValueError before ``build``."""
         if self._network is None:
             raise ValueError("Sequential: the model must be built first: call build(input_shape) or fit.")
         return self._network
 
     @property
     def training_state(self) -> TrainingState:
-        """How far training has come: epochs and steps, the optimizer's state, and what callbacks keep."""
+        """The state of training: numbers of epochs and steps, the optimizer's state, the callbacks' states."""
         return self._training_state
 
     @property
     def epoch(self) -> int:
-        """Epochs over all fits."""
+        """Epochs over all fits; 0 before the first."""
         return self._training_state.epoch
 
     @property
     def step(self) -> int:
-        """Steps over all fits."""
+        """Steps (updates of the weights) over all fits; 0 before the first."""
         return self._training_state.step
 
     @property
     def input_shape(self) -> Shape | None:
-        """Shape of a sample."""
+        """Shape of a sample, without the batch axis; None before ``build``."""
         return None if self._network is None else self._network.input_shape
 
     @property
     def output_shape(self) -> Shape | None:
-        """Shape of a sample's output."""
+        """Shape of a sample's output, without the batch axis; None before ``build``."""
         return None if self._network is None else self._network.output_shape
 
     @property
     def theta(self) -> np.ndarray:
-        """Every weight in one vector; ``model.theta = values`` copies into it, since ``parameters`` are views."""
+        """All weights, (n_parameters,). ``model.theta = values`` copies, so that ``parameters`` stay views into it."""
         return self.network.theta
 
     @theta.setter
@@ -144,20 +162,20 @@ class Sequential:
 
     @property
     def parameters(self) -> Mapping[str, np.ndarray]:
-        """Weights by name: views into theta."""
+        """Weights by name, as views into theta; empty before ``build``."""
         return {} if self._network is None else self._network.parameters
 
     @property
     def state(self) -> Mapping[str, np.ndarray]:
-        """Running statistics by name: views into the vector of all of them."""
+        """Running statistics by name, as views into one vector; empty before ``build``."""
         return {} if self._network is None else self._network.state
 
     @property
     def n_parameters(self) -> int:
-        """Length of theta."""
+        """The number of weights; ValueError before ``build``."""
         return self.network.n_params
 
-    # -- what a network gives ------------------------------------------------------------------------
+    # -- outputs, losses and gradients ---------------------------------------------------------------
 
     def predict(
         self, X: Any, *, lengths: Any = None, batch_size: int | None = None, n_threads: int | None = None,
@@ -168,15 +186,20 @@ class Sequential:
         ----------
         X : array of shape (n, *input_shape)
         lengths : (n,) ints in 1 .. time, default=None
-            Where each sequence of X ends; steps after it have no influence, and outputs there are zero.
+            The length of each sequence of X. Later steps are ignored, and outputs there are zero.
         batch_size : int >= 1, default=None
-            Rows at a time; the result does not depend on it beyond rounding.
+            Rows at a time; beyond rounding the result does not depend on it.
         n_threads : int >= 1, default=None
-            None: as many as are available.
+            None uses all that are available.
 
         Returns
         -------
         array of shape (n, *output_shape) in the model's dtype
+
+        Raises
+        ------
+        ValueError, TypeError
+            The model is not built, or X or lengths do not fit it.
         """
         network = self._network
         if network is not None and network.predictor is not None and (
@@ -189,7 +212,7 @@ class Sequential:
     def _validate(
         self, X: Any, y: Any, loss: str | losses.Loss, sample_weight: Any, lengths: Any, n_threads: int | None,
     ) -> tuple[Data, int]:
-        """Checked data, and how many threads."""
+        """The checked data, and the number of threads to use."""
         network, loss = self.network, losses.get(loss)
         check_last_layer(network, loss)
         data = validate_data(network, "X", X, y, sample_weight, lengths, loss, self.dtype)
@@ -200,7 +223,7 @@ class Sequential:
         self, X: Any, y: Any, *, loss: str | losses.Loss, sample_weight: Any = None, lengths: Any = None,
         n_threads: int | None = None,
     ) -> float:
-        """Mean loss, without dropout and with running statistics.
+        """The mean loss, without dropout and with running statistics.
 
         Parameters
         ----------
@@ -209,11 +232,17 @@ class Sequential:
         loss : str or Loss
         sample_weight : (n,) numbers >= 0, default=None
         lengths : (n,) ints, default=None
-            See ``predict``; a sequence's loss is the mean over its own steps.
+            See ``predict``; the loss of a sequence is the mean over its valid steps.
+        n_threads : int >= 1, default=None
 
         Returns
         -------
         float : sum_i w_i l_i / sum_i w_i
+
+        Raises
+        ------
+        ValueError, TypeError
+            The model is not built, or the data do not fit it, the loss or each other.
         """
         return inference.evaluate(self.network, *self._validate(X, y, loss, sample_weight, lengths, n_threads))
 
@@ -221,20 +250,26 @@ class Sequential:
         self, X: Any, y: Any, *, loss: str | losses.Loss, sample_weight: Any = None, lengths: Any = None,
         theta: Any = None, training: bool = False, n_threads: int | None = None,
     ) -> tuple[float, np.ndarray]:
-        """Mean loss and its gradient with respect to theta; the model is not changed.
+        """The mean loss and its gradient with respect to theta; the model is not changed.
 
         Parameters
         ----------
         X, y, loss, sample_weight, lengths : see ``evaluate``
         theta : (n_parameters,) array, default=None
-            Weights to use in place of the model's.
+            Weights to use instead of the model's.
         training : bool, default=False
-            Use dropout masks and batch statistics as at the model's next step.
+            Use dropout masks and batch statistics, as the model's next step will.
+        n_threads : int >= 1, default=None
 
         Returns
         -------
         loss : float
         grad : (n_parameters,) array in the model's dtype
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for ``evaluate``, or a theta of another shape.
         """
         f = self.objective(X, y, loss=loss, sample_weight=sample_weight, lengths=lengths, training=training,
                            n_threads=n_threads)
@@ -244,21 +279,36 @@ class Sequential:
         self, X: Any, y: Any, *, loss: str | losses.Loss, sample_weight: Any = None, lengths: Any = None,
         training: bool = False, n_threads: int | None = None,
     ) -> Callable[[Any], tuple[float, np.ndarray]]:
-        """theta -> (loss, gradient), with all checks done once, for optimizers of other libraries.
+        """A function theta -> (loss, gradient) for optimizers of other libraries; the data are checked only once.
 
         ``scipy.optimize.minimize(model.objective(X, y, loss=...), model.theta, jac=True)``
+
+        Parameters
+        ----------
+        X, y, loss, sample_weight, lengths, training, n_threads : see ``loss_and_grad``
+
+        Returns
+        -------
+        function of a (n_parameters,) array
+            Returns the loss, a float, and its gradient, (n_parameters,) in the model's dtype.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for ``evaluate``.
         """
         data, threads = self._validate(X, y, loss, sample_weight, lengths, n_threads)
         return derivatives.objective(self.network, self._training_state, data, training, threads)
 
     def jacobian(self, X: Any, *, theta: Any = None, n_threads: int | None = None) -> np.ndarray:
-        """Derivatives of the raw outputs by the weights, without dropout and with running statistics.
+        """Derivatives of the raw outputs with respect to the weights, without dropout and with running statistics.
 
         Parameters
         ----------
         X : array of shape (n, *input_shape)
         theta : (n_parameters,) array, default=None
-            Weights to use in place of the model's.
+            Weights to use instead of the model's.
+        n_threads : int >= 1, default=None
 
         Returns
         -------
@@ -266,13 +316,13 @@ class Sequential:
 
         Raises
         ------
-        ValueError
-            It would take more than 2 GiB.
+        ValueError, TypeError
+            X or theta does not fit the model, or the result would take more than 2 GiB.
         """
         return derivatives.jacobian(self.network, X, theta, choose_threads("Sequential", n_threads))
 
     def trace(self, X: Any) -> dict[str, np.ndarray]:
-        """Every layer's output at prediction, by layer name.
+        """Every layer's output in inference, by layer name.
 
         Parameters
         ----------
@@ -280,7 +330,12 @@ class Sequential:
 
         Returns
         -------
-        dict of layer names to arrays (n, *shape)
+        dict of layer names to arrays (n, *shape) in the model's dtype
+
+        Raises
+        ------
+        ValueError, TypeError
+            The model is not built, or X does not fit it.
         """
         return inference.trace(self.network, X)
 
@@ -292,14 +347,14 @@ class Sequential:
         sample_weight: Any = None, lengths: Any = None, validation_data: tuple[Any, ...] | None = None,
         validation_split: float = 0.0, callbacks: Callbacks = (), n_threads: int | None = None, verbose: int = 0,
     ) -> History:
-        """Train; a second call goes on where the first ended.
+        """Train the model; a further call continues where the last one ended.
 
         Parameters
         ----------
         X : array of shape (n, *input_shape)
-            Builds the model if it is not built yet. Read row by row: memmaps stay on disk.
-            Or, without y, an iterable of batches (X, y), (X, y, weights) or (X, y, weights, lengths): each is a step,
-            gone through anew in each epoch in the order in which they come.
+            Builds the model if it is not built yet. Rows are read as they are needed: memmaps stay on disk.
+            Or, without y, an iterable of batches (X, y), (X, y, weights) or (X, y, weights, lengths), over which each
+            epoch iterates once; each batch is one step.
         y : targets, see the loss
         loss : str or Loss
         optimizer : str or Optimizer, default="sgd"
@@ -307,26 +362,30 @@ class Sequential:
         batch_size : int >= 1, "auto" or "full", default="auto"
             "auto" is 32, or the full batch for full-batch optimizers.
         epochs : int >= 1, default=10
-            Further epochs.
+            Epochs to add to those of earlier fits.
         alpha : float >= 0, default=0.0
-            Adds alpha/2 Σθ² / Σw over kernels and tables (not biases and norms) to a batch's loss.
+            L2 penalty: adds alpha/2 Σθ² / Σw, over parameters with ``decays`` (kernels and tables, not biases and the
+            parameters of normalization), to the loss of a batch.
         shuffle : bool, default=True
             Visit the rows in a new order each epoch, a function of the seed and the epoch.
         sample_weight : (n,) numbers >= 0, default=None
         lengths : (n,) ints in 1 .. time, default=None
-            Where each sequence of X ends; see ``predict`` and ``evaluate``.
+            The length of each sequence of X; see ``predict`` and ``evaluate``.
         validation_data : (X, y), (X, y, sample_weight) or (X, y, sample_weight, lengths), default=None
+            Its loss is computed after each epoch, as "val_loss".
         validation_split : float in [0, 1), default=0.0
             The share of rows, from the end, that is held out; not with validation_data.
-        callbacks : list of callbacks or functions ``f(model, logs)``
+        callbacks : list of callbacks or functions ``f(model, logs)``, default=()
         n_threads : int >= 1, default=None
-            The result does not depend on it, to the bit.
+            The result does not depend on it, to the bit. None uses all that are available, or one while another fit
+            runs in this process.
         verbose : int, default=0
             1 shows a progress bar.
 
         Returns
         -------
         History
+            The values of each epoch, and why the fit ended.
 
         Raises
         ------
@@ -349,10 +408,10 @@ class Sequential:
             fit.run()
         return watched.history
 
-    # -- describing and keeping ------------------------------------------------------------------------
+    # -- summary and files -----------------------------------------------------------------------------
 
     def summary(self) -> None:
-        """Print the layers with their output shapes, parameters and multiply-adds, and the memory of a sample."""
+        """Print the layers with their output shapes, parameters and multiply-adds, and the memory per sample."""
         print(summary.summary(self.network))
 
     def _repr_html_(self) -> str:
@@ -361,18 +420,37 @@ class Sequential:
         return summary.html(self._network, self.epoch)
 
     def save(self, path: str | Path) -> None:
-        """Write the model, with the state of its training, to one file (see ``serialize``)."""
+        """Write the model and its training state to one file, whose format ``serialize`` describes.
+
+        Parameters
+        ----------
+        path : str or path
+
+        Raises
+        ------
+        TypeError
+            A setting or a callback's state cannot be written.
+        """
         serialize.save(self._saved(), path)
 
     @staticmethod
     def load(path: str | Path, custom: Mapping[str, Any] | None = None) -> Sequential:
-        """Read a model written by ``save``; no code is run from the file.
+        """Read a model that was written by ``save``; no code from the file is run.
 
         Parameters
         ----------
-        path : file
-        custom : dict of class name to layer class, default=None
-            Layers that are not ldl_cy's own.
+        path : str or path
+        custom : dict of names to layer classes or functions, default=None
+            Those that the file names and that are not part of ldl_cy.
+
+        Returns
+        -------
+        Sequential
+
+        Raises
+        ------
+        ValueError
+            The file is not a model, is damaged, or needs a class or function that is not in ``custom``.
         """
         loaded = Sequential.__new__(Sequential)
         loaded._restore(serialize.load(path, dict(custom or {})))

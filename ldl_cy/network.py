@@ -1,4 +1,4 @@
-"""Network: what is built of a stack of layers. Its numbers change, everything else stays."""
+"""Network: a built stack of layers. Only its numbers change."""
 from __future__ import annotations
 
 import math
@@ -28,7 +28,7 @@ Snapshot = tuple[np.ndarray, np.ndarray]
 
 
 class NamedViews(Mapping[str, np.ndarray]):
-    """Arrays by name: views into one vector, so that writing to them writes to it."""
+    """Arrays by name, as views into one vector: writing to them writes to the vector."""
 
     def __init__(self, kind: str, vector: np.ndarray, entries: Iterable[Entry]) -> None:
         self._kind = kind
@@ -52,24 +52,26 @@ class NamedViews(Mapping[str, np.ndarray]):
 
 
 class Network:
-    """A built network: its graph, its weights and running statistics, and the memory it computes in.
+    """A built network: its graph, weights and running statistics, and its workspaces.
 
     Parameters
     ----------
     layers : sequence of layers
     graph : Graph of these layers
-    theta : (n_params,) array in the graph's dtype
-    statistics : (n_state,) array
-    seed : int, of initial weights, orders of rows and dropout
+    theta : (n_params,) array in the graph's dtype, all weights
+    statistics : (n_state,) array in the graph's dtype, all running statistics
+    seed : int, for initial weights, shuffling and dropout
 
     Attributes
     ----------
     parameters, state : mappings of names to views into theta and statistics
+    input_shape, output_shape : tuples, without the batch axis
+    n_params, n_outputs : int, weights; outputs of a sample
     decayed : (m, 2) int64, the ranges of theta that alpha and weight_decay act on
     trainable : (n_params,) bool
     workspaces : WorkspaceCache
-    predictor : Predictor or None, the fast path of predict, made when first wanted
-    fast_rows : int or None, the most rows that take it; None until it was asked for
+    predictor : Predictor or None, the fast path of predict, made on first use
+    fast_rows : int or None, the most rows for which it is used; None until it is known
     """
 
     def __init__(
@@ -105,7 +107,7 @@ class Network:
         return cls(layers, graph, *initial_values(graph, seed), seed)
 
     def reset(self) -> None:
-        """Initial weights and running statistics again."""
+        """Restore the initial weights and running statistics."""
         self.restore(initial_values(self.graph, self.seed))
 
     def snapshot(self) -> Snapshot:
@@ -113,25 +115,25 @@ class Network:
         return self.theta.copy(), self.statistics.copy()
 
     def restore(self, saved: Snapshot) -> None:
-        """Write the numbers of a snapshot."""
+        """Copy the numbers of a snapshot into theta and the running statistics."""
         self.theta[:], self.statistics[:] = saved
 
-    # -- the same network, otherwise -----------------------------------------------------------------
+    # -- the same network in another dtype or for other lengths ---------------------------------------
 
     def astype(self, dtype: str) -> Network:
-        """This network where it computes in ``dtype``, else a copy that does."""
+        """This network if it computes in ``dtype``, otherwise a copy that does."""
         if dtype == self.dtype:
             return self
         graph = make_graph(self.layers, self.input_shape, dtype)
         return Network(self.layers, graph, self.theta.astype(dtype), self.statistics.astype(dtype), self.seed)
 
     def with_steps(self, n_steps: int) -> Network:
-        """A network of the very same weights for sequences of another length.
+        """A network that shares these weights, for sequences of ``n_steps`` steps.
 
         Raises
         ------
         ValueError
-            The weights do not fit other lengths, as those of a Dense layer after Flatten.
+            The shapes of weights depend on the number of steps, as in a Dense layer after Flatten.
         """
         if n_steps == self.input_shape[0]:
             return self
@@ -147,21 +149,21 @@ class Network:
         self, n: int, n_threads: int, *, training: bool = False, loss_size: int = 0, keep: tuple[int, ...] = (),
         input_gradient: bool = False,
     ) -> BorrowedWorkspace:
-        """``with network.workspace(...) as ws:`` a workspace of its own for each call at a time.
+        """``with network.workspace(...) as ws:`` borrows a workspace that no concurrent call uses.
 
         Parameters
         ----------
         n : int
-            Rows of the largest batch; with ``training`` alone, since predictions take any number.
+            Rows of the largest batch; used with ``training`` only, since predictions take any number of rows.
         n_threads : int
         training : bool, default=False
             Whether a backward pass follows.
         loss_size : int, default=0
-            Targets of a row; 0: without a loss.
+            Numbers of a row's target; 0 is for no loss.
         keep : tuple of ints, default=()
             Buffers of the graph that are kept for the whole batch.
         input_gradient : bool, default=False
-            Whether the gradient of the input is made as well.
+            Whether the gradient with respect to the input is computed as well.
         """
         def make() -> Workspace:
             plan = Plan(self.graph, training, n if training else PREDICT_ROWS, loss_size, keep,
@@ -172,11 +174,11 @@ class Network:
                                       make)
 
     def pool(self, workspace: Workspace, n: int) -> AbstractContextManager[Pool]:
-        """Workers for n rows; small work stays on the calling thread."""
+        """The pool for n rows: worker threads, or the calling thread for small work."""
         return choose_pool(workspace, n)
 
     def prepare_predictor(self, n: int) -> None:
-        """Offer the fast path where n rows can take it: so few that workers are no use."""
+        """Make the fast path if n rows can take it: few enough that worker threads would not help."""
         graph = self.graph
         if self.fast_rows is None:
             plan = Plan(graph, False, PREDICT_ROWS)
@@ -193,24 +195,24 @@ class Network:
             self.predictor = Predictor(
                 workspace, self.theta, self.statistics, graph.input_shape, graph.shapes[-1], self.fast_rows)
 
-    # -- what comes in ---------------------------------------------------------------------------------
+    # -- checks of arguments ---------------------------------------------------------------------------
 
     def check_rows(self, name: str, X: Any) -> Any:
-        """X as rows (n, size) of finite numbers, also such as the first layer asks for."""
+        """X as rows (n, size) of finite numbers that the first layer accepts."""
         rows = check_rows(OWNER, name, X, self.input_shape, self.dtype)
         for check in self.graph.input_checks:
             check(rows)
         return rows
 
     def check_lengths(self, lengths: Any, n: int, loss_op: Any = None) -> np.ndarray | None:
-        """Where the n sequences end, (n,) int32, or None; a loss may refuse sequences of several lengths."""
+        """Lengths of the n sequences, (n,) int32, or None; a loss may refuse sequences of different lengths."""
         fault = self.graph.length_fault
         if loss_op is not None and loss_op.python and self.graph.steps[-1]:
             fault = "losses.Custom sees whole sequences"
         return check_lengths(OWNER, lengths, n, self.graph.steps[0], fault)
 
     def check_theta(self, theta: Any) -> np.ndarray:
-        """Weights given in place of the network's, (n_params,) in its dtype; too large ones become infinite."""
+        """theta as a (n_params,) array in the network's dtype; None is the network's own. Overflow gives infinity."""
         if theta is None:
             return self.theta
         values = as_numbers(OWNER, "theta", theta)
@@ -221,7 +223,7 @@ class Network:
 
 
 def check_settings(layers: Any, dtype: Any, random_state: Any) -> tuple[tuple[Layer, ...], str, int]:
-    """The arguments of ``Sequential``: layers whose names differ, a dtype, and a seed, which None draws."""
+    """The checked arguments of ``Sequential``: layers with distinct names, the dtype's name, and the seed."""
     try:
         stack = list(layers)
     except TypeError:
@@ -246,7 +248,7 @@ def make_graph(layers: Sequence[Layer], input_shape: Shape, dtype: str) -> Graph
     """The graph of a stack of layers, with all shapes inferred."""
     graph = Graph(dtype, input_shape)
     y = graph.connect(layers, layer_names(OWNER, layers), 0, "the input")
-    if graph.buffers[y] == 0:       # layers that only change the shape: an op between the input and the output
+    if graph.buffers[y] == 0:       # layers that only reshape: an identity op copies the input to the output
         size = graph.sizes[0]
         graph.add_kernel(activation(dtype, vectors=1, k=size, kind="identity", slope=1.0), y, graph.shapes[y])
     return graph
@@ -259,7 +261,7 @@ def initial_values(graph: Graph, seed: int) -> Snapshot:
 
 
 def drawn(entries: Sequence[Entry], size: int, dtype: str, seed: int) -> np.ndarray:
-    """(size,) numbers, each entry's from its initializer and a random stream of its own."""
+    """(size,) numbers: each entry has its initializer and its own random stream."""
     vector = np.zeros(size, dtype)
     for i, e in enumerate(entries):
         draw = get_initializer(OWNER, "initializer", e.parameter.initializer)

@@ -1,4 +1,4 @@
-"""Pictures of networks, in the manner of scikit-learn's displays: ``Display.from_estimator(fitted)``."""
+"""Plots of networks, with the interface of scikit-learn's displays: ``Display.from_estimator(fitted)``."""
 from __future__ import annotations
 
 import math
@@ -30,7 +30,7 @@ def _last_step(estimator: Any) -> Any:
 
 
 def _network(owner: str, estimator: Any) -> Sequential:
-    """The network of a fitted estimator, of the last step of a Pipeline, or a Sequential."""
+    """The network of a fitted estimator or of the last step of a Pipeline; a Sequential is returned as it is."""
     estimator = _last_step(estimator)
     model = getattr(estimator, "model_", estimator)
     if not isinstance(model, Sequential) or model.input_shape is None:
@@ -40,25 +40,25 @@ def _network(owner: str, estimator: Any) -> Sequential:
 
 
 class LossCurveDisplay:
-    """Loss by epoch, and scores on validation rows where there are such.
+    """Loss by epoch, with the scores on validation rows if there are any.
 
-    Use ``from_estimator`` or ``from_history`` to make one.
+    Use ``from_estimator`` or ``from_history`` to create one.
 
     Parameters
     ----------
     curves : dict of str to sequence of float
-        Losses by epoch, by the name they are shown with.
+        Losses by epoch; the keys are the labels.
     scores : sequence of float, default=None
-        Scores by epoch, drawn on an axis of their own at the right.
+        Scores by epoch, drawn on a second axis at the right.
     name : str, default=None
-        Shown as title.
+        The title.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
     lines_ : list of matplotlib Line2D
-        One for each curve, then one for the scores.
+        One per curve, then one for the scores.
 
     Examples
     --------
@@ -78,13 +78,13 @@ class LossCurveDisplay:
     def from_estimator(
         cls, estimator: Any, *, name: str | None = None, ax: Axes | None = None, **kwargs: Any,
     ) -> Self:
-        """Draw the curve of a fitted estimator.
+        """Plot the loss curve of a fitted estimator.
 
         Parameters
         ----------
         estimator : fitted estimator of ldl_cy, or a Pipeline that ends in one
         name : str, default=None
-            Title; the name of the class where it is None.
+            The title; None is the name of the class.
         ax : matplotlib Axes, default=None
         **kwargs : passed on to ``plot``
 
@@ -109,7 +109,7 @@ class LossCurveDisplay:
     def from_history(
         cls, history: History, *, name: str | None = None, ax: Axes | None = None, **kwargs: Any,
     ) -> Self:
-        """Draw what ``Sequential.fit`` returned: "loss" and, with validation data, "val_loss".
+        """Plot the history that ``Sequential.fit`` returned: "loss" and, with validation data, "val_loss".
 
         Parameters
         ----------
@@ -123,14 +123,14 @@ class LossCurveDisplay:
         return cls(dict(history.history), name=name).plot(ax=ax, **kwargs)
 
     def plot(self, ax: Axes | None = None, *, log_scale: bool = False, **kwargs: Any) -> Self:
-        """Draw.
+        """Plot the curves.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             None makes a new figure.
         log_scale : bool, default=False
-            Whether losses are shown by their logarithm.
+            Whether the axis of the losses is logarithmic.
         **kwargs : passed on to matplotlib's ``plot``
 
         Returns
@@ -155,15 +155,15 @@ class LossCurveDisplay:
 
 
 class FilterDisplay:
-    """The filters of a layer as one picture, side by side on one scale of grey, 0 in the middle.
+    """The filters of a layer as one image, side by side on one grey scale with 0 in the middle.
 
-    Use ``from_estimator`` to make one.
+    Use ``from_estimator`` to create one.
 
     Parameters
     ----------
     filters : (n, height, width) array
     name : str, default=None
-        Shown as title.
+        The title.
 
     Attributes
     ----------
@@ -182,19 +182,19 @@ class FilterDisplay:
         cls, estimator: Any, *, layer: str | None = None, channel: int | None = None,
         image_shape: tuple[int, int] | None = None, name: str | None = None, ax: Axes | None = None, **kwargs: Any,
     ) -> Self:
-        """Draw the filters of a layer of a fitted estimator.
+        """Plot the filters of a layer of a fitted estimator.
 
         Parameters
         ----------
         estimator : fitted estimator of ldl_cy, a Pipeline that ends in one, or a built Sequential
         layer : str, default=None
-            A layer's name, such as "conv2d_0"; None takes the first layer with a kernel.
+            A layer's name, such as "conv2d_0"; None is the first layer with a kernel.
         channel : int, default=None
-            Which channel of a convolution's filters; None takes the mean over channels.
+            The channel of a convolution's filters; None is the mean over channels.
         image_shape : (int, int), default=None
-            How a Dense layer's inputs make an image; None takes a square where they make one.
+            The shape of the image that a Dense layer's inputs are; None is a square if their number is one.
         name : str, default=None
-            Title; the name of the layer where it is None.
+            The title; None is the name of the layer.
         ax : matplotlib Axes, default=None
         **kwargs : passed on to ``plot``
 
@@ -218,14 +218,14 @@ class FilterDisplay:
     def plot(
         self, ax: Axes | None = None, *, n_columns: int | None = None, cmap: str = "gray", **kwargs: Any,
     ) -> Self:
-        """Draw.
+        """Plot the filters.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             None makes a new figure.
         n_columns : int >= 1, default=None
-            Filters in a row; None makes a square of them.
+            Filters per row; None arranges them in a square.
         cmap : str, default="gray"
         **kwargs : passed on to matplotlib's ``imshow``
 
@@ -237,7 +237,7 @@ class FilterDisplay:
         n, height, width = self.filters.shape
         columns = n_columns or math.ceil(math.sqrt(n))
         rows = -(-n // columns)
-        # a line of one pixel between two filters stays empty
+        # one empty pixel between filters
         picture = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
         for i, one in enumerate(self.filters):
             top, left = i // columns * (height + 1), i % columns * (width + 1)
@@ -264,6 +264,6 @@ def _as_images(kernel: np.ndarray, channel: int | None, image_shape: tuple[int, 
     if channel is not None and not 0 <= channel < channels:
         raise ValueError(f"FilterDisplay: channel must lie in 0 .. {channels - 1}, got {channel}.")
     flat = kernel.mean(axis=-2) if channel is None else kernel[..., channel, :]
-    if flat.ndim == 2:              # of a sequence: one row
+    if flat.ndim == 2:              # of a 1-D convolution: one row
         flat = flat[None]
     return np.moveaxis(flat, -1, 0)

@@ -1,9 +1,9 @@
-"""Schedules: learning rates that change while a model is trained; ``SGD(Cosine(0.1, length=1000))``.
+"""Schedules: learning rates that change during training; ``SGD(Cosine(0.1, length=1000))``.
 
 A schedule is a pure function of a position t = 0, 1, 2, ... By step, t is the number of updates made before;
-by epoch, it is the number of epochs begun before, so that the rate is the same in all steps of an epoch.
-Both are counted by the model since its optimizer's state was new, through every fit, save and load: fits of
-5 and 5 epochs see the rates of one fit of 10. ``model.reset()`` and an optimizer of another class begin at 0.
+by epoch, it is the number of epochs begun before, so that all steps of an epoch have the same rate.
+The model counts both from the time when its optimizer's state was new, over all fits, saving and loading: two
+fits of 5 epochs have the rates of one fit of 10. ``model.reset()`` and an optimizer of another class start at 0.
 """
 from __future__ import annotations
 
@@ -21,12 +21,17 @@ UNITS = ("step", "epoch")
 
 
 class Schedule:
-    """Base of the schedules; one of your own defines ``formula`` and keeps its arguments under their names.
+    """Base class of the schedules; a subclass defines ``formula`` and stores its arguments under their names.
 
     Parameters
     ----------
     by : "step" or "epoch", default="step"
         What a position counts.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or range.
     """
 
     def __init__(self, *, by: str = "step") -> None:
@@ -42,16 +47,21 @@ class Schedule:
         Returns
         -------
         array of the positions' shape, or a float
+
+        Raises
+        ------
+        ValueError
+            A negative position.
         """
         t = np.asarray(position, float)
         if not np.all(t >= 0):
             raise ValueError(f"{type(self).__name__}: position must be >= 0, got {position!r}.")
-        # one number goes the way of arrays: NumPy's power of two scalars may round otherwise than its loop
-        with np.errstate(over="ignore", invalid="ignore"):      # rates that are not finite are refused by a fit
+        # a scalar is computed as an array: NumPy's power of two scalars may round differently from its array loop
+        with np.errstate(over="ignore", invalid="ignore"):      # a fit refuses rates that are not finite
             return np.asarray(self.formula(t.ravel())).reshape(t.shape)[()]
 
     def formula(self, t: np.ndarray) -> np.ndarray:
-        """The rates at positions t, a vector of floats >= 0; each from its own t alone."""
+        """The rates at positions t, a vector of floats >= 0; each rate depends on its own t only."""
         raise TypeError(f"{type(self).__name__}: a schedule must define formula(t).")
 
     def get_config(self) -> dict[str, Any]:
@@ -98,7 +108,7 @@ class Constant(Schedule):
 
 
 class Step(Schedule):
-    """η(t) = rate · factor^k, k the number of drops made up to t: ⌊t/every⌋, or how many of ``every`` are <= t.
+    """η(t) = rate · factor^k, where k is the number of drops up to t: ⌊t/every⌋, or how many of ``every`` are <= t.
 
     Parameters
     ----------
@@ -143,7 +153,7 @@ class Exponential(Schedule):
     ----------
     rate : float > 0
     factor : float > 0
-        What the rate is multiplied by over ``every`` positions; above 1 it grows.
+        The rate is multiplied by it over ``every`` positions; above 1 the rate grows.
     every : int >= 1, default=1
     by : "step" or "epoch", default="step"
 
@@ -167,8 +177,8 @@ class Exponential(Schedule):
 class InverseScaling(Schedule):
     """η(t) = rate / (1 + scale · t)^power.
 
-    Stochastic approximation converges for 1/2 < power <= 1, where the rates' sum diverges and that of their
-    squares does not. Power 1 is Keras's InverseTimeDecay.
+    Stochastic approximation converges for 1/2 < power <= 1, where the sum of the rates diverges and the sum of
+    their squares does not. Power 1 is Keras's InverseTimeDecay.
 
     Parameters
     ----------
@@ -194,7 +204,7 @@ class InverseScaling(Schedule):
 
 
 class Decay(Schedule):
-    """Base of those that lead from one rate to another over a length, and keep that."""
+    """Base class of schedules from one rate to another over a length, after which the rate is constant."""
 
     def __init__(self, rate: float, length: int, final: float = 0.0, *, by: str = "step") -> None:
         self.rate = self._positive("rate", rate)
@@ -204,13 +214,13 @@ class Decay(Schedule):
 
 
 class Linear(Decay):
-    """η(t) = rate + (final − rate) · min(t/length, 1): a line, then its last value.
+    """η(t) = rate + (final − rate) · min(t/length, 1): linear, then constant.
 
     Parameters
     ----------
     rate : float > 0
     length : int >= 1
-        Where ``final`` is reached: the last of ``length`` positions, length − 1, is still on the line.
+        The position where ``final`` is reached; at the last of ``length`` steps, t = length − 1, it is not yet.
     final : float >= 0, default=0.0
     by : "step" or "epoch", default="step"
 
@@ -225,13 +235,13 @@ class Linear(Decay):
 
 
 class Cosine(Decay):
-    """η(t) = final + (rate − final) · (1 + cos(π min(t/length, 1))) / 2: half a cosine, then its last value.
+    """η(t) = final + (rate − final) · (1 + cos(π min(t/length, 1))) / 2: half a cosine, then constant.
 
     Parameters
     ----------
     rate : float > 0
     length : int >= 1
-        Where ``final`` is reached.
+        The position where ``final`` is reached.
     final : float >= 0, default=0.0
     by : "step" or "epoch", default="step"
 
@@ -249,14 +259,14 @@ class OneCycle(Schedule):
     """Up from ``start`` to ``highest`` over the first ``peak_at`` of the length, then down to ``final``.
 
     Up, η = start + (highest − start) · s(t / (peak_at · length)); down, η = highest + (final − highest) ·
-    s((t − peak_at · length) / ((1 − peak_at) · length)), where s(u) is u or (1 − cos(πu))/2. It is PyTorch's
-    OneCycleLR of two phases, which ends with its last step: its total_steps is length + 1.
+    s((t − peak_at · length) / ((1 − peak_at) · length)), where s(u) is u or (1 − cos(πu))/2. This is PyTorch's
+    OneCycleLR with two phases and total_steps = length + 1.
 
     Parameters
     ----------
     highest : float > 0
     length : int >= 1
-        Where ``final`` is reached and then kept.
+        The position where ``final`` is reached; after it the rate is constant.
     start : float >= 0, default=highest/25
     final : float >= 0, default=highest/1e4
     peak_at : float in (0, 1), default=0.3
@@ -289,16 +299,16 @@ class OneCycle(Schedule):
 
 
 class Warmup(Schedule):
-    """η(t) = s(0) · (t + 1)/(length + 1) for t < length, s(t − length) from there on: up a line, then s.
+    """η(t) = s(0) · (t + 1)/(length + 1) for t < length, then s(t − length): a linear warm-up, then s.
 
     Parameters
     ----------
     schedule : Schedule or float > 0
-        s; a float is kept.
+        s; a float is a constant rate.
     length : int >= 1
         Positions before s begins.
     by : "step" or "epoch", default=None
-        None is as the schedule counts, and "step" for a float; the schedule's own is the only other choice.
+        None is the schedule's own, and "step" for a float; with a schedule no other value is allowed.
 
     References
     ----------
@@ -322,7 +332,7 @@ class Warmup(Schedule):
         """Up a line, then the schedule."""
         after = np.maximum(t - self.length, 0)
         rates = self.schedule.formula(after) if isinstance(self.schedule, Schedule) else self.schedule
-        # before its beginning the schedule is asked for its value at 0
+        # during the warm-up the schedule is evaluated at 0
         return rates * np.minimum((t + 1) / (self.length + 1), 1)
 
 

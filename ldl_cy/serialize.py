@@ -1,7 +1,8 @@
-"""Models in files: a zip of model.json and .npy arrays. Nothing in a file is run; no pickle.
+"""Model files: a zip of model.json and .npy arrays. No code from a file is run; there is no pickle in it.
 
-model.json names the layers by class and configuration; classes come from ``ldl_cy.layers`` and from the
-caller's ``custom``. Arrays: theta, state, slots (the optimizer's).
+model.json describes the layers by class and configuration, and the training state; classes come from
+``ldl_cy.layers`` and from the caller's ``custom``. The arrays are theta, state (running statistics) and slots (the
+optimizer's vectors).
 """
 from __future__ import annotations
 
@@ -27,9 +28,9 @@ from ldl_cy.optimizers.step_rule import AVERAGED
 from ldl_cy.state import TrainingState
 
 FORMAT = 1
-LARGEST_JSON = 1 << 24          # bytes: a description is never longer, a hostile file may be
-LARGEST_COUNT = 1 << 53         # of epochs and steps
-HALF = ".part"                  # ends the names of files that are being written
+LARGEST_JSON = 1 << 24          # bytes: larger than any description, so that a hostile file is refused
+LARGEST_COUNT = 1 << 53         # epochs and steps
+HALF = ".part"                  # suffix of files that are being written
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ def _encode(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if callable(value) and getattr(value, "__name__", "").isidentifier():
-        return {"function": value.__name__}     # its name alone: whoever loads the file brings the function
+        return {"function": value.__name__}     # only its name: the caller of load passes the function
     raise TypeError(f"save: {value!r} cannot be written to a file; it needs a name that can be given to load.")
 
 
@@ -60,7 +61,7 @@ def _decode(value: Any, classes: dict[str, Any]) -> Any:
             return {k: _decode(v, classes) for k, v in value["dict"].items()}
         name = value.get("class", value.get("function"))
         kind = "class" if "class" in value else "function"
-        # a function is handed on, never called with what the file says
+        # a function is passed to the layer, never called with values from the file
         if name not in classes or (kind == "class" and not isinstance(classes[name], type)):
             raise ValueError(f"load: the file needs the {kind} {name!r}; pass it as custom={{{name!r}: ...}}.")
         if "function" in value:
@@ -71,14 +72,14 @@ def _decode(value: Any, classes: dict[str, Any]) -> Any:
 
 
 class Saved(NamedTuple):
-    """All that a model is.
+    """The parts of a model.
 
     Attributes
     ----------
     layers : tuple of layers
     dtype : str
     seed : int
-    network : Network or None where the model is not built
+    network : Network, or None if the model is not built
     state : TrainingState
     """
 
@@ -90,7 +91,7 @@ class Saved(NamedTuple):
 
 
 def to_dict(saved: Saved) -> dict[str, Any]:
-    """A model as "described" (numbers, strings, and lists and dicts of them), "layers" and, if built, "arrays"."""
+    """A model as a dict: "described" (numbers, strings, lists and dicts of them), "layers" and, if built, "arrays"."""
     network, state = saved.network, saved.state
     described: dict[str, Any] = {
         "format": FORMAT, "dtype": saved.dtype, "random_state": saved.seed,
@@ -104,14 +105,20 @@ def to_dict(saved: Saved) -> dict[str, Any]:
 
 
 def describe_network(stack: Sequence[Layer], dtype: str, input_shape: Shape | None) -> dict[str, Any]:
-    """The part of a file's description that tells one network from another."""
+    """The part of a file's description that identifies the network: dtype, input shape and layers."""
     encoded = [_encode(layer) for layer in stack]
     shape = None if input_shape is None else list(input_shape)
     return {"dtype": dtype, "input_shape": shape, "layers": json.loads(json.dumps(encoded))}
 
 
 def from_dict(found: dict[str, Any]) -> Saved:
-    """The model that ``to_dict`` described; everything is checked before memory is taken."""
+    """The model from ``to_dict``'s result; everything is checked before memory is allocated.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A description or an array that no model can have.
+    """
     described = found["described"]
     stack, dtype, seed = check_settings(found["layers"], described["dtype"], described["random_state"])
     if described["input_shape"] is None:
@@ -132,13 +139,13 @@ def from_dict(found: dict[str, Any]) -> Saved:
 
 
 def _check_callbacks(states: Any) -> None:
-    """Refuse what cannot be the states of callbacks, by name; each callback checks its own when it takes it up."""
+    """Refuse anything but a dict of dicts; each callback checks its own state when it loads it."""
     if not isinstance(states, dict) or not all(isinstance(state, dict) for state in states.values()):
         raise ValueError(f"load: callbacks must be names with the states of callbacks, got {states!r}.")
 
 
 def _count(described: dict[str, Any], name: str) -> int:
-    """An int that is counted on in 64 bits."""
+    """A count >= 0 that leaves room for further counting in 64 bits."""
     count = check_int("load", name, described[name], 0)
     if count > LARGEST_COUNT:
         raise ValueError(f"load: {name} must be an int <= {LARGEST_COUNT}, got {count}.")
@@ -146,7 +153,7 @@ def _count(described: dict[str, Any], name: str) -> int:
 
 
 def _check_optimizer(name: Any, memory: Any, n_slots: int) -> int:
-    """Refuse a state that the named optimizer cannot have; how many vectors it has. A user's own can have any."""
+    """Refuse a state that the named optimizer cannot have; return ``n_slots``. A user's own optimizer can have any."""
     if not isinstance(name, str) or not isinstance(memory, dict):
         raise ValueError(f"load: optimizer must be a name, and memory names with numbers, got {name!r} and {memory!r}.")
     kinds = {kind.__name__: kind for kind in OPTIMIZERS.values()}
@@ -166,7 +173,7 @@ def _check_optimizer(name: Any, memory: Any, n_slots: int) -> int:
 
 
 def save(saved: Saved, path: str | Path) -> None:
-    """Write a model; the file appears whole or not at all (temporary file, fsync, rename).
+    """Write a model atomically: to a temporary file, followed by fsync and rename.
 
     Raises
     ------
@@ -200,22 +207,22 @@ def save(saved: Saved, path: str | Path) -> None:
 
 
 def _readable(path: str | Path, read: Callable[[zipfile.ZipFile], T]) -> T:
-    """What ``read`` finds in the file; ValueError whatever is wrong with it."""
+    """``read``'s result for the file; any fault of the file is a ValueError."""
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 return read(archive)
-        except Exception as error:      # zipfile, json, NumPy and layers raise what they like for damaged input
+        except Exception as error:      # zipfile, json, NumPy and layers raise many kinds of errors for damaged input
             if isinstance(error, ValueError) and str(error).startswith("load:"):
                 raise
             raise ValueError(f"load: {path} is not a readable ldl_cy model: {error}") from error
 
 
 def _open(archive: zipfile.ZipFile, name: str) -> tuple[IO[bytes], int]:
-    """A member of the archive and its bytes, which are no more than the file has: nothing is decompressed."""
+    """A member of the archive and its size in bytes, at most that of the file; compressed members are refused."""
     info = archive.getinfo(name)
     assert archive.fp is not None
-    # zipfile takes memory for the one size and reads by the other
+    # zipfile allocates memory by one of the sizes and reads by the other
     largest = max(info.file_size, info.compress_size)
     if info.compress_type != zipfile.ZIP_STORED or largest > archive.fp.seek(0, os.SEEK_END):
         raise ValueError(f"{name} must lie in the file as it is")
@@ -234,20 +241,20 @@ def _read_description(archive: zipfile.ZipFile) -> dict[str, Any]:
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """A .npy file of floats; its header may lie about neither its type nor its length."""
+    """A .npy array of floats; a header whose dtype or shape does not fit the data is refused."""
     file, size = _open(archive, name)
     version = np.lib.format.read_magic(file)
     if version != (1, 0):
         raise ValueError(f"{name} must be of version 1.0, got {version}")
     shape, columns_first, dtype = np.lib.format.read_array_header_1_0(file)
-    data = file.read()                  # to the end, where its checksum is compared
+    data = file.read()                  # to the end, where zipfile compares the checksum
     if dtype.kind != "f" or math.prod(shape) * dtype.itemsize != len(data):
         raise ValueError(f"{name} must hold floats in {len(data)} bytes, got {shape} of {dtype}")
     return np.frombuffer(bytearray(data), dtype).reshape(shape, order="F" if columns_first else "C")
 
 
 def read_description(path: str | Path) -> dict[str, Any]:
-    """model.json of a file; ValueError where it is not a model."""
+    """model.json of a file; a ValueError if the file is not a model."""
     return _readable(path, _read_description)
 
 
@@ -257,7 +264,7 @@ def load(path: str | Path, custom: dict[str, Any]) -> Saved:
     Raises
     ------
     ValueError
-        The file is not a model, is damaged, or needs a class that is not known.
+        The file is not a model, is damaged, or needs a class or function that is not in ``custom``.
     """
     classes: dict[str, Any] = {
         name: value for name, value in vars(layers).items() if isinstance(value, type) and issubclass(value, Layer)}

@@ -1,4 +1,4 @@
-"""SciPy's sparse matrices: recognised, checked, and handed to the engine as SparseRows."""
+"""SciPy's sparse matrices: recognised, checked, and converted to the engine's SparseRows."""
 from __future__ import annotations
 
 from typing import Any
@@ -9,12 +9,12 @@ from ldl_cy._engine.sparse import SparseRows
 
 
 def is_sparse(X: Any) -> bool:
-    """Whether X is one of SciPy's sparse matrices or arrays; scipy.sparse is not imported for it."""
+    """Whether X is one of SciPy's sparse matrices or arrays; does not import scipy.sparse."""
     return hasattr(X, "tocsr") and hasattr(X, "nnz")
 
 
 def sparse_rows(owner: str, name: str, X: Any, dtype: str) -> SparseRows:
-    """X as rows whose places are known to be in range; values are float32 or float64, or become ``dtype``."""
+    """X as rows whose column indices are in range; values are float32 or float64, others are converted to ``dtype``."""
     X = X.tocsr()
     try:
         X.check_format(full_check=True)

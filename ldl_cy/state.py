@@ -1,4 +1,4 @@
-"""How far training has come: what a fit changes besides the network's weights, in one place."""
+"""The state of training: everything that a fit changes besides the network's weights and running statistics."""
 from __future__ import annotations
 
 import copy
@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-# Names of numbers in a file's "memory", beside the optimizer's own: see ``TrainingState.to_dict``.
+# Keys of a file's "memory" that do not belong to the optimizer: see ``TrainingState.to_dict``.
 RATE_FACTOR, AVERAGE_CHECKSUM = "rate_factor", "averaged"
-# In files of before callbacks kept their own state: the best value and the epochs without improvement of the
-# callback that reduces the learning rate, each followed by the name of the value that it monitors.
+# Keys of files written before callbacks had a state of their own, with the names in ReduceOnPlateau's state; the name
+# of the monitored value follows each key.
 OLD_PLATEAU = {"plateau_best ": "best", "plateau_wait ": "wait"}
 
 
@@ -22,13 +22,13 @@ class OptimizerState:
     Attributes
     ----------
     name : str
-        The kind of optimizer that it belongs to; "" before the first fit.
+        The kind of optimizer to which it belongs; "" before the first fit.
     slots : (n_slots, n_params) array in the network's dtype
-        Vectors of state, such as momenta and running means, and with averages one more.
+        Vectors of state, such as momenta and running means; with averaged weights there is one more.
     scalars : dict of str to float
-        Numbers such as a damping.
+        Numbers of state, such as a damping.
     steps, epochs : int
-        Those made with it.
+        Made since this state was new.
     """
 
     def __init__(self, name: str, slots: np.ndarray) -> None:
@@ -39,7 +39,7 @@ class OptimizerState:
 
 
 class TrainingState:
-    """How far the training of one model has come.
+    """The state of one model's training.
 
     Attributes
     ----------
@@ -47,11 +47,11 @@ class TrainingState:
         Epochs and steps over all fits. Random numbers are functions of them.
     optimizer : OptimizerState
     rate_factor : float
-        The learning rate is multiplied by it.
+        Factor of the learning rate: the product of all reductions so far.
     average_checksum : float or None
-        Of theta where it is the average of the steps' own weights; None where it is no average.
+        CRC-32 of theta when the averaged weights were written to it; None if theta is not an average.
     callbacks : dict of str to dict
-        What callbacks keep from fit to fit, by ``Callback.state_key``.
+        States of callbacks, by ``Callback.state_key``.
     """
 
     def __init__(self) -> None:
@@ -59,19 +59,19 @@ class TrainingState:
         self.begin(0, "float32")
 
     def begin(self, n_params: int, dtype: str) -> None:
-        """Count training from 0, for a network of so many weights."""
+        """Start from 0, for a network of ``n_params`` weights."""
         self.epoch = self.step = 0
         self.begin_optimizer("", np.zeros((0, n_params), dtype))
 
     def begin_optimizer(self, name: str, slots: np.ndarray) -> None:
-        """Begin with a new optimizer; the reductions of its rate and what callbacks kept are forgotten too."""
+        """Start with a new optimizer state; reductions of the learning rate and states of callbacks are dropped."""
         self.optimizer = OptimizerState(name, slots)
         self.rate_factor = 1.0
         self.average_checksum: float | None = None
         self.callbacks: dict[str, dict[str, Any]] = {}
 
     def count(self, *, steps: int = 0, epochs: int = 0) -> None:
-        """Count steps and epochs that were made."""
+        """Add steps and epochs to the counts."""
         self.step += steps
         self.optimizer.steps += steps
         self.epoch += epochs
@@ -79,12 +79,12 @@ class TrainingState:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """A fit is the only one of its model.
+        """Context manager: one fit of a model at a time.
 
         Raises
         ------
         RuntimeError
-            Another one is running.
+            Another fit of the model is running.
         """
         if not self._lock.acquire(blocking=False):
             raise RuntimeError("Sequential: another fit of this model is running.")
@@ -94,15 +94,15 @@ class TrainingState:
             self._lock.release()
 
     def snapshot(self) -> dict[str, Any]:
-        """A copy of everything, for ``restore``."""
+        """A copy of the whole state, for ``restore``."""
         return copy.deepcopy({name: value for name, value in vars(self).items() if name != "_lock"})
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Be again as at the snapshot; it may be restored once."""
+        """Return to a snapshot. A snapshot can be restored only once, since it is not copied."""
         vars(self).update(saved)
 
     def to_dict(self) -> dict[str, Any]:
-        """The state as a file describes it; the vectors, ``optimizer.slots``, are kept beside it."""
+        """The state as files describe it, in numbers and strings, without the vectors ``optimizer.slots``."""
         memory = dict(self.optimizer.scalars)
         if self.rate_factor != 1.0:
             memory[RATE_FACTOR] = self.rate_factor
@@ -115,7 +115,7 @@ class TrainingState:
 
     @classmethod
     def from_dict(cls, described: Mapping[str, Any], slots: np.ndarray) -> TrainingState:
-        """The state that ``to_dict`` described; files of before callbacks kept their own state are read as well."""
+        """The state from ``to_dict``'s description; files written before callbacks had states can be read as well."""
         state = cls()
         state.begin_optimizer(described["optimizer"], slots)
         state.epoch, state.step = described["epoch"], described["step"]

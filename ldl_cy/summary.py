@@ -1,4 +1,4 @@
-"""The table that ``Sequential.summary`` prints and that notebooks show."""
+"""The table of ``Sequential.summary`` and of notebooks."""
 from __future__ import annotations
 
 from html import escape
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from ldl_cy.network import Network
 
 HEAD = ("layer", "output shape", "parameters", "multiply-adds")
-MEMORY_ROWS = 256                   # the batch that the memory of a sample is taken from
+MEMORY_ROWS = 256                   # the batch size for which the memory per sample is computed
 
 
 def table(network: Network) -> list[tuple[str, ...]]:
-    """Rows of (layer, output shape, parameters, multiply-adds a sample); the last one is the total."""
+    """Rows of (layer, output shape, parameters, multiply-adds per sample); the last row is the total."""
     graph = network.graph
     rows: list[tuple[str, ...]] = []
     work = {node.y: node.kernel.flops / 2 for node in graph.nodes if node.kernel is not None}
     for name, value in graph.outputs.items():
         size = sum(e.parameter.size for e in graph.parameters if e.name.rpartition(".")[0] == name)
-        fresh = graph.buffers.index(graph.buffers[value]) == value      # not a change of shape only
+        fresh = graph.buffers.index(graph.buffers[value]) == value      # not merely reshaped
         flops = work.get(graph.buffers[value], 0) if fresh else 0
         rows.append((name, str(graph.shapes[value]), f"{size:,}", f"{flops:,.0f}"))
     rows.append(("total", f"input {graph.input_shape}", f"{graph.n_params:,}", f"{graph.flops / 2:,.0f}"))
@@ -28,7 +28,7 @@ def table(network: Network) -> list[tuple[str, ...]]:
 
 
 def memory(network: Network) -> str:
-    """Bytes that a sample takes in a workspace, for a step of training and for prediction."""
+    """Memory per sample in a workspace, for a training step and for prediction, and of the weights; in kB."""
     graph = network.graph
     itemsize = 4 if network.dtype == "float32" else 8
     sizes = []
@@ -50,7 +50,7 @@ def summary(network: Network) -> str:
 
 
 def html(network: Network, epoch: int) -> str:
-    """The table for notebooks, with how many epochs were made."""
+    """The table for notebooks, with the number of epochs."""
     def row(cells: tuple[str, ...], tag: str) -> str:
         sides = ("left", "left", "right", "right")
         return "<tr>" + "".join(

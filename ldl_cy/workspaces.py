@@ -1,4 +1,4 @@
-"""Memory and threads of a call: workspaces that are kept for the next one, and the pool that does the work."""
+"""Memory and threads of a call: a cache of workspaces, and the pool that runs the tasks."""
 from __future__ import annotations
 
 import threading
@@ -9,30 +9,30 @@ from ldl_cy._engine.pool import Pool
 from ldl_cy._engine.program import SHARED_FLOPS, Workspace
 from ldl_cy.threads import blas_at_one_thread
 
-MOST_KINDS = 8                      # of workspaces that a network keeps
+MOST_KINDS = 8                      # kinds of workspaces that a network keeps
 CALLING_THREAD = Pool(1)
 
 
 class WorkspaceCache:
-    """Workspaces by what they were planned for. Each serves one call at a time and is kept for the next."""
+    """Workspaces by the key for which they were planned. A workspace serves one call at a time and is reused."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._free: dict[Hashable, list[Workspace]] = {}
 
     def __len__(self) -> int:
-        """How many kinds are kept."""
+        """The number of kinds in the cache."""
         return len(self._free)
 
     def borrow(self, key: Hashable, make: Callable[[], Workspace]) -> BorrowedWorkspace:
-        """A free workspace of this kind, or else the one that ``make`` returns, for a ``with`` statement."""
+        """A free workspace of this kind, or a new one from ``make``, for a ``with`` statement."""
         with self._lock:
             free = self._free.setdefault(key, [])
             workspace = free.pop() if free else None
         return BorrowedWorkspace(make() if workspace is None else workspace, self, free)
 
     def give_back(self, workspace: Workspace, free: list[Workspace]) -> None:
-        """Keep a workspace among the free ones of its kind; the oldest kinds are dropped."""
+        """Return a workspace to the free ones of its kind; beyond ``MOST_KINDS`` the oldest kinds are dropped."""
         with self._lock:
             free.append(workspace)
             while len(self._free) > MOST_KINDS:
@@ -40,7 +40,7 @@ class WorkspaceCache:
 
 
 class BorrowedWorkspace:
-    """``with cache.borrow(...) as workspace:`` gives it back at the end."""
+    """``with cache.borrow(...) as workspace:`` returns it to the cache at the end."""
 
     def __init__(self, workspace: Workspace, cache: WorkspaceCache, free: list[Workspace]) -> None:
         self.workspace, self.cache, self.free = workspace, cache, free
@@ -53,7 +53,7 @@ class BorrowedWorkspace:
 
 
 class SerialPool:
-    """The calling thread in place of workers, with BLAS held at one thread."""
+    """The calling thread as a pool, with BLAS limited to one thread."""
 
     def __enter__(self) -> Pool:
         self.limit = blas_at_one_thread()
@@ -66,13 +66,13 @@ class SerialPool:
 
 @contextmanager
 def worker_pool(n_threads: int) -> Iterator[Pool]:
-    """A pool of workers, with BLAS held at one thread."""
+    """A pool of worker threads, with BLAS limited to one thread."""
     with blas_at_one_thread(), Pool(n_threads) as pool:
         yield pool
 
 
 def choose_pool(workspace: Workspace, n: int) -> AbstractContextManager[Pool]:
-    """The pool for n rows: workers, or the calling thread where the work is too small to be shared."""
+    """The pool for n rows: worker threads, or the calling thread if the work is too small to be shared."""
     if workspace.flops * n < SHARED_FLOPS or workspace.calls_python or not workspace.plan.shares(n):
         return SerialPool()
     return worker_pool(workspace.n_threads)

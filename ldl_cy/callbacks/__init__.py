@@ -1,4 +1,4 @@
-"""Callbacks: what watches, records or ends a fit between its epochs."""
+"""Callbacks, which observe, record or end a fit between epochs."""
 from __future__ import annotations
 
 from ldl_cy.callbacks.base import Callback, Callbacks, Function

@@ -1,4 +1,4 @@
-"""What a callback is."""
+"""The base class of callbacks, and the checks of the callbacks that are passed to a fit."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
@@ -11,62 +11,93 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """Base of the callbacks; every method may be left out.
+    """Base class of callbacks; a subclass overrides the methods that it needs.
 
-    ``logs`` maps "loss" and, with validation data, "val_loss" to the epoch's values; a callback may add values, which
-    later callbacks and the history see. The callbacks are called in the order in which they are given, those with
-    ``last`` after the others, ``on_fit_end`` in the reverse. An exception in a callback ends the fit and comes out of
-    it; the model keeps the weights of the last epoch.
+    ``logs`` maps "loss" and, with validation data, "val_loss" to the values of the epoch; a callback may add values,
+    which later callbacks and the history see. Callbacks are called in the order of the list, those with ``last`` after
+    all others; ``on_fit_end`` is called in reverse order. An exception in a callback ends the fit and is raised by it;
+    the model keeps the weights of the last epoch.
 
-    What a callback counts from epoch to epoch is its own. Where the next fit is to go on with it, also after the model
-    was saved and loaded, the callback defines ``state_dict`` and ``load_state_dict``.
+    A callback stores its own counters. If the next fit should continue with them, also after the model was saved and
+    loaded, the callback defines ``state_dict`` and ``load_state_dict``.
+
+    Attributes
+    ----------
+    last : bool
+        Whether the callback is called after all others; False by default.
+    state_key : str
     """
 
-    last = False                    # sees the model after all other callbacks
+    last = False
 
     @property
     def state_key(self) -> str:
-        """The name under which the model keeps ``state_dict``: the same for the callback that goes on with it."""
+        """The key under which the model stores ``state_dict``; a callback with the same key continues from it."""
         return type(self).__name__
 
     def state_dict(self) -> dict[str, Any]:
-        """What the model keeps for the next fit: numbers, strings, and lists and dicts of them; {} is nothing.
+        """The state to continue from in the next fit.
 
-        Asked for after each epoch. It is kept as long as the optimizer's own state is: until the model is reset, or
+        Called after each epoch. The model stores it as long as the optimizer's own state: until the model is reset, or
         fitted with another class of optimizer.
+
+        Returns
+        -------
+        dict of numbers, strings, and lists and dicts of them; an empty one is not stored
         """
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with what ``state_dict`` returned in an earlier fit, after ``on_fit_begin``.
+        """Continue from what ``state_dict`` returned in an earlier fit; called after ``on_fit_begin``.
 
-        It may come from a file: a callback refuses with a ValueError what it cannot have written.
+        Parameters
+        ----------
+        state : dict
+            May come from a file.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A state that this callback cannot have written.
         """
 
     def check(self, optimizer: Optimizer, known: Collection[str]) -> None:
-        """Before any work: raise where the fit is not one for this callback; ``known`` are the names in ``logs``."""
+        """Raise a ValueError if this callback cannot be used in the fit; called before any computation.
+
+        Parameters
+        ----------
+        optimizer : Optimizer
+        known : collection of str
+            The names in ``logs``.
+        """
 
     def on_fit_begin(self, model: Sequential, epochs: int) -> None:
-        """Before the first epoch."""
+        """Called before the first epoch; ``epochs`` is their number in this fit."""
 
     def on_epoch_begin(self, model: Sequential, epoch: int) -> None:
-        """Before each epoch, the number ``epoch``, counted from 1 over all fits of the model.
+        """Called before each epoch; ``epoch`` is its number, counted from 1 over all fits of the model.
 
-        An epoch that has begun may not end: methods that take all rows may find that they have converged.
+        An epoch that has begun may not end: a full-batch method may find that it has converged.
         """
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
-        """After each epoch; ``epoch`` is ``model.epoch``. True stops the fit."""
+        """Called after each epoch; ``epoch`` is ``model.epoch``. Returning True stops the fit."""
 
     def on_non_finite(self, model: Sequential, error: FloatingPointError) -> bool | None:
-        """Where the loss or a weight became non-finite: True ends the fit in place of the error."""
+        """Called if the loss or a weight became non-finite; returning True ends the fit without raising the error."""
 
     def on_fit_end(self, model: Sequential) -> None:
-        """After the last epoch, also when an exception ended the fit."""
+        """Called after the last epoch, also if an exception ended the fit."""
 
 
 class Function(Callback):
-    """A plain function ``f(model, logs)`` called after each epoch; True stops the fit."""
+    """A callback that calls a function after each epoch.
+
+    Parameters
+    ----------
+    function : callable
+        ``f(model, logs)``; returning True stops the fit.
+    """
 
     def __init__(self, function: Callable[[Any, dict[str, float]], Any]) -> None:
         self.function = function
@@ -77,20 +108,20 @@ class Function(Callback):
 
 
 def check_file(owner: str, path: Path) -> None:
-    """A path where a file is, or can be made."""
+    """Refuse a path in a folder that does not exist, or that is itself a folder."""
     if not path.parent.is_dir():
         raise ValueError(f"{owner}: path must lie in a folder that exists, got {str(path)!r}.")
     if path.is_dir():
         raise ValueError(f"{owner}: path must be a file, got the folder {str(path)!r}.")
 
 
-# what a fit takes
+# types of the ``callbacks`` argument of a fit
 AnyCallback = Callback | Callable[[Any, dict[str, float]], Any]
 Callbacks = AnyCallback | Sequence[AnyCallback] | None
 
 
 def check_callbacks(callbacks: Any) -> list[Callback]:
-    """A list of callbacks in the order in which they are called; plain functions are wrapped."""
+    """The callbacks in the order in which they are called; functions are wrapped in ``Function``."""
     if isinstance(callbacks, Callback) or callable(callbacks):
         callbacks = [callbacks]
     try:
@@ -99,7 +130,7 @@ def check_callbacks(callbacks: Any) -> list[Callback]:
         raise TypeError(
             f"Sequential: callbacks must be a list of callbacks or functions, got {callbacks!r}.") from None
     for callback in given:
-        # a class is callable, and meant is an object of it
+        # a class is callable too, but an object of it is meant
         if isinstance(callback, type) or not (isinstance(callback, Callback) or callable(callback)):
             raise TypeError(f"Sequential: callbacks must be callbacks or functions, got {callback!r}.")
     return sorted([c if isinstance(c, Callback) else Function(c) for c in given], key=lambda c: c.last)

@@ -1,4 +1,4 @@
-"""Models in files while they are trained."""
+"""Checkpoints: model files that are written during a fit."""
 from __future__ import annotations
 
 import glob
@@ -16,25 +16,31 @@ if TYPE_CHECKING:
 
 
 class Checkpoint(Callback):
-    """Save the model with the state of its training, so that a fit which was killed can go on to the same bits.
+    """Save the model and its training state, so that a fit that was killed can be resumed, with the same bits.
 
     Parameters
     ----------
     path : str or path
-        The newest checkpoint, always whole: ``Sequential.load(path)``, then ``fit`` for the epochs that are left. Older
-        ones stand beside it with their epoch in their names, ``model-000012.ldl`` beside ``model.ldl``. A file that is
-        there is replaced if it is a checkpoint of the same network; any other is refused.
+        The newest checkpoint, always complete: ``Sequential.load(path)``, then ``fit`` for the remaining epochs. Older
+        ones are in the same folder with their epoch in their names, ``model-000012.ldl`` for ``model.ldl``. An existing
+        file is replaced if it is a checkpoint of the same network; any other file is refused.
     every : int >= 1, default=1
-        Epochs from one to the next, counted from the model's first; also after the last epoch of a fit.
+        Epochs between two checkpoints, counted from the model's first; one is also written at the end of a fit.
     keep : int >= 1, default=3
-        How many are kept, the newest included.
+        The number of checkpoints to keep, the newest included.
 
     Attributes
     ----------
     saved : int or None, the model's epoch count when it was last saved, or when the last fit began
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or range; in ``fit`` a folder that does not exist, or a file that is not a
+        checkpoint of the same network.
     """
 
-    last = True                     # what others count or change belongs to the epoch
+    last = True                     # the states of the other callbacks are part of the checkpoint
 
     def __init__(self, path: str | Path, every: int = 1, keep: int = 3) -> None:
         self.path = Path(path)
@@ -43,7 +49,7 @@ class Checkpoint(Callback):
         self.saved: int | None = None
 
     def check(self, *_: object) -> None:
-        """The folder must be there, and a file that is no model must not be."""
+        """Refuse a folder that does not exist, and a file that is not a model."""
         check_file("Checkpoint", self.path)
         if self.path.exists():
             try:
@@ -53,7 +59,7 @@ class Checkpoint(Callback):
                                  f"got {str(self.path)!r}, which is no model.") from error
 
     def on_fit_begin(self, model: Sequential, epochs: int) -> None:
-        """The model must be one that can be written, and what it replaces a checkpoint of the same network."""
+        """Refuse a model that cannot be written, and a file of another network; delete what a killed process left."""
         network = describe_network(model.layers, model.dtype, model.input_shape)
         if self.path.exists() and any(read_description(self.path).get(name) != network[name] for name in network):
             raise ValueError("Checkpoint: path must be a new file or a checkpoint of the same network, "
@@ -61,38 +67,38 @@ class Checkpoint(Callback):
         self.saved, self._begun = model.epoch, model.epoch + 1
         for half in self.path.parent.glob(f".{glob.escape(self.path.name)}.*{HALF}"):
             if "." not in half.name[len(self.path.name) + 2:-len(HALF)]:
-                half.unlink(missing_ok=True)        # of a process that was killed
+                half.unlink(missing_ok=True)        # from a process that was killed
 
     def on_epoch_begin(self, model: Sequential, epoch: int) -> None:
-        """From now on the weights may be those of the middle of an epoch."""
+        """Note the epoch, within which the weights must not be saved."""
         self._begun = epoch
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
-        """Save where it is time."""
+        """Save the model after every ``every`` epochs."""
         if epoch % self.every == 0:
             self.save(model)
         return None
 
     def on_non_finite(self, model: Sequential, error: FloatingPointError) -> bool | None:
-        """The weights are those of the last whole epoch again."""
+        """Note that the weights are those of the last complete epoch, so that they may be saved."""
         self._begun = model.epoch
         return None
 
     def on_fit_end(self, model: Sequential) -> None:
-        """Save the last epoch, where it is not yet."""
+        """Save the last complete epoch, unless it has been saved."""
         if self.saved != model.epoch and self._begun <= model.epoch:
             self.save(model)
 
     def save(self, model: Sequential) -> None:
-        """Write the model; what was the newest gets a name of its own, the oldest goes."""
+        """Write the model to ``path``, rename the checkpoint that was there, and delete the oldest ones."""
         self._set_aside(model.epoch)
-        model.save(self.path)           # a temporary file, fsync, rename: whole or not there
+        model.save(self.path)           # atomic: a temporary file, fsync, rename
         self.saved = model.epoch
         for old in self._older(model.epoch)[:-(self.keep - 1) or None]:
             old.unlink(missing_ok=True)
 
     def _older(self, epoch: int) -> list[Path]:
-        """The checkpoints of earlier epochs beside ``path``, oldest first; those of later ones are another run's."""
+        """The checkpoints of earlier epochs, oldest first; checkpoints of later epochs are from another run."""
         found = {}
         for path in self.path.parent.glob(f"{glob.escape(self.path.stem)}-*"):
             number = path.stem[len(self.path.stem) + 1:]
@@ -104,11 +110,11 @@ class Checkpoint(Callback):
         return self.path.with_name(f"{self.path.stem}-{epoch:06d}{self.path.suffix}")
 
     def _set_aside(self, epoch: int) -> None:
-        """Give the newest a second name. It stays in its place until it is replaced."""
+        """Give the newest checkpoint its second name; ``path`` stays valid until it is replaced."""
         if self.keep == 1 or not self.path.exists():
             return
         before = read_description(self.path).get("epoch", 0)
-        if before >= epoch:             # of another run, or this very epoch
+        if before >= epoch:             # from another run, or from this epoch
             return
         aside = self._aside(before)
         aside.unlink(missing_ok=True)

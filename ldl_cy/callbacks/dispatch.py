@@ -1,4 +1,4 @@
-"""Who calls the callbacks of a fit, for models and estimators alike."""
+"""CallbackList, the only caller of callbacks, for models and estimators."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def requests_stop(answer: Any) -> bool:
-    """Whether a callback returned True, NumPy's included; whatever else a function returns has no meaning."""
+    """Whether a callback returned True, or NumPy's; any other value is ignored."""
     return isinstance(answer, (bool, np.bool_)) and bool(answer)
 
 
@@ -27,14 +27,15 @@ class CallbackList:
     ----------
     callbacks : see ``Sequential.fit``
     model : Sequential or None
-        None: ``model`` is set before the fit begins.
+        None if ``model`` is set later, before the fit begins.
     progress : bool, default=False
         Whether to show a progress bar.
 
     Attributes
     ----------
     history : History
-        Records the epoch's values when all callbacks have seen them, with what these have added.
+        Records the values of each epoch after all callbacks, with those that callbacks have added.
+    callbacks : list of Callback, in the order in which they are called
     """
 
     model: Sequential
@@ -49,27 +50,30 @@ class CallbackList:
         self._checked = False
 
     def check(self, optimizer: Optimizer, known: Collection[str]) -> None:
-        """Before any work, once: every callback may refuse the fit; ``known`` are the names in ``logs``."""
+        """Let every callback refuse the fit, only the first time; ``known`` are the names in ``logs``."""
         if not self._checked:
             for callback in self.callbacks:
                 callback.check(optimizer, known)
         self._checked = True
 
     def __bool__(self) -> bool:
-        """Whether there are any."""
+        """Whether there are callbacks."""
         return bool(self.callbacks)
 
     def prepend(self, callback: AnyCallback) -> None:
-        """Call one more, before all others."""
+        """Add a callback before all others."""
         self.callbacks[:0] = check_callbacks(callback)
 
     def append(self, callback: AnyCallback) -> None:
-        """Call one more, after all others."""
+        """Add a callback after all others."""
         self.callbacks += check_callbacks(callback)
 
     @contextmanager
     def fitting(self, epochs: int) -> Iterator[None]:
-        """The fit begins now, and ends for all callbacks that have begun, in reverse order, however it ends."""
+        """Call on_fit_begin now, and at the end, also after an exception, on_fit_end in reverse order.
+
+        Only callbacks whose on_fit_begin returned get an on_fit_end.
+        """
         with ExitStack() as begun:
             for callback in self.callbacks:
                 callback.on_fit_begin(self.model, epochs)
@@ -77,14 +81,14 @@ class CallbackList:
             yield
 
     def load_states(self) -> None:
-        """Callbacks go on with what they kept in the model's last fits."""
+        """Give the callbacks their states from earlier fits of the model."""
         kept = self.model.training_state.callbacks
         for key, callback in self._by_key():
             if key in kept:
                 callback.load_state_dict(kept[key])
 
     def save_states(self) -> None:
-        """The model keeps what callbacks need for going on, and is saved with it."""
+        """Store the states of the callbacks in the model's training state."""
         kept = self.model.training_state.callbacks
         for key, callback in self._by_key():
             state = callback.state_dict()
@@ -92,7 +96,7 @@ class CallbackList:
                 kept[key] = state
 
     def _by_key(self) -> Iterator[tuple[str, Callback]]:
-        """Callbacks with a key each: their own, and from the second with the same one on a number behind it."""
+        """Callbacks with distinct keys: from the second callback with a key on, a number is appended to it."""
         counts: dict[str, int] = {}
         for callback in self.callbacks:
             key = callback.state_key
@@ -100,12 +104,12 @@ class CallbackList:
             yield key if counts[key] == 1 else f"{key} {counts[key]}", callback
 
     def epoch_begins(self, epoch: int) -> None:
-        """Before an epoch, or before several of which nobody sees the single ones."""
+        """Before an epoch, or before several that run in one call without callbacks."""
         for callback in self.callbacks:
             callback.on_epoch_begin(self.model, epoch)
 
     def epoch_ends(self, epoch: int, logs: dict[str, float]) -> bool:
-        """After an epoch; whether a callback asks the fit to stop. All of them see the epoch."""
+        """After an epoch: whether a callback requests a stop. All callbacks are called, even after such a request."""
         stop = saved = False
         for callback in self.callbacks:
             if callback.last and not saved:
@@ -120,14 +124,14 @@ class CallbackList:
         return stop
 
     def non_finite(self, error: FloatingPointError) -> bool:
-        """The loss or a weight became non-finite; whether a callback asks for a quiet end in place of the error."""
+        """The loss or a weight became non-finite: whether a callback asks to end the fit without the error."""
         stops = [requests_stop(callback.on_non_finite(self.model, error)) for callback in self.callbacks]
         if any(stops):
             self.history.ended("non-finite", str(error))
         return any(stops)
 
     def epochs_end(self, first: int, losses: np.ndarray) -> bool:
-        """After the epochs from number ``first`` on, with these losses; whether a callback asks the fit to stop."""
+        """After epochs ``first``, ``first + 1``, ... with these losses: whether a callback requests a stop."""
         if not self.callbacks:
             self.history.extend(first, losses)
             return False

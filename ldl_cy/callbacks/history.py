@@ -1,4 +1,4 @@
-"""Callbacks that record or show what happens."""
+"""Callbacks that record or display the values of each epoch."""
 from __future__ import annotations
 
 import csv
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class History(Callback):
-    """Each epoch's values; ``fit`` returns one.
+    """The values of each epoch, as returned by ``fit``.
 
     Attributes
     ----------
-    history : dict of lists, "loss" and, with validation data, "val_loss"
+    history : dict of lists: "loss", with validation data "val_loss", and values that callbacks add to ``logs``
     epoch : list of ints, the model's epoch count after each
     stop_reason : "epochs", "converged", "stalled" (no step lowered the loss), "callback" or "non-finite"
-    message : str, the same in a sentence, with the numbers that decided
-    result : what another library's method, such as SciPy's L-BFGS, says of itself; None for the others
+    message : str, the reason as a sentence, with the numbers that decided it
+    result : the result object of another library's method, such as SciPy's L-BFGS; None for other optimizers
     """
 
     def __init__(self) -> None:
@@ -36,12 +36,12 @@ class History(Callback):
         self.result: Any = None
 
     def extend(self, first: int, losses: np.ndarray) -> None:
-        """Append the losses of epochs from number ``first`` on."""
+        """Append the losses of epochs ``first``, ``first + 1``, ..."""
         self.epoch.extend(range(first, first + len(losses)))
         self.history["loss"].extend(losses.tolist())
 
     def ended(self, reason: str, message: str, result: Any = None) -> None:
-        """Note why the fit ended before its last epoch."""
+        """Record why the fit ended before its last epoch."""
         self.stop_reason, self.message, self.result = reason, message, result
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
@@ -57,11 +57,12 @@ class History(Callback):
 
 
 class ProgressBar(Callback):
-    """A tqdm bar over epochs with the loss beside it.
+    """A tqdm progress bar over the epochs, with the values of ``logs``.
 
     Parameters
     ----------
     description : str, default=""
+        Text in front of the bar.
     """
 
     def __init__(self, description: str = "") -> None:
@@ -69,34 +70,39 @@ class ProgressBar(Callback):
         self.bar: Any = None
 
     def on_fit_begin(self, model: Sequential, epochs: int) -> None:
-        """Draw the bar."""
+        """Create the bar."""
         from tqdm.auto import tqdm
 
         self.bar = tqdm(total=epochs, desc=self.description or None, unit="epoch")
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
-        """One epoch further."""
+        """Advance the bar by one epoch."""
         self.bar.set_postfix({key: f"{value:.4g}" for key, value in logs.items()}, refresh=False)
         self.bar.update()
         return None
 
     def on_fit_end(self, model: Sequential) -> None:
-        """Leave the bar as it is."""
+        """Close the bar."""
         if self.bar is not None:
             self.bar.close()
-            self.bar = None             # which cannot be copied
+            self.bar = None             # an open bar cannot be copied or pickled
 
 
 class CSVLogger(Callback):
-    """A line an epoch in a file of comma-separated values: the epoch, then the values of ``logs``.
+    """Write a CSV file with a line for each epoch: the epoch, then the values of ``logs``.
 
     Parameters
     ----------
     path : str or path
     append : bool, default=False
-        Whether to add to the lines that are there, as for a fit that goes on; else the file begins anew. The file needs
-        a column for each value; one that has no value any more stays empty. An epoch that was killed before its
-        checkpoint was written is made again, and has two equal lines.
+        Whether to append to an existing file, as for a fit that is resumed; otherwise the file is overwritten. An
+        existing file needs a column for each value; columns without a value stay empty. If a process is killed after
+        an epoch and before its checkpoint, the epoch is repeated and has two equal lines.
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``append`` is not a bool; in ``fit`` a folder that does not exist, or a file without one of the columns.
     """
 
     def __init__(self, path: str | Path, append: bool = False) -> None:
@@ -106,7 +112,7 @@ class CSVLogger(Callback):
         self.names: list[str] = []
 
     def check(self, optimizer: Optimizer, known: Collection[str]) -> None:
-        """The folder must be there, and in a file that goes on the columns."""
+        """Refuse a folder that does not exist, and a file to append to that has no column for one of the values."""
         check_file("CSVLogger", self.path)
         names = self._names_there()
         missing = [name for name in ("epoch", *known) if name not in names]
@@ -115,7 +121,7 @@ class CSVLogger(Callback):
                              f"append=True, got {str(self.path)!r} without {', '.join(missing)}.")
 
     def _names_there(self) -> list[str]:
-        """The columns of the file that goes on."""
+        """The columns of the file to append to; [] if a new file is written."""
         if not self.append or not self.path.exists():
             return []
         with self.path.open(newline="", encoding="utf-8", errors="replace") as file:
@@ -127,7 +133,7 @@ class CSVLogger(Callback):
         self.file = self.path.open("a" if self.append else "w", newline="", encoding="utf-8")
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
-        """Write a line, and the names above the first one."""
+        """Write a line, after the header if it is the first one."""
         assert self.file is not None
         writer = csv.writer(self.file, lineterminator="\n")
         if not self.names:
@@ -135,7 +141,7 @@ class CSVLogger(Callback):
             writer.writerow(self.names)
         values = {"epoch": epoch, **{name: repr(float(value)) for name, value in logs.items()}}
         writer.writerow([values.get(name, "") for name in self.names])
-        self.file.flush()               # who watches the file sees each epoch
+        self.file.flush()               # so that each epoch can be read at once
         return None
 
     def on_fit_end(self, model: Sequential) -> None:

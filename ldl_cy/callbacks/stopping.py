@@ -1,4 +1,4 @@
-"""Callbacks that watch one value and act where it no longer improves, and one for values that are none."""
+"""Callbacks that act when a monitored value stops improving or the loss becomes non-finite."""
 from __future__ import annotations
 
 from collections.abc import Collection
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from ldl_cy.models import Sequential
     from ldl_cy.optimizers import Optimizer
 
-RISING = ("score", "accuracy")      # ends of names of values that are better when larger
+RISING = ("score", "accuracy")      # suffixes of names of values for which larger is better
 
 
 class Monitor(Callback):
-    """Base of those that watch a value: better by more than ``min_delta``, or one epoch more of patience used."""
+    """Base class of callbacks that monitor a value, which improves if it is better by more than ``min_delta``."""
 
     def __init__(self, monitor: str, patience: int, min_delta: float, mode: str) -> None:
         owner = type(self).__name__
@@ -30,7 +30,7 @@ class Monitor(Callback):
         self.sign = -1.0 if mode == "max" or (mode == "auto" and monitor.endswith(RISING)) else 1.0
 
     def check(self, optimizer: Optimizer, known: Collection[str]) -> None:
-        """The value must be there."""
+        """Refuse a monitored value that is not among ``known``."""
         if self.monitor not in known:
             validates = any(name.startswith("val_") for name in known)
             hint = "; it needs validation data" if self.monitor.startswith("val_") and not validates else ""
@@ -38,31 +38,36 @@ class Monitor(Callback):
                              f"got {self.monitor!r}{hint}.")
 
     def improves(self, logs: dict[str, float], best: float) -> bool:
-        """Whether the value is better than the best so far, both with the sign that makes less better."""
+        """Whether the value is better than ``best``, which has the sign that makes smaller better."""
         return self.sign * logs[self.monitor] < best - self.min_delta
 
 
 class EarlyStopping(Monitor):
-    """End the fit where a value has not improved for some epochs.
+    """End the fit when a value has not improved for some epochs.
 
     Parameters
     ----------
     monitor : str, default="val_loss"
-        A value of ``logs``: "loss", "val_loss"; "val_score" for estimators.
+        A value of ``logs``: "loss" or "val_loss", for estimators "loss" or "val_score".
     patience : int >= 0, default=0
-        Epochs in a row without improvement that end the fit; 0 is as 1.
+        The number of consecutive epochs without improvement that ends the fit; 0 is the same as 1.
     min_delta : float >= 0, default=0.0
-        What counts as an improvement is more than this.
+        A change counts as an improvement only if it is larger than this.
     restore_best_weights : bool, default=False
-        Whether the model ends with the weights, and running statistics, of its best epoch.
+        Whether to restore the weights and running statistics of the best epoch at the end.
     mode : {"auto", "min", "max"}, default="auto"
-        Whether less is better; "auto" is "max" for names that end in "score" or "accuracy", else "min".
+        Whether smaller or larger is better; "auto" is "max" for names that end in "score" or "accuracy", else "min".
 
     Attributes
     ----------
     best : float, the best value of the last fit
-    best_epoch : int, the model's epoch count then
-    stopped_epoch : int or None, that of the last epoch where this ended the fit
+    best_epoch : int, the model's epoch count at that time
+    stopped_epoch : int or None, the model's epoch count when this callback ended the fit
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or range; in ``fit`` a monitored value that ``logs`` does not have.
     """
 
     def __init__(
@@ -73,14 +78,14 @@ class EarlyStopping(Monitor):
         self.restore_best_weights = check_bool("EarlyStopping", "restore_best_weights", restore_best_weights)
 
     def on_fit_begin(self, model: Sequential, epochs: int) -> None:
-        """Forget the last fit."""
+        """Start counting from 0."""
         self.best, self.best_epoch = np.nan, model.epoch
         self.stopped_epoch: int | None = None
         self._least, self._wait = np.inf, 0
         self._kept: tuple[np.ndarray, np.ndarray] | None = None
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
-        """Count, and stop when patience has run out."""
+        """Count epochs without improvement, and stop when there are ``patience`` of them."""
         if self.improves(logs, self._least):
             self._wait, self._least = 0, self.sign * logs[self.monitor]
             self.best, self.best_epoch = logs[self.monitor], epoch
@@ -94,35 +99,44 @@ class EarlyStopping(Monitor):
         return True
 
     def on_fit_end(self, model: Sequential) -> None:
-        """The best weights again."""
+        """Restore the best weights, if asked for."""
         if self._kept is not None:
             model.network.restore(self._kept)
             self._kept = None
 
 
 class ReduceOnPlateau(Monitor):
-    """Multiply the learning rate, or what a schedule says, by a factor where a value has not improved for some epochs.
+    """Multiply the learning rate, also that of a schedule, by a factor when a value has not improved for some epochs.
 
     Parameters
     ----------
     monitor : str, default="val_loss"
+        A value of ``logs``, see ``EarlyStopping``.
     factor : float in (0, 1), default=0.1
     patience : int >= 0, default=10
-        Epochs in a row without improvement after which the rate is reduced.
+        The number of consecutive epochs without improvement after which the rate is reduced.
     min_delta : float >= 0, default=1e-4
+        A change counts as an improvement only if it is larger than this.
     min_factor : float in [0, 1), default=0.0
-        The product of all reductions does not fall below it.
+        The lower bound of the product of all reductions.
     mode : {"auto", "min", "max"}, default="auto"
+        See ``EarlyStopping``.
 
     Attributes
     ----------
-    best : float, the best value so far, with the sign that makes less better
+    best : float, the best value so far, with the sign that makes smaller better
     wait : int, epochs since then, or since the last reduction
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or range; in ``fit`` a monitored value that ``logs`` does not have, or an
+        optimizer without a learning rate.
 
     Notes
     -----
-    The model keeps the reductions so far (``training_state.rate_factor``), the best value and the epochs without
-    improvement, and is saved with them: a further fit continues with them, unless its optimizer is of another class.
+    The model stores the product of the reductions (``training_state.rate_factor``), the best value and the epochs
+    without improvement, also in files: a further fit continues from them unless its optimizer is of another class.
     """
 
     best = np.inf
@@ -137,18 +151,18 @@ class ReduceOnPlateau(Monitor):
         self.min_factor = check_real("ReduceOnPlateau", "min_factor", min_factor, 0, 1, high_open=True)
 
     def check(self, optimizer: Optimizer, known: Collection[str]) -> None:
-        """There must be a learning rate to reduce."""
+        """Refuse full-batch methods, which have no learning rate that could be reduced."""
         super().check(optimizer, known)
         if optimizer.method is not None:
             raise ValueError("ReduceOnPlateau: the optimizer must take steps of a learning rate, "
                              f"got {type(optimizer).__name__}.")
 
     def on_fit_begin(self, model: Sequential, epochs: int) -> None:
-        """Count from 0, unless the model has kept where to go on."""
+        """Start counting from 0; ``load_state_dict`` follows if the model has a state."""
         self.best, self.wait = np.inf, 0
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
-        """Count, and reduce when patience has run out."""
+        """Count epochs without improvement, and reduce the rate when there are ``patience`` of them."""
         if self.improves(logs, self.best):
             self.best, self.wait = self.sign * logs[self.monitor], 0
             return None
@@ -161,26 +175,26 @@ class ReduceOnPlateau(Monitor):
 
     @property
     def state_key(self) -> str:
-        """One for each monitored value."""
+        """The class's name and the monitored value, so that two of them do not share a state."""
         return f"ReduceOnPlateau {self.monitor}"
 
     def state_dict(self) -> dict[str, Any]:
         """The best value and the epochs since then."""
-        # an infinite one, before the first epoch, is no number of a file
+        # before the first epoch the best value is infinite, which cannot be written to a file
         return {"wait": self.wait} if np.isinf(self.best) else {"best": float(self.best), "wait": self.wait}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Continue counting; TypeError or ValueError for anything but finite numbers and a count >= 0."""
         self.best = check_real("ReduceOnPlateau", "best", state["best"]) if "best" in state else np.inf
         self.wait = int(check_real("ReduceOnPlateau", "wait", state.get("wait", 0), 0))
 
 
 class TerminateOnNaN(Callback):
-    """End the fit quietly where the loss or a weight becomes NaN or infinite, in place of a FloatingPointError.
+    """End the fit without a FloatingPointError if the loss or a weight becomes NaN or infinite.
 
-    The weights are those of the last finite epoch; ``History.stop_reason`` is "non-finite".
+    The model keeps the weights of the last finite epoch; ``History.stop_reason`` is "non-finite".
     """
 
     def on_non_finite(self, model: Sequential, error: FloatingPointError) -> bool | None:
-        """The fit ends here."""
+        """End the fit."""
         return True

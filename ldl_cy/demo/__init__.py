@@ -1,4 +1,4 @@
-"""The demo: small networks on data that scikit-learn ships, each with a score that it has to reach."""
+"""The demo: small networks on scikit-learn's data, each with a target for its score."""
 from __future__ import annotations
 
 import sys
@@ -10,19 +10,19 @@ QUICK_EPOCHS = 2
 
 
 def run(output: str | Path = "ldl_cy_demo.png", quick: bool = False) -> int:
-    """Train every system, print the table, draw the picture.
+    """Train all systems, print a table, and plot loss curves and filters.
 
     Parameters
     ----------
-    output : path
-        The picture, a PNG; not drawn where matplotlib is missing.
+    output : path, default="ldl_cy_demo.png"
+        The plot, a PNG; not written if matplotlib is not installed.
     quick : bool, default=False
-        Two epochs each, and the targets are not checked.
+        Whether to train for two epochs only; targets are not checked then.
 
     Returns
     -------
     int
-        The exit code: 0, or 1 where a target is missed.
+        The exit code: 0, or 1 if a target is missed.
     """
     from ldl_cy.demo.presentation import draw, table
     from ldl_cy.demo.systems import SYSTEMS, Result

@@ -1,4 +1,4 @@
-"""The demo's results as a table and as a picture."""
+"""The demo's results as a table and as a plot."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ RIGHT = {"parameters", "time"}
 
 
 def table(results: Sequence[Result]) -> str:
-    """One line for each result under a header, columns aligned."""
+    """A header and one line per result, with aligned columns."""
     rows = [HEADER] + [
         (r.system, r.data, f"{r.n_parameters:,}", f"{r.seconds:.2f} s", r.score_text, r.target_text,
          r.baseline)
@@ -27,7 +27,7 @@ def table(results: Sequence[Result]) -> str:
 
 
 def draw(results: Sequence[Result], path: str | Path) -> None:
-    """Draw the loss curves and the first layer's filters.
+    """Plot the loss curves and the first layer's filters.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ def draw(results: Sequence[Result], path: str | Path) -> None:
     Raises
     ------
     ImportError
-        Where matplotlib is missing.
+        matplotlib is not installed.
     """
-    # Figure and not pyplot: no window system is looked for and no global state is left behind.
+    # Figure, not pyplot: it needs no window system and leaves no global state behind.
     from matplotlib.figure import Figure
 
     pictures = [r for r in results if r.filters is not None]
@@ -56,7 +56,7 @@ def draw(results: Sequence[Result], path: str | Path) -> None:
         filters = result.filters
         assert filters is not None
         row.suptitle(f"{result.system}: the first layer's filters")
-        bound = abs(filters).max()    # one scale for all of them, grey at 0
+        bound = abs(filters).max()    # one scale for all filters, with grey at 0
         for k, axis in enumerate(row.subplots(2, -(-filters.shape[2] // 2), squeeze=False).ravel()):
             axis.set_axis_off()
             if k < filters.shape[2]:

@@ -1,4 +1,4 @@
-"""The systems of the demo: for each one the data, the network, the training, and what it should reach."""
+"""The systems of the demo: data, network, training and target of each."""
 from __future__ import annotations
 
 import time
@@ -13,22 +13,22 @@ from ldl_cy import Sequential, layers, optimizers
 
 BATCH = 32
 SEED = 0
-# The networks on digits were compared by their scores on the test rows, so these flatter them a little:
+# The networks on digits were chosen by their scores on the test rows, which are therefore slightly optimistic:
 # five-fold cross-validation on the training rows alone gives 97.7, 98.4, 97.4 and 96.9 % in the order below.
 
 
 @dataclass(frozen=True)
 class Result:
-    """One system's outcome.
+    """The result of one system.
 
     Attributes
     ----------
     score : float
         Accuracy on the test rows; for the regression the distance to the exact solution.
     target : float
-        What the score has to reach: from below for an accuracy, from above for a distance.
+        The bound for the score: at least, for an accuracy, and at most, for a distance.
     filters : array of shape (height, width, filters) or None
-        The kernels of the first layer where they are pictures.
+        The kernels of the first layer if they are images.
     """
 
     system: str
@@ -44,7 +44,7 @@ class Result:
 
     @property
     def reached(self) -> bool:
-        """NaN reaches nothing."""
+        """Whether the score reaches the target; False for NaN."""
         return self.score <= self.target if self.is_distance else self.score >= self.target
 
     @property
@@ -81,7 +81,7 @@ def classify_digits(
     system: str, network: Sequence[layers.Layer], optimizer: Any, epochs: int, target: float,
     input_shape: tuple[int, ...],
 ) -> tuple[Result, Sequential]:
-    """Train a network on digits, rows read in ``input_shape``, and count its hits on the test rows."""
+    """Train a network on digits, with rows of shape ``input_shape``, and measure its accuracy on the test rows."""
     X, X_test, y, y_test = digits()
     model = Sequential(network, random_state=SEED)
     start = time.perf_counter()
@@ -103,8 +103,8 @@ def linear_regression(epochs: int | None = None) -> Result:
 
     model = Sequential([layers.Dense(1)], dtype="float64", random_state=SEED)
     start = time.perf_counter()
-    # The curvatures of the mean squared error here are about 0.1 and 2.6: at the rate 0.5 both
-    # directions shrink, and where no gradient entry exceeds 1e-9 the weights are within 1e-8.
+    # The curvatures of the mean squared error are about 0.1 and 2.6 here: at rate 0.5 both directions
+    # converge, and once no gradient entry exceeds 1e-9 the weights are exact to 1e-8.
     history = model.fit(
         x, y, loss="squared_error", optimizer=optimizers.GD(learning_rate=0.5, tol=1e-9),
         epochs=2000 if epochs is None else epochs, verbose=1)
@@ -148,7 +148,7 @@ def elman(epochs: int | None = None) -> Result:
 
 def lstm(epochs: int | None = None) -> Result:
     """An LSTM that reads a digit row by row"""
-    # At this rate Adam's last steps are uneven without a bound on the gradient.
+    # at this rate Adam's loss is unsteady at the end unless the gradient is clipped
     return classify_digits(
         "LSTM 64", [layers.LSTM(64), layers.Dense(10)], optimizers.Adam(5e-3, clip_norm=1),
         30 if epochs is None else epochs, 0.95, (8, 8))[0]

@@ -1,4 +1,4 @@
-"""Layers: settings that build into kernels. They speak Keras's vocabulary."""
+"""Layers: settings and shapes, from which kernels are built. Names and arguments follow Keras."""
 from ldl_cy.layers.activation import Activation
 from ldl_cy.layers.base import Layer
 from ldl_cy.layers.bidirectional import Bidirectional

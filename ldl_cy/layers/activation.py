@@ -1,4 +1,4 @@
-"""Activation, an elementwise function as a layer, and the names of all of them."""
+"""Activation, an activation function as a layer, and the names of activations."""
 from __future__ import annotations
 
 import math
@@ -15,7 +15,7 @@ ALIASES = {"linear": "identity", "sigmoid": "logistic", "swish": "silu"}
 
 
 def check_activation(owner: str, activation: Any) -> str:
-    """The canonical name of an activation; None is the identity."""
+    """The canonical name of an activation; None is the identity, other unknown names are a TypeError or ValueError."""
     if activation is None:
         return "identity"
     known = (*ACTIVATIONS, *ALIASES)
@@ -26,7 +26,7 @@ def check_activation(owner: str, activation: Any) -> str:
 
 
 class Activation(Layer):
-    """An activation function as a layer of its own.
+    """An activation function as a separate layer.
 
     Parameters
     ----------

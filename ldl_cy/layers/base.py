@@ -1,4 +1,4 @@
-"""What every layer is: a description with ``build``, the only place where shapes are inferred or refused."""
+"""The base class of layers. ``build`` is the only place where shapes are inferred or refused."""
 from __future__ import annotations
 
 import inspect
@@ -14,19 +14,24 @@ __all__ = ["Built", "Layer", "Parameter", "Shape", "layer_names"]
 
 
 class Layer:
-    """Base of all layers.
+    """Base class of all layers.
 
     Parameters
     ----------
     name : str, default=None
-        Names the layer's parameters; by default the class name and the place in the model.
+        Prefix of the layer's parameters; by default the class name and the position in the model.
     trainable : bool, default=True
-        False keeps the layer's weights as they are.
+        False freezes the layer's weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A name that is not a word, or a ``trainable`` that is not a bool.
 
     Notes
     -----
-    A layer object is settings only and is never changed by building: the same object used twice
-    makes two sets of weights. Arguments are kept under their own names, as scikit-learn does.
+    A layer object only has settings, and building does not change it: an object that is used twice
+    gives two sets of weights. Arguments are stored under their own names, as in scikit-learn.
     """
 
     def __init__(self, *, name: str | None = None, trainable: bool = True) -> None:
@@ -38,27 +43,42 @@ class Layer:
         self.trainable = check_bool(owner, "trainable", trainable)
 
     def build(self, input_shape: Shape) -> Built:
-        """Infer the output shape, or refuse the input shape with a ValueError that names the layer."""
+        """Infer the output shape, and name the kernel and the parameters.
+
+        Parameters
+        ----------
+        input_shape : tuple of ints
+            Shape of one sample, without the batch axis.
+
+        Returns
+        -------
+        Built
+
+        Raises
+        ------
+        ValueError
+            The layer does not accept the input shape; the message names the layer.
+        """
         raise TypeError(f"{type(self).__name__}: a layer must define build(input_shape).")
 
     def connect(self, graph: Graph, x: int, name: str) -> int:
-        """Add this layer to a graph, reading value x; the number of its output value comes back."""
+        """Add this layer to a graph, with value x as input; returns the number of its output value."""
         return graph.add_layer(self, x, name)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """Shape of a sample's output, or a ValueError where the input shape does not fit."""
+        """The shape of a sample's output, without the batch axis; a ValueError if the input shape does not fit."""
         given = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
         graph = Graph("float32", check_ints(type(self).__name__, "input_shape", given, len(given)))
         return graph.shapes[self.connect(graph, 0, self.name or self.default_name())]
 
     @classmethod
     def default_name(cls) -> str:
-        """The class name in lower snake case: conv2d, max_pool2d, batch_norm; ReLU is one word: prelu."""
+        """The class name in snake case: conv2d, max_pool2d, batch_norm; ReLU counts as one word: prelu."""
         return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__.replace("ReLU", "Relu")).lower()
 
     @classmethod
     def _arguments(cls) -> dict[str, inspect.Parameter]:
-        """The constructor's arguments, the class's own before those of its bases."""
+        """The constructor's parameters, those of the class before those of its bases."""
         found: dict[str, inspect.Parameter] = {}
         for c in cls.__mro__:
             if "__init__" in vars(c) and c is not object:
@@ -73,7 +93,7 @@ class Layer:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """The layer whose ``get_config`` this is."""
+        """The layer from the result of ``get_config``."""
         return cls(**config)
 
     def __eq__(self, other: object) -> bool:
@@ -93,7 +113,7 @@ class Layer:
 
 
 def layer_names(owner: str, layers: Sequence[Layer]) -> list[str]:
-    """Each layer's own name, or its class's and its place; no two may be the same."""
+    """Each layer's own name, or the one made of its class and position; a ValueError if two are equal."""
     names = [layer.name or f"{layer.default_name()}_{i}" for i, layer in enumerate(layers)]
     for name in names:
         if names.count(name) > 1:

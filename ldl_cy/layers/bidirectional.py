@@ -1,4 +1,4 @@
-"""Bidirectional: a recurrent layer that reads a sequence both ways."""
+"""Bidirectional: a recurrent layer that reads a sequence in both directions."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
 
 
 class Bidirectional(Layer):
-    """A recurrent layer and its mirror image, each with weights of its own, over one sequence.
+    """Two recurrent layers with separate weights, which read a sequence in opposite directions.
 
     Parameters
     ----------
     layer : RNN, LSTM or GRU
-        Settings of both; the second one goes the other way. The layer's own name is not used.
+        Settings of both; the second layer reads the other direction. The layer's own name is not used.
     merge_mode : "concat" or "sum", default="concat"
-        Put the two outputs side by side along the last axis, or add them.
+        Concatenate the two outputs along the last axis, or add them.
     name : see ``Layer``
     trainable : bool, default=True
-        False keeps the weights of both as they are.
+        False freezes the weights of both layers.
 
     Shape
     -----
-    Input (time, features). Output (2 units,), or (units,) for "sum": the two last-processed states. With
-    the layer's ``return_sequences`` (time, 2 units) or (time, units): both states at each step, in the
-    order of the input. With lengths each sequence is reversed within its own; states past it are zeros.
+    Input (time, features). Output (2 units,), or (units,) for "sum": the two last states. With the layer's
+    ``return_sequences`` (time, 2 units) or (time, units): both states at each step, in the order of the
+    input. With lengths each sequence is reversed within its own length; states beyond it are zeros.
 
     Attributes
     ----------
-    forward.kernel, forward.recurrent_kernel, … : those of the layer
-    backward.kernel, backward.recurrent_kernel, … : those of its mirror image
+    forward.kernel, forward.recurrent_kernel, … : parameters of the layer
+    backward.kernel, backward.recurrent_kernel, … : parameters of the layer that reads the other direction
 
     Raises
     ------
@@ -43,7 +43,7 @@ class Bidirectional(Layer):
 
     Notes
     -----
-    A trace shows the outputs of both layers by themselves too, there in their own order of processing.
+    A trace also has the outputs of both layers, in their own order of processing.
 
     References
     ----------

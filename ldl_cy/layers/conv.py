@@ -10,13 +10,13 @@ from ldl_cy.layers.activation import check_activation
 from ldl_cy.layers.base import Built, Layer, Parameter, Shape
 from ldl_cy.layers.windows import Padding, check_padding, check_sizes, image_shape, lay_windows, pair
 
-# "auto" is Winograd from so many channels and filters on, where it saves so many multiplications.
+# "auto" is Winograd from this many channels and filters on, if it saves at least this factor of multiplications.
 WINOGRAD_CHANNELS = 16
 WINOGRAD_SAVING = 1.7
 
 
 class _Conv(Layer):
-    """What the convolutions share; ``axes`` is how many a window has."""
+    """Base class of the convolutions; a window has ``axes`` axes."""
 
     axes: int
     paddings: tuple[str, ...] = ("valid", "same")
@@ -63,7 +63,7 @@ class _Conv(Layer):
         shape = (*size, c_in // self.groups, filters)
         weights = Parameter("kernel", shape, self.kernel_initializer, decays=True)
         check_blas_size(owner, "the size of the kernel", weights.size)
-        # pixels that one product reads lie so far apart
+        # the leading dimension of a product that reads pixels at these strides
         check_blas_size(owner, "strides * channels", windows["strides"][1] * c_in)
         parameters: tuple[Parameter, ...] = (weights,)
         if self.use_bias:
@@ -86,7 +86,7 @@ class _Conv(Layer):
         return Built((*windows["output"][2 - self.axes:], filters), kernel, parameters)
 
     def _winograd(self, c_in: int, output: Any) -> bool:
-        """Whether the kernel is Winograd's; output: pixels along both axes."""
+        """Whether to use Winograd's algorithm; ``output`` is the number of pixels along both axes."""
         return False
 
 
@@ -102,13 +102,14 @@ class Conv1D(_Conv):
     strides : int >= 1, default=1
         Steps from one window to the next.
     padding : {"valid", "same", "causal"} or int >= 0, default="valid"
-        Zeros around the sequence: none; so many that the output has ceil(steps / strides) steps, the odd
-        one at the end; only before, so that no output sees later steps; or that many at both ends.
+        Zeros around the sequence. "valid": none. "same": as many as give ceil(steps / strides) output steps,
+        with the odd one at the end. "causal": only before, so that no output depends on later steps. An int:
+        that many at both ends.
     dilation_rate : int >= 1, default=1
         Steps from one cell of a window to the next.
     groups : int >= 1, default=1
-        Splits channels and filters into so many convolutions side by side; as many groups as channels
-        make a depthwise convolution.
+        Channels and filters are split into this many independent convolutions; with as many groups as
+        channels this is a depthwise convolution.
     activation : str, default=None
         Name of an activation (see ``Activation``); None is the identity.
     use_bias : bool, default=True
@@ -127,8 +128,8 @@ class Conv1D(_Conv):
     Raises
     ------
     TypeError, ValueError
-        An argument of the wrong type or range, filters that groups do not divide; in ``build`` an input
-        that is not (steps, c_in), is too short, or has channels that groups do not divide.
+        An argument of the wrong type or range, filters that are not a multiple of groups; in ``build`` an
+        input that is not (steps, c_in), is too short, or whose channels are not a multiple of groups.
 
     References
     ----------
@@ -153,19 +154,19 @@ class Conv2D(_Conv):
     strides : int >= 1 or a pair, default=1
         Pixels from one window to the next.
     padding : {"valid", "same"}, int >= 0 or a pair of them, default="valid"
-        Zeros around the image: none; so many that the output has ceil(n / strides) pixels along an axis of
-        n, the odd one at the end; or that many on both sides of each axis.
+        Zeros around the image. "valid": none. "same": as many as give ceil(n / strides) output pixels along an
+        axis of n, with the odd one at the end. An int: that many on both sides of each axis.
     dilation_rate : int >= 1 or a pair, default=1
         Pixels from one cell of a window to the next.
     groups : int >= 1, default=1
-        Splits channels and filters into so many convolutions side by side; as many groups as channels
-        make a depthwise convolution.
+        Channels and filters are split into this many independent convolutions; with as many groups as
+        channels this is a depthwise convolution.
     activation : str, default=None
         Name of an activation (see ``Activation``); None is the identity.
     algorithm : {"auto", "direct", "winograd"}, default="auto"
-        How it is computed: "direct" by products with the windows themselves; "winograd", for windows of 3x3
-        at stride 1, by minimal filtering, which multiplies up to four times less often and in float32 is off
-        by about 1e-6 (root mean square, relative) where "direct" is by 2e-7; "auto" as is fastest.
+        "direct" multiplies the kernel with the windows. "winograd", for 3x3 windows at stride 1, is minimal
+        filtering, with up to four times fewer multiplications; its relative root-mean-square error in float32
+        is about 1e-6, that of "direct" 2e-7. "auto" chooses what is fastest.
     use_bias : bool, default=True
     kernel_initializer, bias_initializer : str or initializer, default="glorot_uniform", "zeros"
     name, trainable : see ``Layer``
@@ -182,9 +183,9 @@ class Conv2D(_Conv):
     Raises
     ------
     TypeError, ValueError
-        An argument of the wrong type or range, filters that groups do not divide, "winograd" for other
-        windows; in ``build`` an input that is not (height, width, c_in), is too small, or has channels that
-        groups do not divide.
+        An argument of the wrong type or range, filters that are not a multiple of groups, "winograd" for other
+        windows; in ``build`` an input that is not (height, width, c_in), is too small, or whose channels are
+        not a multiple of groups.
 
     References
     ----------
@@ -224,5 +225,5 @@ class Conv2D(_Conv):
 
         if self.algorithm != "auto":
             return self.algorithm == "winograd"
-        # the transforms cost as much as a few channels of a product, and tiles beyond the map are wasted
+        # transforms cost as much as the products of a few channels, and parts of tiles outside the output are wasted
         return self._is_3x3() and min(c_in, self.filters) >= WINOGRAD_CHANNELS and saving(*output) >= WINOGRAD_SAVING

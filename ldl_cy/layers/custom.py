@@ -19,8 +19,8 @@ class Custom(Layer):
     Parameters
     ----------
     forward : function (parameters, x) -> y
-        ``parameters`` maps names to arrays, x is (n, *input_shape), y must be (n, *output_shape). Rows must be
-        independent of one another: the batch comes in blocks.
+        ``parameters`` maps names to arrays, x is (n, *input_shape), y must be (n, *output_shape). The output of a
+        row must not depend on other rows, since a batch is passed in blocks.
     backward : function (parameters, x, y, dy) -> (dx, gradients)
         dy is the gradient of y; dx must be (n, *input_shape), ``gradients`` maps each parameter's name to an array
         of its shape, summed over the rows. Both functions get read-only arrays in the model's dtype.
@@ -28,7 +28,7 @@ class Custom(Layer):
     parameters : dict of name to shape, default=None
         A shape is an int or a tuple of ints.
     initializer : str or initializer, default="glorot_uniform"
-        Of parameters of two or more axes; the others begin at zero.
+        For parameters of two or more axes; the others are initialized to zero.
     name, trainable : see ``Layer``
 
     Shape
@@ -38,13 +38,13 @@ class Custom(Layer):
     Raises
     ------
     TypeError, ValueError
-        Bad arguments here; a result of the wrong shape, or whatever the functions raise, from the call that ran them:
-        the step is dropped and the model stays usable.
+        Bad arguments. In use, a result of the wrong shape; exceptions of the functions are raised by the call that
+        ran them, the step is discarded, and the model stays usable.
 
     Notes
     -----
-    A network with such a layer runs on the calling thread. Files keep the functions' names only:
-    ``Sequential.load(path, custom={"my_forward": my_forward, ...})`` brings them back.
+    A network with such a layer runs on the calling thread. Files store only the names of the functions:
+    ``Sequential.load(path, custom={"my_forward": my_forward, ...})``.
     """
 
     def __init__(
@@ -103,14 +103,14 @@ class Custom(Layer):
         return array
 
     def run_forward(self, parameters: Any, theta: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
-        """Called by the kernel: y is filled."""
+        """Called by the kernel; writes y."""
         y[...] = self._checked("the result of forward", self.forward(self._views(parameters, theta), x), y.shape)
 
     def run_backward(
         self, parameters: Any, theta: np.ndarray, x: np.ndarray, y: np.ndarray, dy: np.ndarray,
         dx: np.ndarray | None, grad: np.ndarray | None,
     ) -> None:
-        """Called by the kernel: dx is filled, grad is added to."""
+        """Called by the kernel; writes dx and adds to grad."""
         result = self.backward(self._views(parameters, theta), x, y, dy)
         if not isinstance(result, tuple) or len(result) != 2:
             raise TypeError(f"Custom: backward must return (dx, gradients), got {type(result).__name__}.")

@@ -1,4 +1,4 @@
-"""Dropout, a layer that leaves out numbers at random while it is trained."""
+"""Dropout, a layer that sets a random share of its inputs to zero in training."""
 from __future__ import annotations
 
 import math
@@ -9,12 +9,12 @@ from ldl_cy.layers.base import Built, Layer, Shape
 
 
 class Dropout(Layer):
-    """Zero a random share of the inputs in training, y = x m / (1 - rate); the identity otherwise.
+    """Set a random share of the inputs to zero in training, y = x m / (1 - rate); the identity in inference.
 
     Parameters
     ----------
     rate : float in [0, 1)
-        Probability with which a number becomes 0. The others grow by 1 / (1 - rate), so that the mean stays.
+        The probability that a number is set to 0. The others are scaled by 1 / (1 - rate), which keeps the mean.
     name, trainable : see ``Layer``
 
     Shape
@@ -28,8 +28,8 @@ class Dropout(Layer):
 
     Notes
     -----
-    The mask is a function of the model's seed, the epoch, the step, the layer, and the place of the number in
-    the batch.
+    The mask m is a function of the model's seed, the epoch, the step, the layer, and the position of the number
+    in the batch.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Embedding, a table with a vector for every token."""
+"""Embedding, a table with a vector for each token id."""
 from __future__ import annotations
 
 import math
@@ -11,21 +11,21 @@ from ldl_cy.checks import check_blas_size, check_int
 from ldl_cy.initializers import get as get_initializer
 from ldl_cy.layers.base import Built, Layer, Parameter, Shape
 
-CHECKED_AT_A_TIME = 1 << 20             # ids: memmaps are not read as a whole
+CHECKED_AT_A_TIME = 1 << 20             # ids: a memmap is not loaded as a whole
 
 
 class Embedding(Layer):
     """Look up a vector for each token id: y = table[id].
 
-    Ids travel as numbers of the model's dtype. As a model's first layer it has them checked; an id that
-    another layer makes is rounded, and row 0 is taken where it is out of range.
+    Ids are numbers of the model's dtype. In a model's first layer they are checked; ids that come from another
+    layer are rounded, and an id out of range is read as 0.
 
     Parameters
     ----------
     input_dim : int >= 1
-        How many ids there are: 0 .. input_dim - 1. In float32 at most 2^24.
+        The number of ids, 0 .. input_dim - 1; in float32 at most 2^24.
     output_dim : int >= 1
-        Length of a vector.
+        Length of the vectors.
     embeddings_initializer : str or initializer, default="uniform"
     name, trainable : see ``Layer``
 
@@ -40,7 +40,7 @@ class Embedding(Layer):
     Raises
     ------
     TypeError, ValueError
-        An argument of the wrong type or range; as a first layer also ids that are not whole numbers
+        An argument of the wrong type or range; in a first layer also ids that are not whole numbers
         0 .. input_dim - 1.
 
     References
@@ -69,7 +69,7 @@ class Embedding(Layer):
             check_input=self.check_input)
 
     def check_input(self, X: np.ndarray) -> None:
-        """Refuse rows with anything but ids."""
+        """Refuse rows that have anything but ids."""
         rows = max(1, CHECKED_AT_A_TIME // max(1, X[0].size))
         for start in range(0, len(X), rows):
             part = X[start:start + rows]

@@ -1,4 +1,4 @@
-"""Branches: Add and Concatenate, several paths from one input to one output."""
+"""Add and Concatenate: several paths from one input to one output."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Branches(Layer):
-    """What Add and Concatenate share: their paths."""
+    """Base class of Add and Concatenate."""
 
     def __init__(self, *paths: Any, name: str | None = None, trainable: bool = True) -> None:
         super().__init__(name=name, trainable=trainable)
@@ -27,7 +27,7 @@ class Branches(Layer):
         self.paths = tuple(kept)
 
     def join(self, graph: Graph, values: list[int]) -> int:
-        """The value that the paths' values give, or a ValueError where their shapes do not fit."""
+        """The merged value of the paths' outputs; a ValueError if their shapes do not fit."""
         raise TypeError(f"{type(self).__name__}: a branch must define join(graph, values).")
 
     def connect(self, graph: Graph, x: int, name: str) -> int:
@@ -40,7 +40,7 @@ class Branches(Layer):
         return y
 
     def refuse(self, required: str, shapes: list[Shape]) -> ValueError:
-        """The error for paths whose shapes do not fit, each shape once."""
+        """The error for paths whose shapes do not fit; it names each shape once."""
         got = " and ".join(map(str, dict.fromkeys(shapes)))
         return ValueError(f"{type(self).__name__}: the paths must give {required}, got {got}.")
 
@@ -59,29 +59,29 @@ class Branches(Layer):
 
 
 class Add(Branches):
-    """The sum of several paths: with an empty one, a residual block.
+    """The sum of several paths; with an empty path, a residual block.
 
     Parameters
     ----------
     *paths : lists of layers, at least two
-        Each path reads the layer's input. ``[]`` is the identity; a layer alone is a list of one.
+        The input of each path is the layer's input. ``[]`` is the identity; a single layer stands for a list of one.
     name : see ``Layer``
     trainable : bool, default=True
-        False keeps the weights of all paths as they are.
+        False freezes the weights of all paths.
 
     Shape
     -----
-    Input whatever the paths take; all paths give one shape, which is the output's.
+    Input as the paths require; all paths must have the same output shape, which is the layer's.
 
     Attributes
     ----------
-    Those of the paths, under the number of the path and the name or place in it: ``0.dense_1.kernel``.
+    Those of the paths, after the number of the path and the layer's name or position in it: ``0.dense_1.kernel``.
 
     Raises
     ------
     TypeError, ValueError
-        A path that is no list of layers, fewer than two paths, two layers of one name in a path; when
-        the model is built, paths of different shapes.
+        A path that is not a list of layers, fewer than two paths, two layers of one name in a path; when
+        the model is built, paths with different output shapes.
 
     References
     ----------
@@ -106,30 +106,30 @@ class Add(Branches):
 
 
 class Concatenate(Branches):
-    """The outputs of several paths, side by side along the last axis: an inception block.
+    """The outputs of several paths, concatenated along the last axis; an inception block.
 
     Parameters
     ----------
     *paths : lists of layers, at least two
-        Each path reads the layer's input. ``[]`` is the identity; a layer alone is a list of one.
+        The input of each path is the layer's input. ``[]`` is the identity; a single layer stands for a list of one.
     name : see ``Layer``
     trainable : bool, default=True
-        False keeps the weights of all paths as they are.
+        False freezes the weights of all paths.
 
     Shape
     -----
-    Input whatever the paths take; all paths give one shape (…, c_i) but for the last axis, the output
-    is (…, Σ c_i).
+    Input as the paths require; the output shapes (…, c_i) of the paths may differ in the last axis only, and
+    the layer's is (…, Σ c_i).
 
     Attributes
     ----------
-    Those of the paths, under the number of the path and the name or place in it: ``0.conv2d_1.kernel``.
+    Those of the paths, after the number of the path and the layer's name or position in it: ``0.conv2d_1.kernel``.
 
     Raises
     ------
     TypeError, ValueError
-        A path that is no list of layers, fewer than two paths, two layers of one name in a path; when
-        the model is built, paths whose shapes differ before the last axis.
+        A path that is not a list of layers, fewer than two paths, two layers of one name in a path; when
+        the model is built, paths whose output shapes differ before the last axis.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Normalization: over the batch for each channel, or over the channels of each vector."""
+"""BatchNorm, over the batch for each channel, and LayerNorm, over the channels of each vector."""
 from __future__ import annotations
 
 import math
@@ -9,7 +9,7 @@ from ldl_cy.layers.base import Built, Layer, Parameter, Shape
 
 
 def channels(owner: str, input_shape: Shape) -> int:
-    """Length of the last axis, or a ValueError where there is none."""
+    """The length of the last axis; a ValueError if there is none."""
     if not input_shape:
         raise ValueError(f"{owner}: the input must have the shape (..., channels), got ().")
     return input_shape[-1]
@@ -18,29 +18,29 @@ def channels(owner: str, input_shape: Shape) -> int:
 class BatchNorm(Layer):
     """Normalize each channel over the batch: y = gamma (x - mean) / sqrt(variance + epsilon) + beta.
 
-    In training mean and variance are those of the whole batch, over all axes but the last; in inference
-    they are running averages of them, running = momentum running + (1 - momentum) batch, after each step. A layer
-    that is not trainable works with its running averages in training too, and keeps them.
+    In training, mean and variance are those of the whole batch, over all axes but the last; in inference they are
+    running averages, updated after each step: running = momentum running + (1 - momentum) batch. A layer that is
+    not trainable uses its running averages in training too, and does not update them.
 
     Parameters
     ----------
     momentum : float in [0, 1], default=0.9
-        Share of the old running value that is kept.
+        The weight of the old running average.
     epsilon : float > 0, default=1e-5
         Added to the variance.
     name, trainable : see ``Layer``
 
     Shape
     -----
-    Output as input, (..., channels). With lengths and an input (time, ..., channels) only valid steps
-    count, and the output past the end of a sequence is zeros.
+    Output as input, (..., channels). With lengths and an input (time, ..., channels) only valid steps are used,
+    and the output past the end of a sequence is zero.
 
     Attributes
     ----------
-    gamma : (channels,), ones at first
-    beta : (channels,), zeros at first
-    mean : (channels,), state, zeros at first
-    variance : (channels,), state, ones at first; biased, the sum of squares is divided by the count
+    gamma : (channels,), initially ones
+    beta : (channels,), initially zeros
+    mean : (channels,), state, initially zeros
+    variance : (channels,), state, initially ones; biased: the sum of squares is divided by the count
 
     Raises
     ------
@@ -50,8 +50,8 @@ class BatchNorm(Layer):
     References
     ----------
     Ioffe, Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate
-    shift", ICML 2015. Blocks are merged after Chan, Golub, LeVeque, "Algorithms for computing the sample
-    variance", The American Statistician 37 (1983).
+    shift", ICML 2015. Statistics of blocks are merged as in Chan, Golub, LeVeque, "Algorithms for computing
+    the sample variance", The American Statistician 37 (1983).
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class BatchNorm(Layer):
 class LayerNorm(Layer):
     """Normalize each vector along the last axis: y = gamma (x - mean) / sqrt(variance + epsilon) + beta.
 
-    Mean and variance are those of the vector itself, in training and in inference alike: samples, steps
-    and cells do not meet.
+    Mean and variance are those of the vector itself, in training and in inference: samples, steps and pixels
+    are independent of each other.
 
     Parameters
     ----------
@@ -92,8 +92,8 @@ class LayerNorm(Layer):
 
     Attributes
     ----------
-    gamma : (channels,), ones at first
-    beta : (channels,), zeros at first
+    gamma : (channels,), initially ones
+    beta : (channels,), initially zeros
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Pooling: the maximum or the mean of windows, or of everything, channel by channel."""
+"""Pooling: the maximum or the mean of windows, or over all steps or pixels, for each channel."""
 from __future__ import annotations
 
 from functools import partial
@@ -9,7 +9,7 @@ from ldl_cy.layers.windows import Padding, check_padding, check_sizes, image_sha
 
 
 class _Pool(Layer):
-    """What the poolings share: ``axes`` of a window, and the ``kind`` of its kernel."""
+    """Base class of pooling layers: a window has ``axes`` axes, and ``kind`` is "max" or "mean"."""
 
     axes: int
     kind: str
@@ -27,7 +27,7 @@ class _Pool(Layer):
             return
         sizes, pads = pair(self.pool_size, self.axes), pair(self.padding, self.axes)
         if any(before >= size for size, before in list(zip(sizes, pads))[-self.axes:]):
-            # else a window could lie in the padding alone
+            # otherwise a window could cover nothing but padding
             raise ValueError(
                 f"{owner}: padding must be less than pool_size {self.pool_size}, got {self.padding}.")
 
@@ -44,7 +44,7 @@ class _Pool(Layer):
 
 
 class _GlobalPool(Layer):
-    """One window over everything."""
+    """Base class of global pooling layers: one window over all steps or pixels."""
 
     axes: int
     kind: str
@@ -60,7 +60,7 @@ class _GlobalPool(Layer):
 
 
 class MaxPool1D(_Pool):
-    """Maximum of each window of sequences, channel by channel.
+    """Maximum over each window of a sequence, for each channel.
 
     Parameters
     ----------
@@ -69,9 +69,8 @@ class MaxPool1D(_Pool):
     strides : int >= 1, default=None
         Steps from one window to the next; None is ``pool_size``.
     padding : {"valid", "same"} or int >= 0, default="valid"
-        Steps around the sequence, which are -inf: none; so many that the output has
-        ceil(n / strides) of n steps, the odd one at the end; or that many at both ends, fewer than
-        ``pool_size``.
+        Steps of -inf around the sequence. "valid": none. "same": as many as give ceil(n / strides) output steps
+        for n steps, with the odd one at the end. An int, less than ``pool_size``: that many at both ends.
     name, trainable : see ``Layer``
 
     Shape
@@ -85,7 +84,7 @@ class MaxPool1D(_Pool):
 
     Notes
     -----
-    Of several equal maxima the first takes the gradient. A NaN in a window is its maximum.
+    If several maxima are equal, the first one gets the gradient. A NaN in a window is its maximum.
 
     References
     ----------
@@ -97,7 +96,7 @@ class MaxPool1D(_Pool):
 
 
 class MaxPool2D(_Pool):
-    """Maximum of each window of images, channel by channel.
+    """Maximum over each window of an image, for each channel.
 
     Parameters
     ----------
@@ -106,9 +105,8 @@ class MaxPool2D(_Pool):
     strides : int >= 1 or a pair (height, width), default=None
         Pixels from one window to the next; None is ``pool_size``.
     padding : {"valid", "same"}, int >= 0 or a pair of them, default="valid"
-        Pixels around the image, which are -inf: none; so many that the output has
-        ceil(n / strides) of n pixels, the odd one at the end; or that many at both ends, fewer than
-        ``pool_size``.
+        Pixels of -inf around the image. "valid": none. "same": as many as give ceil(n / strides) output pixels
+        for n pixels, with the odd one at the end. An int, less than ``pool_size``: that many on both sides.
     name, trainable : see ``Layer``
 
     Shape
@@ -122,7 +120,7 @@ class MaxPool2D(_Pool):
 
     Notes
     -----
-    Of several equal maxima the first takes the gradient. A NaN in a window is its maximum.
+    If several maxima are equal, the first one gets the gradient. A NaN in a window is its maximum.
 
     References
     ----------
@@ -134,7 +132,7 @@ class MaxPool2D(_Pool):
 
 
 class AvgPool1D(_Pool):
-    """Mean of each window of sequences, channel by channel.
+    """Mean over each window of a sequence, for each channel.
 
     Parameters
     ----------
@@ -143,9 +141,9 @@ class AvgPool1D(_Pool):
     strides : int >= 1, default=None
         Steps from one window to the next; None is ``pool_size``.
     padding : {"valid", "same"} or int >= 0, default="valid"
-        Steps around the sequence, left out of the mean: none; so many that the output has
-        ceil(n / strides) of n steps, the odd one at the end; or that many at both ends, fewer than
-        ``pool_size``.
+        Steps around the sequence that are left out of the mean. "valid": none. "same": as many as give
+        ceil(n / strides) output steps for n steps, with the odd one at the end. An int, less than ``pool_size``:
+        that many at both ends.
     name, trainable : see ``Layer``
 
     Shape
@@ -167,7 +165,7 @@ class AvgPool1D(_Pool):
 
 
 class AvgPool2D(_Pool):
-    """Mean of each window of images, channel by channel.
+    """Mean over each window of an image, for each channel.
 
     Parameters
     ----------
@@ -176,9 +174,9 @@ class AvgPool2D(_Pool):
     strides : int >= 1 or a pair (height, width), default=None
         Pixels from one window to the next; None is ``pool_size``.
     padding : {"valid", "same"}, int >= 0 or a pair of them, default="valid"
-        Pixels around the image, left out of the mean: none; so many that the output has
-        ceil(n / strides) of n pixels, the odd one at the end; or that many at both ends, fewer than
-        ``pool_size``.
+        Pixels around the image that are left out of the mean. "valid": none. "same": as many as give
+        ceil(n / strides) output pixels for n pixels, with the odd one at the end. An int, less than
+        ``pool_size``: that many on both sides.
     name, trainable : see ``Layer``
 
     Shape
@@ -200,7 +198,7 @@ class AvgPool2D(_Pool):
 
 
 class GlobalMaxPool1D(_GlobalPool):
-    """Maximum over the steps of a sequence, channel by channel.
+    """Maximum over the steps of a sequence, for each channel.
 
     Parameters
     ----------
@@ -225,7 +223,7 @@ class GlobalMaxPool1D(_GlobalPool):
 
 
 class GlobalMaxPool2D(_GlobalPool):
-    """Maximum over the pixels of an image, channel by channel.
+    """Maximum over the pixels of an image, for each channel.
 
     Parameters
     ----------
@@ -250,7 +248,7 @@ class GlobalMaxPool2D(_GlobalPool):
 
 
 class GlobalAvgPool1D(_GlobalPool):
-    """Mean over the steps of a sequence, channel by channel.
+    """Mean over the steps of a sequence, for each channel.
 
     Parameters
     ----------
@@ -274,7 +272,7 @@ class GlobalAvgPool1D(_GlobalPool):
 
 
 class GlobalAvgPool2D(_GlobalPool):
-    """Mean over the pixels of an image, channel by channel.
+    """Mean over the pixels of an image, for each channel.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Recurrent layers: RNN (Elman's), LSTM, GRU."""
+"""Recurrent layers: RNN (Elman), LSTM and GRU."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ldl_cy.layers.base import Built, Layer, Parameter, Shape
 
 @dataclass(frozen=True)
 class UnitForgetBias:
-    """Ones for an LSTM's forget gates, the second quarter; the others as ``initializer`` has them."""
+    """Ones for an LSTM's forget gates, the second quarter of the bias; the rest is drawn by ``initializer``."""
 
     initializer: Any
 
@@ -27,9 +27,9 @@ class UnitForgetBias:
 
 
 class Recurrent(Layer):
-    """What RNN, LSTM and GRU share: their arguments and the shapes of their parameters."""
+    """Base class of RNN, LSTM and GRU: their arguments and the shapes of their parameters."""
 
-    cell: ClassVar[str]         # the kernel's name for it
+    cell: ClassVar[str]         # its name in the kernel
     gates: ClassVar[int]        # blocks of ``units`` columns in the kernels
 
     def __init__(
@@ -51,11 +51,11 @@ class Recurrent(Layer):
             get_initializer(owner, argument, getattr(self, argument))
 
     def biases(self) -> tuple[Parameter, ...]:
-        """The parameters that ``use_bias`` adds."""
+        """The parameters with ``use_bias``."""
         return (Parameter("bias", (self.gates * self.units,), self.bias_initializer),)
 
     def kernel_options(self) -> dict[str, Any]:
-        """Arguments of the kernel that only one cell has."""
+        """Further arguments of the kernel, for this cell only."""
         return {}
 
     def build(self, input_shape: Shape) -> Built:
@@ -90,7 +90,7 @@ class RNN(Recurrent):
     return_sequences : bool, default=False
         Return the state after every step, not only after the last one.
     go_backwards : bool, default=False
-        Take the steps from the last to the first. A returned sequence is in the order of
+        Process the steps from the last to the first. A returned sequence is in the order of
         processing: its first state is the one after the last step of the input.
     use_bias : bool, default=True
     kernel_initializer, recurrent_initializer, bias_initializer : str or initializer, \
@@ -100,8 +100,8 @@ default="glorot_uniform", "orthogonal", "zeros"
     Shape
     -----
     Input (time, features), output (units,), or (time, units) with ``return_sequences``. With lengths
-    each sequence stops at its own: the last state is the one after its last valid step, states past
-    it are zeros, and backwards starts at its own end.
+    only the valid steps of a sequence are processed: the last state is the one after its last valid step,
+    later states are zeros, and ``go_backwards`` starts at the last valid step.
 
     Attributes
     ----------
@@ -145,8 +145,9 @@ SimpleRNN = RNN
 class LSTM(Recurrent):
     """Long short-term memory, with forget gates and without peepholes.
 
-    With z = x_t W + h_{t-1} U + b in four parts i, f, g, o, the logistic function of i, f, o, the
-    tanh of g, and h_0 = c_0 = 0:  c_t = f ∘ c_{t-1} + i ∘ g,  h_t = o ∘ tanh(c_t).
+    z = x_t W + h_{t-1} U + b has four parts z_i, z_f, z_g, z_o, and with h_0 = c_0 = 0
+
+    i = σ(z_i),  f = σ(z_f),  g = tanh(z_g),  o = σ(z_o),  c_t = f ∘ c_{t-1} + i ∘ g,  h_t = o ∘ tanh(c_t).
 
     Parameters
     ----------
@@ -155,20 +156,20 @@ class LSTM(Recurrent):
     return_sequences : bool, default=False
         Return the state after every step, not only after the last one.
     go_backwards : bool, default=False
-        Take the steps from the last to the first. A returned sequence is in the order of
+        Process the steps from the last to the first. A returned sequence is in the order of
         processing: its first state is the one after the last step of the input.
     use_bias : bool, default=True
     kernel_initializer, recurrent_initializer, bias_initializer : str or initializer, \
 default="glorot_uniform", "orthogonal", "zeros"
-        The forget gates' part of the bias begins at 1 whatever ``bias_initializer`` gives, so that
-        the cells remember from the start.
+        The bias of the forget gates is initialized to 1 whatever ``bias_initializer`` is, so that the
+        cells remember from the start.
     name, trainable : see ``Layer``
 
     Shape
     -----
     Input (time, features), output (units,), or (time, units) with ``return_sequences``. With lengths
-    each sequence stops at its own: the last state is the one after its last valid step, states past
-    it are zeros, and backwards starts at its own end.
+    only the valid steps of a sequence are processed: the last state is the one after its last valid step,
+    later states are zeros, and ``go_backwards`` starts at the last valid step.
 
     Attributes
     ----------
@@ -196,9 +197,11 @@ default="glorot_uniform", "orthogonal", "zeros"
 
 
 class GRU(Recurrent):
-    """Gated recurrent unit, with the reset gate behind the recurrent product, as cuDNN has it.
+    """Gated recurrent unit, with the reset gate applied after the recurrent product, as in cuDNN.
 
-    r and z are logistic functions of their parts of x_t W + b + h_{t-1} U, h_0 = 0, and
+    With h_0 = 0 and W, U, b in three parts for r, z, n:
+
+    r = σ(x_t W_r + b_r + h_{t-1} U_r),  z = σ(x_t W_z + b_z + h_{t-1} U_z),
     n = tanh(x_t W_n + b_n + r ∘ (h_{t-1} U_n + c_n)),  h_t = (1 - z) ∘ n + z ∘ h_{t-1}.
 
     Parameters
@@ -208,7 +211,7 @@ class GRU(Recurrent):
     return_sequences : bool, default=False
         Return the state after every step, not only after the last one.
     go_backwards : bool, default=False
-        Take the steps from the last to the first. A returned sequence is in the order of
+        Process the steps from the last to the first. A returned sequence is in the order of
         processing: its first state is the one after the last step of the input.
     use_bias : bool, default=True
         Add b and c_n.
@@ -219,8 +222,8 @@ default="glorot_uniform", "orthogonal", "zeros"
     Shape
     -----
     Input (time, features), output (units,), or (time, units) with ``return_sequences``. With lengths
-    each sequence stops at its own: the last state is the one after its last valid step, states past
-    it are zeros, and backwards starts at its own end.
+    only the valid steps of a sequence are processed: the last state is the one after its last valid step,
+    later states are zeros, and ``go_backwards`` starts at the last valid step.
 
     Attributes
     ----------

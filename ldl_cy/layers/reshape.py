@@ -1,4 +1,4 @@
-"""Flatten and Reshape: other shapes for the same numbers. They cost nothing."""
+"""Flatten and Reshape, which change only the shape and cost nothing."""
 from __future__ import annotations
 
 import math
@@ -9,7 +9,7 @@ from ldl_cy.layers.base import Built, Layer, Shape
 
 
 class Flatten(Layer):
-    """All numbers of a row along one axis, in C order.
+    """Flatten a sample to one axis, in C order.
 
     Parameters
     ----------
@@ -17,7 +17,7 @@ class Flatten(Layer):
 
     Shape
     -----
-    Input any, output (size,).
+    Input any shape, output (size,).
     """
 
     def build(self, input_shape: Shape) -> Built:
@@ -25,22 +25,22 @@ class Flatten(Layer):
 
 
 class Reshape(Layer):
-    """The same numbers, in C order, in another shape.
+    """Reshape a sample, in C order.
 
     Parameters
     ----------
     target_shape : tuple of ints >= 1, or an int
-        Shape of the output without the batch axis. One entry may be -1: what the others leave.
+        Shape of the output without the batch axis. One entry may be -1, which is inferred from the size.
     name, trainable : see ``Layer``
 
     Shape
     -----
-    Input any of the same size, output ``target_shape``.
+    Input any shape of the same size, output ``target_shape``.
 
     Raises
     ------
     TypeError, ValueError
-        Entries that are no ints >= 1, more than one -1; in ``build`` an input of another size.
+        Entries that are not ints >= 1, more than one -1; in ``build`` an input of another size.
     """
 
     def __init__(self, target_shape: Any, *, name: str | None = None, trainable: bool = True) -> None:

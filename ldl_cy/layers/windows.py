@@ -1,4 +1,4 @@
-"""Where windows lie on an axis: the arguments and the sizes that convolution and pooling share."""
+"""Windows of convolution and pooling: checks of their arguments, and their positions along the axes."""
 from __future__ import annotations
 
 from typing import Any
@@ -11,7 +11,7 @@ AXES = {1: "(time, features)", 2: "(height, width, channels)"}
 
 
 def check_sizes(owner: str, name: str, value: Any, axes: int) -> Any:
-    """An int >= 1, with two axes also a pair; it comes back as it was given, lists as tuples."""
+    """An int >= 1, with two axes also a pair; returned unchanged, but lists as tuples."""
     if axes == 1:
         return check_int(owner, name, value)
     sizes = check_ints(owner, name, value, axes)
@@ -19,7 +19,7 @@ def check_sizes(owner: str, name: str, value: Any, axes: int) -> Any:
 
 
 def check_padding(owner: str, padding: Any, axes: int, names: tuple[str, ...] = ("valid", "same")) -> Any:
-    """A name, an int >= 0 or, with two axes, a pair; it comes back as it was given, lists as tuples."""
+    """A name, an int >= 0 or, with two axes, a pair; returned unchanged, but lists as tuples."""
     known = ", ".join(repr(name) for name in names)
     text = (f"{owner}: padding must be {known}{' or' if axes == 1 else ','} an int >= 0"
             f"{'' if axes == 1 else ' or a pair of them'}, got {padding!r}.")
@@ -37,28 +37,28 @@ def check_padding(owner: str, padding: Any, axes: int, names: tuple[str, ...] = 
 
 
 def pair(value: Any, axes: int) -> tuple[int, int]:
-    """(along the height, along the width); one axis is the width of images of height 1."""
+    """(along the height, along the width); with one axis, that of the width of an image of height 1."""
     if axes == 1:
         return 1, value
     return value if isinstance(value, tuple) else (value, value)
 
 
 def image_shape(owner: str, input_shape: Shape, axes: int) -> tuple[int, int, int]:
-    """(h, w, c) of an input; sequences are images of height 1."""
+    """(h, w, c) of an input; a sequence is an image of height 1."""
     if len(input_shape) != axes + 1:
         raise ValueError(f"{owner}: the input must have the shape {AXES[axes]}, got {tuple(input_shape)}.")
     return (1, *input_shape) if axes == 1 else tuple(input_shape)  # type: ignore[return-value]
 
 
 def place(n: int, size: int, stride: int, dilation: int, padding: str | int) -> tuple[int, int, int]:
-    """(cells before the axis, length of the padded axis, windows) of windows along an axis of n cells."""
+    """(padding before the axis, length of the padded axis, number of windows) for an axis of length n."""
     reach = (size - 1) * dilation + 1
     if padding == "same":
-        # as many windows as strides; the odd cell of the padding at the end
+        # ceil(n / stride) windows; the odd cell of padding is at the end
         total = max((-(-n // stride) - 1) * stride + reach - n, 0)
         before = total // 2
     elif padding == "causal":
-        # a window sees its own cell and those before it
+        # a window covers its own cell and those before it
         total = before = reach - 1
     else:
         before = 0 if padding == "valid" else int(padding)
@@ -70,7 +70,7 @@ def lay_windows(
     owner: str, name: str, image: tuple[int, int, int], axes: int, size: Any, strides: Any, dilation: Any,
     padding: Any,
 ) -> dict[str, Any]:
-    """Where the windows lie on an image, in a kernel's words; a ValueError where none fits."""
+    """The geometry of windows on an image, as kernels take it; a ValueError if no window fits."""
     kernel, steps, dilations = pair(size, axes), pair(strides, axes), pair(dilation, axes)
     pads = padding if isinstance(padding, tuple) else (padding, padding)
     if axes == 1:

@@ -1,4 +1,9 @@
-"""The fit: its arguments are checked first, then its epochs run."""
+"""A fit: ``Fit`` checks all arguments, then runs the epochs.
+
+    loop.py        Fit: arguments -> Data -> epochs         steps.py   Stepper: compiled steps by an optimizer's rule
+    full_batch.py  iterations of a full-batch method        batches.py steps on the batches of an iterable
+    dispatcher.py  what a fit expects of its callback list
+"""
 from __future__ import annotations
 
 from ldl_cy.training.loop import Fit

@@ -1,4 +1,4 @@
-"""A fit on batches that the user makes: data out of core, augmented, or drawn afresh for each epoch."""
+"""A fit on batches from an iterable: data out of core, augmented, or generated for each epoch."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Batches:
-    """An iterable of (X, y), (X, y, weights) or (X, y, weights, lengths), gone through once an epoch.
+    """An iterable of (X, y), (X, y, weights) or (X, y, weights, lengths), over which each epoch iterates once.
 
     Parameters
     ----------
@@ -24,7 +24,16 @@ class Batches:
     epochs : int
     optimizer : Optimizer
     given : list of str
-        Arguments of the fit that batches have no use for.
+        Arguments that were passed to the fit and that are not allowed with an iterable of batches.
+
+    Attributes
+    ----------
+    first : tuple, the first batch, which is read here
+
+    Raises
+    ------
+    TypeError, ValueError
+        Not an iterable, one that is used up after an epoch, one without batches, or a full-batch optimizer.
     """
 
     def __init__(self, batches: Any, epochs: int, optimizer: Optimizer, given: list[str]) -> None:
@@ -49,7 +58,7 @@ class Batches:
 
     @staticmethod
     def read(batch: Any) -> Arrays:
-        """(X, y, weights, lengths) of a batch."""
+        """A batch as (X, y, weights or None, lengths or None)."""
         if not isinstance(batch, (tuple, list)) or not 2 <= len(batch) <= 4:
             raise TypeError("Sequential: a batch must be (X, y), (X, y, weights) or (X, y, weights, lengths), "
                             f"got {type(batch).__name__}.")
@@ -57,7 +66,7 @@ class Batches:
         return X, y, weights, lengths
 
     def epoch(self) -> Iterator[Arrays]:
-        """All batches; in the first epoch the one that was looked at comes first."""
+        """The batches of one epoch; in the first epoch the batch that has already been read comes first."""
         begun, self._begun = self._begun, None
         return map(self.read, self.batches) if begun is None else chain([self.first], map(self.read, begun))
 
@@ -65,7 +74,7 @@ class Batches:
 def run_batches(
     stepper: Stepper, batches: Batches, loss: Loss, n_threads: int, epochs: int, callbacks: CallbackDispatcher,
 ) -> None:
-    """Epochs over the user's batches, each of which is a step."""
+    """Run epochs over the user's batches, each of which is a step."""
     network, state = stepper.network, stepper.state
     for _ in range(epochs):
         callbacks.epoch_begins(state.epoch + 1)
@@ -81,7 +90,7 @@ def run_batches(
                     break
                 share = data.total_weight
                 total, weight = total + share * float(losses[0]), weight + share
-        if len(losses) == 0:        # the epoch is taken back
+        if len(losses) == 0:        # roll back the epoch
             network.restore(saved[0])
             state.restore(saved[1])
         stepper.check_finite(reason)

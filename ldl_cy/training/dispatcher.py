@@ -1,4 +1,4 @@
-"""What a fit needs of whoever calls its callbacks: ``callbacks.CallbackList`` is one."""
+"""The interface through which a fit calls its callbacks, implemented by ``callbacks.CallbackList``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
@@ -9,14 +9,14 @@ import numpy as np
 
 
 class FitHistory(Protocol):
-    """What a fit writes of itself: see ``callbacks.History``."""
+    """The record of a fit, see ``callbacks.History``."""
 
     def ended(self, reason: str, message: str, result: Any = None) -> None:
-        """Why the fit ended before its last epoch."""
+        """Record why the fit ended before its last epoch."""
 
 
 class CallbackDispatcher(Protocol):
-    """Calls the callbacks of one fit. A protocol, so that training is below the callbacks, which know models."""
+    """Calls the callbacks of one fit. A protocol, since training must not import callbacks, which refer to models."""
 
     @property
     def history(self) -> FitHistory:
@@ -26,25 +26,25 @@ class CallbackDispatcher(Protocol):
         """Whether there are callbacks; without any, several epochs may run in one call."""
 
     def check(self, optimizer: Any, known: Collection[str]) -> None:
-        """Before any work: every callback may refuse the fit."""
+        """Before any computation: let every callback refuse the fit."""
 
     def prepend(self, callback: Callable[[Any, dict[str, float]], Any]) -> None:
-        """Call a function of (model, logs) as well, before all others."""
+        """Add a function of (model, logs) before all other callbacks."""
 
     def fitting(self, epochs: int) -> AbstractContextManager[None]:
-        """The fit begins and ends for all callbacks, however it ends."""
+        """The beginning and, also after an exception, the end of the fit for all callbacks."""
 
     def load_states(self) -> None:
-        """Callbacks continue with what they kept in earlier fits."""
+        """Give the callbacks their states from earlier fits."""
 
     def epoch_begins(self, epoch: int) -> None:
         """Before an epoch."""
 
     def epoch_ends(self, epoch: int, logs: dict[str, float]) -> bool:
-        """After an epoch; whether a callback asks the fit to stop."""
+        """After an epoch: whether a callback requests a stop."""
 
     def epochs_end(self, first: int, losses: np.ndarray) -> bool:
-        """The same after the epochs from number ``first`` on."""
+        """The same after several epochs, of which ``first`` is the number of the first."""
 
     def non_finite(self, error: FloatingPointError) -> bool:
-        """Whether a callback asks for a quiet end in place of the error."""
+        """Whether a callback asks to end the fit without the error."""

@@ -1,4 +1,4 @@
-"""A fit by a method that sees all rows at once: each of its iterations is an epoch."""
+"""A fit by a full-batch method: each of its iterations is an epoch."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -17,14 +17,14 @@ def run_full_batch(
     method: FullBatchMethod, objective: Objective, theta: np.ndarray, state: TrainingState, epochs: int,
     callbacks: CallbackDispatcher,
 ) -> None:
-    """At most ``epochs`` iterations, each of which counts as a step and as an epoch.
+    """Run at most ``epochs`` iterations, each of which counts as a step and as an epoch.
 
     Parameters
     ----------
     method : FullBatchMethod
     objective : Objective
     theta : (n_params,) array
-        The network's weights, improved in place; the objective may compute in another dtype.
+        The network's weights, updated in place; the objective may compute in another dtype.
     state : TrainingState
     epochs : int
     callbacks : CallbackDispatcher

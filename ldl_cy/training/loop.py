@@ -1,4 +1,4 @@
-"""The loop over epochs: everything is checked first, then steps run compiled, with Python between epochs if needed."""
+"""The loop over epochs. All checks come first; then steps are compiled, with Python between epochs if needed."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -25,36 +25,36 @@ if TYPE_CHECKING:
     from ldl_cy.training.dispatcher import CallbackDispatcher
 
 OWNER = "Sequential"
-MOST_COEFFICIENTS = 1 << 16     # rows of an optimizer's coefficients made at a time
-EPOCHS_A_CALL = 1 << 14
+MOST_COEFFICIENTS = 1 << 16     # rows of an optimizer's coefficients that are computed at a time
+EPOCHS_A_CALL = 1 << 14         # epochs in one compiled call
 
 Shape = tuple[int, ...]
 
 
 class Fit:
-    """One fit: its arguments checked and its data bound, then ``run``.
+    """One fit: the constructor checks all arguments and data, ``run`` trains.
 
     Parameters
     ----------
     network : Network or None
-        None: it is built for the shape of X, by ``build``.
+        None: ``build`` makes it for the shape of X.
     build : function of a shape, or None with a network
     state : TrainingState
-        Held by this fit alone: see ``TrainingState.exclusive``.
+        Used by this fit only: see ``TrainingState.exclusive``.
     callbacks : CallbackDispatcher
     order_rows : function without arguments, default=None
-        Gives the order of rows, (n,) ints, of each epoch in place of the network's own random numbers.
+        Returns the order of rows, (n,) ints, of each epoch; None shuffles by the network's own random numbers.
     X, y and the others : see ``Sequential.fit``
 
     Attributes
     ----------
     network : Network
-    data : Data; of the first batch, where the user makes the batches
+    data : Data, with an iterable of batches that of the first batch
 
     Raises
     ------
     ValueError, TypeError
-        Bad input. Nothing was changed.
+        Bad input. Nothing has been changed.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Fit:
         given, validation = split_validation(given, validation_data, share)
         if network is None:
             assert build is not None
-            # into a model that is not built this network goes last: until then nothing may change
+            # the caller stores the new network only after all checks, so that an error changes nothing
             rows = read_rows(OWNER, "X", given[0])
             given, network = (rows, *given[1:]), build(tuple(rows.shape[1:]))
         self.network = network
@@ -101,23 +101,23 @@ class Fit:
             callbacks.prepend(self._add_validation_loss)
 
     def _add_validation_loss(self, model: Any, logs: dict[str, float]) -> None:
-        """"val_loss" joins the values of an epoch before any callback sees them."""
+        """Add "val_loss" to the values of an epoch; the first callback of the fit."""
         logs["val_loss"] = evaluate(self.network, self._held_out, self.n_threads)
 
     def run(self) -> None:
-        """Run the epochs, watched by the callbacks, whose history records them."""
+        """Run the epochs; the history of the callback list records them."""
         with ExitStack() as stack:
             stack.enter_context(running_fit())
             stack.enter_context(self.callbacks.fitting(self.epochs))
-            self._take_up_state()
+            self._resume_state()
             try:
                 self._run_epochs()
             except FloatingPointError as error:
                 if not self.callbacks.non_finite(error):
                     raise
 
-    def _take_up_state(self) -> None:
-        """Go on with the state of the last fit where its optimizer was of the same kind."""
+    def _resume_state(self) -> None:
+        """Continue from the state of the last fit if its optimizer was of the same kind, else start a new one."""
         name, n_vectors, kept = self.optimizer.state_name, self.optimizer.n_vectors, self.state.optimizer
         if kept.name != name or len(kept.slots) != n_vectors:
             self.state.begin_optimizer(name, np.zeros((n_vectors, self.network.n_params), self.network.dtype))
@@ -138,7 +138,7 @@ class Fit:
             run_batches(stepper, self.batches, self.loss, self.n_threads, self.epochs, self.callbacks)
 
     def _run_compiled(self, stepper: Stepper) -> None:
-        """Compiled epochs, several in one call or, where something happens between them, one at a time."""
+        """Run compiled epochs: several in one call, or one at a time if there are callbacks or orders of rows."""
         network, state, data, size = self.network, self.state, self.data, self.batch_size
         callbacks, order_rows = self.callbacks, self.order_rows
         shuffle = order_rows is None and self.shuffle and size < data.n
@@ -167,7 +167,7 @@ class Fit:
 
 
 def choose_batch_size(batch_size: Any, optimizer: optimizers.Optimizer, n: int) -> int:
-    """The rows of a step; see ``Sequential.fit``."""
+    """The number of rows of a step; see ``Sequential.fit``."""
     if isinstance(batch_size, str) and batch_size in ("auto", "full"):
         return n if batch_size == "full" or optimizer.full_batch else min(32, n)
     if isinstance(batch_size, str):

@@ -1,4 +1,4 @@
-"""Compiled steps: from an optimizer's rule and a training state to the engine's loop."""
+"""Stepper: runs the engine's compiled loop with an optimizer's rule and a training state."""
 from __future__ import annotations
 
 import zlib
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 class Stepper:
-    """A network's steps by the rule of an optimizer.
+    """Runs the steps of a network by an optimizer's rule.
 
     Parameters
     ----------
     network : Network
     state : TrainingState
-        Counts the steps, and has the optimizer's vectors.
+        Counts the steps, and stores the optimizer's vectors.
     optimizer : StepRule
-    alpha : float
+    alpha : float >= 0, the L2 penalty
     """
 
     def __init__(self, network: Network, state: TrainingState, optimizer: StepRule, alpha: float) -> None:
@@ -39,9 +39,24 @@ class Stepper:
         self, ws: Workspace, pool: Pool, data: Data, batch_size: int, epochs: int, order: np.ndarray | None = None,
         reshuffle: bool = False,
     ) -> tuple[np.ndarray, int, float]:
-        """Passes over the data: (losses of those done, why it ended, largest entry of the last gradient).
+        """Run epochs over the data; counts the steps in the training state, not the epochs.
 
-        Counts the steps, not the epochs.
+        Parameters
+        ----------
+        ws, pool : Workspace and Pool for ``batch_size`` rows
+        data : Data
+        batch_size, epochs : int
+        order : (n,) ints, default=None
+            The order of rows, permuted in place with ``reshuffle``; None is the order of the data.
+        reshuffle : bool, default=False
+
+        Returns
+        -------
+        losses : (completed epochs,) array
+        reason : int
+            Why the loop ended, a constant of ``_engine.train``.
+        largest : float
+            The largest absolute entry of the last gradient.
         """
         network, state, slots = self.network, self.state, self.state.optimizer
         steps = -(-data.n // batch_size)
@@ -53,7 +68,7 @@ class Stepper:
             data.loss_op, self.rule, coefficients, batch_size=batch_size, epochs=epochs, order=order,
             reshuffle=reshuffle, seed=network.seed, epoch=state.epoch, step=state.step, losses=losses, pool=pool,
             lengths=data.lengths, before=slots.scalars.get("loss", np.nan))
-        if reason == NON_FINITE:            # the epoch that failed was taken back
+        if reason == NON_FINITE:            # the failed epoch was rolled back
             taken = done * steps
         state.count(steps=taken)
         if self.rule.by_loss and done:
@@ -64,7 +79,7 @@ class Stepper:
         return losses[:done], reason, largest
 
     def check_finite(self, reason: int) -> None:
-        """Raise where a step met something that is not a number."""
+        """Raise a FloatingPointError if a step had a non-finite loss or weight."""
         if reason == NON_FINITE:
             epoch = self.state.epoch
             raise FloatingPointError(
@@ -72,17 +87,17 @@ class Stepper:
                 f"epoch {epoch}. A smaller learning_rate or clip_norm may help.")
 
     def why_converged(self, largest: float) -> str:
-        """In a sentence."""
+        """The criterion that was met, as a sentence."""
         if self.rule.by_loss:
             return f"the loss changed by at most tol={self.rule.tol:g} of itself"
         return f"the largest entry of the gradient, {largest:.3g}, is at most tol={self.rule.tol:g}"
 
     @contextmanager
     def swap_averaged_weights(self) -> Iterator[None]:
-        """With averages: steps continue from their own weights, and between epochs theta is the average of these.
+        """With averaged weights: theta holds the steps' own weights inside the context, and their average outside.
 
-        The steps' own weights are then the last of the slots. If theta was changed meanwhile, both start from what it
-        is now.
+        The other vector is the last of the slots. If theta was changed since the last swap, which its checksum shows,
+        both start from the current theta.
         """
         theta, state, slots = self.network.theta, self.state, self.state.optimizer.slots
         if not self.rule.averages:
