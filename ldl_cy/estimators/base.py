@@ -1,4 +1,4 @@
-"""What all estimators share: parameters, fitting, and the two kinds of targets."""
+"""BaseNetwork, the base class of all estimators: parameters, fitting and predicting."""
 from __future__ import annotations
 
 import warnings
@@ -40,7 +40,7 @@ from ldl_cy.network import Network
 from ldl_cy.sparse import is_sparse
 from ldl_cy.threads import choose_threads
 
-# Constraints of parameters that some families have.
+# constraints of parameters that only some families have
 ACTIVATION = [StrOptions({*ACTIVATIONS, *ALIASES} - {"softmax"})]
 DROPOUT = [Interval(Real, 0, 1, closed="left")]
 SIZES = ["array-like", Interval(Integral, 1, None, closed="left")]
@@ -55,9 +55,11 @@ def _check_partial_fit(estimator: Any) -> bool:
 
 
 class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
-    """Base of all estimators; a family defines ``_hidden_layers``, a kind of target the rest.
+    """Base class of all estimators.
 
-    The attributes below are constructor parameters that every estimator has.
+    A family (MLP, CNN, RNN, NeuralNet) defines the layers and how rows are read; ClassifierNetwork and
+    RegressorNetwork define targets, losses and scores. The attributes below are constructor parameters that all
+    estimators have, and what a fit sets.
     """
 
     solver: Solver
@@ -129,30 +131,30 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
 
     _reads_nd = True                # arrays of three and four axes
     _reads_sparse = False
-    _reads_lists = False            # of sequences of several lengths
+    _reads_lists = False            # lists of sequences of different lengths
     _largest_batch = 32             # of batch_size="auto"
-    _prints = False                 # verbose prints lines, as scikit-learn's MLP does; else it draws a bar
+    _prints = False                 # whether verbose prints lines, as scikit-learn's MLP does, or shows a bar
 
     def _keep(self, arguments: dict[str, Any]) -> None:
-        """Keep the constructor's arguments under their own names, unchanged, as clone expects."""
+        """Store the constructor's arguments unchanged under their own names, as ``clone`` requires."""
         for name in self._get_param_names():
             setattr(self, name, arguments[name])
 
-    # What a family of networks defines.
+    # Defined by a family of networks.
 
     @abstractmethod
     def _hidden_layers(self, shape: Shape) -> list[layers.Layer]:
-        """The network without its output layer, for samples of a shape."""
+        """The layers before the output layer, for samples of a shape."""
 
     @abstractmethod
     def _shape_of_samples(self, row_shape: Shape) -> Shape:
-        """How to read rows of a shape: ``input_shape``, or what follows from the rows."""
+        """The shape in which the network reads rows: ``input_shape``, or derived from the shape of the rows."""
 
-    # What a kind of target defines: ClassifierNetwork, RegressorNetwork.
+    # Defined by the kind of targets: ClassifierNetwork, RegressorNetwork.
 
     @abstractmethod
     def _read_fit(self, X: Any, y: Any, *, reset: bool, classes: str) -> tuple[np.ndarray, Any]:
-        """X and y validated. Classes are learned ("learn"), or y has the "same", or only "known" ones."""
+        """X and y, validated. ``classes``: "learn" them; y must have the "same" ones, or only "known" ones."""
 
     @abstractmethod
     def _encode(self, y: Any) -> np.ndarray:
@@ -160,26 +162,26 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
 
     @abstractmethod
     def _set_outputs(self, encoded: np.ndarray) -> None:
-        """Learn ``n_outputs_`` and ``out_activation_``."""
+        """Set ``n_outputs_`` and ``out_activation_``."""
 
     @abstractmethod
     def _make_loss(self) -> Any:
-        """The loss object of ``Sequential.fit``."""
+        """The loss for ``Sequential.fit``."""
 
     @abstractmethod
     def _score_encoded(self, raw: np.ndarray, rows: Rows) -> float:
         """Accuracy or R² of the network's raw outputs for rows with encoded targets."""
 
     def _class_weights(self, y: Any) -> np.ndarray | None:
-        """One factor a sample, or None; only classifiers have them."""
+        """A factor for each sample from ``class_weight``, or None."""
         return None
 
     def _stratifies(self) -> bool:
-        """Whether rows are held out class by class."""
+        """Whether the rows that are held out are stratified by class."""
         return False
 
     def _averaged_outputs(self) -> int:
-        """Over how many outputs the reported loss is a mean, where the minimised one is a sum."""
+        """The number of outputs over which the reported loss is a mean while the minimised loss is a sum."""
         return 1
 
     # Fitting.
@@ -194,23 +196,29 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The input data. MLPs also read sparse matrices (CSR, CSC), the other networks arrays of three and
-            four axes as they are, and RNNs lists of arrays (n_steps, n_features), each read to its own end.
+            The input data. MLPs also accept sparse matrices (CSR, CSC); the other networks accept arrays of three
+            and four axes, and RNNs lists of arrays (n_steps, n_features) of different lengths.
 
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Class labels or numbers.
+            The class labels, or the target values.
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples.
 
         X_val, y_val, sample_weight_val : array-likes like X, y and sample_weight, default=None
-            Validation data: scored after every epoch, and what early stopping looks at in place of a
-            share of the training data.
+            Validation data. They are scored after each epoch; early stopping uses them instead of holding out a
+            part of the training data.
 
         Returns
         -------
         self : object
             The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A bad parameter, or data that do not fit each other or the fitted network; weights that became
+            non-finite without early stopping.
         """
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together.")
@@ -268,7 +276,7 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         size, loss = self._batch_size(rows.n), self._make_loss()
         optimizer = make_optimizer(self, lambda: progress.step_size)
         check_loss(self, loss)
-        # asked before the fit begins, which would count as another
+        # chosen before the fit begins, which would count as another running fit
         n_threads = choose_threads(type(self).__name__, self.n_threads)
         monitor = TrainingMonitor(
             self, progress, rows, n_batches=1 if isinstance(size, str) else -(-rows.n // size),
@@ -278,13 +286,13 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         train(self, progress, rows, optimizer, loss, size, monitor, callbacks, incremental=incremental)
 
     def _scorer(self, held: Rows, n_threads: int) -> Callable[[], float]:
-        """A function that scores rows, which are checked once, with the weights as they are when it is called."""
+        """A function that scores rows with the current weights; the rows are checked once, here."""
         network = self._network_for(held.X, held.lengths)
         rows, lengths = network.check_rows("X", held.X), network.check_lengths(held.lengths, held.n)
         return lambda: self._score_encoded(outputs(network, rows, lengths, n_threads), held)
 
     def _callback_context(self, incremental: bool) -> Any:
-        """scikit-learn's context of this fit where callbacks of its own were set, else None."""
+        """scikit-learn's context of this fit if scikit-learn callbacks are set, else None."""
         watched = hasattr(self, "_skl_callbacks") or hasattr(self, "_parent_callback_ctx")
         if watched and not incremental and hasattr(self, "_init_callback_context"):
             return self._init_callback_context(max_subtasks=self.max_iter)
@@ -309,11 +317,11 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         self.n_layers_ = len(owners) + 1
 
     def _draw_seed(self, random_state: np.random.RandomState) -> int:
-        """The seed of the model's own random numbers."""
+        """The seed of the model."""
         return int(random_state.randint(2**31 - 1))
 
     def _accepts(self, *, reset: bool) -> Accepts:
-        """What is read: by a fitted estimator, or with ``reset`` by one that is about to be fitted."""
+        """The input that a fitted estimator accepts or, with ``reset``, one that is about to be fitted."""
         if reset:
             dtypes = [np.float64, np.float32] if self.dtype is None else [np.dtype(self.dtype)]
             return Accepts(dtypes, self._reads_sparse, self._reads_nd, self._reads_lists, None, None)
@@ -332,13 +340,13 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         return predict(self._network_for(samples, lengths), samples, lengths, None, n_threads)
 
     def _network_for(self, samples: Any, lengths: np.ndarray | None) -> Network:
-        """The network, for as many steps as the samples have if they have more than it was built for."""
+        """The network, adapted to the number of steps of the samples if it was built for fewer."""
         network = self.model_.network
         # recurrent weights do not depend on the number of steps
         return network if lengths is None else network.with_steps(max(samples.shape[1], network.input_shape[0]))
 
     def _as_targets(self, encoded: np.ndarray) -> np.ndarray:
-        """Targets of two axes in the model's dtype; class codes stay as they are."""
+        """Targets with two axes in the model's dtype; class codes are returned unchanged."""
         if encoded.dtype.kind in "iu" and encoded.ndim == 1:
             return encoded
         encoded = in_dtype(type(self).__name__, "y", encoded.reshape(len(encoded), -1), self.model_.dtype)
@@ -387,14 +395,14 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         """
         return self._fit(X, y, sample_weight, incremental=True)
 
-    # Predicting.
+    # Prediction.
 
     def _raw(self, X: Any) -> np.ndarray:
         """The raw output of the network's last layer, (n_samples, n_outputs)."""
         fitted = self.__dict__
         model = fitted.get("model_")
         if model is not None and self.n_threads is None and "feature_names_in_" not in fitted:
-            # arrays that validate_data would hand through unchanged, in a hundredth of its time
+            # arrays that validate_data would return unchanged, in a hundredth of the time
             predictor = model.network.predictor
             raw = None if predictor is None else predictor.predict_flat(X)
             if raw is not None:

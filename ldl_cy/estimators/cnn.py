@@ -1,4 +1,4 @@
-"""Convolutional networks for images and signals."""
+"""CNN estimators: convolutional networks for images and signals."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -18,16 +18,16 @@ from ldl_cy.estimators.targets import ClassifierNetwork, RegressorNetwork
 from ldl_cy.estimators.typed import ClassWeight, DType, RandomState, Sizes, Solver
 
 LAYERS = """filters : int or sequence of ints >= 1, default=(32, 64)
-        Filters of the convolutions, which keep height and width, or the length of a signal.
+        Filters of the convolutions, which preserve height and width, or the length of a signal.
 
     kernel_size : int >= 1 or a pair of them, default=3
         Size of the convolutions' kernels.
 
     pool_size : int >= 1 or a pair of them, default=2
-        A maximum over windows of this size follows each convolution where at least one window fits.
+        Size of the max pooling after each convolution, which is left out where no window fits.
 
     hidden_layer_sizes : int or sequence of ints >= 1, default=(128,)
-        Units of the fully connected layers behind the convolutions.
+        Units of the fully connected layers after the convolutions.
 
     activation : str, default='relu'
         Activation of the convolutions and the hidden layers:
@@ -39,7 +39,7 @@ NONE_READS = "it as a signal of one channel, (n_features, 1)"
 
 
 class BaseCNN(BaseNetwork):
-    """Convolution and pooling, block after block, then fully connected layers."""
+    """Blocks of convolution and pooling, then fully connected layers."""
 
     filters: Sizes
     kernel_size: Sizes
@@ -75,7 +75,7 @@ class BaseCNN(BaseNetwork):
         pooling: Any = layers.MaxPool1D if axes == 1 else layers.MaxPool2D
         kernel_sizes = check_ints(owner, "kernel_size", as_tuple(self.kernel_size), axes)
         pool_sizes = check_ints(owner, "pool_size", as_tuple(self.pool_size), axes)
-        # layers of one axis take an int
+        # layers with one axis take an int
         kernel, pool = (sizes if axes > 1 else sizes[0] for sizes in (kernel_sizes, pool_sizes))
         size = shape[:-1]
         stack: list[layers.Layer] = []
@@ -100,7 +100,7 @@ def as_tuple(size: Any) -> Any:
 
 @share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
 class CNNClassifier(ClassifierNetwork, BaseCNN):
-    """Convolutional network for classes of images or signals.
+    """Convolutional network for the classification of images or signals.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class CNNClassifier(ClassifierNetwork, BaseCNN):
 
 @share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
 class CNNRegressor(RegressorNetwork, BaseCNN):
-    """Convolutional network for numbers from images or signals.
+    """Convolutional network for regression on images or signals.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Reading X and y, and the rows of a fit: what happens to arrays before a network sees them."""
+"""Input of estimators: validation of X and y, held-out rows, and the canonical form for full-batch solvers."""
 from __future__ import annotations
 
 import math
@@ -16,12 +16,12 @@ NO_Y = "no_validation"
 
 
 class Rows(NamedTuple):
-    """Samples in the shape the network reads, or in a CSR matrix, encoded targets, and weights or None."""
+    """Samples in the network's input shape, or a CSR matrix; encoded targets; weights and lengths, or None."""
 
     X: Any
     y: np.ndarray
     weight: np.ndarray | None
-    lengths: np.ndarray | None = None       # where sequences end
+    lengths: np.ndarray | None = None
 
     @property
     def n(self) -> int:
@@ -33,14 +33,14 @@ class Rows(NamedTuple):
 
 
 class Accepts(NamedTuple):
-    """What an estimator reads.
+    """The input that an estimator accepts.
 
     Attributes
     ----------
-    dtypes : list, which ``check_array`` leaves as they are; anything else becomes the first
-    sparse, nd, lists : bool, whether it reads CSR and CSC, arrays of more than two axes, lists of sequences
-    row_shape : tuple or None, the shape of the rows that it was fitted on
-    sample_shape : tuple or None, the shape in which the network reads them
+    dtypes : list, dtypes that ``check_array`` keeps; any other is converted to the first
+    sparse, nd, lists : bool, whether it accepts CSR and CSC, arrays of more than two axes, lists of sequences
+    row_shape : tuple or None, the shape of the rows on which it was fitted
+    sample_shape : tuple or None, the network's input shape
     """
 
     dtypes: list[Any]
@@ -51,15 +51,15 @@ class Accepts(NamedTuple):
     sample_shape: Shape | None
 
 
-@np.errstate(over="ignore", invalid="ignore")         # numbers too large for float32 are refused as what they become
+@np.errstate(over="ignore", invalid="ignore")         # numbers too large for float32 become infinity, and are refused
 def read(
     estimator: Any, accepts: Accepts, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeric: bool = False,
 ) -> Any:
-    """X, or X and y where a y is given, validated as scikit-learn does.
+    """X, or X and y if y is passed, validated as scikit-learn does.
 
-    With ``reset`` the number and the names of the features are learned, otherwise compared. A model
-    fitted on arrays of three or four axes also reads rows of two axes, and the other way round: then
-    the sizes of the samples are compared instead.
+    With ``reset`` the number and the names of the features are stored, otherwise compared. A model fitted on
+    arrays of three or four axes also accepts rows of two axes, and vice versa: then the sizes of the samples
+    are compared instead.
     """
     options: dict[str, Any] = {
         "accept_sparse": ["csr", "csc"] if accepts.sparse else False,
@@ -99,12 +99,12 @@ def read_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
 
 
 def count_axes(X: Any) -> int:
-    """Axes of an array, a data frame, a sparse matrix, or nested lists."""
+    """The number of axes of an array, a data frame, a sparse matrix, or nested lists."""
     return len(X.shape) if hasattr(X, "shape") else np.asarray(X).ndim
 
 
 def check_row_shape(estimator: Any, row_shape: Shape, expected: Shape) -> None:
-    """Rows are flat and of the right length, or have the very shape the network reads."""
+    """Refuse rows that are neither flat with the expected length nor of the expected shape."""
     name = type(estimator).__name__
     if len(row_shape) > 1 and row_shape != expected:
         raise ValueError(f"X has samples of shape {row_shape}, but {name} is expecting {expected} as input.")
@@ -133,7 +133,7 @@ def check_input_shape(estimator: Any, n_axes: tuple[int, ...]) -> Shape | None:
 def hold_out(
     rows: Rows, score_weight: np.ndarray | None, fraction: float, random_state: Any, stratify: np.ndarray | None,
 ) -> tuple[Rows, Rows]:
-    """Training rows and validation rows; the latter carry the weights that scores are taken with."""
+    """Training rows and validation rows; the latter have the weights ``score_weight``, for scores."""
     train, held = train_test_split(
         np.arange(rows.n), test_size=fraction, random_state=random_state, stratify=stratify)
     if len(held) < 2:
@@ -143,11 +143,10 @@ def hold_out(
 
 
 def canonical(rows: Rows) -> Rows:
-    """The same data whatever the order of the rows and whether a repeat is a row or a weight.
+    """The canonical form of the data, which depends neither on the order of rows nor on how repeats are expressed.
 
-    Rows without weight are dropped, equal rows become one with their weights added, and the rest is
-    ordered by content. Full-batch solvers work on these, so that two ways of writing down the same
-    data give the same sums to the last bit.
+    Rows of weight 0 are dropped, equal rows are merged and their weights added, and the result is sorted by
+    content. Full-batch solvers use it, so that equivalent data give the same sums to the last bit.
     """
     X, y, weight, lengths = rows
     kept = np.arange(rows.n) if weight is None else np.flatnonzero(weight)
@@ -161,17 +160,17 @@ def canonical(rows: Rows) -> Rows:
 
 
 def contents(X: np.ndarray, y: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-    """(n,) bytes that are equal where rows of X and y are."""
+    """(n,) byte strings that are equal if and only if the rows of X, y and lengths are."""
     n = len(X)
     parts = [part.reshape(n, -1) for part in (X, y, lengths) if part is not None]
-    # class codes and lengths are exact in float32 too
+    # class codes and lengths are exact in float32
     table = np.concatenate(parts, axis=1, dtype=X.dtype, casting="unsafe")
-    table += 0.0                    # -0.0 becomes 0.0, as bytes are compared
+    table += 0.0                    # -0.0 becomes 0.0, since bytes are compared
     return table.view(np.dtype((np.void, table.itemsize * table.shape[1]))).ravel()
 
 
 def contents_of_sparse(X: Any, y: np.ndarray) -> np.ndarray:
-    """The same for CSR X: the columns and values of each row's entries."""
+    """The same for a CSR matrix X: columns and values of the entries of each row."""
     X = X.copy()
     X.sum_duplicates()
     X.eliminate_zeros()

@@ -19,7 +19,7 @@ HIDDEN = """hidden_layer_sizes : int or sequence of ints >= 1, default=(100,)
         Units of the hidden layers.
 
     activation : str or sequence of str, default='relu'
-        Activation of the hidden layers, one for all or one for each:
+        Activation of the hidden layers, one for all or one per layer:
         %(activations)s."""
 
 
@@ -57,13 +57,13 @@ class BaseMLP(BaseNetwork):
         return dense_layers(sizes, self._activations(len(sizes)), self.dropout)
 
     def _draw_seed(self, random_state: np.random.RandomState) -> int:
-        # From a copy: the numbers of random_state itself are for the weights, as in scikit-learn.
+        # from a copy: the numbers of random_state itself are used for the weights, as in scikit-learn
         return super()._draw_seed(copy.deepcopy(random_state))
 
     def _build(self, dtype: np.dtype, random_state: np.random.RandomState) -> None:
-        """Weights and biases uniform in ±sqrt(6 / (n_in + n_out)), with a 2 for the logistic function.
+        """Weights and biases uniform in ±sqrt(6 / (n_in + n_out)), with 2 instead of 6 for the logistic function.
 
-        Drawn layer by layer in float64 from ``random_state``: a seed gives scikit-learn's weights.
+        They are drawn layer by layer in float64 from ``random_state``: a seed gives scikit-learn's weights.
         """
         super()._build(dtype, random_state)
         names = self._activations(len(self.coefs_) - 1)
@@ -87,7 +87,7 @@ class BaseMLP(BaseNetwork):
 
     @property
     def coefs_(self) -> list[np.ndarray]:
-        """Weight matrices (n_in, n_out), one a layer: views into the model, which may be assigned to."""
+        """Weight matrices (n_in, n_out), one per layer, as views into the model; assigning copies into them."""
         return self._views(".kernel")
 
     @coefs_.setter
@@ -96,7 +96,7 @@ class BaseMLP(BaseNetwork):
 
     @property
     def intercepts_(self) -> list[np.ndarray]:
-        """Bias vectors, one a layer: views into the model, which may be assigned to."""
+        """Bias vectors (n_out,), one per layer, as views into the model; assigning copies into them."""
         return self._views(".bias")
 
     @intercepts_.setter
@@ -106,7 +106,7 @@ class BaseMLP(BaseNetwork):
 
 @share(verbose=VERBOSE_LINES, hidden=HIDDEN, largest_batch="200")
 class MLPClassifier(ClassifierNetwork, BaseMLP):
-    """Multi-layer perceptron for classes; scikit-learn's parameters and more.
+    """Multi-layer perceptron classifier, with scikit-learn's parameters and further ones.
 
     Parameters
     ----------
@@ -127,13 +127,13 @@ class MLPClassifier(ClassifierNetwork, BaseMLP):
     %(attributes)s
 
     coefs_, intercepts_ : lists of ndarrays of shapes (n_in, n_out) and (n_out,)
-        Views into the model's weights, which may be assigned.
+        Views into the model's weights; assigning copies into them.
 
     Notes
     -----
-    As scikit-learn's class, with the same random draws: a seed gives its loss curve to rounding. One thing differs.
-    `warm_start` and `partial_fit` keep the optimizer's state and go on with the orders of rows of the last call, so
-    that n epochs are the same in one call or in several, to the bit; scikit-learn begins both anew.
+    Works like scikit-learn's class, with the same random draws: a seed gives its loss curve up to rounding, with one
+    difference. `warm_start` and `partial_fit` keep the optimizer's state and the order of rows of the last call, so
+    that n epochs in one call or in several are the same to the bit; scikit-learn resets both.
 
     Examples
     --------
@@ -163,13 +163,13 @@ class MLPClassifier(ClassifierNetwork, BaseMLP):
         self._keep(locals())
 
     def _stratifies(self) -> bool:
-        # As scikit-learn's classifier: only where one output tells two classes apart.
+        # as scikit-learn's classifier: only with one output, for two classes
         return self.n_outputs_ == 1
 
 
 @share(verbose=VERBOSE_LINES, hidden=HIDDEN, largest_batch="200")
 class MLPRegressor(RegressorNetwork, BaseMLP):
-    """Multi-layer perceptron for numbers; scikit-learn's parameters and more.
+    """Multi-layer perceptron regressor, with scikit-learn's parameters and further ones.
 
     Parameters
     ----------
@@ -188,13 +188,13 @@ class MLPRegressor(RegressorNetwork, BaseMLP):
     %(attributes)s
 
     coefs_, intercepts_ : lists of ndarrays of shapes (n_in, n_out) and (n_out,)
-        Views into the model's weights, which may be assigned.
+        Views into the model's weights; assigning copies into them.
 
     Notes
     -----
-    As scikit-learn's class, with the same random draws: a seed gives its loss curve to rounding. One thing differs.
-    `warm_start` and `partial_fit` keep the optimizer's state and go on with the orders of rows of the last call, so
-    that n epochs are the same in one call or in several, to the bit; scikit-learn begins both anew.
+    Works like scikit-learn's class, with the same random draws: a seed gives its loss curve up to rounding, with one
+    difference. `warm_start` and `partial_fit` keep the optimizer's state and the order of rows of the last call, so
+    that n epochs in one call or in several are the same to the bit; scikit-learn resets both.
 
     Examples
     --------

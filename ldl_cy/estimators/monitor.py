@@ -1,4 +1,4 @@
-"""What an estimator records of each epoch, and when it ends a fit."""
+"""TrainingMonitor, the callback that records an estimator's curves and decides when a fit ends."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -16,10 +16,10 @@ SMALLEST_LEARNING_RATE = 1e-6       # "adaptive" stops below it, as scikit-learn
 
 
 class TrainingMonitor(Callback):
-    """Curves, the best so far, and how long nothing improved, by scikit-learn's rules.
+    """Records loss and score, and stops when they no longer improve, by scikit-learn's rules.
 
-    The estimator's public attributes hold the curves. It is the first callback of a fit: the others see the loss that
-    it reports, and "val_score".
+    The curves are stored in the estimator's public attributes. It is the first callback of a fit: the others see the
+    loss that it reports, and "val_score".
 
     Parameters
     ----------
@@ -27,16 +27,16 @@ class TrainingMonitor(Callback):
     progress : FitProgress
     rows : Rows
     n_batches : int
-        Of an epoch.
+        Batches per epoch.
     compiled : bool
-        Compiled steps record the loss before each of them. The other methods, each iteration of which is an epoch,
-        record the loss after it, and know themselves when they have converged.
+        Whether the fit takes compiled steps, whose losses are those before each update. A full-batch method reports
+        the loss after each iteration, which is an epoch, and decides by itself when it has converged.
     averaged_outputs : int
         See ``reported_loss``.
     score : function, or None without validation
-        The score of the validation rows with the weights as they are.
+        Returns the score of the validation rows with the current weights.
     prints : bool
-        Whether to print a line an epoch.
+        Whether to print a line for each epoch.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class TrainingMonitor(Callback):
 
     @staticmethod
     def start(estimator: Any) -> None:
-        """The attributes of a first fit."""
+        """Set the attributes of an estimator before its first fit."""
         estimator.n_iter_ = 0
         estimator.t_ = 0
         estimator.loss_curve_ = []
@@ -68,11 +68,11 @@ class TrainingMonitor(Callback):
         estimator.best_validation_score_ = None
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool:
-        """Record the epoch, choose the next step size, and stop where nothing improves."""
+        """Record the epoch, choose the next learning rate, and stop if nothing improves."""
         est, network = self.estimator, model.network
         before, self.squares = self.squares, sum_of_squares(network)
         if self.compiled:
-            # what the squares were on average when the epoch's batches began, if they changed evenly
+            # the mean of Σθ² at the beginning of the epoch's batches, assuming that it changed linearly
             change = (self.squares - before) * (self.n_batches - 1) / (2 * self.n_batches)
             est.t_ += self.n
             self._record_loss(logs["loss"], (before + change) * self.n_batches)
@@ -87,17 +87,17 @@ class TrainingMonitor(Callback):
         return (self.compiled or est.early_stopping) and self._stops()
 
     def reported_loss(self, loss: float, squares: float) -> float:
-        """The loss that is reported, from the loss that is minimised.
+        """The reported loss, computed from the minimised loss and Σθ².
 
-        They differ for the squared errors of several outputs: scikit-learn minimises their sum and reports
-        their mean over outputs. So the data's part is divided by the number of outputs, the penalty is not.
+        They differ for squared errors of several outputs: scikit-learn minimises their sum and reports their mean
+        over outputs. So the data term is divided by the number of outputs, the penalty is not.
         """
         k = self.averaged_outputs
         penalty = 0.5 * self.estimator.alpha * squares / self.total_weight
         return float(loss) if k == 1 else (loss - penalty) / k + penalty
 
     def _record_loss(self, loss: float, squares: float) -> None:
-        """Record an epoch and, without early stopping, count it as an improvement or not."""
+        """Record the loss of an epoch and, without early stopping, whether it is an improvement."""
         est, progress = self.estimator, self.progress
         est.n_iter_ += 1
         est.loss_ = loss = self.reported_loss(loss, squares)
@@ -111,7 +111,7 @@ class TrainingMonitor(Callback):
         est.best_loss_ = min(est.best_loss_, loss)
 
     def _record_score(self, network: Network) -> None:
-        """Score the validation rows; with early stopping this decides what is best."""
+        """Record the score of the validation rows, which with early stopping decides about improvement."""
         est, progress = self.estimator, self.progress
         assert self.score is not None
         score = self.score()
@@ -131,7 +131,7 @@ class TrainingMonitor(Callback):
                 progress.best = network.snapshot()
 
     def _stops(self) -> bool:
-        """Whether training ends here; "adaptive" first makes the steps smaller."""
+        """Whether training ends; with "adaptive" the learning rate is reduced first."""
         est, progress = self.estimator, self.progress
         if progress.no_improvement_count <= est.n_iter_no_change:
             return False
@@ -152,7 +152,7 @@ class TrainingMonitor(Callback):
 
 
 def sum_of_squares(network: Network) -> float:
-    """Σθ² over what alpha acts on."""
+    """Σθ² over the weights that alpha acts on."""
     return sum(float(np.vdot(network.theta[a:b], network.theta[a:b])) for a, b in network.decayed)
 
 

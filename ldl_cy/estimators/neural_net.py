@@ -1,4 +1,4 @@
-"""Any stack of layers as an estimator."""
+"""NeuralNet estimators, for any stack of layers."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from ldl_cy.estimators.typed import ClassWeight, DType, RandomState, Solver
 from ldl_cy.layers import Dense, Layer
 
 LAYERS = """layers : list of layers, default=None
-        The network without its output layer, which the target decides: a `Dense` layer behind the last
-        of these, flattened where it has several axes. None is ``[Dense(100, "relu")]``."""
+        The layers before the output layer. The output layer is a `Dense` layer whose size follows from y, after
+        a `Flatten` if its input has several axes. None is ``[Dense(100, "relu")]``."""
 NONE_READS = "flat rows as they are, (n_features,)"
 
 
 class BaseNeuralNet(BaseNetwork):
-    """The user's layers, then the output layer."""
+    """The user's layers, followed by the output layer."""
 
     layers: Sequence[Layer] | None
     loss: str | losses.Loss
@@ -46,15 +46,15 @@ class BaseNeuralNet(BaseNetwork):
 
 @share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
 class NeuralNetClassifier(ClassifierNetwork, BaseNeuralNet):
-    """Any stack of layers for classes.
+    """Any stack of layers as a classifier.
 
     Parameters
     ----------
     %(layers)s
 
     loss : 'auto' or a LogLoss or BinaryLogLoss object of ``ldl_cy.losses``, default='auto'
-        'auto' is the softmax cross-entropy for three and more classes, and the logistic cross-entropies,
-        added, for two classes and for several labels. An object replaces the loss of its kind.
+        'auto' is the softmax cross-entropy for three or more classes, and the sum of logistic cross-entropies
+        for two classes and for multilabel targets. An object replaces the loss of the same kind.
 
     %(input_shape)s
 
@@ -109,7 +109,7 @@ class NeuralNetClassifier(ClassifierNetwork, BaseNeuralNet):
 
 @share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
 class NeuralNetRegressor(RegressorNetwork, BaseNeuralNet):
-    """Any stack of layers for numbers.
+    """Any stack of layers as a regressor.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class NeuralNetRegressor(RegressorNetwork, BaseNeuralNet):
     loss : 'auto', 'squared_error', 'absolute_error', 'huber', 'quantile', 'poisson' or an object of \
             ``ldl_cy.losses``, default='auto'
         'auto' is 'squared_error', half the squared error; 'poisson' is half the Poisson deviance with a
-        logarithmic link; an object, such as ``losses.Quantile(0.9)``, is taken as it is.
+        logarithmic link; an object, such as ``losses.Quantile(0.9)``, is used unchanged.
 
     %(input_shape)s
 

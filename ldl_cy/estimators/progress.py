@@ -1,25 +1,25 @@
-"""How far the fits of an estimator have come, besides what its model and its public attributes know."""
+"""The state of an estimator's training that is neither in its model nor in its public attributes."""
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
 
-# the attributes of an estimator that were pickled before they had a place of their own, and their names here
+# attributes of estimators in pickles from before FitProgress, and their names in it
 OLD_ATTRIBUTES = {
     "_random_state": "random_state", "_order": "order", "_split": "split", "_step_size": "step_size",
     "_first_step_size": "first_step_size", "_no_improvement_count": "no_improvement_count", "_best": "best"}
 
 
 class FitProgress:
-    """What a warm start and ``partial_fit`` continue from.
+    """The state from which a warm start and ``partial_fit`` continue.
 
     Attributes
     ----------
-    random_state : RandomState, for initial weights, rows held out and orders of rows
-    order : (n,) ints or None, the last epoch's order of rows
+    random_state : RandomState, for initial weights, held-out rows and shuffling
+    order : (n,) ints or None, the order of rows of the last epoch
     split : state of ``random_state`` when rows were held out, or None
-    step_size, first_step_size : float, the learning rate now and at the first step
+    step_size, first_step_size : float, the current and the initial learning rate
     no_improvement_count : int, epochs since the last improvement
     best : weights and running statistics of the best epoch, or None
     """
@@ -33,7 +33,7 @@ class FitProgress:
         self.best: tuple[np.ndarray, np.ndarray] | None = None
 
     def split_state(self) -> np.random.RandomState:
-        """Random numbers for what is held out: the same in a further fit, which must not train on those rows."""
+        """Random numbers for holding out rows: the same in further fits, which must not train on these rows."""
         if self.split is None:
             self.split = self.random_state.get_state()
             return self.random_state
@@ -43,7 +43,7 @@ class FitProgress:
 
     @classmethod
     def upgrade(cls, attributes: dict[str, Any]) -> dict[str, Any]:
-        """Attributes of a pickled estimator as they are now."""
+        """The attributes of a pickled estimator, converted from those of older versions."""
         if "_random_state" not in attributes or "_progress" in attributes:
             return attributes
         progress = cls(attributes["_random_state"])
@@ -60,10 +60,10 @@ class FitProgress:
 
 
 class RowShuffler:
-    """scikit-learn's orders of rows: each epoch shuffles the order of the one before, with its random numbers.
+    """Orders of rows as in scikit-learn: each epoch shuffles the order of the last one, with ``random_state``.
 
-    ``partial_fit`` and a warm start continue from the order in which the last call ended, so that n epochs are the same
-    in one call or in several.
+    ``partial_fit`` and a warm start continue from the order of the last call, so that n epochs in one call or in
+    several are the same.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Recurrent networks for sequences."""
+"""RNN estimators: recurrent networks for sequences."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ LAYERS = """cell : {'gru', 'lstm', 'rnn'}, default='gru'
         Kind of the recurrent layers.
 
     units : int or sequence of ints >= 1, default=(64,)
-        Units of the recurrent layers; the last one passes on its last state.
+        Units of the recurrent layers; the last layer returns its last state only.
 
     bidirectional : bool, default=False
         Whether every recurrent layer also reads the sequence backwards.
 
     hidden_layer_sizes : int or sequence of ints >= 1, default=()
-        Units of the fully connected layers behind the recurrent ones.
+        Units of the fully connected layers after the recurrent ones.
 
     activation : str, default='relu'
         Activation of the fully connected layers:
@@ -35,7 +35,7 @@ CELLS = {"gru": "GRU", "lstm": "LSTM", "rnn": "RNN"}
 
 
 class BaseRNN(BaseNetwork):
-    """Recurrent layers, the last state of the last one, then fully connected layers."""
+    """Recurrent layers, then fully connected layers on the last state."""
 
     cell: str
     units: Sizes
@@ -78,7 +78,7 @@ class BaseRNN(BaseNetwork):
 
 @share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
 class RNNClassifier(ClassifierNetwork, BaseRNN):
-    """Recurrent network for classes of sequences.
+    """Recurrent network for the classification of sequences.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ class RNNClassifier(ClassifierNetwork, BaseRNN):
 
 @share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
 class RNNRegressor(RegressorNetwork, BaseRNN):
-    """Recurrent network for numbers from sequences.
+    """Recurrent network for regression on sequences.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Sequences of several lengths: lists of (T_i, features) arrays, padded for the network and read to their ends."""
+"""Sequences of different lengths: lists of (T_i, features) arrays, padded for the network."""
 from __future__ import annotations
 
 from typing import Any
@@ -8,12 +8,12 @@ from sklearn.utils.validation import check_array
 
 
 class Sequences:
-    """Sequences padded with zeros behind their ends.
+    """Sequences padded with zeros to a common length.
 
     Attributes
     ----------
     values : (n, T, features) array
-    lengths : (n,) int32, where each ends
+    lengths : (n,) int32
     """
 
     def __init__(self, values: np.ndarray, lengths: np.ndarray) -> None:
@@ -21,13 +21,13 @@ class Sequences:
         self.shape, self.dtype = values.shape, values.dtype
 
     def padded(self, steps: int) -> np.ndarray:
-        """The values with room for more steps."""
+        """The values, padded to at least ``steps`` steps."""
         more = steps - self.shape[1]
         return self.values if more <= 0 else np.pad(self.values, ((0, 0), (0, more), (0, 0)))
 
 
 def is_list_of_sequences(X: Any) -> bool:
-    """Whether X is a list, a tuple or an array of objects, each with two axes."""
+    """Whether X is a list, a tuple or an object array of elements with two axes."""
     if isinstance(X, np.ndarray):
         listed = X.ndim == 1 and X.dtype == object
     else:
@@ -36,12 +36,12 @@ def is_list_of_sequences(X: Any) -> bool:
         return False
     try:
         return all(np.ndim(x) == 2 for x in X)
-    except ValueError:              # nested lists of several lengths
+    except ValueError:              # nested lists of different lengths
         return False
 
 
 def read_sequences(estimator: Any, X: Any, dtypes: list[Any], n_features: int | None) -> Sequences:
-    """A list of (T_i, n_features) arrays of finite numbers in one of the dtypes; None: any number of features."""
+    """Check a list of (T_i, n_features) arrays of finite numbers and pad it; n_features=None is any number."""
     name = type(estimator).__name__
     parts = [np.asarray(x) for x in X]
     widths = sorted({x.shape[1] for x in parts})
@@ -61,12 +61,12 @@ def read_sequences(estimator: Any, X: Any, dtypes: list[Any], n_features: int | 
 
 
 def check_steps(estimator: Any, X: Any, sample_shape: tuple[int, ...]) -> None:
-    """A fit takes sequences of as many steps as the network was built for; predictions take any number."""
+    """Refuse, in a fit, sequences that are longer than the network was built for; predictions take any length."""
     if isinstance(X, Sequences) and X.shape[1] > sample_shape[0]:
         raise ValueError(f"X has a sequence of {X.shape[1]} steps, but {type(estimator).__name__} was built for at "
                          f"most {sample_shape[0]}; input_shape=(time, features) may say more.")
 
 
 def lengths_of(X: Any) -> np.ndarray | None:
-    """Where the rows of X end, where they differ."""
+    """The lengths of the sequences in X; None if X is an array."""
     return X.lengths if isinstance(X, Sequences) else None

@@ -1,4 +1,4 @@
-"""scikit-learn's own callbacks (``set_callbacks``, from 1.9 on), which see each epoch as a task of the fit."""
+"""Support for scikit-learn's callbacks (``set_callbacks``, from 1.9 on), for which each epoch is a task of the fit."""
 from __future__ import annotations
 
 import copy
@@ -11,16 +11,16 @@ try:                                # scikit-learn 1.9 and later
     from sklearn.callback import CallbackSupportMixin as CallbackSupportMixin
 except ImportError:
     class CallbackSupportMixin:     # type: ignore[no-redef]
-        """Stands for scikit-learn's where there is none."""
+        """Empty, for versions of scikit-learn that do not have it."""
 
 
 class SklearnCallbacks(Callback):
-    """The last of the callbacks of an estimator's fit: shows its epochs to scikit-learn's callbacks, if there are any.
+    """The last callback of an estimator's fit, which reports its epochs to scikit-learn's callbacks, if there are any.
 
     Parameters
     ----------
     estimator : BaseNetwork
-    X, y, sample_weight : what ``fit`` was given, validated
+    X, y, sample_weight : the validated arguments of ``fit``
     context : scikit-learn's callback context of this fit, or None without callbacks
     """
 
@@ -36,13 +36,13 @@ class SklearnCallbacks(Callback):
             context.call_on_fit_task_begin(estimator=estimator, **self.data)
 
     def on_epoch_begin(self, model: Sequential, epoch: int) -> None:
-        """The epoch is a task."""
+        """Begin a task for the epoch."""
         if self.context is not None:
             self.epoch = self.context.subcontext(task_name="epoch").call_on_fit_task_begin(
                 estimator=self.estimator, reconstruction_attributes=lambda: fitted(model), **self.data)
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
-        """Its task ends; whether one of scikit-learn's callbacks asks the fit to stop."""
+        """End the epoch's task: whether one of scikit-learn's callbacks requests a stop."""
         if self.epoch is None:
             return None
         task, self.epoch = self.epoch, None
@@ -50,17 +50,17 @@ class SklearnCallbacks(Callback):
             estimator=self.estimator, reconstruction_attributes=lambda: fitted(model), **self.data))
 
     def on_fit_end(self, model: Sequential) -> None:
-        """An epoch that began and did not end: whoever sees its task begin sees it end."""
+        """End the task of an epoch that was not completed, so that each task that begins also ends."""
         if self.epoch is not None:
             self.epoch.call_on_fit_task_end(estimator=self.estimator)
             self.epoch = None
 
     def finish(self) -> None:
-        """When the estimator is fitted."""
+        """End the task of the fit, once the estimator is fitted."""
         if self.context is not None:
             self.context.call_on_fit_task_end(estimator=self.estimator, reconstruction_attributes={}, **self.data)
 
 
 def fitted(model: Sequential) -> dict[str, Any]:
-    """What makes a copy of the estimator one that is fitted so far."""
+    """The attributes that make a copy of the estimator a fitted one."""
     return {"model_": copy.deepcopy(model)}

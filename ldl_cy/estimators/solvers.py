@@ -1,4 +1,4 @@
-"""Solvers: from an estimator's parameters to an optimizer."""
+"""Solvers: the optimizer for an estimator's parameters."""
 from __future__ import annotations
 
 import inspect
@@ -11,12 +11,12 @@ from ldl_cy import optimizers
 
 
 def takes_full_batch(solver: Any) -> bool:
-    """Whether each step of a solver, a name or an optimizer object, sees all rows."""
+    """Whether a solver, a name or an optimizer object, uses all rows in each step."""
     return (optimizers.OPTIMIZERS[solver] if isinstance(solver, str) else solver).full_batch
 
 
 class Adam(optimizers.Adam):
-    """Adam with epsilon where scikit-learn has it, beside the root of the uncorrected second moment.
+    """Adam with epsilon as in scikit-learn, added to the root of the uncorrected second moment.
 
     ::
 
@@ -24,32 +24,32 @@ class Adam(optimizers.Adam):
         v ← β₂ v + (1 − β₂) g²
         θ ← θ − η √(1 − β₂ᵗ)/(1 − β₁ᵗ) m / (√v + ε)
 
-    The two differ where gradients are as small as ε, such as those that the penalty alone gives to a unit that is never
-    active.
+    The two versions differ for gradients as small as ε, such as those of a unit that is never active, which come from
+    the penalty alone.
     """
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
-        """As the parent's, with ε/√(1−β₂ᵗ) in the last column."""
+        """As in the parent class, but with ε/√(1−β₂ᵗ) in the last column."""
         rows = super().formula(rates, first)
         rows[:, 4] *= rows[:, 3]
         return rows
 
 
 def check_loss(estimator: Any, loss: Any) -> None:
-    """Refuse a loss that the solver does not minimise."""
+    """Refuse a loss that the solver cannot minimise."""
     if isinstance(estimator.solver, str) and estimator.solver == "lm" and loss.name != "squared_error":
         raise ValueError(f"solver='lm' minimises squared errors only, got the loss {loss.name!r} of "
                          f"{type(estimator).__name__}; solver='lbfgs' and solver='cg' minimise any.")
 
 
 def make_optimizer(estimator: Any, step_size: Callable[[], float]) -> optimizers.Optimizer:
-    """The optimizer of a fit; where the learning rate changes, it is what ``step_size()`` says before each epoch."""
+    """The optimizer of a fit; a learning rate that changes is read from ``step_size()`` before each epoch."""
     est: Any = estimator
     rate: Any = step_size()
     if not isinstance(est.solver, str):
         return est.solver
     if est.solver == "gd":
-        return optimizers.GD(rate, tol=0.0)     # when to stop is decided between epochs, as for the others
+        return optimizers.GD(rate, tol=0.0)     # TrainingMonitor decides when to stop, as for the minibatch solvers
     if est.solver == "sgd":
         if est.learning_rate != "constant":
             def rate(steps: np.ndarray) -> np.ndarray:

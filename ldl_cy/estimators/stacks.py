@@ -1,4 +1,4 @@
-"""Pieces of networks that the families share."""
+"""Parts of networks that families share."""
 from __future__ import annotations
 
 from typing import Any
@@ -9,7 +9,7 @@ from ldl_cy import layers
 
 
 def read_sizes(name: str, sizes: Any) -> list[int]:
-    """An int or a sequence of ints as a list; every one must be positive."""
+    """An int or a sequence of ints as a list; a ValueError if one is not positive."""
     given = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
     if np.any(np.array(given) <= 0):
         raise ValueError(f"{name} must be > 0, got {given}.")
@@ -17,7 +17,7 @@ def read_sizes(name: str, sizes: Any) -> list[int]:
 
 
 def dense_layers(sizes: list[int], activations: list[str], dropout: float) -> list[layers.Layer]:
-    """Hidden fully connected layers, dropout behind each."""
+    """Hidden fully connected layers, each followed by dropout."""
     stack: list[layers.Layer] = []
     for units, activation in zip(sizes, activations):
         stack += [layers.Dense(units, activation), *dropout_layers(dropout)]
@@ -25,5 +25,5 @@ def dense_layers(sizes: list[int], activations: list[str], dropout: float) -> li
 
 
 def dropout_layers(rate: float) -> list[layers.Layer]:
-    """One Dropout layer, or none where nothing is dropped."""
+    """A list of one Dropout layer; an empty list if the rate is 0."""
     return [layers.Dropout(rate)] if rate > 0 else []

@@ -1,4 +1,4 @@
-"""The two kinds of targets: classes and numbers."""
+"""ClassifierNetwork and RegressorNetwork: targets, losses, scores and predictions of the two kinds of estimators."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -27,12 +27,12 @@ REGRESSION_LOSSES = {"squared_error", "absolute_error", "huber", "quantile", "po
 
 
 class ClassifierNetwork(ClassifierMixin, BaseNetwork):
-    """Classes: softmax for three and more, one logistic output for two, one for each label of several."""
+    """Classifiers: softmax for three or more classes, a logistic output for two, one per label for multilabel y."""
 
     class_weight: ClassWeight
     classes_: np.ndarray
 
-    if TYPE_CHECKING:       # the mixin brings it
+    if TYPE_CHECKING:       # defined by the mixin
         def score(self, X: Any, y: Any, sample_weight: Any = None) -> float: ...
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -61,7 +61,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         return X, y
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
-        """Codes (n,) of many classes; 0 and 1 in one column for two, in several for several labels."""
+        """Class codes (n,) for three or more classes; else booleans, (n, 1) for two classes or (n, n_labels)."""
         if self._label_binarizer.y_type_ == "multiclass":
             return np.searchsorted(self.classes_, y)
         return self._label_binarizer.transform(y).astype(bool)
@@ -78,7 +78,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         return not self._label_binarizer.y_type_.startswith("multilabel")
 
     def _make_loss(self) -> losses.Loss:
-        # The cross-entropies of the outputs are added, as scikit-learn does; the loss's own mean is undone.
+        # the sum over outputs, as in scikit-learn: scale undoes the mean over outputs of ldl_cy's loss
         if self.out_activation_ == "softmax":
             return losses.LogLoss()
         return losses.BinaryLogLoss(scale=float(self.n_outputs_))
@@ -106,7 +106,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
             Weights of the samples.
 
         classes : array-like of shape (n_classes,), default=None
-            All classes there will be over all calls. Needed in the first call; y need not hold all of them.
+            All classes of all calls. Required in the first call; y need not contain all of them.
 
         Returns
         -------
@@ -123,7 +123,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         return self._fit(X, y, sample_weight, incremental=True)
 
     def _activated(self, X: Any) -> np.ndarray:
-        """Probabilities, one column an output, inside [eps, 1 - eps]."""
+        """Probabilities, one column per output, in [eps, 1 - eps]."""
         return class_probabilities(self._raw(X), self.out_activation_ == "softmax")
 
     def predict(self, X: Any) -> np.ndarray:
@@ -141,7 +141,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         """
         proba = self._activated(X)
         kind = self._label_binarizer.y_type_
-        # what the binarizer does, without its checks of what was just made
+        # the binarizer's inverse_transform, without its checks
         if kind == "multiclass":
             return self.classes_.take(proba.argmax(axis=1))
         if kind == "binary" and len(self.classes_) == 2:
@@ -149,7 +149,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         return self._label_binarizer.inverse_transform(proba.ravel() if self.n_outputs_ == 1 else proba)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Estimate probabilities.
+        """Estimate class probabilities.
 
         Parameters
         ----------
@@ -159,12 +159,12 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         Returns
         -------
         proba : ndarray of shape (n_samples, n_classes)
-            The probability of every class in the order of ``classes_``, inside [eps, 1 - eps] of its dtype.
+            The probability of each class, in the order of ``classes_``, in [eps, 1 - eps] of its dtype.
         """
         return class_probabilities(self._raw(X), self.out_activation_ == "softmax", self.n_outputs_ == 1)
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Logarithms of the estimated probabilities.
+        """The logarithm of the estimated class probabilities.
 
         Parameters
         ----------
@@ -185,11 +185,11 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
 
 
 class RegressorNetwork(RegressorMixin, BaseNetwork):
-    """Numbers: one output each, the loss by name."""
+    """Regressors: one linear output per target, or its exponential for the Poisson loss."""
 
     loss: Any
 
-    if TYPE_CHECKING:       # the mixin brings it
+    if TYPE_CHECKING:       # defined by the mixin
         def score(self, X: Any, y: Any, sample_weight: Any = None) -> float: ...
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -211,8 +211,8 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
         self.out_activation_ = "exp" if self._make_loss().name == "poisson" else "identity"
 
     def _make_loss(self) -> losses.Loss:
-        # The outputs' losses, added: the mean over outputs is undone. scikit-learn halves the squared
-        # error and reports the whole deviance.
+        # the sum over outputs: scale undoes the mean. As in scikit-learn, the squared error is halved, and the
+        # Poisson loss includes the terms of the deviance that do not depend on the prediction.
         scale = float(self.n_outputs_)
         if self.loss == "poisson":
             return losses.Poisson(deviance=True, scale=scale)
@@ -230,11 +230,11 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
         guess = self._activate(raw)
         if not np.isfinite(guess).all():
             return np.nan
-        with np.errstate(over="ignore"):        # a fit that diverges scores -inf
+        with np.errstate(over="ignore"):        # the score of a fit that diverges is -inf
             return r2_score(rows.y, guess, sample_weight=rows.weight)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Predict numbers.
+        """Predict target values.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The training of an estimator's model: epochs until nothing improves, and scikit-learn's words for how they ended."""
+"""The fit of an estimator's model: epochs until nothing improves, and scikit-learn's warnings about how it ended."""
 from __future__ import annotations
 
 import warnings
@@ -24,7 +24,7 @@ def train(
     estimator: Any, progress: FitProgress, rows: Rows, optimizer: Optimizer, loss: Any, batch_size: int | str,
     monitor: TrainingMonitor, callbacks: CallbackList, *, incremental: bool,
 ) -> None:
-    """Fit ``estimator.model_``: one epoch (incremental), or epochs until nothing improves or max_iter."""
+    """Fit ``estimator.model_``: for one epoch (incremental), or until nothing improves, at most max_iter epochs."""
     est, model = estimator, estimator.model_
     callbacks.model = model
     callbacks.prepend(monitor)
@@ -50,7 +50,7 @@ def fit(
     estimator: Any, model: Sequential, rows: Rows, optimizer: Optimizer, loss: Any, batch_size: int | str,
     callbacks: CallbackList, shuffler: RowShuffler | None, epochs: int | None,
 ) -> History:
-    """The fit of the model itself, with scikit-learn's orders of rows; None: ``max_iter`` epochs."""
+    """Fit the model, with scikit-learn's orders of rows; ``epochs=None`` is ``max_iter``."""
     est, state = estimator, model.training_state
     with state.exclusive():
         Fit(
@@ -64,9 +64,9 @@ def fit(
 def report_end(
     estimator: Any, monitor: TrainingMonitor, history: History, optimizer: Optimizer, incremental: bool,
 ) -> None:
-    """Why the fit ended, as scikit-learn says it: a warning where it did not converge."""
+    """Warn, as scikit-learn does, if the fit did not converge."""
     est = estimator
-    if history.result is not None:          # SciPy's; warns as scikit-learn does
+    if history.result is not None:          # SciPy's result; this function warns as scikit-learn does
         est.loss_ = monitor.reported_loss(history.result.fun, sum_of_squares(est.model_.network))
         est.n_iter_ = _check_optimize_result("lbfgs", history.result, est.max_iter)
         return

@@ -1,4 +1,4 @@
-"""Types of the estimators' parameters, and scikit-learn's decorators, which hide the types of what they decorate."""
+"""Types of the estimators' parameters, and typed forms of scikit-learn's decorators, which have no types."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -20,12 +20,12 @@ DType = str | type[np.float32 | np.float64] | None
 
 
 def validated(method: Method) -> Method:
-    """A fit that begins with a check of the estimator's parameters."""
+    """Decorator: check the estimator's parameters before a fit."""
     decorated: Method = _fit_context(prefer_skip_nested_validation=True)(method)
     return decorated
 
 
 def available(check: Callable[[Any], bool]) -> Callable[[Method], Method]:
-    """A method that an estimator has where ``check(estimator)`` does not raise."""
+    """Decorator: a method that an estimator has only if ``check(estimator)`` does not raise."""
     decorator: Callable[[Method], Method] = available_if(check)
     return decorator
