@@ -26,7 +26,7 @@ def objective(
     """The function theta -> (loss, gradient) over checked data; see ``Sequential.objective``."""
 
     def loss_and_gradient(theta: Any) -> tuple[float, np.ndarray]:
-        at = network.check_theta(theta)
+        at = network.theta if theta is None else network.check_theta(theta)
         grad = np.empty(at.size, network.dtype)
         statistics = network.statistics.copy()      # a training pass updates them: not the network's own
         with network.workspace(data.n, n_threads, training=True, loss_size=data.loss_op.target_size) as ws, \
@@ -85,7 +85,7 @@ def jacobian(network: Network, X: Any, theta: Any, n_threads: int) -> np.ndarray
     if size > LARGEST_JACOBIAN:
         raise ValueError(f"Sequential: the Jacobian must take at most {LARGEST_JACOBIAN} bytes, got {n} x {k} "
                          f"x {n_params} numbers in {size} bytes; call it for fewer rows at a time.")
-    at = network.check_theta(theta)
+    at = network.theta if theta is None else network.check_theta(theta)
     result = np.empty((n, k, n_params), network.dtype)
     gradients = RowJacobians(network, n, n_threads)
     most = gradients.rows_at_once

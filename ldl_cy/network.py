@@ -212,9 +212,7 @@ class Network:
         return check_lengths(OWNER, lengths, n, self.graph.steps[0], fault)
 
     def check_theta(self, theta: Any) -> np.ndarray:
-        """theta as a (n_params,) array in the network's dtype; None is the network's own. Overflow gives infinity."""
-        if theta is None:
-            return self.theta
+        """theta as a (n_params,) array in the network's dtype, in which numbers that are too large are infinite."""
         values = as_numbers(OWNER, "theta", theta)
         if values.shape != self.theta.shape:
             raise ValueError(f"Sequential: theta must have the shape {self.theta.shape}, got {values.shape}.")
