@@ -1,16 +1,19 @@
-"""Build of the compiled rooms. Everything else stands in pyproject.toml."""
+"""Build of the compiled rooms: what has changed since the last time. Everything else stands in pyproject.toml."""
 import os
 import platform
 import sys
 import sysconfig
+from importlib.metadata import version
 from pathlib import Path
 
-from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "ci"))
+import incremental  # noqa: E402
+
 # The reports of sanitizers name lines: ci/sanitize, ci/freethreading.
 SANITIZED = "-fsanitize" in os.environ.get("CFLAGS", "")
 # For ci/coverage: slow modules, each line of which can be traced.
@@ -45,40 +48,87 @@ C_FLAGS = {
              "-Wno-unreachable-code"],
     "msvc": ["/O2", "/fp:precise"],
 }
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "cdivision": True,
+    "initializedcheck": False,
+    "freethreading_compatible": True,
+    "linetrace": LINE_TRACE,
+}
 
 
 class BuildExt(build_ext):
-    """Adds the compiler's flags, and vec.c once per instruction set."""
+    """Makes what is out of date, as ci/incremental.py finds it, with the flags above."""
+
+    def finalize_options(self) -> None:
+        self.objects_given = self.build_temp is not None
+        super().finalize_options()
+        self.base = Path(self.get_finalized_command("build").build_base)
+
+    def run(self) -> None:
+        # setuptools' own builds in one place and copies to another, each time anew: a module is made where it belongs
+        super(build_ext, self).run()
 
     def build_extensions(self) -> None:
-        linker = getattr(self.compiler, "linker_so", None)
+        linker = getattr(self.compiler, "linker_so", [])
         if linker:
             # some Pythons pass on where their own libraries lie: on this machine alone, and nothing here needs them
-            self.compiler.linker_so = [part for part in linker if not part.startswith("-Wl,-rpath")]
-        super().build_extensions()
+            self.compiler.linker_so = linker = [part for part in linker if not part.startswith("-Wl,-rpath")]
+        self.kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
+        compiler = getattr(self.compiler, "compiler_so", [])
+        tools = [self.kind, self.debug, self.compiler.macros, incremental.tools(compiler, linker)]
+        if not self.objects_given:
+            # A folder for each set of tools and flags. setuptools may have chosen another, for an editable wheel one
+            # that is then thrown away; here all kinds of builds share their objects.
+            self.build_temp = str(self.base / "objects" / incremental.digest(tools, C_FLAGS, MACROS)[:12])
+        modules = [self.module(ext) for ext in self.extensions]
+        made = {one.name: Path(one.made) for one in modules}
+        for path in incremental.leftovers(ROOT if self.inplace else Path(self.build_lib), made):
+            print(f"removing {path}, which no source is compiled to")
+            path.unlink()
+        build = incremental.Build(
+            incremental.Sources(ROOT), incremental.Records(self.base / incremental.RECORDS), tools=tools,
+            cython=[version("cython"), version("scipy"), DIRECTIVES, MACROS], jobs=self.parallel or 1, force=self.force,
+            write_c=self.write_c, compile_object=self.compile_object, link=self.link)
+        print(f"compiled modules: {build.run(modules)} of {len(modules)} were out of date")
 
-    def build_extension(self, ext: Extension) -> None:
-        kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
-        ext.extra_compile_args = C_FLAGS[kind] + ext.extra_compile_args
-        if TARGET.startswith("linux") and not SANITIZED:
-            ext.extra_link_args = ["-Wl,-s", *ext.extra_link_args]
-        if ext.name.endswith("._engine.vec"):
-            ext.extra_objects = [*ext.extra_objects, *self.vector_objects(kind, ext)]
-        super().build_extension(ext)
+    def module(self, ext: Extension) -> incremental.Module:
+        """The module of an extension, with the objects that it is linked from."""
+        source = ext.sources[0]
+        arguments = {
+            "macros": ext.define_macros, "include_dirs": ext.include_dirs,
+            "extra_postargs": C_FLAGS[self.kind] + ext.extra_compile_args}
+        objects = [self.object(os.path.splitext(source)[0] + ".c", self.build_temp, arguments)]
+        if ext.name == incremental.VEC:
+            for isa, flags in (ISA_FLAGS[self.kind] if X86 else {"base": []}).items():
+                objects.append(self.object(
+                    incremental.VEC_SOURCE, os.path.join(self.build_temp, "isa", isa),
+                    arguments | {"macros": [("LDL_ISA", isa)], "extra_postargs": arguments["extra_postargs"] + flags}))
+        stripped = ["-Wl,-s"] if TARGET.startswith("linux") and not SANITIZED else []
+        return incremental.Module(
+            ext.name, self.get_ext_fullpath(ext.name), source if source.endswith(".pyx") else None, objects,
+            {"libraries": self.get_libraries(ext), "library_dirs": ext.library_dirs,
+             "runtime_library_dirs": ext.runtime_library_dirs, "extra_postargs": stripped + ext.extra_link_args})
 
-    def vector_objects(self, kind: str, ext: Extension) -> list[str]:
-        """One object file per instruction set, from one source."""
-        objects = []
-        for isa, flags in (ISA_FLAGS[kind] if X86 else {"base": []}).items():
-            objects += self.compiler.compile(
-                ["ldl_cy/_engine/vec/vec.c"],
-                output_dir=os.path.join(self.build_temp, "isa", isa),
-                macros=[("LDL_ISA", isa)],
-                include_dirs=ext.include_dirs,
-                extra_postargs=ext.extra_compile_args + flags,
-                depends=ext.depends,
-            )
-        return objects
+    def object(self, source: str, folder: str, arguments: dict) -> incremental.Object:
+        made, = self.compiler.object_filenames([source], output_dir=folder)
+        return incremental.Object(made, source, folder, arguments)
+
+    def write_c(self, modules: list[incremental.Module]) -> None:
+        from Cython.Build import cythonize  # half a second, for nothing more often than not
+
+        cythonize([self.ext_map[one.name] for one in modules], nthreads=self.parallel or 0, force=True,
+                  compiler_directives=DIRECTIVES, shared_utility_qualified_name=incremental.SHARED)
+
+    def compile_object(self, one: incremental.Object) -> None:
+        self.compiler.compile([one.source], output_dir=one.folder, debug=self.debug, **one.arguments)
+
+    def link(self, module: incremental.Module) -> None:
+        self.compiler.link_shared_object(
+            [one.made for one in module.objects], module.made, debug=self.debug, build_temp=self.build_temp,
+            export_symbols=self.get_export_symbols(self.ext_map[module.name]), target_lang="c", **module.arguments)
 
 
 class BdistWheel(bdist_wheel):
@@ -90,40 +140,17 @@ class BdistWheel(bdist_wheel):
         super().finalize_options()
 
 
-VEC_FILES = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "ldl_cy/_engine/vec").iterdir())
-extensions = [
-    Extension(
-        ".".join(p.relative_to(ROOT).with_suffix("").parts),
-        [str(p.relative_to(ROOT))],
-        include_dirs=["ldl_cy/_engine"],
-        depends=VEC_FILES,
-        define_macros=[*MACROS, *([("LDL_X86", "1")] if X86 else [])],
-        py_limited_api=ABI3,
-    )
-    for p in sorted((ROOT / "ldl_cy").glob("_*/*.pyx"))
-]
-# Cython's own helpers, once instead of in every module; cythonize writes the C file.
-SHARED = "ldl_cy._engine._cyutility"
-extensions.append(
-    Extension(SHARED, [SHARED.replace(".", "/") + ".c"], define_macros=MACROS,
-              py_limited_api=ABI3)
-)
-
 setup(
-    ext_modules=cythonize(
-        extensions,
-        nthreads=PARALLEL,
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": False,
-            "wraparound": False,
-            "cdivision": True,
-            "initializedcheck": False,
-            "freethreading_compatible": True,
-            "linetrace": LINE_TRACE,
-        },
-        shared_utility_qualified_name=SHARED,
-    ),
+    ext_modules=[
+        Extension(
+            name,
+            sources[:1] or [name.replace(".", "/") + ".c"],
+            include_dirs=[incremental.INCLUDE_DIR] if sources else [],
+            define_macros=[*MACROS, *([("LDL_X86", "1")] if X86 and sources else [])],
+            py_limited_api=ABI3,
+        )
+        for name, sources in incremental.modules(ROOT).items()
+    ],
     cmdclass={"build_ext": BuildExt, "bdist_wheel": BdistWheel},
     options={"build_ext": {"parallel": PARALLEL}},
     zip_safe=False,

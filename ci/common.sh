@@ -30,17 +30,47 @@ make_venv() {    # make_venv FOLDER: a virtual environment, unless it is there; 
     case $BIN in /*) ;; *) BIN=$PWD/$BIN ;; esac
 }
 
-install_package() {    # the package with what its tests and its demo need; nothing is done where no source is newer
+install_package() {    # the package with what its tests and its demo need; an editable installation stays one
     make_venv "$VENV"
-    stamp=$VENV/ldl_cy.installed
-    if [ -f "$stamp" ] && [ -z "$(find ldl_cy setup.py pyproject.toml MANIFEST.in -name __pycache__ -prune \
-            -o -newer "$stamp" -print)" ]; then
-        return
-    fi
-    # setuptools would ship modules that an earlier build left here and the source no longer has
-    rm -rf build
+    case $("$BIN/python" ci/installed.py state) in
+    current)
+        return ;;
+    editable)
+        echo "ldl_cy in $VENV is this folder (an editable installation): it is built in place, and that is tested"
+        install_editable
+        return ;;
+    elsewhere)
+        echo "ldl_cy in $VENV is the folder $("$BIN/python" ci/installed.py where) (an editable installation)." >&2
+        echo "It is left alone; name another environment: VENV=folder $0" >&2
+        exit 1 ;;
+    esac
+    key=$("$BIN/python" ci/installed.py key)
+    clean_build
     "$BIN/python" -m pip install --quiet ".[test,plot]"
-    touch "$stamp"
+    "$BIN/python" ci/installed.py record "$key"
+}
+
+install_editable() {    # the package as it stands here, with what a developer needs; compiled once, in place
+    asked=$("$BIN/python" ci/installed.py asked)
+    if [ "$("$BIN/python" ci/installed.py state)" != editable ] || [ "$asked" != "$(cat "$VENV/ldl_cy.asked" 2>&1)" ]; then
+        echo "$VENV: installing, and compiling what is out of date ..."
+        install_build_requirements
+        # without isolation, so that this and each later build use the same tools, and the same objects
+        "$BIN/python" -m pip install --quiet --no-build-isolation --editable ".[test,plot,lint]"
+        echo "$asked" > "$VENV/ldl_cy.asked"
+    fi
+    "$BIN/python" setup.py --quiet build_ext --inplace
+}
+
+clean_build() {    # setuptools would ship what an earlier build left in build/lib and the source no longer has
+    rm -rf build/lib* build/bdist*
+}
+
+install_build_requirements() {    # what setup.py imports
+    "$BIN/python" -c 'import tomllib
+with open("pyproject.toml", "rb") as file:
+    print(*tomllib.load(file)["build-system"]["requires"], sep="\n")' > "$VENV/build.txt"
+    "$BIN/python" -m pip install --quiet -r "$VENV/build.txt"
 }
 
 install_tools() {    # install_tools EXTRA: what one extra of pyproject.toml lists, without the package

@@ -69,10 +69,7 @@ audits() {
 same_bytes() {    # a second build, in another folder and another environment
     tar -xzf dist/*.tar.gz -C "$scratch"
     source=$(echo "$scratch"/ldl_cy-*/)
-    "$BIN/python" -c 'import sys, tomllib
-with open("pyproject.toml", "rb") as file:
-    print(*tomllib.load(file)["build-system"]["requires"], sep="\n")' > "$VENV/build.txt"
-    quietly "$BIN/python" -m pip install --quiet -r "$VENV/build.txt"
+    quietly install_build_requirements
     quietly "$BIN/python" -m build --wheel --no-isolation --outdir "$scratch/again" "$source" || return 1
     for one in "$scratch"/raw/*.whl; do
         if cmp "$one" "$scratch/again/$(basename "$one")"; then
