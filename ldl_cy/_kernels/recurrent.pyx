@@ -1,15 +1,27 @@
-"""Recurrent cells: RNN, LSTM, GRU over a sequence, time-major inside.
+"""Recurrent layers, RNN, LSTM and GRU: the loop over the steps of a sequence, time-major inside.
 
-The products that do not wait for one another are taken together: x W, dW, dU, db and dx for a chunk
-of steps at a time, while its pre-activations are still in cache. What waits is one product with U
-and one fused gate kernel a step.
+The cells' equations and their gradients are in recurrent_cells.pxd, the order of steps and rows in
+recurrent_steps.pxd. With a (m, width) the pre-activations of all rows and steps of a chunk, one below the other,
+
+    a = x W + h_prev U + 1 b^T        x (m, d), W (d, width), h_prev (m, u), U (u, width), b (width,)
+
+    dW += x^T da,  dU += h_prev^T da,  db += 1^T da,  dx = da W^T;   GRU: dU_n += h_prev^T dq,  dc_n += 1^T dq
+
+Products that do not wait for one another are taken together: x W, dW, dU, db and dx for a chunk of steps at a
+time, while its pre-activations are still in cache. What is left for a step is the product of its state with U
+and one fused pass over the gates.
 """
 from cython cimport floating
-from libc.string cimport memcpy, memset
 
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.op cimport GATHERS, USES_LENGTHS, Call, Kernel, Op, assert_fits, backward_t, forward_t, prepare_t
 from ldl_cy._kernels.blocked cimport PANEL, add_outer, pack, product
+from ldl_cy._kernels.recurrent_cells cimport (
+    CELL_GRU, CELL_LSTM, CELL_RNN, Recurrent, gru_step, gru_step_backward, lstm_step, lstm_step_backward, rnn_step,
+    rnn_step_backward)
+from ldl_cy._kernels.recurrent_steps cimport (
+    Steps, add_output_gradient, clear_output, clear_tails, copy_back, copy_in, copy_out, plan, rows_at, rows_of,
+    size_of_plan)
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope, instruction_set
 
@@ -27,6 +39,17 @@ cdef inline Py_ssize_t span_of(const Recurrent *s, Py_ssize_t n, Py_ssize_t item
     return max(1, min(s.span, CHUNK_BYTES // (max(n, 1) * s.width * itemsize)))
 
 
+cdef inline floating *after_states(
+    const Recurrent *s, floating *c, Py_ssize_t states, Py_ssize_t kept, Py_ssize_t n, bint keep,
+) noexcept nogil:
+    """Where xt begins: behind the cell states and their tanh, or behind q."""
+    if s.cell == CELL_LSTM:
+        return c + (states + (kept if keep else 0)) * s.units
+    if s.cell == CELL_GRU:
+        return c + (kept if keep else n) * s.units
+    return c
+
+
 cdef void prepare(
     const Op *op, const Call *call,
     const floating *theta,      # W (d, width), U (u, width), then biases
@@ -40,7 +63,7 @@ cdef void prepare(
         for i in range(2 if call.backward else 1):
             pack(width if i else d, d if i else width, i, theta, width, derived)
             derived += d * width
-            # GRU's U_n apart from U_r and U_z
+            # GRU: U_r and U_z together, then U_n
             pack(first if i else u, u if i else first, i, U, width, derived)
             pack(width - first if i else u, u if i else width - first, i, U + first, width,
                  derived + u * first)
@@ -58,7 +81,7 @@ cdef void forward(
 ) noexcept nogil:
     cdef const Recurrent *s = <const Recurrent*>&op.sizes[0]
     cdef:
-        Py_ssize_t d = s.n_in, u = s.units, width = s.width, first = s.joined
+        Py_ssize_t d = s.n_in, u = s.units, width = s.width
         Py_ssize_t n = call.n, span = span_of(s, n, sizeof(floating))
         Py_ssize_t t, t0, t1, m, at, start = 0              # at: place of step t, start: of its chunk
         bint keep = cache != NULL
@@ -68,22 +91,21 @@ cdef void forward(
         const floating *W_blocks = derived if s.copies else NULL
         const floating *U_blocks = derived + d * width if s.copies else NULL
         const floating *b = U + u * width if s.use_bias else NULL
-        const floating *cn = b + width if s.use_bias and s.cell == CELL_GRU else NULL
+        const floating *c_n = b + width if s.use_bias and s.cell == CELL_GRU else NULL
         # each step's rows when they are kept for backward; else a chunk, and two steps of the states
-        floating *z = cache if keep else scratch            # (kept, width)
-        floating *h = z + kept * width                      # (states, u)
+        floating *a = cache if keep else scratch            # (kept, width)
+        floating *h = a + kept * width                      # (states, u)
         floating *c = h + states * u                        # (states, u)              LSTM
         floating *tc = c + states * u                       # (kept, u)                LSTM, kept only
-        floating *q = h + states * u                        # (kept or n, u)           GRU: h U_n
+        floating *q = h + states * u                        # (kept or n, u)           GRU
         floating *xt = after_states(s, c, states, kept, n, keep)    # (kept, d)
-        floating *z_t
+        floating *a_t
         floating *h_t
         floating *c_t = NULL
-        floating *q_t
         floating *h_prev = NULL
         floating *c_prev = NULL
-        Steps p = plan(s, call, <int*>(scratch + n * (op.scratch_size - 1) + PANEL))
-    clear_output(s, &p, y)
+        Steps p = plan(s.n_steps, s.go_backwards, call, <int*>(scratch + n * (op.scratch_size - 1) + PANEL))
+    clear_output(&p, u, s.return_sequences, y)
     t1 = 0
     while t1 < p.longest:
         t0, t1 = t1, min(t1 + span, p.longest)
@@ -92,77 +114,25 @@ cdef void forward(
         if not keep:
             start = 0
         m = rows_of(&p, t0, t1)
-        # z = x W
+        # a = x W   (m, d) (d, width)
         copy_in(call, &p, t0, t1, d, x, xt + start * d)
-        product(False, m, width, d, xt + start * d, d, W, width, W_blocks, <floating>0, z + start * width, width)
+        product(False, m, width, d, xt + start * d, d, W, width, W_blocks, <floating>0, a + start * width, width)
         at = start
         for t in range(t0, t1):
             m = rows_at(&p, t)
-            z_t = z + at * width
+            a_t = a + at * width
             h_t = h + (at if keep else (t & 1) * n) * u
-            if t:
-                # z += h_prev U; of GRU's only r and z
-                product(False, m, first, u, h_prev, u, U, width, U_blocks, <floating>1, z_t, width)
-            add_bias(m, width, b, z_t)
             if s.cell == CELL_GRU:
-                q_t = q + at * u if keep else q
-                if t:
-                    # q = h_prev U_n
-                    product(False, m, u, u, h_prev, u, U + first, width,
-                            U_blocks + first * u if s.copies else NULL, <floating>0, q_t, u)
-                vec.gru_forward(m, u, z_t, q_t, cn, h_prev, h_t)
+                gru_step(s, m, h_prev, U, U_blocks, b, c_n, a_t, q + at * u if keep else q, h_t)
             elif s.cell == CELL_LSTM:
                 c_t = c + (at if keep else (t & 1) * n) * u
-                vec.lstm_forward(m, u, z_t, c_prev, c_t, tc + at * u if keep else NULL, h_t)
+                lstm_step(s, m, h_prev, c_prev, U, U_blocks, b, a_t, c_t, tc + at * u if keep else NULL, h_t)
             else:
-                vec.activate(s.activation, <floating>s.slope, m, u, z_t, h_t)
+                rnn_step(s, m, h_prev, U, U_blocks, b, a_t, h_t)
             copy_out(&p, t, u, s.return_sequences, h_t, y)
             h_prev, c_prev = h_t, c_t
             at += m
         start = at
-
-
-cdef inline void add_bias(
-    Py_ssize_t m, Py_ssize_t width,
-    const floating *b,          # (width,) or NULL
-    floating *z,                # (m, width)
-) noexcept nogil:
-    """z += 1 b^T for one step, still in L1: filling a whole chunk with b before x W took 1 to 3 % of a step."""
-    cdef Py_ssize_t i
-    if b != NULL:
-        for i in range(m):
-            vec.add(width, b, z + i * width)
-
-
-cdef inline floating *after_states(
-    const Recurrent *s, floating *c, Py_ssize_t states, Py_ssize_t kept, Py_ssize_t n, bint keep,
-) noexcept nogil:
-    """Where xt begins: behind the cell states and their tanh, or behind h U_n."""
-    if s.cell == CELL_LSTM:
-        return c + (states + (kept if keep else 0)) * s.units
-    if s.cell == CELL_GRU:
-        return c + (kept if keep else n) * s.units
-    return c
-
-
-cdef inline void clear_output(const Recurrent *s, const Steps *p, floating *y) noexcept nogil:
-    """Zeros where no step writes: past the end of a row, and for a row without steps."""
-    cdef Py_ssize_t i
-    if s.return_sequences:
-        clear_tails(p, s.units, y)
-    else:
-        for i in range(rows_at(p, 0), p.n):
-            memset(y + row_of(p, i) * s.units, 0, s.units * sizeof(floating))
-
-
-cdef inline Py_ssize_t rows_of(const Steps *p, Py_ssize_t t0, Py_ssize_t t1) noexcept nogil:
-    """Rows of the steps t0 to t1 - 1 together."""
-    cdef Py_ssize_t t, total = 0
-    if p.counts == NULL:
-        return (t1 - t0) * p.n
-    for t in range(t0, t1):
-        total += p.counts[t]
-    return total
 
 
 cdef void backward(
@@ -178,18 +148,18 @@ cdef void backward(
 ) noexcept nogil:
     cdef const Recurrent *s = <const Recurrent*>&op.sizes[0]
     cdef:
-        Py_ssize_t d = s.n_in, u = s.units, width = s.width, first = s.joined
+        Py_ssize_t d = s.n_in, u = s.units, width = s.width
         Py_ssize_t n = call.n, span = span_of(s, n, sizeof(floating))
         Py_ssize_t t, t0, t1, m, at, end, kept = n * s.n_steps
         const floating *W = theta
         const floating *U = W + d * width
         const floating *Wt_blocks = derived + (d + u) * width if s.copies else NULL
         const floating *Ut_blocks = derived + (2 * d + u) * width if s.copies else NULL
-        floating *z = cache                                 # (kept, width)
-        floating *h = z + kept * width                      # (kept, u)
+        floating *a = cache                                 # (kept, width)    becomes da
+        floating *h = a + kept * width                      # (kept, u)
         floating *c = h + kept * u                          # (kept, u)        LSTM
         floating *tc = c + kept * u                         # (kept, u)        LSTM
-        floating *q = h + kept * u                          # (kept, u)        GRU: leaves as the gradient of h U_n
+        floating *q = h + kept * u                          # (kept, u)        GRU: becomes dq
         floating *xt = after_states(s, c, kept, kept, n, True)      # (kept, d)
         floating *panel = scratch                           # (PANEL,)
         floating *dh = panel + PANEL                        # (n, u)
@@ -197,7 +167,7 @@ cdef void backward(
         floating *dxt = dc + n * u                          # (n span, d)
         floating *h_prev
         floating *c_prev
-        Steps p = plan(s, call, <int*>(scratch + n * (op.scratch_size - 1) + PANEL))
+        Steps p = plan(s.n_steps, s.go_backwards, call, <int*>(scratch + n * (op.scratch_size - 1) + PANEL))
     if dx != NULL:
         clear_tails(&p, d, dx)
     at = p.total
@@ -210,31 +180,21 @@ cdef void backward(
         for t in range(t1 - 1, t0 - 1, -1):
             m = rows_at(&p, t)
             at -= m
-            begin(&p, t, u, s.return_sequences, dy, dh, dc if s.cell == CELL_LSTM else NULL)
+            add_output_gradient(&p, t, u, s.return_sequences, dy, dh, dc if s.cell == CELL_LSTM else NULL)
             h_prev = h + (at - rows_at(&p, t - 1)) * u if t else NULL
             c_prev = c + (at - rows_at(&p, t - 1)) * u if t else NULL
             if s.cell == CELL_LSTM:
-                vec.lstm_backward(m, u, z + at * width, c_prev, tc + at * u, dh, dc)
+                lstm_step_backward(s, m, h_prev, c_prev, U, Ut_blocks, tc + at * u, a + at * width, dh, dc)
             elif s.cell == CELL_GRU:
-                vec.gru_backward(m, u, z + at * width, q + at * u, h_prev, dh)
-            elif vec.ldl_keeps_z(s.activation):
-                vec.activate_grad(s.activation, <floating>s.slope, m, u, z + at * u, dh, dh)
-                memcpy(z + at * u, dh, m * u * sizeof(floating))
+                gru_step_backward(s, m, h_prev, U, Ut_blocks, a + at * width, q + at * u, dh)
             else:
-                vec.activate_grad(s.activation, <floating>s.slope, m, u, h + at * u, dh, z + at * u)
-            if t:
-                # dh = dz U^T; GRU: dh += dz_rz U_rz^T + dq U_n^T, on top of the part that passes by U
-                product(True, m, u, first, z + at * width, width, U, width, Ut_blocks,
-                        <floating>(1 if s.cell == CELL_GRU else 0), dh, u)
-                if s.cell == CELL_GRU:
-                    product(True, m, u, u, q + at * u, u, U + first, width,
-                            Ut_blocks + first * u if s.copies else NULL, <floating>1, dh, u)
+                rnn_step_backward(s, m, h_prev, U, Ut_blocks, h + at * u, a + at * u, dh)
         m = end - at
         if grad != NULL:
-            add_gradients(s, &p, t0, t1, at, m, xt + at * d, z, h, q, grad, panel)
+            add_gradients(s, &p, t0, t1, at, m, xt + at * d, a, h, q, grad, panel)
         if dx != NULL:
-            # dx = dz W^T
-            product(True, m, d, width, z + at * width, width, W, width, Wt_blocks, <floating>0, dxt, d)
+            # dx = da W^T   (m, width) (width, d)
+            product(True, m, d, width, a + at * width, width, W, width, Wt_blocks, <floating>0, dxt, d)
             copy_back(&p, t0, t1, d, dxt, dx)
         t1 = t0
 
@@ -243,24 +203,25 @@ cdef void add_gradients(
     const Recurrent *s, const Steps *p, Py_ssize_t t0, Py_ssize_t t1,
     Py_ssize_t at, Py_ssize_t m,                            # the chunk's first row and its rows
     const floating *xt,         # (m, d)
-    const floating *dz,         # (all, width)
+    const floating *da,         # (all, width)
     const floating *h,          # (all, u)
     const floating *dq,         # (all, u)      GRU
-    floating *grad,
+    floating *grad,             # dW (d, width), dU (u, width), db (width,), GRU: dc_n (u,)
     floating *panel,            # PANEL numbers to use
 ) noexcept nogil:
+    """What the steps t0 to t1 - 1 add to the gradient of theta."""
     cdef:
         Py_ssize_t d = s.n_in, u = s.units, width = s.width, t, rows, now, before
         floating *dU = grad + d * width
         floating *db = dU + u * width
-    # dW += x^T dz
-    add_outer(s.small_products, d, width, m, xt, dz + at * width, width, grad, width, panel)
+    # dW += x^T da   (d, m) (m, width)
+    add_outer(s.small_products, d, width, m, xt, da + at * width, width, grad, width, panel)
     if s.use_bias:
-        # db += 1^T dz;  dc_n += 1^T dq
-        vec.add_column_sums(m, width, dz + at * width, db)
+        # db += 1^T da,  dc_n += 1^T dq
+        vec.add_column_sums(m, width, da + at * width, db)
         if s.cell == CELL_GRU:
             vec.add_column_sums(m, u, dq + at * u, db + width)
-    # dU += h_prev^T dz, GRU: dU_n += h_prev^T dq: h_prev lies one step before dz, in one piece while no row ends
+    # h_prev of a row is one step before its da: while no row ends, of many steps in one piece
     t = t0
     if t == 0:
         t, at = 1, at + rows_at(p, 0)
@@ -271,9 +232,11 @@ cdef void add_gradients(
         while before == now and t < t1 and rows_at(p, t) == now:
             rows += now
             t += 1
-        add_outer(s.small_products, u, s.joined, rows, h + (at - before) * u, dz + at * width, width,
+        # dU += h_prev^T da   (u, rows) (rows, joined)
+        add_outer(s.small_products, u, s.joined, rows, h + (at - before) * u, da + at * width, width,
                   dU, width, panel)
         if s.cell == CELL_GRU:
+            # dU_n += h_prev^T dq   (u, rows) (rows, u)
             add_outer(s.small_products, u, u, rows, h + (at - before) * u, dq + at * u, u,
                       dU + s.joined, width, panel)
         at += rows
@@ -306,9 +269,9 @@ def recurrent(str dtype, *, str cell, Py_ssize_t n_steps, Py_ssize_t n_in, Py_ss
     op.y_size = n_steps * units if return_sequences else units
     op.n_params = (n_in + units + use_bias) * width
     op.n_derived = 2 * (n_in + units) * width if s.copies else 0
-    # z, h and xt of every step; LSTM: c, tanh c; GRU: h U_n
+    # a, h and xt of every step; LSTM: c, tanh c; GRU: q
     op.cache_size = n_steps * (width + units + n_in)
-    # inference: z and xt of a chunk, h and c of two steps; GRU: h U_n of one
+    # inference: a and xt of a chunk, h and c of two steps; GRU: q of one
     predicting = s.span * (width + n_in) + 2 * units
     if cell == "lstm":
         op.cache_size += n_steps * 2 * units

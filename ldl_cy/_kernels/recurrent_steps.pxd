@@ -1,34 +1,13 @@
-# What the recurrent cells share: their sizes, and the order in which steps and rows are worked through.
+# The order in which a recurrent kernel works through steps and rows, and the copies in and out of it.
 #
-# Inside a kernel everything is time-major and packed: the rows of one step lie together, one step
-# after the other in the order of processing. With lengths the rows are taken longest first, so that
-# those still running at step t are the first rows_at(t) of them: the batch shrinks, and no step past
-# a row's end exists here. Direction, lengths and order act in the copies in and out, nowhere else.
+# Inside the kernel everything is time-major and packed: the rows of one step are contiguous, one step after the
+# other in the order of processing. With lengths the rows are sorted, longest first, so that those still running
+# at step t are the first rows_at(t) of them: the batch shrinks, and there are no steps past a row's end.
+# Direction, lengths and order matter in these copies, nowhere else.
 from cython cimport floating
 from libc.string cimport memcpy, memset
 
 from ldl_cy._engine.op cimport Call
-
-cdef enum Cell:
-    CELL_RNN
-    CELL_LSTM
-    CELL_GRU
-
-ctypedef struct Recurrent:
-    Py_ssize_t n_steps          # T
-    Py_ssize_t n_in             # d
-    Py_ssize_t units            # u
-    Py_ssize_t width            # of the pre-activations of a step: u, 4u, 3u
-    Py_ssize_t joined           # columns of U whose product is added to z: width; GRU: 2u, U_n comes apart
-    Py_ssize_t span             # most steps of a chunk
-    int cell
-    int activation              # of RNN
-    int return_sequences
-    int go_backwards
-    int use_bias
-    int small_products          # worth while: see blocked.pxd
-    int copies                  # derived holds W and U in blocks
-    double slope
 
 ctypedef struct Steps:
     Py_ssize_t n
@@ -46,27 +25,27 @@ cdef inline Py_ssize_t size_of_plan(Py_ssize_t n_steps) noexcept nogil:
     return 2 * (n_steps + 1)
 
 
-cdef inline Steps plan(const Recurrent *s, const Call *call, int *ints) noexcept nogil:
+cdef inline Steps plan(Py_ssize_t n_steps, bint go_backwards, const Call *call, int *ints) noexcept nogil:
     """The order of work. ints: n + size_of_plan(n_steps) of them, used with lengths only."""
     cdef Steps p
     cdef Py_ssize_t i, t
     cdef int *cursors
-    p.n, p.n_steps, p.go_backwards, p.lengths = call.n, s.n_steps, s.go_backwards, call.lengths
-    p.longest, p.total, p.rows, p.counts = s.n_steps, call.n * s.n_steps, NULL, NULL
+    p.n, p.n_steps, p.go_backwards, p.lengths = call.n, n_steps, go_backwards, call.lengths
+    p.longest, p.total, p.rows, p.counts = n_steps, call.n * n_steps, NULL, NULL
     if call.lengths == NULL:
         return p
-    p.counts, cursors, p.rows = ints, ints + s.n_steps + 1, ints + 2 * (s.n_steps + 1)
+    p.counts, cursors, p.rows = ints, ints + n_steps + 1, ints + 2 * (n_steps + 1)
     # a counting sort: rows of length t, then by sums from the end those longer than t, which is
     # also the place of the first row of length t
-    memset(cursors, 0, (s.n_steps + 1) * sizeof(int))
+    memset(cursors, 0, (n_steps + 1) * sizeof(int))
     for i in range(p.n):
         cursors[p.lengths[i]] += 1
-    p.counts[s.n_steps] = 0
+    p.counts[n_steps] = 0
     p.total = 0
-    for t in range(s.n_steps - 1, -1, -1):
+    for t in range(n_steps - 1, -1, -1):
         p.counts[t] = p.counts[t + 1] + cursors[t + 1]
         p.total += p.counts[t]
-    memcpy(cursors, p.counts, (s.n_steps + 1) * sizeof(int))
+    memcpy(cursors, p.counts, (n_steps + 1) * sizeof(int))
     for i in range(p.n):
         p.rows[cursors[p.lengths[i]]] = <int>i
         cursors[p.lengths[i]] += 1
@@ -82,6 +61,16 @@ cdef inline Py_ssize_t rows_at(const Steps *p, Py_ssize_t t) noexcept nogil:
     return p.n if t < p.n_steps else 0
 
 
+cdef inline Py_ssize_t rows_of(const Steps *p, Py_ssize_t t0, Py_ssize_t t1) noexcept nogil:
+    """Rows of the steps t0 to t1 - 1 together."""
+    cdef Py_ssize_t t, total = 0
+    if p.counts == NULL:
+        return (t1 - t0) * p.n
+    for t in range(t0, t1):
+        total += p.counts[t]
+    return total
+
+
 cdef inline Py_ssize_t row_of(const Steps *p, Py_ssize_t place) noexcept nogil:
     return p.rows[place] if p.rows != NULL else place
 
@@ -92,7 +81,7 @@ cdef inline Py_ssize_t length_of(const Steps *p, Py_ssize_t row) noexcept nogil:
 
 cdef inline void copy_in(
     const Call *call, const Steps *p, Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t d,
-    const floating *x,          # (n, n_steps, d), or its rows anywhere
+    const floating *x,          # (n, n_steps, d), or its rows anywhere: call.order
     floating *xt,               # (rows of the steps t0 to t1 - 1, d)
 ) noexcept nogil:
     cdef Py_ssize_t t, i, row, at, start
@@ -130,6 +119,19 @@ cdef inline void clear_tails(
                    (p.n_steps - p.lengths[i]) * k * sizeof(floating))
 
 
+cdef inline void clear_output(
+    const Steps *p, Py_ssize_t u, bint return_sequences,
+    floating *y,                # (n, n_steps, u) or (n, u)
+) noexcept nogil:
+    """Zeros where no step writes: past the end of a row, and for a row without steps."""
+    cdef Py_ssize_t i
+    if return_sequences:
+        clear_tails(p, u, y)
+    else:
+        for i in range(rows_at(p, 0), p.n):
+            memset(y + row_of(p, i) * u, 0, u * sizeof(floating))
+
+
 cdef inline void copy_out(
     const Steps *p, Py_ssize_t t, Py_ssize_t u, bint return_sequences,
     const floating *h,          # (rows_at(t), u)
@@ -141,13 +143,13 @@ cdef inline void copy_out(
         memcpy(y + (row * p.n_steps + t if return_sequences else row) * u, h + i * u, u * sizeof(floating))
 
 
-cdef inline void begin(
+cdef inline void add_output_gradient(
     const Steps *p, Py_ssize_t t, Py_ssize_t u, bint return_sequences,
     const floating *dy,         # (n, n_steps, u) or (n, u)
     floating *dh,               # (rows_at(t), u): the gradient from step t + 1 on entry; dy is added
     floating *dc,               # (rows_at(t), u) likewise, or NULL
 ) noexcept nogil:
-    """What comes into step t of the backward pass from above: rows that end with it start at 0."""
+    """What enters step t of the backward pass: rows that end with it start at 0."""
     cdef Py_ssize_t i, j, m = rows_at(p, t), later = rows_at(p, t + 1)
     cdef const floating *dy_row
     cdef floating *dh_row

@@ -1,0 +1,182 @@
+# The recurrent cells, RNN, LSTM and GRU: one step of m rows and u units, and its gradient.
+#
+# A step goes from h_prev, the state after the step before, to h, both (m, u); x (m, d) is its input and `width`
+# the number of pre-activations a: u, 4u or 3u. A B is a product of matrices, a * b one of elements, s the logistic
+# function. dv is the gradient of the loss with respect to v: dh comes in, from the output and from the step after.
+# x W is there already, made for many steps at once in recurrent.pyx, as dW, dU, db and dx are; equations (2) and
+# on are one compiled pass over the units, in _engine/vec/gates.inc with the same numbers.
+#
+# RNN (Elman, "Finding structure in time", Cognitive Science 14, 1990), width = u:
+#
+#     (1)  a = x W + h_prev U + 1 b^T                                         (m, u)
+#     (2)  h = f(a)                                                           (m, u)
+#
+#     (2)  da = dh * f'(a)
+#     (1)  dh_prev = da U^T
+#
+# LSTM (Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 9, 1997; forget gate: Gers,
+# Schmidhuber, Cummins, "Learning to forget", Neural Computation 12, 2000), width = 4u:
+#
+#     (1)  (a_i, a_f, a_g, a_o) = x W + h_prev U + 1 b^T                      (m, 4u)
+#     (2)  i = s(a_i),  f = s(a_f),  g = tanh(a_g),  o = s(a_o)               (m, u) each
+#     (3)  c = f * c_prev + i * g                                             (m, u)
+#     (4)  h = o * tanh(c)                                                    (m, u)
+#
+#     (4)  do = dh * tanh(c),  dc = dc of the step after + dh * o * (1 - tanh(c)^2)
+#     (3)  di = dc * g,  df = dc * c_prev,  dg = dc * i,  dc_prev = dc * f
+#     (2)  da_i = di * i * (1 - i),  da_f = df * f * (1 - f),  da_g = dg * (1 - g^2),  da_o = do * o * (1 - o)
+#     (1)  dh_prev = da U^T
+#
+# GRU (Cho et al., "Learning phrase representations using RNN encoder-decoder", EMNLP 2014; as in cuDNN and Keras
+# the reset gate comes after the product with U_n, which has a bias of its own), width = 3u:
+#
+#     (1)  (a_r, a_z, a_n) = x W + 1 b^T,  (a_r, a_z) += h_prev (U_r, U_z)    (m, 3u)
+#          q = h_prev U_n + 1 c_n^T                                           (m, u)
+#     (2)  r = s(a_r),  z = s(a_z),  n = tanh(a_n + r * q)                    (m, u) each
+#     (3)  h = (1 - z) * n + z * h_prev                                       (m, u)
+#
+#     (3)  dn = dh * (1 - z),  dz = dh * (h_prev - n),  dh_prev = dh * z
+#     (2)  da_n = dn * (1 - n^2),  dq = da_n * r,  dr = da_n * q,  da_r = dr * r * (1 - r),  da_z = dz * z * (1 - z)
+#     (1)  dh_prev += (da_r, da_z) (U_r, U_z)^T + dq U_n^T
+from cython cimport floating
+from libc.string cimport memcpy
+
+from ldl_cy._engine cimport vec
+from ldl_cy._kernels.blocked cimport product
+
+cdef enum Cell:
+    CELL_RNN
+    CELL_LSTM
+    CELL_GRU
+
+ctypedef struct Recurrent:
+    Py_ssize_t n_steps          # T
+    Py_ssize_t n_in             # d
+    Py_ssize_t units            # u
+    Py_ssize_t width            # of the pre-activations of a step: u, 4u, 3u
+    Py_ssize_t joined           # columns of U whose product is added to a: width; GRU: 2u, without U_n
+    Py_ssize_t span             # most steps of a chunk
+    int cell
+    int activation              # f of RNN
+    int return_sequences
+    int go_backwards
+    int use_bias
+    int small_products          # worth while: see blocked.pxd
+    int copies                  # derived holds W and U in blocks
+    double slope
+
+
+cdef inline void add_state_product(
+    const Recurrent *s, Py_ssize_t m,
+    const floating *h_prev,     # (m, u), or NULL in the first step: zeros
+    const floating *U,          # (u, width)
+    const floating *U_blocks,   # U in blocks, or NULL: see blocked.pxd
+    const floating *b,          # (width,) or NULL
+    floating *a,                # (m, width): x W on entry
+) noexcept nogil:
+    """(1) a += h_prev U + 1 b^T, of GRU's U the columns U_r, U_z alone.
+
+    The bias is added to one step, still in L1: filling a whole chunk with it before x W took 1 to 3 % of a step.
+    """
+    cdef Py_ssize_t i
+    if h_prev != NULL:
+        product(False, m, s.joined, s.units, h_prev, s.units, U, s.width, U_blocks, <floating>1, a, s.width)
+    if b != NULL:
+        for i in range(m):
+            vec.add(s.width, b, a + i * s.width)
+
+
+cdef inline void rnn_step(
+    const Recurrent *s, Py_ssize_t m,
+    const floating *h_prev, const floating *U, const floating *U_blocks, const floating *b,
+    floating *a,                # (m, u): x W on entry, the pre-activations on exit
+    floating *h,                # (m, u)
+) noexcept nogil:
+    add_state_product(s, m, h_prev, U, U_blocks, b, a)                      # (1)
+    vec.activate(s.activation, <floating>s.slope, m, s.units, a, h)         # (2)
+
+
+cdef inline void rnn_step_backward(
+    const Recurrent *s, Py_ssize_t m,
+    const floating *h_prev,     # NULL in the first step: dh_prev is not wanted
+    const floating *U, const floating *Ut_blocks,
+    const floating *h,          # (m, u)
+    floating *a,                # (m, u): becomes da
+    floating *dh,               # (m, u): becomes dh_prev
+) noexcept nogil:
+    cdef Py_ssize_t u = s.units
+    # (2) da = dh * f'(a), from a or from h, whichever the derivative is written in
+    if vec.ldl_keeps_z(s.activation):
+        vec.activate_grad(s.activation, <floating>s.slope, m, u, a, dh, dh)
+        memcpy(a, dh, m * u * sizeof(floating))
+    else:
+        vec.activate_grad(s.activation, <floating>s.slope, m, u, h, dh, a)
+    # (1) dh_prev = da U^T
+    if h_prev != NULL:
+        product(True, m, u, u, a, u, U, u, Ut_blocks, <floating>0, dh, u)
+
+
+cdef inline void lstm_step(
+    const Recurrent *s, Py_ssize_t m,
+    const floating *h_prev,
+    const floating *c_prev,     # (m, u), or NULL in the first step: zeros
+    const floating *U, const floating *U_blocks, const floating *b,
+    floating *a,                # (m, 4u): x W on entry, the gates (i, f, g, o) on exit
+    floating *c,                # (m, u)
+    floating *tc,               # (m, u): tanh(c), or NULL: not wanted
+    floating *h,                # (m, u)
+) noexcept nogil:
+    add_state_product(s, m, h_prev, U, U_blocks, b, a)                      # (1)
+    vec.lstm_forward(m, s.units, a, c_prev, c, tc, h)                       # (2) (3) (4)
+
+
+cdef inline void lstm_step_backward(
+    const Recurrent *s, Py_ssize_t m,
+    const floating *h_prev, const floating *c_prev,         # NULL in the first step
+    const floating *U, const floating *Ut_blocks,
+    const floating *tc,         # (m, u): tanh(c)
+    floating *a,                # (m, 4u): the gates on entry, da on exit
+    floating *dh,               # (m, u): becomes dh_prev
+    floating *dc,               # (m, u): of the step after on entry, dc_prev on exit
+) noexcept nogil:
+    vec.lstm_backward(m, s.units, a, c_prev, tc, dh, dc)                    # (4) (3) (2)
+    # (1) dh_prev = da U^T
+    if h_prev != NULL:
+        product(True, m, s.units, s.width, a, s.width, U, s.width, Ut_blocks, <floating>0, dh, s.units)
+
+
+cdef inline void gru_step(
+    const Recurrent *s, Py_ssize_t m,
+    const floating *h_prev, const floating *U,
+    const floating *U_blocks,   # of (U_r, U_z), then of U_n; or NULL
+    const floating *b,
+    const floating *c_n,        # (u,) or NULL
+    floating *a,                # (m, 3u): x W on entry, the gates (r, z, n) on exit
+    floating *q,                # (m, u)
+    floating *h,                # (m, u)
+) noexcept nogil:
+    cdef Py_ssize_t u = s.units
+    add_state_product(s, m, h_prev, U, U_blocks, b, a)                      # (1)
+    # (1) q = h_prev U_n; the pass over the gates adds c_n
+    if h_prev != NULL:
+        product(False, m, u, u, h_prev, u, U + s.joined, s.width,
+                U_blocks + s.joined * u if U_blocks != NULL else NULL, <floating>0, q, u)
+    vec.gru_forward(m, u, a, q, c_n, h_prev, h)                             # (2) (3)
+
+
+cdef inline void gru_step_backward(
+    const Recurrent *s, Py_ssize_t m,
+    const floating *h_prev,     # NULL in the first step
+    const floating *U,
+    const floating *Ut_blocks,  # of (U_r, U_z)^T, then of U_n^T; or NULL
+    floating *a,                # (m, 3u): the gates on entry, da on exit
+    floating *q,                # (m, u): becomes dq
+    floating *dh,               # (m, u): becomes dh_prev
+) noexcept nogil:
+    cdef Py_ssize_t u = s.units
+    vec.gru_backward(m, u, a, q, h_prev, dh)                                # (3) (2)
+    if h_prev != NULL:
+        # (1) dh_prev += (da_r, da_z) (U_r, U_z)^T + dq U_n^T
+        product(True, m, u, s.joined, a, s.width, U, s.width, Ut_blocks, <floating>1, dh, u)
+        product(True, m, u, u, q, u, U + s.joined, s.width,
+                Ut_blocks + s.joined * u if Ut_blocks != NULL else NULL, <floating>1, dh, u)
