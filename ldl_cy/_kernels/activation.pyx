@@ -1,4 +1,7 @@
-"""Activation: y = f(x) elementwise; softmax along the last axis."""
+"""Activation: y = f(x), dx = dy * f'(x) elementwise; softmax along the last axis.
+
+The functions are in _engine/vec/activations.inc and softmax.inc.
+"""
 from cython cimport floating
 
 from ldl_cy._engine cimport vec
@@ -33,7 +36,7 @@ cdef void backward(
 ) noexcept nogil:
     cdef const Activation *s = <const Activation*>&op.sizes[0]
     if dx != NULL:
-        # dx = dy f'(x), from x or from y, whichever the derivative is written in
+        # dx = dy * f'(x), from x or from y, whichever the derivative is written in
         vec.activate_grad(s.kind, <floating>s.slope, call.n * s.vectors, s.k,
                           x if vec.ldl_keeps_z(s.kind) else y, dy, dx)
 

@@ -1,7 +1,16 @@
 """Batch normalization: y = gamma (x - mean) / sigma + beta for each channel of the last axis.
 
-In training mean and sigma are those of the whole batch: each block writes its own count, mean and
-M2 = sum (x - mean)^2, and the blocks are merged in order. In inference they are the running ones.
+Ioffe and Szegedy, "Batch normalization", ICML 2015. For one channel, over the N values x_i of the batch, in training
+
+    mean = sum x_i / N,  sigma = sqrt(sum (x_i - mean)^2 / N + epsilon),  xhat_i = (x_i - mean) / sigma
+    y_i = gamma xhat_i + beta
+
+    dgamma += sum dy_i xhat_i,  dbeta += sum dy_i
+    dx_i = gamma / sigma (dy_i - sum dy / N - xhat_i sum (dy xhat) / N)
+
+Each block writes its own count, mean and M2 = sum (x - mean)^2, and the blocks are merged in order; the two sums of
+the gradient likewise. In inference, and in a frozen layer, mean and sigma are the running ones: constants, with
+dx_i = gamma / sigma dy_i.
 A row is (n_steps, inner, k); with lengths only the first lengths[i] steps of row i exist.
 """
 from cython cimport floating
@@ -20,7 +29,7 @@ ctypedef struct BatchNorm:
 
 
 cdef inline Py_ssize_t vectors_of(const BatchNorm *s, const Call *call, Py_ssize_t i) noexcept nogil:
-    """Vectors of row i that exist: they come first."""
+    """How many vectors of row i exist: the first so many."""
     if call.lengths == NULL:
         return s.n_steps * s.inner
     return max(0, min(<Py_ssize_t>call.lengths[i], s.n_steps)) * s.inner
@@ -56,10 +65,10 @@ cdef void reduce(
     const Op *op, const Call *call, const floating *theta,
     const floating *x,          # (n, vectors, k)
     const floating *y,
-    const floating *dy,         # (n, vectors, k), or NULL on the way forward
+    const floating *dy,         # (n, vectors, k), or NULL in the forward pass
     const floating *cache,      # (3, k), see keep_stats
 ) noexcept nogil:
-    """partial = (count, mean (k,), M2 (k,)), or on the way back (count, sum dy (k,), sum dy xhat (k,))"""
+    """partial = (count, mean (k,), M2 (k,)), or of the backward pass (count, sum dy (k,), sum dy xhat (k,))"""
     cdef const BatchNorm *s = <const BatchNorm*>&op.sizes[0]
     cdef Py_ssize_t i, v, j, k = s.k, count = 0
     cdef const floating *x_v
@@ -127,15 +136,15 @@ cdef void combine(
 
 
 cdef inline bint of_batch(const Call *call) noexcept nogil:
-    """The batch's statistics are used in training, unless the layer is frozen: then nobody makes sums."""
+    """The batch's statistics are used in training, unless the layer is frozen: then there are no sums."""
     return call.training and call.partial != NULL
 
 
 cdef inline void keep_stats(
     const BatchNorm *s, const Call *call, const floating *state, floating *stats) noexcept nogil:
-    """stats (3, k) = mean, what its rounding lost, 1 / sqrt(variance + epsilon).
+    """stats (3, k) = mean rounded (high), mean - high (low), 1 / sigma.
 
-    With the mean in two parts (x - high) - low is good where the mean is far larger than sigma, and
+    With the mean in two parts (x - high) - low is accurate where the mean is far larger than sigma, and
     float32 needs no double in the loops over the rows.
     """
     cdef Py_ssize_t j, k = s.k
@@ -194,7 +203,7 @@ cdef void forward(
     const floating *derived,    # slope (k,), in inference
     const floating *x,          # (n, vectors, k)
     floating *y,                # (n, vectors, k)
-    floating *cache,            # (3, k) of the block, in its first row's place; NULL at prediction
+    floating *cache,            # (3, k) of the block, in place of its first row's; NULL at prediction
     floating *scratch,          # (4, k): statistics where there is no cache, and the slope
 ) noexcept nogil:
     cdef const BatchNorm *s = <const BatchNorm*>&op.sizes[0]
@@ -274,10 +283,11 @@ cdef void backward(
     cdef double *sums = <double*>scratch            # sum dy (k,), sum dy xhat (k,)
     if grad != NULL and (not of_batch(call) or call.row0 == 0):
         if of_batch(call):
-            # the sums over the whole batch are there: they are added once, with its first block
+            # the sums over the whole batch are ready: they are added once, with its first block
             sums = call.partial + 1
         else:
             add_sums(op, call, x, dy, cache, sums)
+        # dgamma += sum dy xhat,  dbeta += sum dy
         for j in range(k):
             grad[j] += <floating>sums[k + j]
             grad[k + j] += <floating>sums[j]
@@ -297,7 +307,7 @@ def batch_norm(
     op.x_size = op.y_size = n_steps * inner * k
     op.n_params = op.n_state = 2 * k
     op.n_partial = 1 + 2 * k
-    # a block may be a single row; of longer ones only the first row's place is used
+    # a block may be a single row; a longer one uses the cache of its first row only
     op.cache_size = 3 * k
     op.scratch_fixed = 4 * k
     op.n_derived = k

@@ -1,12 +1,16 @@
-# Products out of small ones, for a BLAS that runs small products unpacked.
+# Products of matrices composed of small ones, for a BLAS that runs small products without packing.
 #
-# OpenBLAS's AVX-512 kernels take products up to m n k = 10^6 as they are, at full speed whatever the
-# shape as long as what they read of B fits L1 and its rows are not a power of two apart; beyond, they
-# pack both factors, which few rows never repay. So B (k, n) is copied once into blocks of 128 rows by
-# 256 bytes, each contiguous, and a product with it is a loop over blocks. Measured, one thread,
-# float32, GF/s out of 160: 32x512x128 153 instead of 93, 32x128x512 153 instead of 84, 32x256x64 149
-# instead of 105, 512x64x512 157 instead of 129; A^T B in tiles 64 deep 155 to 175 instead of 60 to 148.
-# Kernels for processors without AVX-512 pack everything, and tiles only cost there.
+#     product, product_by_blocks      C = A op(B) + beta C        x W, h U, dz W^T
+#     add_outer                       C += A^T B                  dW += x^T dz
+#     outer_by_blocks                 C = A^T B                   the same, overwritten
+#
+# OpenBLAS's AVX-512 kernels run products up to m n k = 10^6 without packing, at full speed for any shape, as long
+# as what they read of B fits L1 and the stride of its rows is not a power of two; larger ones they pack, both
+# factors, which few rows never repay. So B (k, n) is copied once into blocks of 128 rows by 256 bytes, each
+# contiguous, and a product with it is a loop over blocks. Measured, one thread, float32, GF/s of at most 160:
+# 32x512x128 153 instead of 93, 32x128x512 153 instead of 84, 32x256x64 149 instead of 105, 512x64x512 157
+# instead of 129; A^T B in tiles 64 deep 155 to 175 instead of 60 to 148. Kernels for processors without AVX-512
+# pack everything; there blocks only cost, and each of these functions is one product by BLAS.
 #
 # Where a factor is used once, its blocks are copied one at a time and used while they are in L1
 # (product_by_blocks, outer_by_blocks): 8x784x512 91 instead of 33, 32x784x512 140 instead of 82,
@@ -29,10 +33,10 @@ cdef enum:
 
 cdef inline void pack(
     Py_ssize_t k, Py_ssize_t n, bint tb,
-    const floating *B, Py_ssize_t ldb,      # (k, n), or (n, k) if tb; rows ldb apart
+    const floating *B, Py_ssize_t ldb,      # (k, n), or (n, k) if tb; ldb: stride of rows
     floating *blocks,           # k n numbers
 ) noexcept nogil:
-    """The blocks of op(B)."""
+    """Copy op(B) into blocks."""
     cdef Py_ssize_t i, i0, j, w, q, width = BLOCK_BYTES // sizeof(floating)
     j = 0
     while j < n:
@@ -89,23 +93,23 @@ cdef inline void add_outer(                                             # C += A
     floating *C, Py_ssize_t ldc,            # (m, n)
     floating *panel,            # PANEL numbers to use
 ) noexcept nogil:
-    """With ``tiles`` out of small products."""
+    """With ``tiles`` composed of small products, else one product by BLAS."""
     cdef Py_ssize_t i, j, p, q, w, ld, row, width = BLOCK_BYTES // sizeof(floating)
     cdef const floating *b
-    # rows of B a power of two apart meet in few sets of L1: a copy pays when 64 rows of C use it
-    cdef bint apart = ldb * sizeof(floating) % 1024 != 0, copies = m >= 64 and not apart
-    # 112 x 128 x 64 is a small product: C is read and written less often than with a depth of 64, which
-    # took LSTM 256 -> 256 at 64 rows 2 % longer
+    # with a stride that is a power of two the rows of B share few sets of L1: a copy pays when 64 rows of C use it
+    cdef bint spread = ldb * sizeof(floating) % 1024 != 0, copies = m >= 64 and not spread
+    # 112 x 128 x 64 is a small product: C is read and written less often than with a depth of 64, with which
+    # LSTM 256 -> 256 at 64 rows took 2 % longer
     cdef Py_ssize_t deepest
     if floating is float:
-        deepest = DEPTH if copies or apart else 64
+        deepest = DEPTH if copies or spread else 64
     else:
         deepest = 64 if copies else 32
     if not tiles:
         gemm(True, False, m, n, k, <floating>1, A, m, B, ldb, <floating>1, C, ldc)
         return
     while k > 0:
-        # equal depths: in float64 twice the bytes meet in a tile; from contiguous rows of B it may be deeper
+        # equal depths; in float64 a tile has twice the bytes, and with contiguous rows of B it may be deeper
         q = (k + deepest - 1) // deepest
         q = (k + q - 1) // q
         j = 0
@@ -143,11 +147,11 @@ cdef inline void product_by_blocks(                                     # C = A 
     floating *block,            # BLOCK_PANEL numbers to use, or NULL: one product, as BLAS does it
 ) noexcept nogil:
     cdef Py_ssize_t i, j, r, w, q, rows, width = BLOCK_BYTES // sizeof(floating)
-    # W^T is packed however small the product is
+    # a transposed B is packed even in a small product
     if block == NULL or m == 1 or (not tb and m * n * k <= SMALL_PRODUCT):
         gemm(False, tb, m, n, k, <floating>1, A, lda, B, ldb, beta, C, ldc)
         return
-    # blocks side by side in B come one after another: from beyond L2 they are read along the rows
+    # from one block to its neighbour in the same rows of B, which are read along memory where B is larger than L2
     i = 0
     while i < k:
         q, j = min(<Py_ssize_t>DEPTH, k - i), 0
@@ -168,7 +172,7 @@ cdef inline void product_by_blocks(                                     # C = A 
 
 cdef inline void outer_by_blocks(                                       # C = A^T B
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
-    const floating *A, Py_ssize_t lda,                                  # (k, m), rows lda apart
+    const floating *A, Py_ssize_t lda,                                  # (k, m)
     const floating *B,          # (k, n)
     floating *C,                # (m, n)
     floating *block,            # BLOCK_PANEL numbers to use

@@ -1,10 +1,21 @@
 """Convolution of channels-last images, y = f(windows of x times W + b), as products of matrices.
 
-Many channels: pieces of image rows times one cell of the window after another, straight from x. Few
-channels: panels of windows, copied together.
+With X (n oh ow, kh kw c) the windows of x, a row for each output pixel (Chellapilla, Puri, Simard, IWFHR 2006),
 
-A 1-D convolution is one of images of height 1. Groups are convolutions side by side: group g reads the
-channels g cg .. and writes the filters g fg .. of W (kh, kw, cg, f).
+    z = X W + 1 b^T,  y = f(z)          W (kh kw c, f), b (f,), z and y (n oh ow, f)
+
+    dz = dy * f'(z)
+    dW += X^T dz,  db += 1^T dz         (kh kw c, n oh ow) (n oh ow, f)
+    dX = dz W^T                         (n oh ow, f) (f, kh kw c);  dx: each pixel's sum over the windows that see it
+
+X is never made whole. Many channels: pieces of image rows times one cell of the window after another, straight
+from x. Few channels: panels of windows, copied together.
+
+This is the plain twin of two faster kernels, winograd.pyx and conv_batch_inner.pyx, which compute the same function
+and are tested against it.
+
+A 1-D convolution is one of images of height 1. Groups are independent convolutions: group g reads the channels
+from g cg on and writes the filters from g fg on of W (kh, kw, cg, f).
 """
 from functools import partial
 
@@ -21,17 +32,17 @@ from ldl_cy._kernels.folded import with_norm
 
 # OpenBLAS runs products of up to this many multiplications unpacked and without locks.
 SMALL_PRODUCT = 10**6
-# Numbers of the output that stay in cache while the cells of the window go by.
+# Numbers of the output that stay in cache while one cell of the window after another is added.
 BLOCK = 2**14
 # Fewer channels than this make poor runs of memory and poor columns of a product.
 FEW = 16
 
-# Ways to make products of windows
+# Algorithms for products with windows
 cdef enum:
-    TAPS                        # one for each cell of the window and piece of an output row: no copies
-    ROWS                        # panels by im2row
-    COLUMNS                     # panels by im2col, for one channel
-    UPRIGHT                     # the same, and the product is (filters, pixels), for few filters too
+    TAPS                        # a product for each cell of the window and piece of an output row: no copies
+    IM2ROW                      # panels of windows, a row for each
+    IM2COL                      # a column for each, of images of one channel
+    IM2COL_T                    # the same, with products (filters, pixels), where filters are few too
 
 ctypedef struct Conv:
     Window s
@@ -39,15 +50,15 @@ ctypedef struct Conv:
     Py_ssize_t cg               # channels and filters of a group
     Py_ssize_t fg
     int fwd_algo
-    int bwd_weights_algo                  # TAPS, ROWS or COLUMNS
-    int bwd_data_algo                  # TAPS or ROWS
+    int bwd_weights_algo        # TAPS, IM2ROW or IM2COL
+    int bwd_data_algo           # TAPS or IM2ROW
     Py_ssize_t copy             # size of theta's copy in derived, up to a whole cache line
     Py_ssize_t y_panel          # pixels of a panel
     Py_ssize_t dW_panel
     Py_ssize_t dx_panel
     Py_ssize_t piece            # TAPS: at most so many pixels in a product
-    Py_ssize_t rows             # TAPS: output that stays in cache while the window's cells go by, a few
-    Py_ssize_t cols             # rows, or, where even one is too long, a part of one
+    Py_ssize_t rows             # TAPS: output rows done together, so that they stay in cache, or,
+    Py_ssize_t cols             # where even one is too long, a part of one
     int activation
     int use_bias
     double slope
@@ -90,21 +101,21 @@ cdef inline void add_taps(
                     at = (oy * s.ow + ox) * f
                     for g in range(v.groups):
                         if wanted == WANT_Y:
-                            # z += x W
+                            # z += x W   (m, cg) (cg, fg), W of this cell
                             gemm(False, False, m, fg, cg, <floating>1, x + pixel + g * cg, s.sw * c,
                                  W + tap + g * fg, f, <floating>1, to + at + g * fg, f)
                         elif wanted == WANT_DX:
-                            # dx += dz W^T
+                            # dx += dz W^T   (m, fg) (fg, cg)
                             gemm(False, False, m, cg, fg, <floating>1, z + at + g * fg, f,
                                  W + tap + g * fg * cg, cg, <floating>1, to + pixel + g * cg, s.sw * c)
                         else:
-                            # dW += x^T dz
+                            # dW += x^T dz   (cg, m) (m, fg)
                             gemm(True, False, cg, fg, m, <floating>1, x + pixel + g * cg, s.sw * c,
                                  z + at + g * fg, f, <floating>1, to + tap + g * fg, f)
                     ox += m
 
 
-cdef inline void convolve_taps(
+cdef inline void forward_taps(
     const Conv *v, Py_ssize_t n,
     const floating *x,          # (n, h, w, c)
     const floating *W,          # (kh, kw, cg, f)
@@ -131,14 +142,14 @@ cdef inline void convolve_taps(
             row += rows
 
 
-cdef inline void convolve_panels(
+cdef inline void forward_panels(
     const Conv *v, Py_ssize_t n,
     const floating *x,          # (n, h, w, c)
     const floating *W,          # (kh, kw, cg, f)
-    const floating *b,          # (f,) or NULL; COLUMNS and UPRIGHT: also the last row of W
+    const floating *b,          # (f,) or NULL; IM2COL and IM2COL_T: also the last row of W
     floating *z,                # (n, oh, ow, f)
     floating *y,                # (n, oh, ow, f), may be z
-    floating *panel,            # (k + 1, y_panel) and, UPRIGHT, (f, y_panel)
+    floating *panel,            # (k + 1, y_panel) and, IM2COL_T, (f, y_panel)
 ) noexcept nogil:
     cdef:
         const Window *s = &v.s
@@ -149,20 +160,20 @@ cdef inline void convolve_panels(
     while first < pixels:
         m = min(v.y_panel, pixels - first)
         to = z + first * f
-        if v.fwd_algo == ROWS:
+        if v.fwd_algo == IM2ROW:
             vec.fill_rows(m, f, b, to, f)
             for g in range(v.groups):
-                # z += panel W
+                # z += panel W   (m, k) (k, fg)
                 im2row(s, x, first, m, g * v.cg, v.cg, panel)
                 gemm(False, False, m, v.fg, k, <floating>1, panel, k, W + g * v.fg, f,
                      <floating>1, to + g * v.fg, f)
         else:
             im2col(s, x, first, m, panel)
-            if v.fwd_algo == COLUMNS:
-                # z = panel^T W + 1 b^T: a row of ones in the panel brings the bias
+            if v.fwd_algo == IM2COL:
+                # z = panel^T W + 1 b^T   (m, k + 1) (k + 1, f): a row of ones in the panel brings the bias
                 gemm(True, False, m, f, k1, <floating>1, panel, m, W, f, <floating>0, to, f)
             else:
-                # z^T = W^T panel + b 1^T: the pixels lie along memory, not the few filters
+                # z^T = W^T panel + b 1^T   (f, k + 1) (k + 1, m): pixels are contiguous, not the few filters
                 gemm(True, False, f, m, k1, <floating>1, W, f, panel, m, <floating>0, zt, m)
                 vec.transpose(f, m, zt, m, to, f)
         if v.activation != vec.LDL_IDENTITY:
@@ -170,7 +181,7 @@ cdef inline void convolve_panels(
         first += m
 
 
-cdef inline void add_kernel_gradient(
+cdef inline void backward_weights_panels(
     const Conv *v, Py_ssize_t n,
     const floating *x,          # (n, h, w, c)
     const floating *dz,         # (n, oh, ow, f)
@@ -183,21 +194,21 @@ cdef inline void add_kernel_gradient(
         Py_ssize_t first = 0, m, g
     while first < pixels:
         m = min(v.dW_panel, pixels - first)
-        if v.bwd_weights_algo == ROWS:
+        if v.bwd_weights_algo == IM2ROW:
             for g in range(v.groups):
-                # dW += panel^T dz
+                # dW += panel^T dz   (k, m) (m, fg)
                 im2row(s, x, first, m, g * v.cg, v.cg, panel)
                 gemm(True, False, k, v.fg, m, <floating>1, panel, k, dz + first * f + g * v.fg, f,
                      <floating>1, dW + g * v.fg, f)
         else:
-            # dW += panel dz, and with the row of ones db += 1^T dz
+            # dW += panel dz   (k + 1, m) (m, f), and with the row of ones db += 1^T dz
             im2col(s, x, first, m, panel)
             gemm(False, False, k + v.use_bias, f, m, <floating>1, panel, m, dz + first * f, f,
                  <floating>1, dW, f)
         first += m
 
 
-cdef inline void scatter(
+cdef inline void backward_data_panels(
     const Conv *v, Py_ssize_t n,
     const floating *dz,         # (n, oh, ow, f)
     const floating *Wt,         # (f, kh, kw, cg)
@@ -211,7 +222,7 @@ cdef inline void scatter(
     while first < pixels:
         m = min(v.dx_panel, pixels - first)
         for g in range(v.groups):
-            # the windows of dx += dz W^T
+            # panel = dz W^T   (m, fg) (fg, k), then added to the windows of dx
             gemm(False, False, m, k, v.fg, <floating>1, dz + first * f + g * v.fg, f, Wt + g * v.fg * k, k,
                  <floating>0, panel, k)
             row2im(s, dx, first, m, g * v.cg, v.cg, panel)
@@ -222,18 +233,18 @@ cdef void prepare(
     const Op *op, const Call *call,
     const floating *theta,      # W (kh, kw, cg, f), b (f,)
     const floating *state,
-    floating *derived,          # W, b, and W^T of bwd_data_algo: TAPS (kh, kw, f, cg), ROWS (f, kh, kw, cg)
+    floating *derived,          # W, b, and W^T of bwd_data_algo: TAPS (kh, kw, f, cg), IM2ROW (f, kh, kw, cg)
 ) noexcept nogil:
     cdef:
         const Conv *v = <const Conv*>&op.sizes[0]
         Py_ssize_t taps = v.s.kh * v.s.kw, f = v.groups * v.fg, t
         floating *Wt = derived + v.copy
-    # Within theta W begins anywhere. Here it begins with a cache line, and a vector of it never lies
-    # in two: products run up to half as fast again.
+    # Within theta W begins anywhere. Here it begins with a cache line, and no vector of it crosses one:
+    # products are up to 1.5 times as fast.
     memcpy(derived, theta, op.n_params * sizeof(floating))
     if not call.backward:
         return
-    if v.bwd_data_algo == ROWS:
+    if v.bwd_data_algo == IM2ROW:
         vec.transpose(taps * v.cg, f, theta, f, Wt, taps * v.cg)
         return
     for t in range(taps):
@@ -253,9 +264,9 @@ cdef void forward(
         const floating *b = derived + op.n_params - v.groups * v.fg if v.use_bias else NULL
         floating *z = cache if op.cache_size and cache != NULL else y
     if v.fwd_algo == TAPS:
-        convolve_taps(v, call.n, x, derived, b, z, y)
+        forward_taps(v, call.n, x, derived, b, z, y)
     else:
-        convolve_panels(v, call.n, x, derived, b, z, y, scratch)
+        forward_panels(v, call.n, x, derived, b, z, y, scratch)
 
 
 cdef void backward(
@@ -273,18 +284,18 @@ cdef void backward(
         const Window *s = &v.s
         Py_ssize_t n = call.n, f = v.groups * v.fg, i, top, row, rows, col, cols
         floating *a = cache if op.cache_size else y
-    # dz = dy f'(z)
+    # dz = dy * f'(z)
     if v.activation != vec.LDL_IDENTITY:
         vec.activate_grad(v.activation, <floating>v.slope, n * s.oh * s.ow, f, a, dy, dy)
     # db += 1^T dz
-    if grad != NULL and v.use_bias and v.bwd_weights_algo != COLUMNS:
+    if grad != NULL and v.use_bias and v.bwd_weights_algo != IM2COL:
         vec.add_column_sums(n * s.oh * s.ow, f, dy, grad + op.n_params - f)
     if grad != NULL and v.bwd_weights_algo != TAPS:
-        add_kernel_gradient(v, n, x, dy, grad, scratch)
+        backward_weights_panels(v, n, x, dy, grad, scratch)
     if dx != NULL:
         memset(dx, 0, n * op.x_size * sizeof(floating))
         if v.bwd_data_algo != TAPS:
-            scatter(v, n, dy, derived + v.copy, dx, scratch)
+            backward_data_panels(v, n, dy, derived + v.copy, dx, scratch)
     row = col = 0
     while row < n * s.oh:
         rows, cols = min(v.rows, s.oh - row % s.oh), min(v.cols, s.ow - col)
@@ -336,16 +347,16 @@ def conv(str dtype, *, image, kernel, strides, dilation, padding, output, Py_ssi
     if v.cg >= FEW or pointwise:
         v.fwd_algo = TAPS
     elif s.c > 1:
-        v.fwd_algo = ROWS
+        v.fwd_algo = IM2ROW
     else:
-        v.fwd_algo = COLUMNS if v.fg >= FEW else UPRIGHT
+        v.fwd_algo = IM2COL if v.fg >= FEW else IM2COL_T
     v.piece = max(8, min(s.ow, SMALL_PRODUCT // max(1, v.cg * v.fg)))
     v.rows = max(1, BLOCK // (s.ow * filters))
     v.cols = min(s.ow, max(64, BLOCK // filters))
     # short pieces make poor sums of dW
-    v.bwd_weights_algo = ROWS if v.fwd_algo == TAPS and s.ow < FEW else min(v.fwd_algo, COLUMNS)
-    v.bwd_data_algo = TAPS if min(v.cg, v.fg) >= FEW or pointwise else ROWS
-    v.y_panel = v.dW_panel = panel_size(k, v.fg, 64 if ROWS in (v.fwd_algo, v.bwd_weights_algo) else 256)
+    v.bwd_weights_algo = IM2ROW if v.fwd_algo == TAPS and s.ow < FEW else min(v.fwd_algo, IM2COL)
+    v.bwd_data_algo = TAPS if min(v.cg, v.fg) >= FEW or pointwise else IM2ROW
+    v.y_panel = v.dW_panel = panel_size(k, v.fg, 64 if IM2ROW in (v.fwd_algo, v.bwd_weights_algo) else 256)
     v.dx_panel = panel_size(k, v.fg, 64)
     op.x_size = s.h * s.w * s.c
     op.y_size = s.oh * s.ow * filters
@@ -354,7 +365,7 @@ def conv(str dtype, *, image, kernel, strides, dilation, padding, output, Py_ssi
     op.n_derived = v.copy + k * filters
     op.cache_size = op.y_size if vec.ldl_keeps_z(v.activation) else 0
     op.scratch_fixed = max(
-        0 if v.fwd_algo == TAPS else v.y_panel * (k + 1 + (filters if v.fwd_algo == UPRIGHT else 0)),
+        0 if v.fwd_algo == TAPS else v.y_panel * (k + 1 + (filters if v.fwd_algo == IM2COL_T else 0)),
         0 if v.bwd_weights_algo == TAPS else v.dW_panel * (k + 1),
         0 if v.bwd_data_algo == TAPS else v.dx_panel * k)
     op.flops = 2.0 * s.oh * s.ow * k * filters

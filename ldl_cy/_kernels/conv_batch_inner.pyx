@@ -1,8 +1,15 @@
-"""Convolution of images of few channels, 16 images side by side, and the 2x2 maxima of its output.
+"""Convolution of images of few channels, 16 images at a time, and the 2x2 maxima of its output.
 
-Few channels leave a product of matrices nothing to do. With the same pixel and channel of 16 images in
-each register, bias, ReLU, pooling and all gradients are vector code without shuffles, and a weight is a
-broadcast: _engine/vec/conv_batch_inner.h. Fewer rows than FEW_ROWS are left to products with windows.
+    z = windows of x times W + b,  y = f(z), or with pooling the maxima of 2x2 pixels of f(z), f the identity or ReLU
+
+    dz = dy * f'(z), with pooling at each maximum's place alone
+    dW += windows of x^T dz,  db += 1^T dz,  dx = windows of dz times W rotated by 180 degrees, c and f exchanged
+
+With few channels, products of matrices are too small to be fast. Here the batch is the innermost axis instead: a
+register holds the same pixel and channel of 16 images, so bias, ReLU, pooling and all gradients are vector code
+without shuffles, and a weight is a broadcast (_engine/vec/conv_batch_inner.h). Fewer rows than FEW_ROWS are left
+to conv.pyx, the plain twin of this kernel: tests/layers/test_conv_batch_inner.py compares the two, with pooling.pyx
+after the twin where this kernel pools.
 """
 from functools import partial
 
@@ -16,22 +23,23 @@ from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forwar
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope
 from ldl_cy._kernels.conv import conv
 from ldl_cy._kernels.folded import with_norm
+from ldl_cy._kernels.pooling import is_2x2_pool
 
-# A group costs as much with one row in it as with 16. Rows for which it is as quick as products of
-# windows: 16 of LeNet's first layer take as long as 3.7 one by one, 16 of its second as long as 7.
+# A group costs as much with one row in it as with 16. From so many rows on it is as fast as products of
+# windows: 16 rows of LeNet's first layer take as long as 3.7 one by one, 16 of its second as long as 7.
 FEW_ROWS = 5
 GROUP = 16
-MANY_CHANNELS = 16           # this many make products of matrices worth while, or Winograd's
+MANY_CHANNELS = 16          # from so many on, products of matrices or Winograd's transforms are faster
 FEW_FILTERS = 64
-LARGE_TILE = 2**16          # numbers of an image, of which 16 lie in scratch
+LARGE_TILE = 2**16          # numbers of an image, of which scratch holds 16
 
 ctypedef struct ConvBatchInner:
     ldl_conv_batch_inner s
-    Py_ssize_t few              # fewer rows go to `direct`
+    Py_ssize_t few              # fewer rows are left to `direct`
     Py_ssize_t z_size
-    const Op *direct            # the convolution by products of windows
-    const Op *pooling           # what stands behind it, or NULL
-    int activation              # done on rows, outside of the C functions
+    const Op *direct            # the plain twin, conv.pyx
+    const Op *pooling           # the 2x2 maxima after it, or NULL
+    int activation              # applied to rows, outside of the C functions
     int use_bias
     double slope
 
@@ -40,7 +48,7 @@ cdef void prepare(
     const Op *op, const Call *call,
     const floating *theta,      # W (kh, kw, c, f), b (f,)
     const floating *state,
-    floating *derived,          # W turned by half a turn: (kh, kw, f, c); then what direct derives
+    floating *derived,          # W rotated by 180 degrees: (kh, kw, f, c); then what direct derives
 ) noexcept nogil:
     cdef:
         const ConvBatchInner *v = <const ConvBatchInner*>&op.sizes[0]
@@ -57,7 +65,7 @@ cdef void forward(
     const floating *state, const floating *derived,
     const floating *x,          # (n, h, w, c)
     floating *y,                # (n, oh, ow, f), or (n, oh / 2, ow / 2, f)
-    floating *cache,            # z where the activation's derivative needs it; with pooling codes
+    floating *cache,            # z where the activation's derivative needs it; with pooling the maxima's places
     floating *scratch,
 ) noexcept nogil:
     cdef:
@@ -80,7 +88,7 @@ cdef void forward(
 
 cdef void backward(
     const Op *op, const Call *call, const floating *theta, const floating *state,
-    const floating *derived,    # W turned
+    const floating *derived,    # W rotated
     const floating *x,          # (n, h, w, c)
     floating *y,
     floating *dy,               # as y; without pooling it becomes dz
@@ -98,7 +106,7 @@ cdef void backward(
                           grad, cache, scratch)
         return
     if not v.s.pool:
-        # dz = dy f'(z),  db += 1^T dz
+        # dz = dy * f'(z),  db += 1^T dz
         if activation != vec.LDL_IDENTITY:
             vec.activate_grad(activation, <floating>v.slope, pixels, f, cache if op.cache_size else y, dy, dy)
         if db != NULL:
@@ -108,7 +116,7 @@ cdef void backward(
 
 def conv_batch_inner(str dtype, *, image, kernel, strides, dilation, padding, output, Py_ssize_t filters,
                      str activation="identity", bint use_bias=True, Kernel pooling=None, Py_ssize_t few=FEW_ROWS):
-    """The kernel of ``Conv1D`` and ``Conv2D`` with few channels, strides and dilation 1, one group.
+    """The kernel of ``Conv1D`` and ``Conv2D`` for few channels, strides and dilation 1, one group.
 
     Parameters
     ----------
@@ -165,12 +173,12 @@ def conv_batch_inner(str dtype, *, image, kernel, strides, dilation, padding, ou
 
 
 def choose_conv(str dtype, **settings):
-    """``conv_batch_inner``, or ``conv`` where that is faster; the two in one op with the pooling behind them.
+    """``conv_batch_inner``, or ``conv`` where that is faster; either fuses with the pooling after it.
 
     Measured against ``conv``, forward and backward of 16 rows, AVX-512, how many times as fast in float32 and
     float64: 5x5 1 to 6 channels 2.6 and 2.2, 6 to 16 1.6 and 1.2; 3x3 8 to 8 2.2 and 1.3, 8 to 16 1.7 and 1.0,
-    4 to 32 1.4 and 0.9, 1 to 32 0.9 and 0.7, 3 to 64 0.95 and 0.9; windows of less than 24 numbers mostly turn
-    images over. With pooling 1 to 32 is 2.7 and 2.3.
+    4 to 32 1.4 and 0.9, 1 to 32 0.9 and 0.7, 3 to 64 0.95 and 0.9; with windows of fewer than 24 numbers most of
+    the time goes into transposing images. With pooling 1 to 32 is 2.7 and 2.3.
     """
     image, filters = settings["image"], settings["filters"]
     k = settings["kernel"][0] * settings["kernel"][1] * image[2]
@@ -185,18 +193,17 @@ def choose_conv(str dtype, **settings):
         if fits:
             made.fuser = partial(with_pooling, settings, dtype)
     if settings.get("activation", "identity") == "identity":
-        # the choice again: a bias and an activation leave it as it is
+        # made by the same choice: a bias and an activation do not change it
         made.folder = partial(with_norm, partial(choose_conv, dtype, **settings), filters,
                               settings.get("use_bias", True))
     return made
 
 
 def with_pooling(settings, dtype, Kernel after, rows):
-    """The fuser of ``choose_conv``: with the usual MaxPool2D, which halves height and width."""
+    """The fuser of ``choose_conv``: with the MaxPool2D that halves height and width."""
     pools = after.config or {}
-    oh, ow = settings["output"]
     if (rows < FEW_ROWS or after.name != "max_pool" or settings["activation"] not in ("identity", "relu")
-            or not pools["kernel"] == pools["strides"] == (2, 2) or pools["padding"] != (0, 0)
-            or pools["output"] != (oh // 2, ow // 2)):
+            or not is_2x2_pool(pools["kernel"], pools["strides"], pools["padding"], settings["output"],
+                               pools["output"])):
         return None
     return conv_batch_inner(dtype, **settings, pooling=after)

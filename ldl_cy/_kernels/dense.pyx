@@ -1,4 +1,14 @@
-"""Dense: y = f(x W + b), along the last axis of x."""
+"""Dense: y = f(x W + b) along the last axis of x.
+
+    z = x W + 1 b^T,  y = f(z)          x (n, n_in), W (n_in, n_out), b (n_out,), z and y (n, n_out)
+
+    dz = dy * f'(z)                     (n, n_out)
+    dW += x^T dz,  db += 1^T dz         (n_in, n) (n, n_out)
+    dx = dz W^T                         (n, n_out) (n_out, n_in)
+
+n counts vectors: a row of a sequence is ``steps`` of them. A layer of many weights is made in tiles of columns
+(forward_columns, dx_columns), and its gradient in tiles of rows (gradient): docs/design.md says when.
+"""
 from functools import partial
 
 from cython cimport floating
@@ -16,12 +26,12 @@ from ldl_cy._engine.vec import ACTIVATIONS, default_slope, instruction_set
 from ldl_cy._kernels.folded import with_norm
 
 # Up to this many weights the products of a block are small, and OpenBLAS runs small products
-# unpacked, except for the transposed one of dx: a transposed copy of W turns it into a plain one.
-# Beyond, products go block by block (see blocked.pxd).
+# unpacked, except for the transposed one of dx: with a transposed copy of W it is a plain one.
+# Products with more weights are made block by block (see blocked.pxd).
 cdef Py_ssize_t LARGEST_COPY = 1 << 16
 # BatchNorm is folded into up to this many weights, or where a row's vectors use each often enough: folded weights
-# are compared with theta in each predict, as copies are, and here nothing else asks for that. Measured with ReLU
-# behind, float32, us before and after, one row and 64: 32 to 32 0.74, 0.71 and 3.5, 2.3; 20 to 64 0.76, 0.81 and
+# are compared with theta in each predict, as copies are, and here nothing else needs that. Measured with ReLU
+# after it, float32, us before and after, one row and 64: 32 to 32 0.74, 0.71 and 3.5, 2.3; 20 to 64 0.76, 0.81 and
 # 4.3, 2.8; 64 to 64 0.9, 1.2 and 7.0, 5.5; 256 to 256 3.5, 8.1 and 66, 65; 784-512-512-10 78, 287 and 629, 819;
 # 16 vectors of 64 to 64 2.3, 2.3 and 108, 77.
 cdef Py_ssize_t FOLDED_WEIGHTS = 1 << 10
@@ -30,7 +40,7 @@ cdef Py_ssize_t INPUTS_PER_VECTOR = 4
 TILE_BYTES = 2**19
 # Columns of a tile of y or dx: they are read from W in runs of memory, and a few threads share a layer.
 TILE_COLUMNS = 128
-# Rows of one at least: for fewer the copies of dz in blocks are not worth while.
+# Rows of one at least: fewer do not repay the copies of dz in blocks.
 TILE_ROWS = 64
 
 ctypedef struct Dense:
@@ -40,7 +50,7 @@ ctypedef struct Dense:
     int activation
     int use_bias
     int copies                  # derived holds W^T
-    int small_products          # worth while: see blocked.pxd
+    int small_products          # are faster: see blocked.pxd
     Py_ssize_t tile             # columns of y, or of dx, in a task of its own
     double slope
 
@@ -70,10 +80,11 @@ cdef void forward(
     cdef floating *z = y
     if op.cache_size and cache != NULL:
         z = cache
-    # z = 1 b^T + x W: the rows are filled with the bias, the product is added
+    # z = 1 b^T + x W   (n, n_in) (n_in, n_out): rows are filled with the bias, then the product is added
     vec.fill_rows(n, s.n_out, b, z, s.n_out)
     product_by_blocks(False, n, s.n_out, s.n_in, x, s.n_in, theta, s.n_out, <floating>1, z, s.n_out,
                       scratch if s.small_products else NULL)
+    # y = f(z)
     if s.activation != vec.LDL_IDENTITY:
         vec.activate(s.activation, <floating>s.slope, n, s.n_out, z, y)
 
@@ -90,16 +101,16 @@ cdef void backward(
 ) noexcept nogil:
     cdef const Dense *s = <const Dense*>&op.sizes[0]
     cdef Py_ssize_t n = call.n * s.steps
-    # dz = dy f'(z)
+    # dz = dy * f'(z)
     if s.activation != vec.LDL_IDENTITY:
         vec.activate_grad(s.activation, <floating>s.slope, n, s.n_out, cache if op.cache_size else y, dy, dy)
     if grad != NULL:
-        # dW += x^T dz;  db += 1^T dz
+        # dW += x^T dz   (n_in, n) (n, n_out);  db += 1^T dz
         gemm(True, False, s.n_in, s.n_out, n, <floating>1, x, s.n_in, dy, s.n_out, <floating>1, grad, s.n_out)
         if s.use_bias:
             vec.add_column_sums(n, s.n_out, dy, grad + s.n_in * s.n_out)
     if dx != NULL:
-        # dx = dz W^T
+        # dx = dz W^T   (n, n_out) (n_out, n_in)
         if s.copies:
             gemm(False, False, n, s.n_in, s.n_out, <floating>1, dy, s.n_out, derived, s.n_in,
                  <floating>0, dx, s.n_in)
@@ -121,7 +132,7 @@ cdef void forward_columns(
         Py_ssize_t n = call.n * s.steps, i, j = call.tile * s.tile, w = min(s.tile, s.n_out - j)
         const floating *b = theta + s.n_in * s.n_out + j if s.use_bias else NULL
         floating *z = cache if op.cache_size and cache != NULL else y
-    # z = 1 b^T + x W
+    # z[:, j : j + w] = 1 b[j : j + w]^T + x W[:, j : j + w]   (n, n_in) (n_in, w)
     vec.fill_rows(n, w, b, z + j, s.n_out)
     product_by_blocks(False, n, w, s.n_in, x, s.n_in, theta + j, s.n_out, <floating>1, z + j, s.n_out,
                       scratch if s.small_products else NULL)
@@ -140,7 +151,7 @@ cdef void dx_columns(
     cdef:
         const Dense *s = <const Dense*>&op.sizes[0]
         Py_ssize_t n = call.n * s.steps, i = call.tile * s.tile, w = min(s.tile, s.n_in - i)
-    # dx[:, i : i + w] = dz W[i : i + w]^T
+    # dx[:, i : i + w] = dz W[i : i + w]^T   (n, n_out) (n_out, w)
     product_by_blocks(True, n, w, s.n_out, dz, s.n_out, theta + i * s.n_out, s.n_out, <floating>0, dx + i, s.n_in,
                       scratch if s.small_products else NULL)
 
@@ -149,7 +160,7 @@ cdef void gradient(
     const Op *op, const Call *call,
     const floating *x,          # (n, n_in)
     const floating *dz,         # (n, n_out)
-    floating *grad,             # some rows of dW (n_in, n_out), behind the last one db (n_out,): overwritten
+    floating *grad,             # some rows of dW (n_in, n_out), after the last one db (n_out,): overwritten
     floating *scratch,
 ) noexcept nogil:
     cdef:
@@ -157,7 +168,7 @@ cdef void gradient(
         Py_ssize_t n = call.n * s.steps, rows = op.gradient_tile // s.n_out, i = call.tile * rows
         Py_ssize_t m = max(0, min(rows, s.n_in - i))
         floating *db = grad + m * s.n_out
-    # dW[i : i + m] = x[:, i : i + m]^T dz
+    # dW[i : i + m] = x[:, i : i + m]^T dz   (m, n) (n, n_out)
     if s.small_products:
         outer_by_blocks(m, s.n_out, n, x + i, s.n_in, dz, grad, scratch)
     else:

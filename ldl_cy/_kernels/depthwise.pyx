@@ -1,7 +1,14 @@
-"""Depthwise convolution: every channel has a window of its own, y = f(sum over the window of x W + b).
+"""Depthwise convolution: every channel has a window of its own.
 
-The path of ``layers.Conv1D`` and ``Conv2D`` with as many groups and filters as channels. There is nothing
-to multiply by matrices; the loops over channels are plain, so that the compiler vectorises them.
+    z[oy, ox, c] = b[c] + sum_(ky, kx) x[iy, ix, c] W[ky, kx, c],  y = f(z)
+    iy = oy sh + ky dh - top,  ix = ox sw + kx dw - left;  x is 0 outside of the image
+
+    dz = dy * f'(z)
+    dW[ky, kx, c] += sum_(oy, ox) x[iy, ix, c] dz[oy, ox, c],  db[c] += sum_(oy, ox) dz[oy, ox, c]
+    dx[iy, ix, c] = sum over the (oy, ox, ky, kx) that meet there of dz[oy, ox, c] W[ky, kx, c]
+
+The kernel of ``layers.Conv1D`` and ``Conv2D`` with as many groups and filters as channels. There is no product
+of matrices here; the loops over channels are plain, so that the compiler vectorises them.
 """
 from functools import partial
 
@@ -64,11 +71,11 @@ cdef inline void add_windows(
                     pixel = x + (iy * s.w + ix + ox * s.sw) * s.c
                     out = z + (oy * s.ow + ox) * s.c
                     if wanted == WANT_Y:
-                        multiply_add(s.c, pixel, tap, out)
+                        multiply_add(s.c, pixel, tap, out)          # z += x W
                     elif wanted == WANT_DX:
-                        multiply_add(s.c, out, tap, pixel)
+                        multiply_add(s.c, out, tap, pixel)          # dx += dz W
                     else:
-                        multiply_add(s.c, out, pixel, tap)
+                        multiply_add(s.c, out, pixel, tap)          # dW += dz x
 
 
 cdef void forward(
@@ -85,6 +92,7 @@ cdef void forward(
         Py_ssize_t c = v.s.c, pixels = v.s.oh * v.s.ow, i
         const floating *b = theta + op.n_params - c if v.use_bias else NULL
         floating *z = cache if op.cache_size and cache != NULL else y
+    # z = b + windows of x times W,  y = f(z)
     for i in range(call.n):
         vec.fill_rows(pixels, c, b, z + i * op.y_size, c)
         add_windows(WANT_Y, &v.s, <floating*>x + i * op.x_size, <floating*>theta, z + i * op.y_size)
@@ -107,7 +115,7 @@ cdef void backward(
         const Depthwise *v = <const Depthwise*>&op.sizes[0]
         Py_ssize_t c = v.s.c, pixels = call.n * v.s.oh * v.s.ow, i
         floating *a = cache if op.cache_size else y
-    # dz = dy f'(z)
+    # dz = dy * f'(z)
     if v.activation != vec.LDL_IDENTITY:
         vec.activate_grad(v.activation, <floating>v.slope, pixels, c, a, dy, dy)
     # db += 1^T dz

@@ -1,4 +1,9 @@
-"""Dropout: y = x m / (1 - rate) in training, m random zeros and ones; the identity otherwise."""
+"""Dropout: y = x * m / (1 - rate) in training, m random zeros and ones; the identity otherwise.
+
+    m_i = 1 where u_i >= rate, else 0, u_i uniform in [0, 1)        dx = dy * m / (1 - rate)
+
+Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, JMLR 15, 2014.
+"""
 from cython cimport floating
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
@@ -12,7 +17,7 @@ ctypedef struct Dropout:
 
 
 cdef inline void mask(const Op *op, const Call *call, const floating *x, floating *y) noexcept nogil:
-    """y (n, size) = x m / (1 - rate). Nothing is kept: the same call draws the same mask again."""
+    """y (n, size) = x * m / (1 - rate). Nothing is kept: the same call draws the same mask again."""
     cdef const Dropout *s = <const Dropout*>&op.sizes[0]
     if call.training and s.rate > 0:
         # numbers are counted over the whole batch, so that blocks of any size draw the same mask
@@ -40,7 +45,7 @@ cdef void backward(
     floating *grad, floating *cache, floating *scratch,
 ) noexcept nogil:
     if dx != NULL:
-        # dx = dy m / (1 - rate)
+        # dx = dy * m / (1 - rate)
         mask(op, call, dy, dx)
 
 

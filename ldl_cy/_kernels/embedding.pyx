@@ -1,11 +1,16 @@
-"""Embedding: y = table[id], one row of the table for each token id."""
+"""Embedding: y = table[id], one row of the table for each token id.
+
+    y_i = table[x_i]                    x (n, tokens), table (n_ids, k), y (n, tokens, k)
+    dtable[x_i] += dy_i                 which is dtable += X^T dy, X (n tokens, n_ids) the ids one-hot
+    dx = 0                              y is a step function of x
+"""
 from cython cimport floating
 from libc.string cimport memcpy, memset
 
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t
 
-cdef long long LARGEST_FLOAT32 = 1 << 24        # float32 holds every whole number up to here
+cdef long long LARGEST_FLOAT32 = 1 << 24        # float32 holds every integer up to here
 
 ctypedef struct Embedding:
     Py_ssize_t tokens           # ids in a row
@@ -14,7 +19,7 @@ ctypedef struct Embedding:
 
 
 cdef inline Py_ssize_t row_of(const Embedding *s, floating token) noexcept nogil:
-    """The nearest whole number; row 0 for what is no id, so that nothing outside the table is ever read."""
+    """The nearest integer; row 0 for a number that is no id, so that nothing outside of the table is read."""
     cdef double above = <double>token + 0.5
     if above >= 0 and above < s.n_ids:          # false for NaN
         return <Py_ssize_t>above
@@ -52,7 +57,7 @@ cdef void backward(
         for i in range(call.n * s.tokens):
             vec.add(k, dy + i * k, grad + row_of(s, x[i]) * k)
     if dx != NULL:
-        # a step function of x
+        # dx = 0
         memset(dx, 0, call.n * s.tokens * sizeof(floating))
 
 

@@ -1,4 +1,13 @@
-"""Layer normalization: y = gamma (x - mean) / sigma + beta, with the statistics of each vector of k numbers."""
+"""Layer normalization: y = gamma (x - mean) / sigma + beta, with the statistics of each vector of k numbers.
+
+Ba, Kiros, Hinton, "Layer normalization", arXiv:1607.06450, 2016. For one vector x (k,)
+
+    mean = sum x_j / k,  sigma = sqrt(sum (x_j - mean)^2 / k + epsilon),  xhat_j = (x_j - mean) / sigma
+    y_j = gamma_j xhat_j + beta_j
+
+    dgamma_j += dy_j xhat_j,  dbeta_j += dy_j
+    dx_j = (g_j - sum g / k - xhat_j sum (g xhat) / k) / sigma,  g_j = gamma_j dy_j
+"""
 from cython cimport floating
 from libc.math cimport sqrt
 from libc.string cimport memset
@@ -6,7 +15,7 @@ from libc.string cimport memset
 from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t
 
 cdef enum:
-    LANES = 8                   # partial sums side by side: a fixed order that the compiler can vectorise
+    LANES = 8                   # partial sums: a fixed order of addition that the compiler can vectorise
     KEPT = 3                    # numbers kept of a vector: see describe
 
 ctypedef struct LayerNorm:
@@ -25,9 +34,9 @@ cdef inline void describe(
     const floating *x,          # (k,)
     floating *stats,            # (KEPT,)
 ) noexcept nogil:
-    """stats = mean, what its rounding lost, 1 / sqrt(variance + epsilon)
+    """stats = mean rounded (high), mean - high (low), 1 / sigma
 
-    With the mean in two parts (x - high) - low is good where the mean is far larger than sigma.
+    With the mean in two parts (x - high) - low is accurate where the mean is far larger than sigma.
     """
     cdef Py_ssize_t b, j, lane, k = s.k, whole = k - k % LANES
     cdef double[LANES] sums
@@ -137,7 +146,7 @@ cdef void backward(
     for _v in range(call.n * s.vectors):
         high, low, inverse = cache[0], cache[1], cache[2]
         if grad != NULL:
-            # dgamma = sum dy xhat, dbeta = sum dy
+            # dgamma += dy xhat,  dbeta += dy
             for j in range(k):
                 dgamma[j] += dy[j] * ((x[j] - high - low) * inverse)
                 dbeta[j] += dy[j]

@@ -1,8 +1,9 @@
-# Windows on images, and the panels that turn a convolution into matrix products.
+# Windows on images, and the panels that make matrix products of a convolution.
 #
 # A panel holds what a few output pixels see, one row each ("im2row"), or, of images of one channel, one
-# column each ("im2col"): Chellapilla, Puri, Simard, IWFHR 2006. Pixels are counted over all images of the
-# call, so that a panel may begin in one output row, or image, and end in another.
+# column each ("im2col"): Chellapilla, Puri, Simard, "High performance convolutional neural networks for document
+# processing", IWFHR 2006. Pixels are counted over all images of the call, so that a panel may begin in one output
+# row, or image, and end in another.
 from cython cimport floating
 from libc.string cimport memcpy, memset
 
@@ -35,7 +36,7 @@ cdef inline void move(bint scatter, Py_ssize_t k, floating *pixels, floating *pa
 
 
 cdef inline void walk(
-    bint scatter,               # False: panel = windows of x;  True: windows of x += panel
+    bint scatter,               # False: panel = windows of x (im2row);  True: windows of x += panel (row2im)
     const Window *s,
     floating *x,                # (n, h, w, c)
     Py_ssize_t first, Py_ssize_t count,

@@ -1,4 +1,4 @@
-# Maxima and means of 2x2 windows of whole images: the door to _engine/vec/pool_2x2.h.
+# Maxima and means of 2x2 windows of whole images, and their gradients: calls _engine/vec/pool_2x2.h row by row.
 from cython cimport floating
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
@@ -10,8 +10,9 @@ cdef inline void max_pool_2x2(
     Py_ssize_t h, Py_ssize_t w, Py_ssize_t c,
     const floating *x,          # (h, w, c)
     floating *y,                # (h / 2, w / 2, c), halves rounded down
-    uint8_t *cells,             # the same: which of the four, or NULL
+    uint8_t *cells,             # the same shape: which of the four, or NULL
 ) noexcept nogil:
+    """y = max(x_0, x_1, x_2, x_3) of each window, cells 0 1 above 2 3."""
     cdef:
         Py_ssize_t oh = h // 2, ow = w // 2, i
         uint8_t *cell = cells
@@ -43,6 +44,7 @@ cdef inline void max_pool_2x2_backward(
     const uint8_t *cells,
     floating *dx,               # (h, w, c): overwritten
 ) noexcept nogil:
+    """dx = dy in each maximum's cell, 0 elsewhere."""
     cdef Py_ssize_t oh = h // 2, ow = w // 2, i
     for i in range(oh):
         if floating is float:
@@ -59,6 +61,7 @@ cdef inline void mean_pool_2x2(
     const floating *x,          # (h, w, c)
     floating *y,                # (h / 2, w / 2, c), halves rounded down
 ) noexcept nogil:
+    """y = (x_0 + x_1 + x_2 + x_3) / 4 of each window."""
     cdef Py_ssize_t oh = h // 2, ow = w // 2, i
     for i in range(oh):
         if floating is float:
@@ -72,6 +75,7 @@ cdef inline void mean_pool_2x2_backward(
     const floating *dy,         # (h / 2, w / 2, c)
     floating *dx,               # (h, w, c): overwritten
 ) noexcept nogil:
+    """dx = dy / 4 in each cell of a window, 0 outside of windows."""
     cdef Py_ssize_t oh = h // 2, ow = w // 2, i
     for i in range(oh):
         if floating is float:

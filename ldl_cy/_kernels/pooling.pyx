@@ -1,7 +1,14 @@
 """Pooling of channels-last images: the maximum or the mean of each window, channel by channel.
 
-A sequence is an image of height 1; with lengths its padded steps count as outside. Cells outside of the
-image are left out. The loops over channels are plain, so that the compiler vectorises them.
+With I the cells of the window of output pixel o that are inside of the image, for each channel
+
+    max:    y[o] = x[i*],  i* = argmax over i in I of x[i], the first of equals     dx[i*] += dy[o]
+            (a NaN is the maximum)
+    mean:   y[o] = sum over i in I of x[i] / |I|                                    dx[i] += dy[o] / |I|, i in I
+
+A sequence is an image of height 1; with lengths its padded steps count as outside. An empty window gives 0.
+The loops over channels are plain, so that the compiler vectorises them; 2x2 windows have kernels of their own:
+pool_2x2.pxd.
 """
 from cython cimport floating
 from libc.stdint cimport int32_t, uint8_t
@@ -12,23 +19,23 @@ from ldl_cy._kernels.panels cimport Window
 from ldl_cy._kernels.pool_2x2 cimport (max_pool_2x2, mean_pool_2x2, mean_pool_2x2_backward,
                                        max_pool_2x2_backward)
 
-# The place of the maximum: a byte where a window has few cells.
+# Which cell of its window a maximum is: a byte where windows have few cells.
 ctypedef fused place_t:
     uint8_t
     int32_t
 
 cdef enum:
     CELLS_OF_A_BYTE = 255
-    NARROW = 8                  # fewer channels than this are gone through one by one
+    NARROW = 8                  # fewer channels than this are handled one by one
 
 ctypedef struct Pool:
     Window s
     int sequence                # lengths may cut the width
     int wide                    # places are int32
-    int is_2x2                  # the usual windows: 2x2 side by side; for maxima with channels enough for vectors
+    int is_2x2                  # 2x2 windows next to each other; for maxima with enough channels for vectors
 
 
-cdef struct Range:              # cells ky0 .. ky1 - 1, kx0 .. kx1 - 1 of a window lie in the image
+cdef struct Range:              # rows ky0 to ky1 - 1, columns kx0 to kx1 - 1 of a window are inside of the image
     Py_ssize_t ky0
     Py_ssize_t ky1
     Py_ssize_t kx0
@@ -54,13 +61,13 @@ cdef inline void take_larger(
     floating *best,             # (c,)
     place_t *place,             # (c,) or NULL
 ) noexcept nogil:
-    """Keep the larger number and its cell: the first of equals; a NaN stays, or comes in."""
+    """Keep the larger number and its cell: the first of equals; a NaN counts as larger."""
     cdef:
         Py_ssize_t j
         floating new, old
         place_t cell_before
         bint take
-    # Without jumps, "or" among them, and with its loads outside of conditions the loop is vectorised.
+    # Without branches, "or" among them, and with its loads outside of conditions the loop is vectorised.
     if place == NULL:
         for j in range(c):
             new, old = x[j], best[j]
@@ -92,7 +99,7 @@ cdef inline bint largest_of_four(
     floating *y,                # (c,)
     place_t *place,             # (c,)
 ) noexcept nogil:
-    """The same for a whole window of 2x2, the usual one, without jumps; False where a NaN may be there."""
+    """The maxima of a whole 2x2 window without branches; False where there may be a NaN."""
     cdef:
         Py_ssize_t j
         floating a, b, d, e, top, bottom, total = 0
@@ -114,7 +121,7 @@ cdef inline void take_largest(
     floating *y,                # (c,)
     place_t *place,             # (c,) or NULL
 ) noexcept nogil:
-    """The same for all cells of a window, channel by channel."""
+    """The maxima over all cells of a window, channel by channel."""
     cdef:
         Py_ssize_t ky, kx, j, cell, larger
         floating new, best
@@ -124,7 +131,7 @@ cdef inline void take_largest(
         for ky in range(r.ky0, r.ky1):
             for kx in range(r.kx0, r.kx1):
                 new = corner[(ky * s.w + kx) * s.c + j]
-                # a mask and not "if": which cell wins can't be guessed
+                # a mask and not "if": which cell is larger cannot be predicted
                 larger = -<Py_ssize_t>(new > best)
                 cell ^= (cell ^ (ky * s.kw + kx)) & larger
                 best = new if new > best else best
@@ -344,7 +351,7 @@ cdef void mean_backward(
 
 
 def is_2x2_pool(kernel, strides, padding, image, output):
-    """Whether windows are 2x2, side by side, none of them beyond the image."""
+    """Whether windows are 2x2 next to each other, none of them beyond the image."""
     return (kernel == strides == (2, 2) and padding == (0, 0)
             and output == (image[0] // 2, image[1] // 2))
 

@@ -13,10 +13,10 @@ cdef int LOGISTIC = ACTIVATIONS.index("logistic")
 
 cdef void convert(
     int kind, bint both, Py_ssize_t n, Py_ssize_t k, floating eps,
-    floating *z,                # (n, k), used up
+    floating *z,                # (n, k), overwritten
     floating *p,                # (n, k), may be z; with both (n, 2): of the two classes
 ) noexcept nogil:
-    """p = f(z) clipped to [eps, 1 - eps], f softmax or logistic"""
+    """p = f(z) clipped to [eps, 1 - eps], f softmax or logistic; both: (1 - p, p)"""
     cdef Py_ssize_t i
     vec.activate(kind, <floating>1, n, k, z, z)
     for i in range(n * k):
@@ -28,9 +28,9 @@ cdef void convert(
 
 
 def class_probabilities(raw, bint softmax, bint both=False):
-    """Probabilities (n, k) of raw outputs (n, k), which are used up: a C-contiguous array of one's own.
+    """Probabilities (n, k) of raw outputs (n, k), a C-contiguous array that is overwritten.
 
-    ``both``: of one output two columns are made, for both classes.
+    ``both``: the probabilities (n, 2) of both classes, of one output.
     """
     cdef float[:, ::1] z32, p32
     cdef double[:, ::1] z64, p64

@@ -25,7 +25,7 @@ from ldl_cy._kernels.recurrent_steps cimport (
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope, instruction_set
 
-# Up to this many weights of W and U are copied into blocks, both ways.
+# Up to this many weights of W and U are copied into blocks, as they are and transposed.
 cdef Py_ssize_t LARGEST_COPY = 1 << 21
 # The pre-activations of a chunk: long enough to repay the weights that its products read, small enough for
 # L2. A step of LSTM 256 -> 256 at 64 rows takes 125.5 ms with chunks of 2^20 bytes, 128.5 with 2^19, 126.8
@@ -42,7 +42,7 @@ cdef inline Py_ssize_t span_of(const Recurrent *s, Py_ssize_t n, Py_ssize_t item
 cdef inline floating *after_states(
     const Recurrent *s, floating *c, Py_ssize_t states, Py_ssize_t kept, Py_ssize_t n, bint keep,
 ) noexcept nogil:
-    """Where xt begins: behind the cell states and their tanh, or behind q."""
+    """Where xt begins: after the cell states and their tanh, or after q."""
     if s.cell == CELL_LSTM:
         return c + (states + (kept if keep else 0)) * s.units
     if s.cell == CELL_GRU:

@@ -1,7 +1,7 @@
 # The recurrent cells, RNN, LSTM and GRU: one step of m rows and u units, and its gradient.
 #
-# A step goes from h_prev, the state after the step before, to h, both (m, u); x (m, d) is its input and `width`
-# the number of pre-activations a: u, 4u or 3u. A B is a product of matrices, a * b one of elements, s the logistic
+# A step computes the state h (m, u) from its input x (m, d) and the state h_prev (m, u) of the step before; `width`
+# is the number of pre-activations a: u, 4u or 3u. A B is a product of matrices, a * b one of elements, s the logistic
 # function. dv is the gradient of the loss with respect to v: dh comes in, from the output and from the step after.
 # x W is there already, made for many steps at once in recurrent.pyx, as dW, dU, db and dx are; equations (2) and
 # on are one compiled pass over the units, in _engine/vec/gates.inc with the same numbers.

@@ -1,4 +1,4 @@
-"""Reversal in time: y[t] = x[l - 1 - t] for the l steps of a row, zeros past its end."""
+"""Reversal in time: y[t] = x[l - 1 - t] for the l steps of a row, zeros past its end; dx is dy reversed."""
 from cython cimport floating
 from libc.string cimport memcpy, memset
 
@@ -9,7 +9,7 @@ ctypedef struct Reverse:
     Py_ssize_t width
 
 
-cdef inline void turn(
+cdef inline void reverse_rows(
     const Op *op, const Call *call,
     const floating *x,          # (n, n_steps, width)
     floating *y,                # (n, n_steps, width)
@@ -33,7 +33,7 @@ cdef void forward(
     floating *y,                # (n, n_steps, width)
     floating *cache, floating *scratch,
 ) noexcept nogil:
-    turn(op, call, x, y)
+    reverse_rows(op, call, x, y)
 
 
 cdef void backward(
@@ -44,12 +44,12 @@ cdef void backward(
     floating *grad, floating *cache, floating *scratch,
 ) noexcept nogil:
     if dx != NULL:
-        # a permutation that is its own inverse: dx is dy in reverse
-        turn(op, call, dy, dx)
+        # a permutation that is its own inverse: dx[t] = dy[l - 1 - t]
+        reverse_rows(op, call, dy, dx)
 
 
 def reverse(str dtype, *, Py_ssize_t n_steps, Py_ssize_t width):
-    """The kernel that ``layers.Bidirectional`` puts behind a layer that goes backwards."""
+    """The kernel that ``layers.Bidirectional`` applies to the output of its backward layer."""
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
     cdef Reverse *s = <Reverse*>&op.sizes[0]

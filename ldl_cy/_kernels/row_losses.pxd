@@ -1,6 +1,17 @@
-"""Losses over k numbers of a row: the sum of the l_j comes back, dy_j = c dl_j unless dy is NULL.
+"""Losses of a row of k outputs y and k targets t: returns l = sum_j l_j; dy_j = c dl/dy_j unless dy is NULL.
 
-dy may be y: whatever a gradient needs of y is read before it is overwritten.
+    absolute_error    |e|,  e = y - t                               dl/dy = sign(e)
+    huber             e^2 / 2 for |e| <= delta, else                e clipped to [-delta, delta]
+                      delta (|e| - delta / 2)                       (Huber 1964)
+    quantile          (1 - q) e for e >= 0, else -q e               1 - q, or -q (Koenker and Bassett 1978)
+    poisson           exp(y) - t y                                  exp(y) - t
+    binary_hinge      max(0, 1 - t y),  t = -1 or 1                 -t where l > 0
+    hinge             max(0, 1 + max_(r != c) y_r - y_c)            1 at r, -1 at c, where l > 0
+                      (Crammer and Singer 2001), c the class code
+    pull_back         t y                                           t: J^T t, when backward follows
+
+The losses that use exp and log of whole rows, and the squared error, are in _engine/vec/{losses,log_losses}.inc.
+dy may be y: each y is read before it is overwritten.
 """
 from cython cimport floating
 from libc.math cimport fabs
@@ -28,7 +39,7 @@ cdef inline double absolute_error(
 
 cdef inline double huber(
     Py_ssize_t k, const floating *y, const floating *t, floating c, double delta, floating *dy) noexcept nogil:
-    """l = e^2/2 for |e| <= delta, else delta (|e| - delta/2); dl = e cut off at -delta and delta"""
+    """l = e^2/2 for |e| <= delta, else delta (|e| - delta/2); dl = e clipped to [-delta, delta]"""
     cdef Py_ssize_t j
     cdef double total = 0, a, m
     cdef floating e, d = <floating>delta
@@ -63,7 +74,7 @@ cdef inline double quantile(
 
 cdef inline double poisson(
     Py_ssize_t k, const floating *y, const floating *t, floating c, bint deviance, floating *dy) noexcept nogil:
-    """l = exp(y) - t y; as a deviance t log t - t more, which makes 0 the least; dl = exp(y) - t"""
+    """l = exp(y) - t y; as a deviance + t log t - t, with which its minimum is 0; dl = exp(y) - t"""
     cdef Py_ssize_t j, m, p = 0
     cdef double total = 0
     cdef floating[PIECE] e
@@ -105,7 +116,7 @@ cdef inline double hinge(
     cdef Py_ssize_t j, r = -1
     cdef double a
     for j in range(k):
-        # a NaN is the largest from where it stands, so that it reaches the loss
+        # a NaN counts as the largest, so that it reaches the loss
         if j != code and (r < 0 or y[j] > y[r] or y[j] != y[j]):
             r = j
     a = 1 + <double>y[r] - y[code]

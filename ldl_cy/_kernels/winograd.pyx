@@ -1,9 +1,18 @@
 """Convolution by 3x3 windows at stride 1 as Winograd's minimal filtering F(m x m, 3 x 3), m = 4 or 2.
 
-Output is made in tiles of m x m pixels. A tile of (m + 2) x (m + 2) input pixels becomes, for each channel,
-(m + 2)^2 numbers; place by place they are multiplied with the transformed weights, which sums over the
-channels: (m + 2)^2 products (tiles, c)(c, f) in place of 9 m^2 multiplications a tile, a quarter of them at
-m = 4, 4/9 at m = 2. The formulas stand in _engine/vec/winograd.h: Lavin and Gray, arXiv:1509.09308.
+Output is made in tiles of m x m pixels, each from (m + 2) x (m + 2) pixels of the input. With d a tile of the input
+and g the weights of one channel and filter (3, 3), * the product of elements (Lavin and Gray, arXiv:1509.09308),
+
+    V = B^T d B,  U = G g G^T,  M = sum_c V * U,  z = A^T M A + b,  y = f(z)
+
+    dz = dy * f'(z),  D = A dz A^T,  Q = sum_tiles V * D,  dW += G^T Q G,  db += sum of dz
+    dx: the same filtering of dz by the weights rotated by 180 degrees, channels and filters exchanged
+
+M and Q are, for each of the (m + 2)^2 places of a tile, one product of matrices: M (tiles, f) = V (tiles, c) U (c, f)
+and Q (c, f) = V^T D. In place of 9 m^2 multiplications for each tile, channel and filter there are (m + 2)^2: a
+quarter at m = 4, 4/9 at m = 2. The matrices A, B, G are in _engine/vec/winograd.h.
+
+The plain twin is conv.pyx, ``Conv2D(algorithm="direct")``; tests/layers/test_winograd.py compares the two.
 """
 from functools import partial
 
@@ -24,16 +33,17 @@ from ldl_cy._kernels.pooling import is_2x2_pool
 
 # OpenBLAS runs products of up to this many multiplications unpacked and without locks.
 SMALL_PRODUCT = 10**6
-# Transformed tiles, of input and output, that stay in the L2 cache between transform and product. As many bytes as
-# the transformed weights have, which each block reads again, but no fewer and no more than these. Measured over 16
+# Bytes of the transformed tiles, of input and output, that stay in the L2 cache between transform and product: as
+# many as the transformed weights have, which each block reads again, but within these limits. Measured over 16
 # images, AVX-512, GF/s of the windows' multiplications, blocks of 16, 32, 48 and 64 tiles: 64 to 64 channels 384,
 # 366, 362, 350; 32 to 64 322, 328, 318, 331; 128 to 128 277, 302, 307 and, too large to stay unpacked, less.
 LEAST_BLOCK_BYTES = 5 * 2**17
 MOST_BLOCK_BYTES = 7 * 2**18
-# A distance that is a power of two would put all places of a tile into one set of the cache.
+# Strides from one place of a tile to the next are multiples of this, plus one more of it: a stride that is a power of
+# two would put all places into one set of the cache.
 STRIDE_UNIT = 16
 
-# Filtering images (h, w, c) into maps (oh, ow, f): pixel (y, x) sees (y - top .. + 2, x - left .. + 2)
+# Filtering images (h, w, c) into maps (oh, ow, f): pixel (y, x) sees rows y - top to y - top + 2, columns likewise
 ctypedef struct Filter:
     Py_ssize_t h
     Py_ssize_t w
@@ -54,12 +64,12 @@ ctypedef struct Filter:
 
 ctypedef struct Winograd:
     Filter y
-    Filter dx                   # of dz into dx, by the weights turned round
-    Py_ssize_t images           # at a time through all that is done with them: they stay in the cache
-    Py_ssize_t U                # where they begin in derived
+    Filter dx                   # of dz into dx, by the rotated weights
+    Py_ssize_t images           # taken together through all passes, so that they stay in the cache
+    Py_ssize_t U                # offsets in derived
     Py_ssize_t Ut
     Py_ssize_t Wt
-    Py_ssize_t M                # in scratch
+    Py_ssize_t M                # offsets in scratch
     Py_ssize_t Q
     Py_ssize_t z                # pooled: z, or dz, of some images
     int activation
@@ -73,7 +83,7 @@ cdef inline void transform_input(
     const floating *x,          # (n, h, w, c)
     floating *V,                # (places, block, c)
 ) noexcept nogil:
-    """V = B^T d B of the tiles first .. first + count - 1."""
+    """V = B^T d B of the tiles first to first + count - 1."""
     cdef:
         Py_ssize_t c = s.c, n = s.m + 2, i, y, col, image
     for i in range(count):
@@ -92,7 +102,7 @@ cdef inline void inverse_transform_output(
     bint relu,
     floating *y,                # (n, oh, ow, f)
 ) noexcept nogil:
-    """A^T M A + b into the tiles first .. first + count - 1."""
+    """y = A^T M A + b, or max(0, that), of the tiles first to first + count - 1."""
     cdef Py_ssize_t f = s.f, i, row, col, image
     for i in range(count):
         image = (first + i) // (s.tw * s.th)
@@ -107,7 +117,7 @@ cdef inline void transform_gradient(
     const floating *dz,         # (n, oh, ow, f)
     floating *D,                # (places, block, f)
 ) noexcept nogil:
-    """D = A dz A^T of the tiles first .. first + count - 1."""
+    """D = A dz A^T of the tiles first to first + count - 1."""
     cdef Py_ssize_t f = s.f, i, row, col, image
     for i in range(count):
         image = (first + i) // (s.tw * s.th)
@@ -131,7 +141,7 @@ cdef inline void filter_images(
         count = min(s.block, tiles - first)
         transform_input(s, first, count, x, V)
         for p in range(s.places):
-            # M = V U, the sum over the channels
+            # M = V U   (count, c) (c, f), the sum over the channels
             gemm(False, False, count, s.f, s.c, <floating>1, V + p * s.v_stride, s.c, U + p * s.u_stride, s.f,
                  <floating>0, M + p * s.m_stride, s.f)
         inverse_transform_output(s, first, count, <const floating*>M, b, relu, y)
@@ -139,10 +149,10 @@ cdef inline void filter_images(
 
 
 cdef inline void add_products(
-    const Filter *s, Py_ssize_t n, bint anew,
+    const Filter *s, Py_ssize_t n, bint overwrite,
     const floating *x,          # (n, h, w, c)
     const floating *dz,         # (n, oh, ow, f)
-    floating *Q,                # (places, c, f): added to, or overwritten when anew
+    floating *Q,                # (places, c, f): added to, or overwritten
     floating *V, floating *D,
 ) noexcept nogil:
     cdef Py_ssize_t tiles = n * s.th * s.tw, first = 0, count, p
@@ -151,9 +161,9 @@ cdef inline void add_products(
         transform_input(s, first, count, x, V)
         transform_gradient(s, first, count, dz, D)
         for p in range(s.places):
-            # Q += V^T D, the sum over the tiles
+            # Q += V^T D   (c, count) (count, f), the sum over the tiles
             gemm(True, False, s.c, s.f, count, <floating>1, V + p * s.v_stride, s.c, D + p * s.m_stride, s.f,
-                 <floating>(first > 0 or not anew), Q + p * s.u_stride, s.f)
+                 <floating>(first > 0 or not overwrite), Q + p * s.u_stride, s.f)
         first += count
 
 
@@ -166,7 +176,7 @@ cdef void prepare(
     cdef:
         const Winograd *v = <const Winograd*>&op.sizes[0]
         Py_ssize_t c = v.y.c, f = v.y.f, t
-    # U = G W G^T
+    # U = G W G^T, and Ut of W rotated, channels and filters exchanged
     transform_weights(v.y.m, c * f, theta, False, derived + v.U, v.y.u_stride)
     if not call.backward:
         return
@@ -229,7 +239,7 @@ cdef void backward(
     while first < call.n:
         n, at = min(v.images, call.n - first), first * op.y_size
         dz = dy + at
-        # dz = dy f'(z); behind the maxima only those pixels have a gradient, and y is their f(z)
+        # dz = dy * f'(z); with pooling only the maxima have a gradient, and y is their f(z)
         if v.activation != vec.LDL_IDENTITY:
             vec.activate_grad(v.activation, <floating>v.slope, n * op.y_size // f, f, a + at, dz, dz)
         # db += 1^T dz
@@ -245,12 +255,12 @@ cdef void backward(
             add_products(&v.y, n, first == 0, x + first * op.x_size, dz, scratch + v.Q, scratch,
                          scratch + v.M)
         if dx != NULL:
-            # dx is dz filtered by the weights turned round
+            # dx is dz filtered by the rotated weights
             filter_images(&v.dx, n, dz, derived + v.Ut, <const floating*>NULL, False, dx + first * op.x_size,
                           scratch, scratch + v.M)
         first += n
     if grad != NULL:
-        # dW += G^T Q G
+        # dW += G^T Q G   (3, 3, c, f)
         add_weights_gradient(v.y.m, v.y.c * f, <const floating*>scratch + v.Q, v.y.u_stride, grad)
 
 
@@ -262,7 +272,7 @@ def tile_size(oh, ow):
 
 
 def saving(oh, ow):
-    """Multiplications of the windows themselves for each one of Winograd's."""
+    """How many multiplications of the plain convolution there are for each of Winograd's."""
     m = tile_size(oh, ow)
     return 9 * oh * ow / (-(-oh // m) * -(-ow // m) * (m + 2)**2)
 
@@ -287,7 +297,7 @@ def block_size(c, f, places, itemsize, tiles):
     return (tiles + parts - 1) // parts
 
 
-cdef void lay_out(Filter *s, image, maps, padding, Py_ssize_t itemsize):
+cdef void set_filter(Filter *s, image, maps, padding, Py_ssize_t itemsize):
     cdef int m = tile_size(maps[0], maps[1])
     s.h, s.w, s.c = image
     s.oh, s.ow, s.f = maps
@@ -313,8 +323,8 @@ def winograd(str dtype, *, image, padding, output, Py_ssize_t filters, str activ
     assert_fits(sizeof(Winograd), sizeof(op.sizes))
     cdef Py_ssize_t c = image[2], item = 4 if dtype == "float32" else 8
     maps = (*output, filters)
-    lay_out(&v.y, image, maps, padding, item)
-    lay_out(&v.dx, maps, image, (2 - padding[0], 2 - padding[1]), item)
+    set_filter(&v.y, image, maps, padding, item)
+    set_filter(&v.dx, maps, image, (2 - padding[0], 2 - padding[1]), item)
     v.images = max(1, v.y.block // (v.y.th * v.y.tw))
     v.activation, v.slope, v.use_bias = ACTIVATIONS.index(activation), default_slope(activation), use_bias
     op.x_size = image[0] * image[1] * c
@@ -357,9 +367,9 @@ def winograd(str dtype, *, image, padding, output, Py_ssize_t filters, str activ
 
 
 def with_pooling(dtype, settings, Kernel after, rows):
-    """The fuser of ``winograd``: the usual MaxPool2D on images that are still in the cache."""
+    """The fuser of ``winograd``: the 2x2 MaxPool2D on images that are still in the cache."""
     pools = after.config
     if after.name == "max_pool" and is_2x2_pool(pools["kernel"], pools["strides"], pools["padding"],
-                                                settings["output"] + (1,), pools["output"]):
+                                                settings["output"], pools["output"]):
         return winograd(dtype, **settings, pool=True)
     return None

@@ -1,8 +1,9 @@
-/* Convolution of 16 images side by side: channels are few, so a register holds one pixel and one
- * channel of LANES images, and a weight is a broadcast. See conv_batch_inner.inc.
+/* Convolution of images with few channels, LANES = 16 images at a time: a register holds one pixel and
+ * one channel of several images, and a weight is a broadcast. See conv_batch_inner.inc.
  *
- * Outside, images are rows of channels-last pixels; the functions turn a group of rows over on the way
- * in and out. Strides and dilations are 1. Rows that are missing in the last group are zeros.
+ * Callers pass rows of channels-last pixels; the functions transpose groups of 16 rows on input and
+ * output. Strides and dilations are 1. Rows that are missing in the last group are zeros. The plain twin is
+ * _kernels/conv.pyx, with _kernels/pooling.pyx after it.
  */
 #ifndef LDL_CONV_BATCH_INNER_H
 #define LDL_CONV_BATCH_INNER_H
@@ -18,7 +19,7 @@ typedef struct {
     ptrdiff_t pool;                 /* 1: then the maxima of 2x2 pixels, (oh / 2, ow / 2) */
 } ldl_conv_batch_inner;
 
-/* Numbers of scratch; fixed in itself, whatever the number of rows. */
+/* Numbers of scratch, for any number of rows. */
 static inline ptrdiff_t ldl_conv_batch_inner_scratch(const ldl_conv_batch_inner *s)
 {
     const ptrdiff_t tile = (s->oh + s->kh - 1) * (s->ow + s->kw - 1) * s->c;
@@ -33,8 +34,8 @@ static inline ptrdiff_t ldl_conv_batch_inner_scratch(const ldl_conv_batch_inner 
     void (*forward)(const ldl_conv_batch_inner *s, ptrdiff_t n, const T *x, const T *W,           \
                     const T *b, T *y, unsigned char *codes, T *scratch);                          \
     /* dW (kh, kw, c, f) and db are added to, dx is overwritten; any may be NULL. dy is that of   \
-       the pooled output, else the gradient of z. Wt (kh, kw, f, c): the window turned by half a  \
-       turn, channels and filters exchanged. db is made with pooling only. */                     \
+       the pooled output, else the gradient of z. Wt (kh, kw, f, c): the window rotated by 180    \
+       degrees, channels and filters exchanged. db is made with pooling only. */                    \
     void (*backward)(const ldl_conv_batch_inner *s, ptrdiff_t n, const T *x, const T *dy,         \
                      const T *Wt, T *dx, T *dW, T *db, const unsigned char *codes, T *scratch);
 

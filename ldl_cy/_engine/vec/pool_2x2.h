@@ -1,4 +1,4 @@
-/* The usual pooling, windows of 2x2 side by side, a row of `pixels` of the output at a time: a table of its own.
+/* Pooling by windows of 2x2 next to each other, a row of `pixels` of the output at a time: a table of its own.
  *
  * Cells of a window are numbered 0 1 in the upper row of the input, 2 3 in the lower one.
  */

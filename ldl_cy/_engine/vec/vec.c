@@ -1,11 +1,11 @@
 /* One table of kernels, for the instruction set this file is compiled for (LDL_ISA).
  *
- * Each room is included twice: T is the dtype, F(name) a name for it.
+ * Each .inc file is included twice: T is the dtype, F(name) a name for it.
  */
 #include "vec.h"
 #include "rng.h"
 #include "lanes.h"
-#include "turn.h"
+#include "transpose_block.h"
 
 #include <math.h>
 

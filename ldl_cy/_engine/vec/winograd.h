@@ -1,9 +1,9 @@
 /* Transforms of Winograd's minimal filtering F(m x m, 3 x 3), m = 4 or 2, as a table of their own.
  *
  * A tile is n x n pixels of the input, n = m + 2, or m x m of the output. It becomes n n numbers of each
- * channel, one in each of n n matrices whose begins lie `stride` numbers from each other; a function works on
- * one tile, all channels. `row` and `pixel` are the distances of rows and of pixels of the image. Of a tile
- * that reaches beyond the image only rows y0 .. y1 - 1 and columns x0 .. x1 - 1 are touched: 0 lies around it.
+ * channel, one in each of n n matrices, `stride` numbers from one to the next; a function works on one tile,
+ * all channels. `row` and `pixel` are the strides of rows and of pixels of the image. Of a tile
+ * that reaches past the image only rows y0 to y1 - 1 and columns x0 to x1 - 1 are touched: 0 around it.
  *
  *     Y = A^T [ (G g G^T) o (B^T d B) ] A        Lavin, Gray, "Fast algorithms for convolutional neural
  *                                                networks", CVPR 2016, arXiv:1509.09308
@@ -29,8 +29,8 @@
     /* D = A dY A^T of a tile of the output's gradient: the transpose of `output` */              \
     void (*gradient)(int m, ptrdiff_t f, const T *dY, ptrdiff_t row, ptrdiff_t pixel,             \
                      int y1, int x1, T *D, ptrdiff_t stride);                                     \
-    /* U = G g G^T of weights (3, 3, size); turned: of the window turned by 180 degrees */        \
-    void (*weights)(int m, ptrdiff_t size, const T *g, int turned, T *U, ptrdiff_t stride);       \
+    /* U = G g G^T of weights (3, 3, size); rotated: of the window rotated by 180 degrees */      \
+    void (*weights)(int m, ptrdiff_t size, const T *g, int rotated, T *U, ptrdiff_t stride);      \
     /* dg (3, 3, size) += G^T Q G: the transpose of `weights` */                                  \
     void (*weights_gradient)(int m, ptrdiff_t size, const T *Q, ptrdiff_t stride, T *dg);
 

@@ -1,15 +1,15 @@
-/* Square blocks turned in registers: b (n, n) = a (n, n) transposed, rows lda and ldb apart.
- * Written out for x86, where compilers do not find them; elsewhere plain loops.
+/* Transposition of square blocks in registers: b (n, n) = a (n, n) transposed, rows with strides lda and ldb.
+ * Written with intrinsics for x86, where compilers do not find the shuffles; elsewhere plain loops.
  */
-#ifndef LDL_TURN_H
-#define LDL_TURN_H
+#ifndef LDL_TRANSPOSE_BLOCK_H
+#define LDL_TRANSPOSE_BLOCK_H
 
 #include "lanes.h"
 
 #if defined(__SSE2__) || defined(_M_X64)
 #include <immintrin.h>
 
-INLINE void turn_4_f32(const float *a, ptrdiff_t lda, float *b, ptrdiff_t ldb)
+INLINE void transpose_4x4_f32(const float *a, ptrdiff_t lda, float *b, ptrdiff_t ldb)
 {
     const __m128 r0 = _mm_loadu_ps(a), r1 = _mm_loadu_ps(a + lda);
     const __m128 r2 = _mm_loadu_ps(a + 2 * lda), r3 = _mm_loadu_ps(a + 3 * lda);
@@ -21,7 +21,7 @@ INLINE void turn_4_f32(const float *a, ptrdiff_t lda, float *b, ptrdiff_t ldb)
     _mm_storeu_ps(b + 3 * ldb, _mm_movehl_ps(s3, s1));
 }
 
-INLINE void turn_2_f64(const double *a, ptrdiff_t lda, double *b, ptrdiff_t ldb)
+INLINE void transpose_2x2_f64(const double *a, ptrdiff_t lda, double *b, ptrdiff_t ldb)
 {
     const __m128d r0 = _mm_loadu_pd(a), r1 = _mm_loadu_pd(a + lda);
     _mm_storeu_pd(b, _mm_unpacklo_pd(r0, r1));
@@ -30,14 +30,14 @@ INLINE void turn_2_f64(const double *a, ptrdiff_t lda, double *b, ptrdiff_t ldb)
 
 #else
 
-INLINE void turn_4_f32(const float *a, ptrdiff_t lda, float *b, ptrdiff_t ldb)
+INLINE void transpose_4x4_f32(const float *a, ptrdiff_t lda, float *b, ptrdiff_t ldb)
 {
     for (int i = 0; i < 4; ++i)
         for (int j = 0; j < 4; ++j)
             b[j * ldb + i] = a[i * lda + j];
 }
 
-INLINE void turn_2_f64(const double *a, ptrdiff_t lda, double *b, ptrdiff_t ldb)
+INLINE void transpose_2x2_f64(const double *a, ptrdiff_t lda, double *b, ptrdiff_t ldb)
 {
     for (int i = 0; i < 2; ++i)
         for (int j = 0; j < 2; ++j)
@@ -48,8 +48,8 @@ INLINE void turn_2_f64(const double *a, ptrdiff_t lda, double *b, ptrdiff_t ldb)
 
 #if defined(__AVX__)
 
-/* Half of the rows goes to the lower, half to the upper part of a register, straight from memory:
-   shuffles within the parts are all that is left */
+/* Half of the rows are loaded into the lower, half into the upper part of a register: only shuffles
+   within the parts remain */
 #define PAIR_F32(r, c)                                                                            \
     _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(a + (r) * lda + (c))),               \
                          _mm_loadu_ps(a + ((r) + 4) * lda + (c)), 1)
@@ -57,7 +57,7 @@ INLINE void turn_2_f64(const double *a, ptrdiff_t lda, double *b, ptrdiff_t ldb)
     _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(a + (r) * lda + (c))),               \
                          _mm_loadu_pd(a + ((r) + 2) * lda + (c)), 1)
 
-INLINE void turn_8_f32(const float *a, ptrdiff_t lda, float *b, ptrdiff_t ldb)
+INLINE void transpose_8x8_f32(const float *a, ptrdiff_t lda, float *b, ptrdiff_t ldb)
 {
     for (int c = 0; c < 8; c += 4) {
         const __m256 r0 = PAIR_F32(0, c), r1 = PAIR_F32(1, c);
@@ -71,7 +71,7 @@ INLINE void turn_8_f32(const float *a, ptrdiff_t lda, float *b, ptrdiff_t ldb)
     }
 }
 
-INLINE void turn_4_f64(const double *a, ptrdiff_t lda, double *b, ptrdiff_t ldb)
+INLINE void transpose_4x4_f64(const double *a, ptrdiff_t lda, double *b, ptrdiff_t ldb)
 {
     for (int c = 0; c < 4; c += 2) {
         const __m256d r0 = PAIR_F64(0, c), r1 = PAIR_F64(1, c);
@@ -86,18 +86,18 @@ INLINE void turn_4_f64(const double *a, ptrdiff_t lda, double *b, ptrdiff_t ldb)
 #else
 
 /* four blocks of half the side */
-INLINE void turn_8_f32(const float *a, ptrdiff_t lda, float *b, ptrdiff_t ldb)
+INLINE void transpose_8x8_f32(const float *a, ptrdiff_t lda, float *b, ptrdiff_t ldb)
 {
     for (int i = 0; i < 8; i += 4)
         for (int j = 0; j < 8; j += 4)
-            turn_4_f32(a + i * lda + j, lda, b + j * ldb + i, ldb);
+            transpose_4x4_f32(a + i * lda + j, lda, b + j * ldb + i, ldb);
 }
 
-INLINE void turn_4_f64(const double *a, ptrdiff_t lda, double *b, ptrdiff_t ldb)
+INLINE void transpose_4x4_f64(const double *a, ptrdiff_t lda, double *b, ptrdiff_t ldb)
 {
     for (int i = 0; i < 4; i += 2)
         for (int j = 0; j < 4; j += 2)
-            turn_2_f64(a + i * lda + j, lda, b + j * ldb + i, ldb);
+            transpose_2x2_f64(a + i * lda + j, lda, b + j * ldb + i, ldb);
 }
 
 #endif
