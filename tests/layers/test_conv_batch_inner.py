@@ -1,4 +1,7 @@
-"""Convolution of 16 images side by side, alone and with the pooling behind it, on each instruction set."""
+"""The batch-inner convolution, alone and with the pooling after it, on each instruction set.
+
+Its plain twin is _kernels/conv.pyx, with _kernels/pooling.pyx after it: test_against_the_plain_twin.
+"""
 import numpy as np
 import pytest
 from branches import check_gradient, check_rows_and_bits
@@ -46,7 +49,7 @@ def isa(request):
 
 
 def kernels(layer, shape, dtype, pooled):
-    """(the convolution by products of windows, the pooling or None, both 16 images side by side)."""
+    """(the plain convolution, the pooling or None, the batch-inner kernel that does the work of both)."""
     windows = lay_windows("test", "kernel_size", shape, 2, layer.kernel_size, 1, 1, layer.padding)
     settings = dict(windows, dilation=(1, 1), filters=layer.filters, activation=layer.activation or "identity",
                     use_bias=layer.use_bias)
@@ -115,7 +118,7 @@ def test_contract(check, case, dtype):
     (Conv2D(3, (4, 5), padding="same", activation="relu"), (5, 7, 9)),
     (Conv2D(40, 3, padding="same", activation="relu"), (14, 30, 3)),       # several bands of dz
 ], ids=["3x3", "5x5", "5x5 of 6", "2x3", "4x5", "bands"])
-def test_as_products_of_windows(layer, shape, pooled, n, dtype):
+def test_against_the_plain_twin(layer, shape, pooled, n, dtype):
     direct, after, both = kernels(layer, shape, dtype, pooled)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((n, *shape)).astype(dtype)
@@ -136,7 +139,7 @@ def test_as_products_of_windows(layer, shape, pooled, n, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_few_rows_are_products_of_windows(dtype):
-    """At prediction, and without pooling always: equal to the rest to rounding."""
+    """At prediction, and without pooling always: equal to the batch-inner kernel but for rounding."""
     shape, layer = (6, 6, 2), Conv2D(4, 3, padding="same", activation="relu")
     rng = np.random.default_rng(1)
     x = rng.standard_normal((FEW_ROWS, *shape)).astype(dtype)

@@ -171,7 +171,7 @@ def test_lengths_over_several_chunks(cell, return_sequences, go_backwards):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("units", [131, 128])               # partial blocks; rows a power of two apart
 def test_products_in_blocks_and_whole(units, cell, dtype, small_products, return_sequences):
-    """Both ways through blocked.pxd against NumPy and a derivative."""
+    """Products in blocks, and by BLAS at once, against NumPy and a derivative."""
     layer = cell(units, return_sequences=return_sequences)
     case = LayerCase("blocks", layer, (3, 70), None, n=50)
     built, _, theta, x = case.make(dtype)

@@ -1,4 +1,4 @@
-"""Winograd's way of Conv2D against the definition, against the direct way, and its transforms alone."""
+"""The Winograd kernel against the definition and against its plain twin, _kernels/conv.pyx (algorithm="direct")."""
 import numpy as np
 import pytest
 from contract import CHECKS, DTYPES, close
@@ -69,7 +69,7 @@ def off(a, b):
 @pytest.mark.parametrize(("filters", "shape", "n"), [
     (64, (32, 32, 64), 2), (128, (16, 16, 128), 3), (20, (13, 27, 33), 5), (256, (8, 8, 256), 1), (24, (2, 9, 40), 3),
 ])
-def test_error_against_direct(isa, filters, shape, n):
+def test_against_the_plain_twin(isa, filters, shape, n):
     """What the documentation promises: 3e-6 in float32 (rounding of the transforms), 1e-14 in float64."""
     exact = passes(Conv2D(filters, 3, padding="same", algorithm="direct"), shape, "float64", n)
     for dtype, bound in (("float32", 3e-6), ("float64", 1e-14)):
