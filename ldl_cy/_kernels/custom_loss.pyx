@@ -7,7 +7,7 @@ import numpy as np
 
 
 cdef object copied(const void *source, tuple shape, str dtype):
-    """An array of its own: whoever keeps it must not hold the engine's memory."""
+    """A copy, since a user's function may keep the array."""
     array = np.empty(shape, dtype)
     memcpy(<void*><size_t>array.ctypes.data, source, array.nbytes)
     return array
@@ -53,7 +53,7 @@ cdef class CustomKernel(LossKernel):
         shape = (n, *self.output_shape)
         y_pred = copied(y, shape, self.dtype)
         if dy != NULL:
-            memset(dy, 0, n * s.k * item)       # what is left behind where the function fails
+            memset(dy, 0, n * s.k * item)       # defined even where the function fails
         given = self.fn(y_pred, copied(t, (n, *self.y_shape), self.dtype))
         if not isinstance(given, tuple) or len(given) != 2:
             raise TypeError("Custom: fn must return a tuple (loss per sample, gradient), "

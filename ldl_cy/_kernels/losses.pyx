@@ -1,4 +1,9 @@
-"""Losses over samples, steps and weights; the formulas over rows stand in vec/ and row_losses.pxd."""
+"""Losses over samples, steps and weights.
+
+    L = sum_i w_i l_i,  l_i = loss.scale sum_(steps, outputs) l(y, t),  dy = scale w_i dl_i/dy
+
+The formulas of l are in row_losses.pxd, _engine/vec/losses.inc and _engine/vec/log_losses.inc.
+"""
 from cython cimport floating
 from libc.string cimport memset
 
@@ -8,14 +13,14 @@ from ldl_cy._kernels cimport row_losses
 
 cdef enum Kind:
     SQUARED_ERROR, LOG_LOSS_CODES, LOG_LOSS_PROBS, BINARY_LOG_LOSS
-    ABSOLUTE_ERROR, HUBER, QUANTILE, POISSON, HINGE, BINARY_HINGE, OUTPUT, PULL_BACK
+    ABSOLUTE_ERROR, HUBER, QUANTILE, POISSON, HINGE, BINARY_HINGE, OUTPUT, VJP
 
 KINDS = {
     "squared_error": SQUARED_ERROR, "log_loss_codes": LOG_LOSS_CODES, "log_loss_probs": LOG_LOSS_PROBS,
     "binary_log_loss": BINARY_LOG_LOSS, "absolute_error": ABSOLUTE_ERROR, "huber": HUBER, "quantile": QUANTILE,
     "poisson": POISSON, "hinge": HINGE, "binary_hinge": BINARY_HINGE,
     "output": OUTPUT,                       # l = y_option: one row of a Jacobian
-    "pull_back": PULL_BACK,                 # l = sum_j t_j y_j: the Jacobian's transposed product with t
+    "vjp": VJP,                             # l = sum_j t_j y_j: backward then makes J^T t, the vector-Jacobian product
 }
 CODED = ("log_loss_codes", "hinge", "output")         # one number, a class code, is the target of k outputs
 
@@ -35,8 +40,8 @@ cdef inline double row_loss(
         return row_losses.hinge(k, y, <Py_ssize_t>t[0], c, dy)
     if kind == BINARY_HINGE:
         return row_losses.binary_hinge(k, y, t, c, dy)
-    if kind == PULL_BACK:
-        return row_losses.pull_back(k, y, t, c, dy)
+    if kind == VJP:
+        return row_losses.vjp(k, y, t, c, dy)
     if dy != NULL:
         memset(dy, 0, k * sizeof(floating))
         dy[<Py_ssize_t>option] = c
@@ -46,7 +51,7 @@ cdef inline double row_loss(
 cdef inline double row_by_row(
     int kind, double option, Py_ssize_t rows, Py_ssize_t k, const floating *y, const floating *t,
     const floating *w, floating scale, floating *dy) noexcept nogil:
-    """sum_i w_i l_i over rows; dy (rows, k) = scale w_i dl_i."""
+    """sum_i w_i l_i over rows; dy (rows, k) = scale w_i dl_i/dy."""
     cdef Py_ssize_t i, t_size = 1 if kind == HINGE or kind == OUTPUT else k
     cdef floating c
     cdef double total = 0

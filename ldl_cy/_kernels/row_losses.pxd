@@ -8,7 +8,7 @@
     binary_hinge      max(0, 1 - t y),  t = -1 or 1                 -t where l > 0
     hinge             max(0, 1 + max_(r != c) y_r - y_c)            1 at r, -1 at c, where l > 0
                       (Crammer and Singer 2001), c the class code
-    pull_back         t y                                           t: J^T t, when backward follows
+    vjp               t y                                           t: backward then makes J^T t
 
 The losses that use exp and log of whole rows, and the squared error, are in _engine/vec/{losses,log_losses}.inc.
 dy may be y: each y is read before it is overwritten.
@@ -128,7 +128,7 @@ cdef inline double hinge(
     return 0 if a <= 0 else a
 
 
-cdef inline double pull_back(
+cdef inline double vjp(
     Py_ssize_t k, const floating *y, const floating *t, floating c, floating *dy) noexcept nogil:
     """l = sum_j t_j y_j; dl = t"""
     cdef Py_ssize_t j

@@ -116,7 +116,7 @@ class Objective:
     def vjp(self, theta: np.ndarray, u: np.ndarray) -> np.ndarray:
         """Jᵀ u for u (n, n_outputs), by a backward pass."""
         # its gradient by the outputs is u: see row_losses.pxd
-        loss_op = make_loss("pull_back", self.network.dtype, steps=1, k=self.n_outputs, scale=1.0)
+        loss_op = make_loss("vjp", self.network.dtype, steps=1, k=self.n_outputs, scale=1.0)
         grad = np.empty(theta.size, self.network.dtype)
         with self.network.workspace(len(u), self.n_threads, training=True, loss_size=loss_op.target_size) as ws:
             ws.gradient(self.data.rows, np.ascontiguousarray(u, self.network.dtype), None, self._at(theta),

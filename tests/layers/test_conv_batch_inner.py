@@ -238,7 +238,7 @@ def test_fused_is_unfused(dtype):
     for (name, a), b in zip(model.trace(X).items(), twin.trace(X).values()):
         assert a.shape == b.shape, name
         close(a, b, tol)
-    shown = summary(model)
+    shown = summary(model.network)
     assert all(f"\n{name} " in shown for name in ("max_pool2d_1", "conv2d_2", "max_pool2d_3"))
 
 
