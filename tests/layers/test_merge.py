@@ -136,7 +136,7 @@ def test_frozen_branches():
     for name, value in model.parameters.items():
         assert (value == before[name]).all() == name.startswith("concatenate_1"), name
     only = Sequential([Add([Dense(2, trainable=False)], [Dense(2)]), Add([Dense(2)], [])]).build(2)
-    assert [e.trainable for e in only._graph.parameters] == [False] * 2 + [True] * 4
+    assert [e.trainable for e in only.network.graph.parameters] == [False] * 2 + [True] * 4
 
 
 def test_it_learns():
