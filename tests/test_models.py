@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from gradients import check_gradient
 from scipy.optimize import minimize
 
 from ldl_cy import Sequential, layers, losses
@@ -103,12 +104,8 @@ def test_loss_and_grad(loss):
         "binary_log_loss": (np.log1p(np.exp(z)) - z * y).mean(1),
     }.get(loss, -(smooth * logp).sum(1)) if isinstance(loss, str) else -(smooth * logp).sum(1)
     assert value == pytest.approx(np.average(expected, weights=weights), rel=1e-12)
-    for i in range(0, grad.size, 7):
-        moved = [model.theta.copy(), model.theta.copy()]
-        moved[0][i] += 1e-6
-        moved[1][i] -= 1e-6
-        a, b = (model.loss_and_grad(X, y, loss=loss, sample_weight=weights, theta=t)[0] for t in moved)
-        assert grad[i] == pytest.approx((a - b) / 2e-6, abs=1e-8)
+    check_gradient(lambda theta: model.loss_and_grad(X, y, loss=loss, sample_weight=weights, theta=theta)[0],
+                   model.theta, grad, entries=range(0, grad.size, 7))
     if loss == "log_loss":
         assert model.evaluate(X, codes, loss=loss) == pytest.approx(model.evaluate(X, y, loss=loss), rel=1e-13)
 
@@ -147,14 +144,12 @@ def test_jacobian(dtype):
     assert not found[:, :, :frozen].any()
     reference = Sequential(stack, "float64", 0).build(5)
     theta = model.theta.astype(float)
-    for i in range(frozen, theta.size):
-        outputs = []
-        for step in (1e-6, -1e-6):
-            reference.theta = theta
-            reference.theta[i] += step
-            outputs.append(reference.predict(X))
-        np.testing.assert_allclose(found[:, :, i], (outputs[0] - outputs[1]) / 2e-6,
-                                   atol=1e-8 if dtype == "float64" else 1e-5)
+
+    def outputs(theta):
+        reference.theta = theta
+        return reference.predict(X)
+
+    check_gradient(outputs, theta, found, 1e-8 if dtype == "float64" else 1e-5, entries=range(frozen, theta.size))
     np.testing.assert_allclose(model.jacobian(X[:2], theta=theta * 2), model.jacobian(X[:2], theta=model.theta * 2))
     with pytest.raises(ValueError, match="Jacobian must take at most 2147483648 bytes"):
         Sequential([layers.Dense(5000), layers.Dense(500)]).build(1000).jacobian(np.ones((10, 1000)))

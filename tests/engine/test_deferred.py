@@ -1,11 +1,10 @@
 """Gradients of many weights, made over all rows after the last block."""
 import numpy as np
 import pytest
+from steps import check_same_step, run_model_step
 
-from ldl_cy import Sequential, layers, losses, optimizers
+from ldl_cy import Sequential, layers, optimizers
 from ldl_cy._engine.plan import DX_COLUMNS, GRADIENT, Plan
-from ldl_cy._engine.pool import Pool
-from ldl_cy._engine.program import Workspace
 
 N = 37
 
@@ -25,18 +24,10 @@ def wide(dtype):
                       dtype=dtype, random_state=0).build(20)
 
 
-def gradient(model, threads, **options):
-    graph = model.network.graph
+def step(model, threads, **options):
     rng = np.random.default_rng(1)
-    x = rng.standard_normal((N, 20)).astype(graph.dtype)
-    targets, loss = losses.SquaredError().encode_targets(rng.standard_normal((N, 3)), N, (3,), graph.dtype)
-    plan = Plan(graph, True, N, loss.target_size, **options)
-    workspace = Workspace(plan, threads)
-    workspace.share_above = 0
-    grad, state = np.full(graph.n_params, np.nan, graph.dtype), np.zeros(graph.n_state, graph.dtype)
-    with Pool(threads) as pool:
-        value = workspace.gradient(x, targets, None, model.theta, state, loss, grad, pool, training=True, seed=3)
-    return plan, value, grad
+    x, y = rng.standard_normal((N, 20)).astype(model.dtype), rng.standard_normal((N, 3))
+    return run_model_step(model, x, y, threads, input_gradient=False, **options)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -44,15 +35,14 @@ def gradient(model, threads, **options):
 @pytest.mark.parametrize("network", [network, wide])
 def test_deferred_is_what_blocks_add_up_to(network, dtype, options):
     model = network(dtype)
-    _, value, grad = gradient(model, 1, defer=False, **options)
-    results = [gradient(model, threads, defer=True, **options) for threads in (1, 2, 5)]
-    assert sum(kind == GRADIENT for kind, _ in results[0][0].actions) == 3
+    expected = step(model, 1, defer=False, **options)
+    first, *others = [step(model, threads, defer=True, **options) for threads in (1, 2, 5)]
+    assert sum(kind == GRADIENT for kind, _ in first.plan.actions) == 3
     tol = 1e-12 if dtype == "float64" else 1e-5
-    assert abs(results[0][1] - value) < tol
-    np.testing.assert_allclose(results[0][2], grad, rtol=0, atol=tol * np.abs(grad).max())
-    for _, other, same in results[1:]:
-        assert other == results[0][1]
-        np.testing.assert_array_equal(same, results[0][2])
+    assert abs(first.loss - expected.loss) < tol
+    np.testing.assert_allclose(first.grad, expected.grad, rtol=0, atol=tol * np.abs(expected.grad).max())
+    for other in others:
+        check_same_step(other, first)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -60,14 +50,13 @@ def test_tiles_of_columns(dtype):
     """Forward and dx in several tiles; barriers anywhere change nothing."""
     model = wide(dtype)
     options = {"defer": True, "block_rows": 4, "lanes": 3}
-    plan, value, grad = gradient(model, 1, **options)
+    expected = step(model, 1, **options)
+    plan = expected.plan
     assert [p.tiled for p in plan.nodes] == [True] * 3 and sum(kind == DX_COLUMNS for kind, _ in plan.actions) == 2
     assert min(plan.nodes[0].node.kernel.column_tiles[0], *plan.nodes[1].node.kernel.column_tiles) > 1
     for cuts in ((0,), (0, 1, 2)):
         for threads in (1, 2):
-            _, other, same = gradient(model, threads, cuts=cuts, **options)
-            assert other == value
-            np.testing.assert_array_equal(same, grad)
+            check_same_step(step(model, threads, cuts=cuts, **options), expected)
 
 
 def test_chosen_where_weights_outnumber_the_rows():

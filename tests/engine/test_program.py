@@ -1,10 +1,12 @@
 """The plan and what runs it: gradients of graphs, coupled rows, tiles of columns, threads, barriers."""
 import numpy as np
 import pytest
+from gradients import check_gradient
+from steps import check_blocks_and_threads, check_same_step, run_step
 
 from ldl_cy import layers, losses, optimizers
 from ldl_cy._engine.graph import Graph
-from ldl_cy._engine.plan import Plan
+from ldl_cy._engine.plan import BACKWARD, Plan
 from ldl_cy._engine.pool import Pool
 from ldl_cy._engine.program import Workspace
 from ldl_cy._engine.train import train
@@ -56,66 +58,44 @@ GRAPHS = [straight, coupled, branches, sequences]
 
 
 def make(build, dtype, n=23, seed=0):
+    """(graph, theta, X, y, weights of the rows), random."""
     graph = build(dtype)
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, graph.sizes[0])).astype(dtype)
     y = rng.standard_normal((n, N_OUT))
-    targets, kernel = losses.SquaredError().encode_targets(y, n, (N_OUT,), dtype)
     theta = (0.5 * rng.standard_normal(graph.n_params)).astype(dtype)
-    weights = rng.uniform(0.5, 2, n).astype(dtype)
-    return graph, X, targets, weights, kernel, theta
-
-
-def gradient(graph, X, targets, weights, kernel, theta, threads=1, **options):
-    plan = Plan(graph, True, len(X), N_OUT, **options)
-    workspace = Workspace(plan, threads)
-    workspace.share_above = 0
-    grad = np.full(graph.n_params, np.nan, graph.dtype)
-    with Pool(threads) as pool:
-        value = workspace.gradient(
-            X, targets, weights, theta, np.zeros(graph.n_state, graph.dtype), kernel, grad, pool, training=True)
-    return value, grad
+    return graph, theta, X, y, rng.uniform(0.5, 2, n).astype(dtype)
 
 
 @pytest.mark.parametrize("build", GRAPHS)
 @pytest.mark.parametrize("options", [{}, {"block_rows": 4, "lanes": 3}], ids=["whole", "blocks"])
 def test_gradient_against_central_differences(build, options):
-    graph, X, targets, weights, kernel, theta = make(build, "float64")
-    _, grad = gradient(graph, X, targets, weights, kernel, theta, **options)
-    numeric = np.empty_like(grad)
-    for i in range(len(theta)):
-        values = []
-        for step in (1e-6, -1e-6):
-            moved = theta.copy()
-            moved[i] += step
-            values.append(gradient(graph, X, targets, weights, kernel, moved, **options)[0])
-        numeric[i] = (values[0] - values[1]) / 2e-6
-    np.testing.assert_allclose(grad, numeric, rtol=0, atol=2e-8)
+    graph, theta, X, y, weights = make(build, "float64")
+
+    def step(theta):
+        return run_step(graph, theta, X, y, weights=weights, **options)
+
+    check_gradient(lambda theta: step(theta).loss, theta, step(theta).grad)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("build", GRAPHS)
 def test_threads_give_the_same_bits(build, dtype):
-    graph, X, targets, weights, kernel, theta = make(build, dtype, n=61)
-    results = [gradient(graph, X, targets, weights, kernel, theta, threads=t, block_rows=4, lanes=5)
-               for t in (1, 2, 5)]
-    for value, grad in results[1:]:
-        assert value == results[0][0]
-        np.testing.assert_array_equal(grad, results[0][1])
+    graph, theta, X, y, weights = make(build, dtype, n=61)
+    check_blocks_and_threads(
+        lambda threads, **options: run_step(graph, theta, X, y, weights=weights, threads=threads, **options),
+        1e-12 if dtype == "float64" else 1e-5, block_rows=4, lanes=5)
 
 
 @pytest.mark.parametrize("build", GRAPHS)
 def test_barriers_anywhere_change_nothing(build):
     """Depth-first blocks and a barrier after every op are the same arithmetic."""
-    graph, X, targets, weights, kernel, theta = make(build, "float64", n=31)
-    options = {"block_rows": 4, "lanes": 3}
-    value, grad = gradient(graph, X, targets, weights, kernel, theta, **options)
+    graph, theta, X, y, weights = make(build, "float64", n=31)
+    options = {"weights": weights, "block_rows": 4, "lanes": 3}
+    expected = run_step(graph, theta, X, y, **options)
     for cuts in ((0,), tuple(range(len(graph.nodes)))):
         for threads in (1, 2):
-            other, other_grad = gradient(
-                graph, X, targets, weights, kernel, theta, threads=threads, cuts=cuts, **options)
-            assert other == value
-            np.testing.assert_array_equal(other_grad, grad)
+            check_same_step(run_step(graph, theta, X, y, threads=threads, cuts=cuts, **options), expected)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -126,7 +106,8 @@ def test_training_is_the_same_for_any_number_of_threads(build, dtype):
                       optimizers.Adam(0.01, weight_decay=0.1)):
         results = []
         for threads in (1, 2, 5):
-            graph, X, targets, weights, kernel, theta = make(build, dtype, n=61)
+            graph, theta, X, y, weights = make(build, dtype, n=61)
+            targets, kernel = losses.SquaredError().encode_targets(y, 61, (N_OUT,), dtype)
             plan = Plan(graph, True, 17, N_OUT, block_rows=2, lanes=4)
             workspace = Workspace(plan, threads)
             workspace.share_above = 0
@@ -172,16 +153,12 @@ def test_coupled_rows_see_the_whole_batch():
     graph.add_layer(layers.BatchNorm(momentum=0.9), 0, "norm")
     rng = np.random.default_rng(2)
     X, y = rng.standard_normal((19, 4)) + 3, rng.standard_normal((19, 4))
-    targets, kernel = losses.SquaredError().encode_targets(y, 19, (4,), "float64")
     theta = np.repeat([1.0, 0.0], 4)
     expected = (X - X.mean(0)) / np.sqrt(X.var(0) + graph.nodes[0].kernel.config["epsilon"])
     for block_rows in (1, 5, 19):
-        plan = Plan(graph, True, 19, 4, block_rows=block_rows, lanes=2)
-        state, grad = np.ones(graph.n_state), np.empty(graph.n_params)
-        with Pool(2) as pool:
-            value = Workspace(plan, 2).gradient(X, targets, None, theta, state, kernel, grad, pool, training=True)
-        np.testing.assert_allclose(value, np.mean((expected - y) ** 2), rtol=1e-12)
-        np.testing.assert_allclose(state[:4], 0.9 + 0.1 * X.mean(0), rtol=1e-12)
+        step = run_step(graph, theta, X, y, statistics=np.ones(8), threads=2, block_rows=block_rows, lanes=2)
+        np.testing.assert_allclose(step.loss, np.mean((expected - y) ** 2), rtol=1e-12)
+        np.testing.assert_allclose(step.statistics[:4], 0.9 + 0.1 * X.mean(0), rtol=1e-12)
 
 
 def test_an_exception_ends_the_step():
@@ -192,16 +169,16 @@ def test_an_exception_ends_the_step():
         seen.append(len(y))
         raise KeyError("mine")
 
-    graph, X, _, weights, _, theta = make(straight, "float64")
-    targets, kernel = losses.Custom(fails).encode_targets(np.zeros((23, N_OUT)), 23, (N_OUT,), "float64")
+    graph, theta, X, y, weights = make(straight, "float64")
     with pytest.raises(KeyError, match="mine"):
-        gradient(graph, X, targets, weights, kernel, theta, block_rows=4, lanes=2)
+        run_step(graph, theta, X, y, loss=losses.Custom(fails), weights=weights, block_rows=4, lanes=2)
     assert seen == [4]
 
 
 @pytest.mark.parametrize("block_rows", [22, 5])         # with and without room in the last block
 def test_more_rows_than_planned(block_rows):
-    graph, X, targets, weights, kernel, theta = make(straight, "float64")
+    graph, theta, X, y, weights = make(straight, "float64")
+    targets, kernel = losses.SquaredError().encode_targets(y, len(X), (N_OUT,), "float64")
     workspace = Workspace(Plan(graph, True, 22, N_OUT, block_rows=block_rows, lanes=1), 1)
     grad = np.zeros(graph.n_params)
     with Pool(1) as pool, pytest.raises(ValueError) as error:
@@ -210,20 +187,12 @@ def test_more_rows_than_planned(block_rows):
 
 
 def test_input_gradient():
-    graph, X, targets, weights, kernel, theta = make(branches, "float64")
-    plan = Plan(graph, True, len(X), N_OUT, block_rows=5, input_gradient=True)
-    grad, dx = np.empty(graph.n_params), np.full_like(X, np.nan)
-    with Pool(1) as pool:
-        workspace = Workspace(plan, 1)
-        workspace.gradient(X, targets, weights, theta, np.empty(0), kernel, grad, pool, training=True, dx=dx)
-        for i, j in ((0, 0), (7, 3), (22, 4)):
-            values = []
-            for step in (1e-6, -1e-6):
-                moved = X.copy()
-                moved[i, j] += step
-                values.append(workspace.gradient(
-                    moved, targets, weights, theta, np.empty(0), kernel, grad, pool, training=True))
-            np.testing.assert_allclose(dx[i, j], (values[0] - values[1]) / 2e-6, atol=1e-8)
+    graph, theta, X, y, weights = make(branches, "float64")
+
+    def step(X):
+        return run_step(graph, theta, X, y, weights=weights, block_rows=5, input_gradient=True)
+
+    check_gradient(lambda X: step(X).loss, X, step(X).dx)
 
 
 def test_buffers_that_live_together_do_not_overlap():
@@ -243,10 +212,8 @@ def test_frozen_layers_end_the_backward_walk():
     x = graph.add_layer(layers.Dense(4, "tanh", trainable=False), 0, "a")
     graph.add_layer(layers.Dense(N_OUT), x, "b")
     plan = Plan(graph, True, 8, N_OUT)
-    from ldl_cy._engine.plan import BACKWARD
     assert [i for kind, i in plan.actions if kind == BACKWARD] == [1]
     rng = np.random.default_rng(0)
-    targets, kernel = losses.SquaredError().encode_targets(rng.standard_normal((8, 3)), 8, (3,), "float64")
     theta = rng.standard_normal(graph.n_params)
-    _, grad = gradient(graph, rng.standard_normal((8, N_IN)), targets, None, kernel, theta)
+    grad = run_step(graph, theta, rng.standard_normal((8, N_IN)), rng.standard_normal((8, 3))).grad
     assert not grad[:24].any() and grad[24:].all()

@@ -21,15 +21,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from buffers import Guarded
+from compare import DTYPES, close
+from gradients import check_gradient
+from steps import STEP, check_blocks_and_threads, run_model_step
 
-from ldl_cy import Sequential, layers, losses
-from ldl_cy._engine.plan import Plan
-from ldl_cy._engine.pool import Pool
-from ldl_cy._engine.program import Workspace
+from ldl_cy import Sequential, layers
 from ldl_cy.initializers import get as get_initializer
 
-DTYPES = ["float64", "float32"]
-GUARD = 24                      # numbers before and after every buffer
+__all__ = ["CHECKS", "DTYPES", "LayerCase", "close", "run"]
 
 
 @dataclass
@@ -75,7 +75,7 @@ class LayerCase:
 
 
 class Stateful:
-    """A kernel that is given the initial running statistics anew with every call."""
+    """A kernel that is given the initial running statistics with every call."""
 
     def __init__(self, kernel, state):
         self.kernel, self.state = kernel, state.astype(kernel.dtype)
@@ -90,17 +90,12 @@ class Stateful:
         return self.kernel.backward(*arguments, state=self.state.copy(), **options)
 
 
-def close(a, b, tol):
-    """|a - b| within tol of the largest entry (at least 1)."""
-    scale = max(1.0, float(np.max(np.abs(b), initial=0.0)))
-    np.testing.assert_allclose(np.asarray(a, float).ravel(), np.asarray(b, float).ravel(), rtol=0, atol=tol * scale)
-
-
-def run(kernel, theta, x, seed=3, want_dx=True, want_grad=True, **options):
-    """Forward, then backward with a fixed random dy: (y, dx, grad)."""
-    options = {"training": True, "seed": 11, "epoch": 2, "step": 5, **options}
+def run(kernel, theta, x, dy=None, want_dx=True, want_grad=True, **options):
+    """Forward, then backward with dy, or a fixed random one: (y, dx, grad)."""
+    options = {**STEP, **options}
     y, cache, derived = kernel.forward(theta, x, **options)
-    dy = np.random.default_rng(seed).standard_normal(y.shape).astype(kernel.dtype)
+    dy = np.random.default_rng(3).standard_normal(y.shape) if dy is None else np.reshape(dy, y.shape)
+    dy = dy.astype(kernel.dtype)                # a copy: backward may write into it
     dx = np.full(x.shape, np.nan, kernel.dtype) if want_dx else None
     grad = np.zeros(kernel.n_params, kernel.dtype) if want_grad else None
     kernel.backward(theta, x, y.copy(), dy, cache, derived=derived, dx=dx, grad=grad, **options)
@@ -147,31 +142,21 @@ def check_gradients(case, dtype):
         close(grad32, grad, 1e-4)
         return
     r = np.random.default_rng(3).standard_normal((len(x), kernel.y_size))
-    options = {"training": True, "seed": 11, "epoch": 2, "step": 5}
 
     def loss(theta, x):
-        return float(np.sum(r * kernel.forward(theta, x, **options)[0]))
+        return float(np.sum(r * kernel.forward(theta, x, **STEP)[0]))
 
-    h = 1e-6
-    for analytic, at in ((dx, x), (grad, theta)):
-        numeric = np.empty(at.size)
-        for i in range(at.size):
-            moved = [at.copy(), at.copy()]
-            moved[0].flat[i] += h
-            moved[1].flat[i] -= h
-            pair = [loss(theta, m) if at is x else loss(m, x) for m in moved]
-            numeric[i] = (pair[0] - pair[1]) / (2 * h)
-        close(analytic, numeric, 2e-7)
+    check_gradient(lambda x: loss(theta, x), x, dx)
+    check_gradient(lambda theta: loss(theta, x), theta, grad)
 
 
 def check_grad_accumulates(case, dtype):
     _, kernel, theta, x = case.make(dtype)
     _, _, grad = run(kernel, theta, x)
-    options = {"training": True, "seed": 11, "epoch": 2, "step": 5}
-    y, cache, derived = kernel.forward(theta, x, **options)
+    y, cache, derived = kernel.forward(theta, x, **STEP)
     dy = np.random.default_rng(3).standard_normal(y.shape).astype(dtype)
     total = np.full(kernel.n_params, 2, dtype)
-    kernel.backward(theta, x, y, dy, cache, derived=derived, grad=total, **options)
+    kernel.backward(theta, x, y, dy, cache, derived=derived, grad=total, **STEP)
     close(total - 2, grad, 1e-11 if dtype == "float64" else 1e-4)
 
 
@@ -183,19 +168,10 @@ def check_dx_and_grad_may_be_null(case, dtype):
     run(kernel, theta, x, want_dx=False, want_grad=False)
 
 
-def guarded(size, dtype, fill):
-    """(whole, inner): an inner buffer between two guard zones."""
-    whole = np.full(size + 2 * GUARD, 77.0, dtype)
-    inner = whole[GUARD:GUARD + size]
-    inner[:] = fill
-    return whole, inner
-
-
 def check_buffers_and_guards(case, dtype):
     """Buffers of NaN or of 1e3 give the same bits; nothing outside a buffer and no input is written."""
     _, kernel, theta, x = case.make(dtype)
     n = len(x)
-    options = {"training": True, "seed": 11, "epoch": 2, "step": 5}
     results = []
     for fill in (np.nan, 1e3):
         sizes = {
@@ -203,21 +179,19 @@ def check_buffers_and_guards(case, dtype):
             "dx": x.size, "grad": kernel.n_params, "cache": n * kernel.cache_size,
             "derived": kernel.n_derived, "scratch": n * kernel.scratch_size + kernel.scratch_fixed,
         }
-        whole, b = {}, {}
-        for key, size in sizes.items():
-            whole[key], b[key] = guarded(size, dtype, fill)
+        guarded = Guarded(dtype)
+        b = {key: guarded(np.full(size, fill), 24, key) for key, size in sizes.items()}
         b["theta"][:] = theta
         b["x"][:] = x.ravel()
         b["grad"][:] = 0
         kernel.forward(b["theta"], b["x"], y=b["y"], cache=b["cache"], derived=b["derived"],
-                       scratch=b["scratch"], **options)
+                       scratch=b["scratch"], **STEP)
         y = b["y"].copy()
         b["dy"][:] = np.random.default_rng(3).standard_normal(b["dy"].size)
         b["scratch"][:] = fill
         kernel.backward(b["theta"], b["x"], b["y"], b["dy"], b["cache"], derived=b["derived"],
-                        dx=b["dx"], grad=b["grad"], scratch=b["scratch"], **options)
-        for key, array in whole.items():
-            assert (array[:GUARD] == 77).all() and (array[-GUARD:] == 77).all(), f"{key} was left"
+                        dx=b["dx"], grad=b["grad"], scratch=b["scratch"], **STEP)
+        guarded.check()
         np.testing.assert_array_equal(b["theta"], theta)
         np.testing.assert_array_equal(b["x"], x.ravel())
         np.testing.assert_array_equal(b["y"], y)
@@ -234,7 +208,7 @@ def check_rows_alone(case, dtype):
         pytest.skip("the rows of this op are coupled")
     tol = 1e-12 if dtype == "float64" else 2e-5
     n = len(x)
-    options = {"training": True, "seed": 11, "epoch": 2, "step": 5, "n_batch": n}
+    options = {**STEP, "n_batch": n}
     y, cache, derived = kernel.forward(theta, x, **options)
     dy = np.random.default_rng(3).standard_normal(y.shape).astype(dtype)
     dx, grad = np.empty_like(x), np.zeros(kernel.n_params, dtype)
@@ -268,7 +242,9 @@ def check_config(case, dtype):
     assert type(layer)(**before) == layer
     assert pickle.loads(pickle.dumps(layer)) == layer
     assert eval(repr(layer), vars(layers).copy()) == layer
-    assert case.layer.default_name().islower()
+    # acronyms stay together: conv2d, max_pool2d
+    assert layer.default_name().replace("_", "") == type(layer).__name__.lower()
+    assert not layer.default_name().startswith("_")
 
 
 def model_of(case, dtype):
@@ -303,27 +279,10 @@ def check_in_a_model(case, dtype):
 def check_threads(case, dtype):
     """Blocks of two rows in three lanes: 1, 2 and 5 threads give the same bits, and what one block gives."""
     model, _ = model_of(case, dtype)
-    _, _, theta, x = case.make(dtype, 11)
-    graph = model.network.graph
-    y = np.random.default_rng(5).standard_normal((11, *graph.shapes[-1]))
-    targets, loss = losses.SquaredError().encode_targets(y, 11, graph.shapes[-1], dtype)
-    results = []
-    for threads, options in ((1, {}), *((t, {"block_rows": 2, "lanes": 3}) for t in (1, 2, 5))):
-        plan = Plan(graph, True, 11, loss.target_size, input_gradient=True, **options)
-        workspace = Workspace(plan, threads)
-        workspace.share_above = 0
-        grad, dx = np.full(theta.size, np.nan, dtype), np.full((11, graph.sizes[0]), np.nan, dtype)
-        with Pool(threads) as pool:
-            value = workspace.gradient(
-                x.reshape(11, -1), targets, None, theta, np.zeros(graph.n_state, dtype), loss, grad, pool,
-                training=True, seed=11, epoch=2, step=5, dx=dx)
-        results.append((value, grad, dx))
-    tol = 1e-11 if dtype == "float64" else 1e-4
-    for a, b in zip(results[0], results[1]):
-        close(a, b, tol)
-    for other in results[2:]:
-        for a, b in zip(other, results[1]):
-            np.testing.assert_array_equal(a, b)
+    _, _, _, x = case.make(dtype, 11)
+    y = np.random.default_rng(5).standard_normal((11, *model.output_shape))
+    check_blocks_and_threads(lambda threads, **options: run_model_step(model, x, y, threads, **options),
+                             1e-11 if dtype == "float64" else 1e-4)
 
 
 CHECKS = [

@@ -1,7 +1,7 @@
 """Convolution straight from its definition, and cases of the contract for Conv1D and Conv2D."""
 import numpy as np
 from contract import LayerCase
-from references import ACTIVATIONS
+from references import activate
 
 from ldl_cy.layers import Conv1D
 
@@ -47,6 +47,6 @@ def case(name, layer, input_shape, n=2):
             strides, padding, dilation = (1, strides), (0, padding), (1, dilation)
         z = convolved(x, kernel, p.get("bias", np.zeros(layer.filters)), strides, padding, dilation,
                       layer.groups)
-        y = ACTIVATIONS[layer.activation or "identity"](z)
+        y = activate(layer.activation or "identity", z)
         return y[:, 0] if isinstance(layer, Conv1D) else y
     return LayerCase(name, layer, input_shape, reference, n=n)

@@ -1,4 +1,4 @@
-"""What the tests of the vector kernels share: sizes, guards, errors in units of the last place."""
+"""What the tests of the vector kernels share: sizes, errors in units of the last place."""
 import numpy as np
 from numpy.testing import assert_array_equal
 
@@ -16,30 +16,6 @@ TINY = {np.float32: 1e-44, np.float64: 1e-322}
 def wide(x):
     """x in a precision in which a reference can be computed."""
     return np.asarray(x, dtype=np.float64 if x.dtype == np.float32 else np.longdouble)
-
-
-class Guarded:
-    """Arrays with numbers around them that must stay."""
-
-    def __init__(self, dtype):
-        self.dtype = dtype
-        self.buffers = []
-
-    def __call__(self, value, before=5):
-        value = np.asarray(value, dtype=self.dtype)
-        buffer = np.full(before + value.size + 40, 12345, dtype=self.dtype)
-        inner = buffer[before:before + value.size].reshape(value.shape)
-        inner[...] = value
-        self.buffers.append((buffer, before, value.size))
-        return inner
-
-    def empty(self, *shape):
-        return self(np.full(shape, np.nan))
-
-    def check(self):
-        for buffer, before, size in self.buffers:
-            assert (buffer[:before] == 12345).all()
-            assert (buffer[before + size:] == 12345).all()
 
 
 def assert_ulp(got, reference, bound, name=""):

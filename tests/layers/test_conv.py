@@ -1,11 +1,11 @@
 """Conv1D and Conv2D against sums over windows in NumPy."""
 import numpy as np
 import pytest
-from contract import CHECKS, DTYPES, close
+from contract import CHECKS, DTYPES, close, run
 from convolutions import case
-from references import ACTIVATIONS
 
 from ldl_cy.layers import Conv1D, Conv2D
+from ldl_cy.layers.activation import ACTIVATIONS
 
 CASES = [
     case("plain", Conv2D(4, 3), (5, 6, 3)),
@@ -92,15 +92,13 @@ def test_larger_maps(layer, shape, dtype):
     x = rng.standard_normal((2, *shape)).astype(dtype)
     tol = 1e-11 if dtype == "float64" else 1e-4
     one = case("", layer, shape)
-    y, cache, derived = kernel.forward(theta, x)
+    y, _, _ = kernel.forward(theta, x)
     expected = one.reference(one.parameters(layer.build(shape), theta), x.astype(float))
     np.testing.assert_allclose(y, expected.reshape(y.shape), rtol=0, atol=tol)
 
     linear = type(layer)(**{**layer.get_config(), "activation": None}).build(shape).kernel(dtype)
-    y, cache, derived = linear.forward(theta, x)
     dy = rng.standard_normal(y.shape).astype(dtype)
-    dx, grad = np.full_like(x, np.nan), np.zeros_like(theta)
-    linear.backward(theta, x, y.copy(), dy.copy(), cache, derived=derived, dx=dx, grad=grad)
+    y, dx, grad = run(linear, theta, x, dy)
     v, w = rng.standard_normal(x.shape).astype(dtype), rng.standard_normal(theta.size).astype(dtype)
     moved = linear.forward(theta, x + v)[0] - y
     close(np.vdot(dx, v), np.vdot(dy, moved), tol * np.sqrt(dy.size) * 10)

@@ -4,7 +4,7 @@ Its plain twin is _kernels/conv.pyx, with _kernels/pooling.pyx after it: test_ag
 """
 import numpy as np
 import pytest
-from branches import check_gradient, check_rows_and_bits
+from branches import check_rows_and_bits, check_stack_gradient
 from contract import (
     DTYPES,
     LayerCase,
@@ -21,7 +21,7 @@ from contract import (
     run,
 )
 from convolutions import convolved
-from references import ACTIVATIONS
+from references import activate
 
 from ldl_cy import Sequential, layers
 from ldl_cy._engine import vec
@@ -59,7 +59,7 @@ def kernels(layer, shape, dtype, pooled):
 
 
 class Both:
-    """Stands for a convolution, with the maxima of 2x2 behind it, where the contract wants a layer."""
+    """A convolution, with the maxima of 2x2 behind it, in the place of a layer for the contract."""
 
     def __init__(self, layer, pooled):
         self.layer, self.pooled = layer, pooled
@@ -75,7 +75,7 @@ def case(name, layer, shape, pooled, n=2):
     def reference(p, x):
         bias = p.get("bias", np.zeros(layer.filters))
         z = convolved(x, p["kernel"], bias, (1, 1), layer.padding, (1, 1), 1)
-        z = ACTIVATIONS[layer.activation or "identity"](z)
+        z = activate(layer.activation or "identity", z)
         if not pooled:
             return z
         h, w = z.shape[1] // 2, z.shape[2] // 2
@@ -246,7 +246,7 @@ STACK = [Conv2D(3, 3, padding="same", activation="relu"), MaxPool2D(), Flatten()
 
 
 def test_gradient_of_a_stack():
-    check_gradient(STACK, (5, 4, 2))
+    check_stack_gradient(STACK, (5, 4, 2))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

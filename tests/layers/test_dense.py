@@ -1,16 +1,18 @@
 """Dense against y = x W + b in NumPy."""
 import numpy as np
 import pytest
-from contract import CHECKS, DTYPES, GUARD, LayerCase, close, guarded, run
-from references import ACTIVATIONS
+from buffers import Guarded
+from contract import CHECKS, DTYPES, LayerCase, close, run
+from references import activate
 
 from ldl_cy._kernels.dense import dense
 from ldl_cy.layers import Dense
+from ldl_cy.layers.activation import ACTIVATIONS
 
 
 def reference(activation="identity", bias=True):
     def compute(p, x):
-        return ACTIVATIONS[activation](x @ p["kernel"] + (p["bias"] if bias else 0))
+        return activate(activation, x @ p["kernel"] + (p["bias"] if bias else 0))
     return compute
 
 
@@ -38,9 +40,8 @@ def test_large_weights_take_the_path_without_a_copy():
     assert kernel.n_derived == 0
     rng = np.random.default_rng(0)
     theta, x = rng.standard_normal(kernel.n_params), rng.standard_normal((3, 256))
-    y, cache, derived = kernel.forward(theta, x)
-    dy, dx = rng.standard_normal(y.shape), np.empty_like(x)
-    kernel.backward(theta, x, y, dy.copy(), cache, derived=derived, dx=dx)
+    dy = rng.standard_normal((3, 257))
+    _, dx, _ = run(kernel, theta, x, dy, want_grad=False)
     np.testing.assert_allclose(dx, dy @ theta[:-257].reshape(256, 257).T, atol=1e-11)
 
 
@@ -57,9 +58,9 @@ def test_products_by_blocks(n, n_in, n_out, dtype, small_products):
     y, cache, derived = kernel.forward(theta, x)
     tol = 1e-11 if dtype == "float64" else 1e-4
     close(y, np.maximum(x.astype(float) @ W + b, 0), tol)
-    dz, dx, grad = dy.astype(float) * (y > 0), np.empty_like(x), np.zeros_like(theta)
+    dz = dy.astype(float) * (y > 0)
     expected = np.concatenate([(x.T @ dz).ravel(), dz.sum(axis=0)])
-    kernel.backward(theta, x, y, dy.copy(), cache, derived=derived, dx=dx, grad=grad)
+    _, dx, grad = run(kernel, theta, x, dy)
     close(dx, dz @ W.T, tol)
     close(grad, expected, tol)
     # the gradient over all rows, in tiles, from what a backward pass without grad left
@@ -75,10 +76,11 @@ def test_gradient_in_tiles_is_that_of_backward(case, dtype):
     y, cache, derived = kernel.forward(theta, x)
     dy = np.random.default_rng(3).standard_normal(y.shape).astype(dtype)
     kernel.backward(theta, x, y, dy, cache, derived=derived)
-    whole, inner = guarded(grad.size, dtype, np.nan)
-    kernel.gradient(x, dy, inner)
-    close(inner, grad, 1e-12 if dtype == "float64" else 1e-5)
-    assert (whole[:GUARD] == 77).all() and (whole[-GUARD:] == 77).all()
+    guarded = Guarded(dtype)
+    found = guarded.empty(grad.size)
+    kernel.gradient(x, dy, found)
+    close(found, grad, 1e-12 if dtype == "float64" else 1e-5)
+    guarded.check()
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -3,7 +3,7 @@ import pickle
 
 import numpy as np
 import pytest
-from branches import DTYPES, check_gradient, check_keeping, check_rows_and_bits, small
+from branches import DTYPES, check_keeping, check_rows_and_bits, check_stack_gradient, small
 from contract import close
 
 from ldl_cy import Sequential, layers
@@ -95,7 +95,7 @@ def test_forward(stack, shape, dtype):
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
 @pytest.mark.parametrize("stack, shape", STACKS.values(), ids=STACKS)
 def test_gradient(stack, shape, training):
-    check_gradient(stack, shape, training)
+    check_stack_gradient(stack, shape, training)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

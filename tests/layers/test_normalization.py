@@ -2,11 +2,10 @@
 import numpy as np
 import pytest
 from contract import CHECKS, DTYPES, LayerCase, close
+from gradients import check_gradient
+from steps import check_blocks_and_threads, run_model_step
 
-from ldl_cy import Sequential, layers, losses, optimizers
-from ldl_cy._engine.plan import Plan
-from ldl_cy._engine.pool import Pool
-from ldl_cy._engine.program import Workspace
+from ldl_cy import Sequential, layers, optimizers
 from ldl_cy.layers import BatchNorm, LayerNorm
 
 
@@ -82,15 +81,8 @@ def test_gradients(training, lengths):
     y, cache, _ = kernel.forward(theta, x, state=state.copy(), **options)
     dx, grad = np.empty_like(x), np.zeros(6)
     kernel.backward(theta, x, y, r.copy(), cache, state=state, dx=dx, grad=grad, **options)
-    for analytic, at in ((dx, x), (grad, theta)):
-        numeric = np.empty(at.size)
-        for i in range(at.size):
-            moved = [at.copy(), at.copy()]
-            moved[0].flat[i] += 1e-6
-            moved[1].flat[i] -= 1e-6
-            up, down = (loss(theta, m) if at is x else loss(m, x) for m in moved)
-            numeric[i] = (up - down) / 2e-6
-        close(analytic, numeric, 2e-8)
+    check_gradient(lambda x: loss(theta, x), x, dx)
+    check_gradient(lambda theta: loss(theta, x), theta, grad)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -145,23 +137,8 @@ def test_large_mean_and_small_variance(dtype, mean, tol):
     # in blocks as well
     model = Sequential([BatchNorm()], dtype=dtype, random_state=0).build((4,))
     for rows in (1, 5):
-        value = gradient(model, x, np.zeros((64, 4)), block_rows=rows, lanes=2)[0]
+        value = run_model_step(model, x, np.zeros((64, 4)), block_rows=rows, lanes=2).loss
         close(value, np.mean(over_the_batch(x.astype(np.longdouble)) ** 2), tol)
-
-
-def gradient(model, X, y, threads=1, state=None, **options):
-    """(loss, gradient, dx, state) of a training step by a plan with the given blocks."""
-    graph, n = model.network.graph, len(X)
-    targets, loss = losses.SquaredError().encode_targets(y, n, graph.shapes[-1], model.dtype)
-    plan = Plan(graph, True, n, loss.target_size, input_gradient=True, **options)
-    workspace = Workspace(plan, threads)
-    workspace.share_above = 0
-    grad, dx = np.full(model.n_parameters, np.nan, model.dtype), np.full((n, graph.sizes[0]), np.nan, model.dtype)
-    state = model.network.statistics.copy() if state is None else state
-    with Pool(threads) as pool:
-        value = workspace.gradient(X.reshape(n, -1), targets, None, model.theta, state, loss, grad, pool,
-                                   training=True, dx=dx)
-    return value, grad, dx, state
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -172,17 +149,12 @@ def test_blocks_and_threads(block_rows, dtype):
                        dtype=dtype, random_state=0).build((3, 5))
     rng = np.random.default_rng(5)
     X, y = rng.standard_normal((19, 3, 5)).astype(dtype), rng.standard_normal((19, 3, 4))
-    whole = gradient(model, X, y)
-    results = [gradient(model, X, y, threads, block_rows=block_rows, lanes=3) for threads in (1, 2, 5)]
-    for a, b in zip(results[0], whole):
-        close(a, b, 1e-12 if dtype == "float64" else 2e-5)
-    for other in results[1:]:
-        for a, b in zip(other, results[0]):
-            np.testing.assert_array_equal(a, b)
+    step = check_blocks_and_threads(lambda threads, **options: run_model_step(model, X, y, threads, **options),
+                                    1e-12 if dtype == "float64" else 2e-5, block_rows=block_rows)
     p = {name: v.astype(float) for name, v in model.parameters.items()}
     h = over_the_batch(np.tanh(X.astype(float) @ p["dense_0.kernel"] + p["dense_0.bias"]))
     out = over_the_batch(np.tanh(h @ p["dense_2.kernel"] + p["dense_2.bias"]))
-    close(whole[0], np.mean((out - y) ** 2), 1e-12 if dtype == "float64" else 1e-5)
+    close(step.loss, np.mean((out - y) ** 2), 1e-12 if dtype == "float64" else 1e-5)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -193,9 +165,7 @@ def test_gradient_through_a_network(training):
     model.fit(X, y, loss="squared_error", epochs=3, batch_size=5)
     before = {name: value.copy() for name, value in model.state.items()}
     f = model.objective(X, y, loss="squared_error", training=training)
-    _, grad = f(model.theta)
-    numeric = [(f(model.theta + h)[0] - f(model.theta - h)[0]) / 2e-6 for h in 1e-6 * np.eye(model.n_parameters)]
-    close(grad, numeric, 1e-8)
+    check_gradient(lambda theta: f(theta)[0], model.theta, f(model.theta)[1])
     for name, value in model.state.items():
         np.testing.assert_array_equal(value, before[name])
     if not training:

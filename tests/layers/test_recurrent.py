@@ -4,52 +4,17 @@ import pickle
 import numpy as np
 import pytest
 from contract import CHECKS, DTYPES, LayerCase, close, run
-from references import ACTIVATIONS
-from scipy.special import expit
+from gradients import check_derivative, check_gradient
+from recurrences import recurrence
 
 from ldl_cy import layers
 from ldl_cy.layers import GRU, LSTM, RNN
-
-
-def rnn_step(p, x, h, c, f):
-    return f(x @ p["kernel"] + h @ p["recurrent_kernel"] + p.get("bias", 0)), c
-
-
-def lstm_step(p, x, h, c, f):
-    i, forget, g, o = np.split(x @ p["kernel"] + h @ p["recurrent_kernel"] + p.get("bias", 0), 4)
-    c = expit(forget) * c + expit(i) * np.tanh(g)
-    return expit(o) * np.tanh(c), c
-
-
-def gru_step(p, x, h, c, f):
-    xr, xz, xn = np.split(x @ p["kernel"] + p.get("bias", 0), 3)
-    hr, hz, hn = np.split(h @ p["recurrent_kernel"], 3)
-    r, z = expit(xr + hr), expit(xz + hz)
-    return (1 - z) * np.tanh(xn + r * (hn + p.get("recurrent_bias", 0))) + z * h, c
-
-
-STEPS = {"RNN": rnn_step, "LSTM": lstm_step, "GRU": gru_step}
-
-
-def compute(layer, p, x, lengths=None):
-    """Row by row, each over its own steps only."""
-    step, f = STEPS[type(layer).__name__], ACTIVATIONS[getattr(layer, "activation", None) or "identity"]
-    n, n_steps, u = len(x), x.shape[1], layer.units
-    states = np.zeros((n, n_steps, u))
-    last = np.zeros((n, u))
-    for i in range(n):
-        own = x[i, :n_steps if lengths is None else lengths[i]]
-        h = c = np.zeros(u)
-        for t, x_t in enumerate(own[::-1] if layer.go_backwards else own):
-            h, c = step(p, x_t, h, c, f)
-            states[i, t] = h
-        last[i] = h
-    return states if layer.return_sequences else last
+from ldl_cy.layers.activation import ACTIVATIONS
 
 
 def case(layer, n_steps=4, n_in=3, n=5):
     return LayerCase(f"{layer!r} of {n_steps}x{n_in}", layer, (n_steps, n_in),
-                     lambda p, x: compute(layer, p, x), n=n)
+                     lambda p, x: recurrence(layer, p, x), n=n)
 
 
 CELLS = [RNN, LSTM, GRU]
@@ -109,7 +74,7 @@ def test_lengths_forward(cell, lengths, return_sequences, go_backwards, dtype):
     lengths = np.array(lengths, np.int32)
     for i, length in enumerate(lengths):
         x[i, length:] = np.nan                              # no step past the end is looked at
-    expected = compute(layer, case.parameters(built, theta), x.astype(float), lengths)
+    expected = recurrence(layer, case.parameters(built, theta), x.astype(float), lengths)
     for keep in (True, False):
         y, _, _ = kernel.forward(theta, x, lengths=lengths, keep=keep)
         close(y, expected, 1e-12 if dtype == "float64" else 1e-5)
@@ -121,24 +86,17 @@ def test_lengths_gradients(cell, lengths, return_sequences, go_backwards):
     *_, kernel, theta, x = with_lengths(cell, return_sequences, go_backwards, "float64")
     lengths = np.array(lengths, np.int32)
     past = np.arange(7) >= lengths[:, None]
-    y, cache, derived = kernel.forward(theta, x, lengths=lengths)
-    r = np.random.default_rng(1).standard_normal(y.shape)
+    r = np.random.default_rng(1).standard_normal((6, kernel.y_size))
     if return_sequences:
         r.reshape(6, 7, 3)[past] = 0
-    dx, grad = np.full_like(x, np.nan), np.ones_like(theta)
-    kernel.backward(theta, x, y, r.copy(), cache, derived=derived, dx=dx, grad=grad, lengths=lengths)
+    _, dx, grad = run(kernel, theta, x, r, lengths=lengths)
     assert (dx[past] == 0).all()
-    for analytic, at in ((dx, x), (grad - 1, theta)):
-        numeric = np.empty(at.size)
-        for i in range(at.size):
-            pair = []
-            for h in (1e-6, -1e-6):
-                moved = at.copy()
-                moved.flat[i] += h
-                args = (theta, moved) if at is x else (moved, x)
-                pair.append(np.sum(r * kernel.forward(*args, lengths=lengths, keep=False)[0]))
-            numeric[i] = (pair[0] - pair[1]) / 2e-6
-        close(analytic, numeric, 2e-8)
+
+    def loss(theta, x):
+        return np.sum(r * kernel.forward(theta, x, lengths=lengths, keep=False)[0])
+
+    check_gradient(lambda x: loss(theta, x), x, dx)
+    check_gradient(lambda theta: loss(theta, x), theta, grad)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -148,18 +106,13 @@ def test_lengths_over_several_chunks(cell, return_sequences, go_backwards):
     layer, *_, kernel, theta, x = with_lengths(cell, return_sequences, go_backwards, "float64", n, n_steps)
     rng = np.random.default_rng(2)
     lengths = rng.integers(1, n_steps, n, np.int32, endpoint=True)
-    y, cache, derived = kernel.forward(theta, x, lengths=lengths)
-    dy = rng.standard_normal(y.shape)
-    dx, grad = np.full_like(x, np.nan), np.zeros_like(theta)
-    kernel.backward(theta, x, y.copy(), dy.copy(), cache, derived=derived, dx=dx, grad=grad, lengths=lengths)
+    dy = rng.standard_normal((n, kernel.y_size))
+    y, dx, grad = run(kernel, theta, x, dy, lengths=lengths)
     total = np.zeros_like(theta)
     for i, length in enumerate(lengths):
         alone = layer.build((int(length), 2)).kernel("float64")
-        row = x[i:i + 1, :length].copy()
-        y_i, cache, derived = alone.forward(theta, row)
-        dx_i = np.empty_like(row)
-        alone.backward(theta, row, y_i.copy(), dy[i, :y_i.size].copy(), cache, derived=derived, dx=dx_i,
-                       grad=total)
+        y_i, dx_i, grad_i = run(alone, theta, x[i:i + 1, :length].copy(), dy[i, :alone.y_size])
+        total += grad_i
         close(y[i, :y_i.size], y_i, 1e-12)
         close(dx[i, :length], dx_i, 1e-12)
         assert not y[i, y_i.size:].any() and not dx[i, length:].any()
@@ -169,7 +122,7 @@ def test_lengths_over_several_chunks(cell, return_sequences, go_backwards):
 @pytest.mark.parametrize("small_products", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("units", [131, 128])               # partial blocks; rows a power of two apart
+@pytest.mark.parametrize("units", [131, 128])               # partial blocks; rows of a power of two
 def test_products_in_blocks_and_whole(units, cell, dtype, small_products, return_sequences):
     """Products in blocks, and by BLAS at once, against NumPy and a derivative."""
     layer = cell(units, return_sequences=return_sequences)
@@ -178,7 +131,7 @@ def test_products_in_blocks_and_whole(units, cell, dtype, small_products, return
     theta *= theta.dtype.type(0.1)
     kernel = built.kernel(dtype, small_products=small_products)
     assert (kernel.n_derived > 0) == small_products
-    expected = compute(layer, case.parameters(built, theta), x.astype(float))
+    expected = recurrence(layer, case.parameters(built, theta), x.astype(float))
     y, dx, grad = run(kernel, theta, x)
     close(y, expected, 1e-12 if dtype == "float64" else 1e-5)
     whole = built.kernel("float64", small_products=False)
@@ -187,9 +140,8 @@ def test_products_in_blocks_and_whole(units, cell, dtype, small_products, return
         rng = np.random.default_rng(0)
         v, direction = rng.standard_normal(x.shape), 0.1 * rng.standard_normal(theta.shape)
         r = np.random.default_rng(3).standard_normal(y.shape)
-        h = 1e-6
-        up, down = (np.sum(r * whole.forward(theta + a * direction, x + a * v)[0]) for a in (h, -h))
-        np.testing.assert_allclose(np.sum(dx * v) + grad @ direction, (up - down) / (2 * h), rtol=1e-6)
+        check_derivative(lambda t: np.sum(r * whole.forward(theta + t * direction, x + t * v)[0]), 0.0, 1.0,
+                         np.sum(dx * v) + grad @ direction, 1e-6)
     _, dx_whole, grad_whole = run(whole, theta, x)
     close(dx, dx_whole, 1e-12 if dtype == "float64" else 1e-4)
     close(grad, grad_whole, 1e-12 if dtype == "float64" else 1e-4)

@@ -1,7 +1,7 @@
 """The Winograd kernel against the definition and against its plain twin, _kernels/conv.pyx (algorithm="direct")."""
 import numpy as np
 import pytest
-from contract import CHECKS, DTYPES, close
+from contract import CHECKS, DTYPES, close, run
 from convolutions import case
 
 from ldl_cy import Sequential
@@ -54,11 +54,7 @@ def passes(layer, shape, dtype, n):
     rng = np.random.default_rng(7)
     theta = rng.standard_normal(kernel.n_params) / np.sqrt(9 * shape[2])
     x, dy = rng.standard_normal((n, *shape)), rng.standard_normal((n, kernel.y_size))
-    theta, x, dy = theta.astype(dtype), x.astype(dtype), dy.astype(dtype)
-    y, cache, derived = kernel.forward(theta, x, training=True)
-    dx, grad = np.full(x.shape, np.nan, dtype), np.zeros_like(theta)
-    kernel.backward(theta, x, y.copy(), dy, cache, derived=derived, dx=dx, grad=grad)
-    return [a.astype(float).ravel() for a in (y, dx, grad)]
+    return [a.astype(float).ravel() for a in run(kernel, theta.astype(dtype), x.astype(dtype), dy)]
 
 
 def off(a, b):
@@ -103,20 +99,12 @@ def test_same_bits_for_any_number_of_threads(dtype):
 
 def chain(kernel, pooling, theta, x, dy, fused):
     """y, dx, grad of convolution and pooling, in one op or one after the other."""
-    dx, grad = np.full(x.shape, np.nan, x.dtype), np.zeros_like(theta)
     if fused is not None:
-        y, cache, derived = fused.forward(theta, x, training=True)
-        fused.backward(theta, x, y.copy(), dy.copy(), cache, derived=derived, dx=dx, grad=grad)
-        alone, _, _ = fused.forward(theta, x, keep=False)
-        np.testing.assert_array_equal(alone, y)
+        y, dx, grad = run(fused, theta, x, dy)
+        np.testing.assert_array_equal(fused.forward(theta, x, keep=False)[0], y)
         return y, dx, grad
-    empty = np.empty(0, x.dtype)
-    z, cache, derived = kernel.forward(theta, x, training=True)
-    y, cells, _ = pooling.forward(empty, z, training=True)
-    dz = np.full(z.shape, np.nan, x.dtype)
-    pooling.backward(empty, z, y.copy(), dy.copy(), cells, dx=dz)
-    kernel.backward(theta, x, z.copy(), dz, cache, derived=derived, dx=dx, grad=grad)
-    return y, dx, grad
+    y, dz, _ = run(pooling, np.empty(0, x.dtype), kernel.forward(theta, x)[0], dy, want_grad=False)
+    return y, *run(kernel, theta, x, dz)[1:]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -150,7 +138,7 @@ def test_what_is_not_fused():
     assert offered(Conv2D(16, 3, activation="softmax"), MaxPool2D(2)) is None
 
 
-def test_trace_shows_what_lies_between():
+def test_trace_shows_what_is_between():
     model = Sequential([Conv2D(16, 3, name="c"), MaxPool2D(2, name="m"), Flatten(), Dense(3)], random_state=0)
     X = np.random.default_rng(0).standard_normal((3, 9, 9, 16)).astype(np.float32)
     seen = model.build((9, 9, 16)).trace(X)

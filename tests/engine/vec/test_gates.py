@@ -2,9 +2,11 @@
 import numpy as np
 import pytest
 import vec_kernels as vec
+from buffers import Guarded
+from gradients import TOLERANCE, check_derivative
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import special
-from vectors import Guarded, same_bits
+from vectors import same_bits
 
 UNITS = (1, 2, 5, 10, 15, 16, 17, 33, 48, 64, 70)
 
@@ -77,9 +79,17 @@ def test_gru_forward(u, dtype, rng):
                 guarded.check()
 
 
+def of_units(columns, width):
+    """The direction in which the columns of a gate change; each unit depends on its own number of the gate alone."""
+    direction = np.zeros(width)
+    direction[columns] = 1
+    return direction
+
+
+@pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize("u", UNITS)
-def test_lstm_backward(u, dtype, rng):
-    n = 3
+def test_lstm_backward(u, first, dtype, rng):
+    n, tol = 3, 3e-6 if dtype is np.float32 else TOLERANCE
     z, c_prev = rng.normal(0, 2, (n, 4 * u)), rng.normal(0, 1, (n, u))
     dh, dc = rng.normal(0, 1, (n, u)), rng.normal(0, 1, (n, u))
 
@@ -87,50 +97,37 @@ def test_lstm_backward(u, dtype, rng):
         _, c, _, h = reference_lstm(z, c_prev)
         return dh * h + dc * c                              # each unit depends on its own numbers
 
-    for before in (c_prev, None):
-        start = np.zeros((n, u)) if before is None else before
-        gates, _, tc, _ = reference_lstm(z, start)
-        guarded = Guarded(dtype)
-        gates, tc, back, d_next = guarded(gates), guarded(tc), guarded(dh), guarded(dc)
-        vec.lstm_step_back(gates, None if before is None else guarded(before), tc, back, d_next)
-        want = []
-        for q in range(4):
-            step = np.zeros((n, 4 * u))
-            step[:, q * u:(q + 1) * u] = 1e-6
-            want.append((value(z + step, start) - value(z - step, start)) / 2e-6)
-        tolerance = 3e-6 if dtype is np.float32 else 1e-8
-        assert_allclose(gates, np.hstack(want), rtol=1e-5, atol=tolerance)
-        want = (value(z, start + 1e-6) - value(z, start - 1e-6)) / 2e-6
-        assert_allclose(d_next, want, rtol=1e-5, atol=tolerance)
-        assert_array_equal(back, dh.astype(dtype))
-        guarded.check()
+    start = c_prev * (not first)
+    gates, _, tc, _ = reference_lstm(z, start)
+    guarded = Guarded(dtype)
+    gates, tc, back, d_next = guarded(gates), guarded(tc), guarded(dh), guarded(dc)
+    vec.lstm_step_back(gates, None if first else guarded(c_prev), tc, back, d_next)
+    for gate in np.arange(4 * u).reshape(4, u):
+        check_derivative(lambda z: value(z, start), z, of_units(gate, 4 * u), gates[:, gate], tol)
+    check_derivative(lambda c_prev: value(z, c_prev), start, 1.0, d_next, tol)
+    assert_array_equal(back, dh.astype(dtype))
+    guarded.check()
 
 
+@pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize("u", UNITS)
-def test_gru_backward(u, dtype, rng):
-    n = 3
+def test_gru_backward(u, first, dtype, rng):
+    n, tol = 3, 5e-6 if dtype is np.float32 else TOLERANCE
     a, s = rng.normal(0, 2, (n, 3 * u)), rng.normal(0, 2, (n, 3 * u))
     cn, h_prev, dh = rng.normal(0, 1, u), rng.normal(0, 1, (n, u)), rng.normal(0, 1, (n, u))
 
     def value(a, s, h_prev):
         return dh * reference_gru(a, s, cn, h_prev)[2]
 
-    for first in (False, True):
-        s0, h0 = (s * 0, h_prev * 0) if first else (s, h_prev)
-        gates, q, _ = reference_gru(a, s0, cn, h0)
-        guarded = Guarded(dtype)
-        gates, back = guarded(gates), guarded(dh)
-        inner = guarded(q)
-        vec.gru_step_back(gates, inner, None if first else guarded(h_prev), back)
-        want_a, want_s = [], []
-        for part in range(3):
-            step = np.zeros((n, 3 * u))
-            step[:, part * u:(part + 1) * u] = 1e-6
-            want_a.append((value(a + step, s0, h0) - value(a - step, s0, h0)) / 2e-6)
-            want_s.append((value(a, s0 + step, h0) - value(a, s0 - step, h0)) / 2e-6)
-        tolerance = dict(rtol=1e-5, atol=5e-6 if dtype is np.float32 else 1e-8)
-        assert_allclose(gates, np.hstack(want_a), **tolerance)
-        assert_allclose(np.hstack([gates[:, :2 * u], inner]), np.hstack(want_s), **tolerance)
-        want = (value(a, s0, h0 + 1e-6) - value(a, s0, h0 - 1e-6)) / 2e-6
-        assert_allclose(back, want, **tolerance)
-        guarded.check()
+    s0, h0 = (s * 0, h_prev * 0) if first else (s, h_prev)
+    gates, q, _ = reference_gru(a, s0, cn, h0)
+    guarded = Guarded(dtype)
+    gates, back = guarded(gates), guarded(dh)
+    inner = guarded(q)
+    vec.gru_step_back(gates, inner, None if first else guarded(h_prev), back)
+    by_s = np.hstack([gates[:, :2 * u], inner])
+    for gate in np.arange(3 * u).reshape(3, u):
+        check_derivative(lambda a: value(a, s0, h0), a, of_units(gate, 3 * u), gates[:, gate], tol)
+        check_derivative(lambda s: value(a, s, h0), s0, of_units(gate, 3 * u), by_s[:, gate], tol)
+    check_derivative(lambda h_prev: value(a, s0, h_prev), h0, 1.0, back, tol)
+    guarded.check()
