@@ -10,6 +10,12 @@ VARIANCE = {
     "glorot_uniform": 2 / 500, "glorot_normal": 2 / 500, "he_uniform": 2 / 200, "he_normal": 2 / 200,
     "lecun_uniform": 1 / 200, "lecun_normal": 1 / 200,
 }
+EXACT = {"zeros": np.zeros((3, 4)), "ones": np.ones((3, 4)), "identity": np.eye(3, 4)}
+
+
+@pytest.mark.parametrize("name", initializers.INITIALIZERS)
+def test_every_initializer_has_its_numbers(name):
+    assert name in {**VARIANCE, **EXACT, "orthogonal": None}, f"{name} has no test of its numbers"
 
 
 @pytest.mark.parametrize("name", initializers.INITIALIZERS)
@@ -46,10 +52,12 @@ def test_orthogonal(shape):
     np.testing.assert_allclose(small, np.eye(len(small)), atol=1e-14)
 
 
-def test_identity_zeros_ones_constant():
-    np.testing.assert_array_equal(initializers.identity((3, 4), None), np.eye(3, 4))
-    assert not initializers.zeros((2, 2), None).any()
-    assert (initializers.ones((2, 2), None) == 1).all()
+@pytest.mark.parametrize("name", EXACT)
+def test_exact(name):
+    np.testing.assert_array_equal(initializers.INITIALIZERS[name]((3, 4), None), EXACT[name])
+
+
+def test_constant():
     constant = initializers.Constant(0.5)
     assert (constant((3,), None) == 0.5).all() and eval(repr(constant), vars(initializers).copy()) == constant
     assert {constant, initializers.Constant(0.5)} == {constant} != {initializers.Constant(0.25)}

@@ -1,4 +1,4 @@
-"""The eight estimators, small enough for a test."""
+"""Every estimator of the package, small enough for a test."""
 from __future__ import annotations
 
 from typing import Any
@@ -8,11 +8,10 @@ from sklearn.base import is_classifier
 
 import ldl_cy
 
-FAMILIES = ("MLP", "CNN", "RNN", "NeuralNet")
-CLASSIFIERS = tuple(f"{family}Classifier" for family in FAMILIES)
-REGRESSORS = tuple(f"{family}Regressor" for family in FAMILIES)
+CLASSIFIERS = tuple(name for name in ldl_cy.__all__ if name.endswith("Classifier"))
+REGRESSORS = tuple(name for name in ldl_cy.__all__ if name.endswith("Regressor"))
 EVERY = CLASSIFIERS + REGRESSORS
-SETTINGS: dict[str, dict[str, Any]] = {
+SETTINGS: dict[str, dict[str, Any]] = {           # of a family: an entry for each
     "MLP": {"hidden_layer_sizes": (16,)},
     "CNN": {"filters": (4,), "hidden_layer_sizes": (16,)},
     "RNN": {"units": (16,), "max_iter": 80},

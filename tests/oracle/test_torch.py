@@ -12,11 +12,14 @@ pytest.importorskip("torch", reason="PyTorch is the oracle of these tests")
 pytest.importorskip("hypothesis", reason="draws the networks of these tests")
 
 import torch
+from cases import PUBLIC, example
+from contract import run
 from hypothesis import HealthCheck, given, settings
 from oracle import networks, twin
 from oracle.problems import compare, make_batch, make_model
 
 from ldl_cy import Sequential, layers, losses
+from ldl_cy.layers.activation import ACTIVATIONS
 from ldl_cy.optimizers import SGD
 
 OUTPUT_TOL = {"float64": 1e-9, "float32": 3e-5}
@@ -142,7 +145,7 @@ def test_mixed(tally, problem):
 L = layers
 DESIGNED = {
     **{f"activation_{name}": ((5, 6), [L.Dense(7, name), L.Activation(name)])
-       for name in twin.ACTIVATIONS},
+       for name in ACTIVATIONS},
     "conv2d_same_odd": ((7, 8, 3), [L.Conv2D(4, (2, 3), (2, 3), "same", activation="tanh")]),
     "conv2d_pads": ((5, 6, 2), [L.Conv2D(4, 3, 2, (2, 1), dilation_rate=(1, 2), activation="tanh")]),
     "conv2d_depthwise": ((6, 5, 4), [L.Conv2D(4, 3, 1, "same", groups=4, activation="tanh")]),
@@ -180,6 +183,23 @@ def test_designed(tally, name):
         check_network(tally, "designed", {
             "shape": shape, "stack": [*stack, L.Dense(3)], "loss": loss, "smoothing": 0.0, "k": 3, "n": n,
             "weighted": n == 6, "seed": n})
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_layer(tally, name):
+    """The example of each in helpers/cases.py."""
+    case = example(name)
+    assert name in twin.APPLY, f"{name} has no twin in tests/helpers/oracle/twin.py"
+    for n, loss in ((1, "squared_error"), (6, "codes")):
+        problem = {"shape": case.input_shape, "stack": [case.layer, L.Flatten(), L.Dense(3)], "loss": loss,
+                   "smoothing": 0.0, "k": 3, "n": n, "weighted": n == 6, "seed": n}
+        check_network(tally, "every layer", {**problem, "ids": 7} if name == "Embedding" else problem)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_is_drawn(name):
+    assert name in networks.SMOOTH + networks.KINKED, f"{name} is not in tests/helpers/oracle/networks.py"
+    assert name in twin.ACTIVATIONS, f"{name} has no twin in tests/helpers/oracle/twin.py"
 
 
 # Layers that a version may lack: name -> ((input shape, layers), ...), made where the name is there.
@@ -267,11 +287,7 @@ def test_lengths(tally, cell, return_sequences, go_backwards, dtype):
         dy = rng.standard_normal(expected.shape)
         expected.backward(torch.tensor(dy))
 
-        options = {"lengths": lengths, "training": True}
-        y, cache, derived = kernel.forward(theta, x, **options)
-        dx, grad = np.full(x.shape, np.nan, dtype), np.zeros(kernel.n_params, dtype)
-        kernel.backward(theta, x, y.copy(), np.ascontiguousarray(dy.reshape(n, -1), dtype), cache,
-                        derived=derived, dx=dx, grad=grad, **options)
+        y, dx, grad = run(kernel, theta, x, dy, lengths=lengths)
         compare(tally, f"{dtype} outputs", y.reshape(expected.shape), expected.detach(), OUTPUT_TOL[dtype])
         compare(tally, f"{dtype} gradients", dx, tx.grad, GRADIENT_TOL[dtype])
         compare(tally, f"{dtype} gradients", grad, torch.cat([t.grad.ravel() for t in p.values()]),

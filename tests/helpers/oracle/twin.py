@@ -92,7 +92,7 @@ def recurrent_weights(p, units):
     zeros = kernel.new_zeros(kernel.shape[1])
     hidden = zeros
     if "recurrent_bias" in p:
-        # the candidate's bias that stands within r * (h U + c); those of r and z are in ``bias``
+        # the candidate's bias within r * (h U + c); those of r and z are in ``bias``
         hidden = torch.cat([kernel.new_zeros(2 * units), p["recurrent_bias"]])
     return {"weight_ih_l0": kernel.T, "weight_hh_l0": p["recurrent_kernel"].T,
             "bias_ih_l0": p.get("bias", zeros), "bias_hh_l0": hidden}
@@ -183,6 +183,8 @@ APPLY = {
     "Add": lambda layer, p, x: sum(paths(layer, p, x)),
     "Concatenate": lambda layer, p, x: torch.cat(paths(layer, p, x), dim=-1),
     "Bidirectional": bidirectional,
+    # a function that takes arrays and tensors alike
+    "Custom": lambda layer, p, x: layer.forward(p, x),
 }
 
 
