@@ -8,7 +8,7 @@ import pytest
 from small_fits import METHODS, X_NEW, Y_NEW, Recorder, X, Y, after, fail, fit, made
 from states import state_of
 
-from ldl_cy import layers, optimizers
+from ldl_cy import callbacks, layers, optimizers
 from ldl_cy.callbacks import (
     Callback,
     Checkpoint,
@@ -90,6 +90,12 @@ def every(folder):
             CSVLogger(folder / "log.csv"), ProgressBar(), TerminateOnNaN(), History(), Recorder()]
 
 
+# the base, the type of what fit takes, and what fit makes of callbacks and functions
+@pytest.mark.parametrize("name", sorted(set(callbacks.__all__) - {"Callback", "Callbacks", "CallbackList", "Function"}))
+def test_every_callback_is_here(name, tmp_path):
+    assert any(type(callback).__name__ == name for callback in every(tmp_path)), f"{name} is not in every()"
+
+
 def test_a_progress_bar_named_twice(capsys):
     bar = ProgressBar()
     fit(made(), [bar, bar], epochs=1)
@@ -97,10 +103,18 @@ def test_a_progress_bar_named_twice(capsys):
 
 
 def test_copies_and_pickles(tmp_path, capsys):
+    """Copies of callbacks after a fit hold what these hold, and do in a fit of their own what these did."""
     watchers = every(tmp_path)
-    fit(made(), watchers)
+    history, log = fit(made(), watchers), rows_of(tmp_path / "log.csv")
+    first, *_, seen, recorder = watchers
     for again in (copy.deepcopy(watchers), pickle.loads(pickle.dumps(watchers))):
-        fit(made(), again)
+        stopping, *_, recorded, noted = again
+        assert recorded.history == seen.history == history.history and noted.calls == recorder.calls
+        (tmp_path / "log.csv").unlink()
+        assert fit(made(), again).history == history.history
+        assert rows_of(tmp_path / "log.csv") == log
+        assert (stopping.best_epoch, stopping.stopped_epoch) == (first.best_epoch, first.stopped_epoch) == (3, None)
+        assert recorded.history["loss"] == 2 * seen.history["loss"] and noted.calls == 2 * recorder.calls
 
 
 # -- when a callback fails ------------------------------------------------------------------------------------
@@ -136,7 +150,7 @@ def test_an_exception_leaves_a_usable_model(hook, method):
         fit(whole, epochs=1, optimizer=method)
         np.testing.assert_array_equal(model.theta, whole.theta)
         assert model.epoch == whole.epoch == 3
-    # goes on as if nothing had happened
+    # continues as if nothing had happened
     fit(model, optimizer=method)
     if method != "lbfgs" and hook != "on_non_finite":
         fit(whole, optimizer=method)
@@ -241,7 +255,7 @@ def test_csv_is_the_history(method, tmp_path):
     for i, name in enumerate(names[1:], 1):
         assert [float(row[i]) for row in rows[:5]] == first.history[name] + second.history[name]
     assert float(rows[5][1]) == third.history["loss"][0] and rows[5][names.index("val_loss")] == ""
-    # anew
+    # from the beginning
     fit(model, CSVLogger(tmp_path / "log.csv"), 1, optimizer=method)
     assert len(rows_of(tmp_path / "log.csv")) == 2
 
