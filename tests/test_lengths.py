@@ -22,7 +22,7 @@ def stacks():
                             layers.Bidirectional(layers.GRU(2), merge_mode="sum"), layers.Dense(3)],
         "residual": [layers.Dense(4), layers.Add([], [layers.Conv1D(4, 3, padding="same", activation="tanh")]),
                      layers.Concatenate([], [layers.GRU(2, return_sequences=True)]), layers.Dense(3)],
-        "both ways, sequences": [layers.Bidirectional(layers.GRU(3, return_sequences=True), "sum")],
+        "both directions, sequences": [layers.Bidirectional(layers.GRU(3, return_sequences=True), "sum")],
         "branches": [layers.Dense(4, "tanh"), layers.Add([layers.GRU(4, return_sequences=True)], []),
                      layers.Concatenate([layers.Conv1D(2, 3, padding="same")], layers.Dense(2), []),
                      layers.Concatenate(layers.LSTM(2), layers.GlobalMaxPool1D()), layers.Dense(3)],

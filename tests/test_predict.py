@@ -1,4 +1,4 @@
-"""The short way of predict: the same bits as the general one, whatever happens to the weights meanwhile."""
+"""The fast path of predict: the same bits as the general one, whatever happens to the weights meanwhile."""
 from __future__ import annotations
 
 import _thread
@@ -51,8 +51,8 @@ def rows(model: Sequential, n: int, dtype: str) -> np.ndarray:
     return RNG.standard_normal((n, *model.input_shape)).astype(dtype)
 
 
-def short(model: Sequential, X: np.ndarray) -> np.ndarray:
-    """The short way, which must have been gone."""
+def fast_path(model: Sequential, X: np.ndarray) -> np.ndarray:
+    """The fast path, which must have been taken."""
     model.predict(X)
     out = model.network.predictor.predict(X)
     assert out is not None
@@ -66,7 +66,7 @@ def test_the_same_bits_as_the_general_path(name, dtype):
     for n in (1, 2, 11):
         for kind in ("float32", "float64", "uint8"):
             X = (10 * rows(model, n, "float64")).astype(kind)
-            np.testing.assert_array_equal(short(model, X), general(model, X))
+            np.testing.assert_array_equal(fast_path(model, X), general(model, X))
             np.testing.assert_array_equal(model.predict(X), general(model, X))
 
 
@@ -75,16 +75,16 @@ def test_the_same_bits_as_the_general_path(name, dtype):
 def test_weights_and_statistics_written_between_predicts(name, dtype):
     model = network(name, dtype)
     X = rows(model, 2, dtype)
-    for way in (short, general):
-        seen = [way(model, X)]
+    for path in (fast_path, general):
+        seen = [path(model, X)]
         model.theta[:] = model.theta + 0.2 * RNG.standard_normal(model.theta.shape)
-        seen.append(way(model, X))
+        seen.append(path(model, X))
         for values in model.parameters.values():        # one at a time: each has kept copies of its own
             values += 0.3 * RNG.standard_normal(values.shape)
-            seen.append(way(model, X))
+            seen.append(path(model, X))
         for values in model.state.values():
             values *= RNG.uniform(1.5, 3, values.shape)
-            seen.append(way(model, X))
+            seen.append(path(model, X))
         for one, other in pairwise(seen):
             assert not np.array_equal(one, other)
         fresh = network(name, dtype)
@@ -98,23 +98,23 @@ def test_the_last_bit_of_a_weight_and_the_sign_of_zero_are_seen():
     X = np.ones((1, 1, 1), np.float32)
     for value in (np.float32(1), np.nextafter(np.float32(1), np.float32(2)), np.float32(0), np.float32(np.nan)):
         model.theta[:] = value
-        np.testing.assert_array_equal(short(model, X).ravel(), value)
+        np.testing.assert_array_equal(fast_path(model, X).ravel(), value)
 
 
 def test_fit_load_pickle_copy_build(tmp_path):
     model = network("mlp")
     X = rows(model, 4, "float32")
-    before = short(model, X)
+    before = fast_path(model, X)
     model.fit(X, np.ones((4, 2)), loss="squared_error", epochs=2)
-    after = short(model, X)
+    after = fast_path(model, X)
     assert not np.array_equal(before, after)
     np.testing.assert_array_equal(after, general(model, X))
     model.save(tmp_path / "model")
     for twin in (Sequential.load(tmp_path / "model"), pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
-        np.testing.assert_array_equal(short(twin, X), after)
+        np.testing.assert_array_equal(fast_path(twin, X), after)
         twin.theta[:] = 0
-        np.testing.assert_array_equal(short(twin, X), 0)
-    np.testing.assert_array_equal(short(model, X), after)
+        np.testing.assert_array_equal(fast_path(twin, X), 0)
+    np.testing.assert_array_equal(fast_path(model, X), after)
     model.build(5)
     assert model.network.predictor is None
     assert model.predict(np.zeros((2, 5), np.float32)).shape == (2, 2)
@@ -126,7 +126,7 @@ def test_fit_load_pickle_copy_build(tmp_path):
 def test_unusual_arrays_give_what_plain_ones_do(name):
     model = network(name)
     plain = rows(model, 6, "float32")
-    expected = short(model, plain)
+    expected = fast_path(model, plain)
     double = np.zeros((12, *model.input_shape), "float32")
     double[::2] = plain
     unusual = {
@@ -147,7 +147,7 @@ def test_unusual_arrays_give_what_plain_ones_do(name):
 def test_errors_are_those_of_the_general_path(kind):
     model = network("mlp")
     good = rows(model, 2, kind)
-    short(model, good)
+    fast_path(model, good)
     for bad, text in ((np.nan, "finite, got NaN"), (np.inf, "finite, got infinity"), (-np.inf, "infinity")):
         X = good.copy()
         X[1, 19] = bad
@@ -166,12 +166,12 @@ def test_errors_are_those_of_the_general_path(kind):
 
 
 def test_two_threads_predict_at_once():
-    # long enough for the GIL to be let go: the second thread finds the short way taken
+    # long enough for the GIL to be released: the second thread finds it taken
     model = Sequential([layers.Dense(700, "relu"), layers.Dense(700, "relu"), layers.Dense(3)],
                        random_state=0).build(300)
     inputs = [rows(model, 3, "float32") for _ in range(4)]
     expected = [general(model, X) for X in inputs]
-    short(model, inputs[0])
+    fast_path(model, inputs[0])
     wrong: list[int] = []
 
     def work(i: int) -> None:
@@ -187,11 +187,11 @@ def test_two_threads_predict_at_once():
     assert not wrong
 
 
-def test_ctrl_c_ends_the_short_way():
+def test_ctrl_c_ends_the_fast_path():
     """It comes before the call, between two of C, where Python looks for it no more."""
     model, out = network("wide"), []
     X = rows(model, 12, "float32")
-    expected = short(model, X)
+    expected = fast_path(model, X)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -200,20 +200,20 @@ def test_ctrl_c_ends_the_short_way():
     finally:
         signal.signal(signal.SIGINT, before)
     assert out == [None]
-    np.testing.assert_array_equal(short(model, X), expected)
+    np.testing.assert_array_equal(fast_path(model, X), expected)
 
 
 def test_an_output_is_the_callers():
     model = network("mlp")
     X = rows(model, 2, "float32")
-    first = short(model, X)
+    first = fast_path(model, X)
     kept = first.copy()
-    short(model, X + 1)
+    fast_path(model, X + 1)
     np.testing.assert_array_equal(first, kept)
     assert first.flags.owndata and first.flags.writeable and first.flags.c_contiguous
 
 
-def test_networks_that_have_no_short_way():
+def test_networks_that_have_no_fast_path():
     ids = Sequential([layers.Embedding(5, 3), layers.Flatten(), layers.Dense(2)], random_state=0).build((4,))
     ids.predict(np.ones((1, 4), "float32"))
     with pytest.raises(ValueError):
@@ -225,7 +225,7 @@ def test_networks_that_have_no_short_way():
 
 def test_a_network_without_arithmetic():
     shape, x = Sequential([layers.Flatten()]).build((2, 2)), np.arange(8, dtype="float32").reshape(2, 2, 2)
-    for _ in range(2):                  # the second time the short way
+    for _ in range(2):                  # the second time by the fast path
         out = shape.predict(x)
         assert not np.shares_memory(out, x)
         np.testing.assert_array_equal(out, x.reshape(2, 4))
@@ -283,7 +283,7 @@ def test_class_probabilities(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("classes", [2, 3])
-def test_estimators_go_the_short_way(dtype, classes):
+def test_estimators_take_the_fast_path(dtype, classes):
     X = RNG.standard_normal((30, 4, 4, 1)).astype(dtype)
     names = np.array(["a", "b", "c"])
     y = names[np.arange(30) % classes]
@@ -293,20 +293,20 @@ def test_estimators_go_the_short_way(dtype, classes):
              (CNNClassifier(filters=3, max_iter=2, random_state=0), X, y)]
     for estimator, samples, targets in cases:
         estimator.fit(samples, targets)
-        general_way = copy.deepcopy(estimator).set_params(n_threads=1)
+        general_path = copy.deepcopy(estimator).set_params(n_threads=1)
         one = samples[:1]
         for method in ("predict", "predict_proba") if hasattr(estimator, "classes_") else ("predict",):
             for _ in range(2):
                 np.testing.assert_array_equal(
-                    getattr(estimator, method)(one), getattr(general_way, method)(one))
+                    getattr(estimator, method)(one), getattr(general_path, method)(one))
                 np.testing.assert_array_equal(
-                    getattr(estimator, method)(one.astype("f8").tolist()), getattr(general_way, method)(one))
+                    getattr(estimator, method)(one.astype("f8").tolist()), getattr(general_path, method)(one))
         assert estimator.model_.network.predictor is not None
         for bad in (one[:, :2], np.full_like(one, np.nan), one[0, 0] if one.ndim == 2 else one[..., None]):
             with pytest.raises(ValueError) as ours:
                 estimator.predict(bad)
             with pytest.raises(ValueError) as theirs:
-                general_way.predict(bad)
+                general_path.predict(bad)
             assert str(ours.value) == str(theirs.value)
         estimator.model_.theta[:] = 0
         assert np.array_equal(estimator._raw(one), np.zeros_like(estimator._raw(one)))
@@ -331,10 +331,10 @@ def test_a_model_keeps_few_kinds_of_workspaces():
     assert len(model.network.workspaces) == workspaces.MOST_KINDS
 
 
-def test_without_a_hold_only_short_products_go_the_short_way(monkeypatch):
+def test_without_a_hold_only_small_products_take_the_fast_path(monkeypatch):
     monkeypatch.setattr("ldl_cy.network.find_blas", lambda: False)
     model = network("mlp")
     X = rows(model, 3, "float32")
     np.testing.assert_array_equal(model.predict(X), general(model, X))
     assert model.network.predictor is None and model.network.fast_rows == 2
-    np.testing.assert_array_equal(short(model, X[:2]), general(model, X[:2]))
+    np.testing.assert_array_equal(fast_path(model, X[:2]), general(model, X[:2]))

@@ -1,4 +1,4 @@
-"""Files written by version 0.1.0 as it was before its middle was laid out anew: they load and go on as they did.
+"""Files written by version 0.1.0 as it was before its middle was redesigned: they load, and resume as they did.
 
 Models, checkpoints, pickles and skops files of users hold module paths and keys; none of them may break.
 """
@@ -42,7 +42,7 @@ def test_model_file():
         float(EXPECTED["model.loss"]), rel=1e-5)
 
 
-def test_a_checkpoint_goes_on():
+def test_a_checkpoint_resumes():
     """Adam with an average, a warm-up, and a rate that was reduced on a plateau."""
     model = Sequential.load(FOLDER / "checkpoint.ldl")
     lengths = EXPECTED["checkpoint.lengths"]

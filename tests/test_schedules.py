@@ -1,4 +1,4 @@
-"""Schedules: each against its formula, by step and by epoch, and fits that go on as if they had never ended."""
+"""Schedules: each against its formula, by step and by epoch, and fits that resume as if they had never ended."""
 import copy
 import math
 import pickle
@@ -59,6 +59,11 @@ def by_epoch(schedule):
 # -- formulas --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", sorted(set(schedules.__all__) - {"Schedule"}))
+def test_every_schedule_has_a_case(name):
+    assert any(type(schedule) is getattr(schedules, name) for schedule in GIVEN), f"{name} is not in CASES"
+
+
 @pytest.mark.parametrize(("schedule", "formula", "end"), CASES.values(), ids=CASES)
 def test_formula_to_the_end_and_past_it(schedule, formula, end):
     t = np.arange(40)
@@ -71,7 +76,7 @@ def test_formula_to_the_end_and_past_it(schedule, formula, end):
 
 @pytest.mark.parametrize("schedule", GIVEN, ids=CASES)
 def test_a_rate_does_not_depend_on_its_neighbours(schedule):
-    """What a fit that goes on rests on: vectors of any length and alignment give the same bits."""
+    """What resuming a fit rests on: vectors of any length and alignment give the same bits."""
     whole = schedule(np.arange(67))
     for start in range(67):
         np.testing.assert_array_equal(schedule(np.arange(start, 67)), whole[start:])
@@ -142,7 +147,7 @@ def test_a_fit_uses_the_rates(unit):
 @pytest.mark.parametrize("unit", ["step", "epoch"])
 @pytest.mark.parametrize("warm", [False, True])
 @pytest.mark.parametrize("schedule", GIVEN, ids=CASES)
-def test_fit_goes_on_to_the_same_bits(schedule, warm, unit, tmp_path):
+def test_fit_resumes_to_the_same_bits(schedule, warm, unit, tmp_path):
     X, y = data()
     schedule = Warmup(schedule, 3) if warm else schedule
     schedule = by_epoch(schedule) if unit == "epoch" else schedule
@@ -161,7 +166,7 @@ def test_fit_goes_on_to_the_same_bits(schedule, warm, unit, tmp_path):
         np.testing.assert_array_equal(model.theta, whole.theta)
 
 
-def test_positions_begin_anew_with_another_optimizer_and_with_reset():
+def test_positions_start_over_with_another_optimizer_and_with_reset():
     X, y = data()
     cut = optimizers.SGD(Step(0.1, 1e-12, every=[2], by="epoch"))
     model = Sequential([layers.Dense(3)], random_state=1).build(5)

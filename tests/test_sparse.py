@@ -1,4 +1,4 @@
-"""Sparse X: the same bits as the dense rows it stands for, whatever its layout, and never dense as a whole."""
+"""Sparse X: the same bits as the same rows, dense, whatever its layout, and never dense as a whole."""
 import tracemalloc
 
 import numpy as np

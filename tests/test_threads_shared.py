@@ -58,7 +58,7 @@ def same(found, expected):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_predictions_of_one_model(kind):
-    """Of few rows and many, on the short way and on the long one, from a model that nobody asked before."""
+    """Of few rows and many, by the fast path and the general one, from a model that was not asked before."""
     model, X, y = model_and_data(kind)
     other, _, _ = model_and_data(kind)
     sizes = [1, 7, len(X)]

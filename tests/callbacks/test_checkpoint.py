@@ -73,7 +73,7 @@ def test_every_counts_from_the_models_first_epoch(tmp_path):
 
 @pytest.mark.parametrize("method", ["lbfgs", "cg", "gd", optimizers.GD(0.1, tol=0, line_search=True),
                                     optimizers.Adam(ema=0.9)])
-def test_goes_on_from_a_file(method, tmp_path):
+def test_resumes_from_a_file(method, tmp_path):
     net, method = NET[::2], optimizers.get(method)
     whole, saved = made(net), made(net)
     fit(saved, Checkpoint(tmp_path / "m"), 4, method)
@@ -197,7 +197,7 @@ def test_the_last_whole_epoch_is_saved(first, when, epoch, saved, tmp_path):
 
 
 def test_the_middle_of_an_epoch_is_not(tmp_path):
-    """What ends a fit between two steps leaves weights that no fit that goes on would have."""
+    """What ends a fit between two steps leaves weights that no resumed fit would have."""
     calls = []
 
     def forward(parameters, x):
@@ -246,7 +246,7 @@ def test_a_full_disk_keeps_the_last_one(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("first", [False, True])
 def test_what_others_count_is_saved(first, tmp_path):
-    """Wherever the checkpoint stands among the callbacks."""
+    """Whatever the place of the checkpoint among the callbacks."""
     kept, model = [], made()
     watchers = [ReduceOnPlateau("loss", 0.5, 1, min_delta=9.0), Checkpoint(tmp_path / "m")]
     fit(model, [*(watchers[::-1] if first else watchers), lambda model, logs: kept.append(state_of(model))], 4)
@@ -256,7 +256,7 @@ def test_what_others_count_is_saved(first, tmp_path):
 
 @pytest.mark.parametrize("first", [False, True])
 def test_beside_early_stopping(first, tmp_path):
-    """The last epoch's file goes on as the run would have; the model has its best weights."""
+    """The last epoch's file resumes as the run would have continued; the model has its best weights."""
     kept, model = [], made()
     watchers = [lambda model, logs: kept.append(model.theta.copy()),
                 EarlyStopping("loss", 2, mode="max", restore_best_weights=True), Checkpoint(tmp_path / "m", every=50)]

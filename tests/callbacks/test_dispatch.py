@@ -36,7 +36,7 @@ class Counter(Callback):
         self.epochs = state["epochs"]
 
 
-def test_a_callback_goes_on_in_another_process(tmp_path):
+def test_a_callback_continues_in_another_process(tmp_path):
     """Another object, another model: the state travels with the file, in the checkpoint of each epoch too."""
     model = made()
     fit(model, [Checkpoint(tmp_path / "m", keep=9), Counter()], epochs=3)
@@ -142,7 +142,7 @@ def test_values_that_a_callback_adds():
 
 
 def test_estimators_dispatch_as_models_do():
-    """A callback's state goes on in a warm start, and a stop ends the fit after all callbacks saw the epoch."""
+    """A callback's state is kept in a warm start, and a stop ends the fit after all callbacks saw the epoch."""
     counter = Counter()
     est = small("MLPRegressor", max_iter=2, warm_start=True, callbacks=[lambda model, logs: True, counter])
     A, b = problem(est)

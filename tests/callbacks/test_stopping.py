@@ -58,7 +58,7 @@ def test_early_stopping_of_a_fit(patience, restore):
     theta, state = kept[(best if restore else last) - 1]
     np.testing.assert_array_equal(model.theta, theta)
     np.testing.assert_array_equal(model.network.statistics, state)
-    # begins anew: the next fit's best is its own
+    # starts over: the next fit's best is its own
     fit(model, stopping, **{**options, "epochs": 2})
     assert stopping.best_epoch > last
 
@@ -120,17 +120,17 @@ def test_reduce_on_plateau(schedule, patience, min_delta, min_factor):
     watchers = [ReduceOnPlateau("loss", 0.5, patience, min_delta, min_factor)]
     note = Callback()
     note.on_epoch_begin = lambda model, epoch: seen.append(model.training_state.rate_factor)
-    for epochs in (7, 13):          # going on
+    for epochs in (7, 13):          # resumed
         fit(model, [*watchers, note], epochs, optimizers.SGD(rate), batch_size=25, shuffle=False)
     assert seen == factors and len(set(factors)) > 1 and min(factors) >= min_factor
     np.testing.assert_allclose(model.theta, theta, rtol=0, atol=1e-12)
-    # another kind of optimizer begins anew
+    # another kind of optimizer starts over
     seen.clear()
     fit(model, [*watchers, note], 1, optimizers.Adam())
     assert seen == [1.0]
 
 
-def test_values_are_watched_apart():
+def test_values_are_watched_separately():
     """A value that rises and one that falls: only the first reduces."""
     model = made().build(5)
     watchers = [ReduceOnPlateau("val_loss", 0.5, 2, 0.0), ReduceOnPlateau("loss", 0.1, 2, 0.0)]

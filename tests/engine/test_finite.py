@@ -10,7 +10,7 @@ LONG = (3, 2**21 + 2)           # every other column: a row is more than what is
 
 @pytest.fixture
 def array():
-    """Its sum overflows, its numbers do not; its rows lie in no piece of memory of their own."""
+    """Its sum overflows, its numbers do not; its rows are not contiguous."""
     numbers = np.full(LONG, 3e38, np.float32)[:, ::2]
     assert all_finite(numbers) is None
     return numbers

@@ -1,4 +1,4 @@
-"""A first layer that reads shuffled rows where they lie gives what it gives from a copy of them."""
+"""A first layer that reads shuffled rows in place gives what it gives from a copy of them."""
 import numpy as np
 import pytest
 
@@ -29,7 +29,7 @@ def test_fit_is_the_same_from_a_copy(lengths):
     wide = np.zeros((43, 7, 4), np.float32)
     wide[:, :6] = X
     weights = []
-    # float64 and uint8 are converted row by row into a copy; a view's rows lie apart
+    # float64 and uint8 are converted row by row into a copy; a view's rows are not contiguous
     for rows in (X, X.astype(np.float64), wide[:, :6], X[::-1].copy()[::-1]):
         model = Sequential([layers.LSTM(8), layers.Dense(3)], random_state=0)
         model.fit(rows, y, loss="log_loss", epochs=3, batch_size=16, lengths=ends)

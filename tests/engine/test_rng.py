@@ -28,7 +28,7 @@ def test_mix_is_the_published_generator():
     assert state == [6457827717110365317, 3203168211198807973, 9817491932198370423]
 
 
-def test_uniform_is_the_stream_and_goes_on():
+def test_uniform_is_the_stream_and_continues():
     stream = Stream(5, 7)
     drawn = np.r_[stream.uniform(3), stream.uniform(4)]
     k = key(5, 7)

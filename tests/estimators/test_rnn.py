@@ -47,7 +47,7 @@ def test_stacks():
 
 @pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
 def test_bidirectional(cell):
-    """Every recurrent layer reads both ways; the network learns, and its clone gives the same numbers."""
+    """Every recurrent layer reads in both directions; the network learns, and its clone gives the same numbers."""
     settings = {"cell": cell, "units": (6, 5), "bidirectional": True, "random_state": 0, "learning_rate_init": 0.02}
     clf = RNNClassifier(**settings, max_iter=60).fit(SEQUENCES, SUMS > 0)
     assert kinds(clf) == ["Bidirectional", "Bidirectional", "Dense"] and clf.n_layers_ == 4

@@ -37,7 +37,7 @@ def test_each_is_read_to_its_end(name, solver):
     np.testing.assert_allclose(alone, raw, rtol=1e-9, atol=1e-12)
 
 
-def test_learns_what_stands_at_the_ends():
+def test_learns_what_is_at_the_ends():
     clf = small("RNNClassifier", max_iter=200).fit(X, Y)
     assert clf.score(X, Y) > 0.95
 
@@ -58,8 +58,8 @@ def test_equal_lengths_are_an_array(name):
 def test_longer_sequences_than_in_the_fit():
     est = small("RNNRegressor", max_iter=4).fit(X, Z)
     long = [RNG.normal(size=(30, 3)), RNG.normal(size=(4, 3))]
-    both, apart = est.predict(long), np.concatenate([est.predict([x]) for x in long])
-    np.testing.assert_allclose(both, apart, rtol=1e-9)
+    together, alone = est.predict(long), np.concatenate([est.predict([x]) for x in long])
+    np.testing.assert_allclose(together, alone, rtol=1e-9)
     assert est.predict([np.r_[x, np.zeros((9, 3))] for x in long]).shape == (2,)
     with pytest.raises(ValueError, match="X has a sequence of 30 steps, but RNNRegressor was built for at most 11"):
         est.partial_fit(long, [0.0, 1.0])

@@ -91,7 +91,7 @@ def test_least_squares_refuse_other_losses_and_dropout():
 
 @pytest.mark.parametrize("solver", ["lm", "cg"])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_warm_start_goes_on(solver):
+def test_warm_start_resumes(solver):
     X, y = problem(regressor("MLPRegressor"))
     whole = regressor("MLPRegressor", solver=solver, max_iter=10, tol=0).fit(X, y)
     parts = regressor("MLPRegressor", solver=solver, max_iter=5, tol=0, warm_start=True).fit(X, y).fit(X, y)

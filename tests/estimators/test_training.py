@@ -1,4 +1,4 @@
-"""The training loop: solvers, stopping, step sizes, weights, and fits that go on."""
+"""The training loop: solvers, stopping, step sizes, weights, and fits that resume."""
 import _thread
 import pickle
 import signal
@@ -141,7 +141,7 @@ def test_adaptive_divides_the_step_size(capsys):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_partial_fit_is_one_epoch(name):
-    """Epochs one by one are a fit: weights, optimizer and random numbers go on."""
+    """Epochs one by one are a fit: weights, optimizer and random numbers continue."""
     whole, parts = small(name, max_iter=3), small(name)
     X, y = problem(whole)
     whole.fit(X, y)
@@ -158,7 +158,7 @@ def test_partial_fit_is_one_epoch(name):
     {"solver": "gd"}, {"solver": "cg"},
 ], ids=str)
 @pytest.mark.parametrize("name", EVERY)
-def test_warm_start_goes_on(name, parameters):
+def test_warm_start_resumes(name, parameters):
     dropout = {} if name.startswith("NeuralNet") else {"dropout": 0.2}
     whole = small(name, **dropout, **parameters, max_iter=7)
     parts = small(name, **dropout, **parameters, max_iter=3, warm_start=True)

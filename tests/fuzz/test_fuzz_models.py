@@ -1,7 +1,7 @@
 """Random networks, data and settings through everything that a model can do.
 
 A call ends with numbers or with an error in the project's form. Refused input leaves the model as it was, input is
-never written to, and how numbers lie in memory changes nothing, to the bit.
+never written to, and the layout of numbers in memory changes nothing, to the bit.
 """
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def check_results(model, given, plain, problem, weights, lengths):
 
 @given(problems(), first_order())
 def test_keeping(tally, tmp_path_factory, problem, optimizer):
-    """A model from a file or a pickle is the model, and goes on with its training as that does."""
+    """A model from a file or a pickle is the model, and resumes its training as that does."""
     path = tmp_path_factory.mktemp("fuzz") / "model.ldl"
     model = built(problem)
     X, y, weights, lengths = data_of(problem, model.output_shape)

@@ -20,7 +20,6 @@ STEPS = rng.standard_normal((70, 7, 6))
 TARGETS = np.tanh(ROWS[:, :1] * ROWS[:, 1:2]) + 0.3 * rng.standard_normal((70, 1))
 
 
-
 def make(kind: type[optimizers.Optimizer], rate: Any) -> optimizers.Optimizer:
     """With a learning rate where it has one."""
     return kind(rate) if issubclass(kind, optimizers.StepRule) else kind()
@@ -44,7 +43,7 @@ RATES: dict[str, Any] = {
 DENSE = [layers.Dense(6, "tanh"), layers.Dense(1)]
 DEEP = [layers.Dense(8, "relu"), layers.BatchNorm(), layers.Dropout(0.3), layers.Dense(5, "tanh"), layers.Dropout(0.2),
         layers.Dense(1)]
-WAYS: dict[str, dict[str, Any]] = {
+DATA: dict[str, dict[str, Any]] = {
     "plain": {}, "odd batches": {"batch_size": 27}, "in order": {"shuffle": False, "alpha": 0.1, "batch_size": 16},
     "weights": {"sample_weight": rng.uniform(0, 2, 70), "batch_size": 19}, "validation": {"validation_split": 0.3},
     "dropout": {"batch_size": 15}, "sequences": {"lengths": rng.integers(1, 8, 70), "batch_size": 13},
@@ -52,18 +51,18 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 class Case:
-    """One way to fit, by name: ``optimizer/dtype/rates/way``."""
+    """One way to fit, by name: ``optimizer/dtype/rates/data``."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        method, self.dtype, rates, way = name.split("/")
+        method, self.dtype, rates, data = name.split("/")
         self.optimizer = METHODS[method](RATES[rates])
-        self.options = dict(WAYS[way])
+        self.options = dict(DATA[data])
         if self.optimizer.full_batch:
             self.options.pop("batch_size", None)
-        self.X = STEPS if way == "sequences" else ROWS
-        self.net = {"dropout": DEEP, "sequences": [layers.GRU(4), layers.Dense(1)]}.get(way, DENSE)
-        # reduces in every second epoch, so that there is something to go on with
+        self.X = STEPS if data == "sequences" else ROWS
+        self.net = {"dropout": DEEP, "sequences": [layers.GRU(4), layers.Dense(1)]}.get(data, DENSE)
+        # reduces in every second epoch, so that a reduction is under way when the fit is taken up
         self.plateau = [ReduceOnPlateau("loss", 0.8, 2, min_delta=0.9)] if rates == "plateau" else []
 
     def model(self) -> Sequential:
@@ -75,14 +74,14 @@ class Case:
 
 
 def cases() -> list[str]:
-    """Every optimizer in both dtypes with every way, the rates in turn, and with every kind of rates."""
+    """Every optimizer in both dtypes with all data, the rates in turn, and with every kind of rates."""
     found = []
     for i, method in enumerate(METHODS):
         made = METHODS[method](0.01)
-        ways = [way for way in WAYS if way != "dropout" or not isinstance(made, Damped)]
+        kept = [data for data in DATA if data != "dropout" or not isinstance(made, Damped)]
         kinds = list(RATES) if made.method is None else ["constant"]
         for dtype in ("float32", "float64"):
-            found += [f"{method}/{dtype}/{kinds[(i + j) % len(kinds)]}/{way}" for j, way in enumerate(ways)]
+            found += [f"{method}/{dtype}/{kinds[(i + j) % len(kinds)]}/{data}" for j, data in enumerate(kept)]
             found += [f"{method}/{dtype}/{kind}/plain" for kind in kinds]
     return sorted(set(found))
 

@@ -1,4 +1,4 @@
-"""Update rules: each against its paper's formula in NumPy, going on, threads, what settings they refuse."""
+"""Update rules: each against its paper's formula in NumPy, resuming, threads, what settings they refuse."""
 import numpy as np
 import pytest
 import vec_kernels as vec
@@ -204,7 +204,7 @@ def test_product_of_momenta(beta_1, momentum_decay):
     np.testing.assert_allclose(found, exact.astype(float), rtol=0, atol=1e-12)
 
 
-# -- going on, and threads ------------------------------------------------------------------------------------
+# -- resuming, and threads ------------------------------------------------------------------------------------
 
 VARIANTS = [
     *NAMES, SGD(0.05, 0.9, True), GD(0.1, tol=0),
@@ -219,7 +219,7 @@ def identify(optimizer):
 
 @pytest.mark.parametrize("optimizer", VARIANTS, ids=identify)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_fit_goes_on_to_the_same_bits(optimizer, dtype, tmp_path):
+def test_fit_resumes_to_the_same_bits(optimizer, dtype, tmp_path):
     X, y = data()
     options = {"loss": "log_loss", "optimizer": optimizer, "alpha": 0.01}
     whole, parts = Sequential(NET, dtype, 1), Sequential(NET, dtype, 1)
@@ -247,7 +247,7 @@ def test_threads_share_an_update(optimizer):
     np.testing.assert_array_equal(thetas[2], thetas[0])
 
 
-def test_another_kind_of_state_begins_anew():
+def test_another_kind_of_state_starts_over():
     """RMSprop's second slot is a velocity, then not one: what it held may not be taken for the other."""
     X, y = data()
     options = {"loss": "log_loss", "epochs": 3, "shuffle": False}
@@ -364,7 +364,7 @@ def test_average_of_the_steps_weights(make, dtype):
         np.testing.assert_array_equal(averaged.training_state.optimizer.slots[-1], plain.theta)
 
 
-def test_an_average_goes_on_to_the_same_bits(tmp_path):
+def test_an_average_resumes_to_the_same_bits(tmp_path):
     X, y = data()
     options = {"loss": "log_loss", "optimizer": Adam(ema=0.9, clip_norm=1.0)}
     whole, parts = Sequential(NET, random_state=1), Sequential(NET, random_state=1)

@@ -1,4 +1,4 @@
-"""Full-batch methods: closed forms, their own conditions, going on, threads, and what they refuse."""
+"""Full-batch methods: closed forms, their own conditions, resuming, threads, and what they refuse."""
 import pickle
 from itertools import pairwise
 
@@ -281,12 +281,12 @@ def test_criterion_loss_of_a_line_search(tol):
     assert (history.stop_reason, history.message) == ("converged", f"the loss changed by at most tol={tol:g} of itself")
 
 
-# -- going on, threads, frozen layers, kinds of data ---------------------------------------------------------------
+# -- resuming, threads, frozen layers, kinds of data ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("optimizer", [o for o in EVERY if not isinstance(o, LBFGS)], ids=repr)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_fit_goes_on_to_the_same_bits(optimizer, dtype, tmp_path):
+def test_fit_resumes_to_the_same_bits(optimizer, dtype, tmp_path):
     X, y = data()
     options = {**MSE, "optimizer": optimizer, "alpha": 0.01}
     whole, parts = Sequential(TANH, dtype, 1), Sequential(TANH, dtype, 1)

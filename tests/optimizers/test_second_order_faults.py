@@ -171,7 +171,7 @@ def test_a_gradient_that_is_not_finite_ends_the_search():
 
 @pytest.mark.parametrize("optimizer", LED, ids=repr)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_an_interrupted_fit_goes_on_as_if_it_were_not(optimizer, dtype):
+def test_an_interrupted_fit_resumes_as_if_it_were_not(optimizer, dtype):
     def interrupt(model, logs):
         if model.epoch == 3:
             raise KeyboardInterrupt

@@ -42,7 +42,7 @@ def test_batches_are_the_steps_of_a_fit(optimizer, dtype, weighted):
     assert (parts.epoch, parts.step) == (whole.epoch, whole.step) == (4, 20)
 
 
-def test_batches_go_on_to_the_same_bits(tmp_path):
+def test_batches_resume_to_the_same_bits(tmp_path):
     X, y, _ = data()
     options = {"loss": "squared_error", "optimizer": optimizers.Adam(ema=0.9)}
     whole, parts = Sequential(NET, random_state=1), Sequential(NET, random_state=1)
@@ -72,7 +72,7 @@ def test_batches_of_sparse_rows_and_of_sequences():
     np.testing.assert_array_equal(parts.theta, whole.theta)
 
 
-def test_batches_are_made_anew_for_each_epoch():
+def test_batches_are_made_for_each_epoch():
     class Drawn:
         epochs = 0
 
