@@ -1,5 +1,8 @@
 """Initial weights. Each initializer is a pure function of a shape and a random stream.
 
+``initializer(shape, stream)`` returns an array of that shape, a tuple of ints; ``stream.normal(shape)`` gives
+numbers from N(0, 1), ``stream.uniform(shape)`` from U(0, 1). A function of your own can be passed in place of a name.
+
 Weights are drawn in float64 and rounded to the model's dtype afterwards. Fans follow Keras: the last
 axis holds the outputs, the one before it the inputs, and the axes before these (a convolution's window)
 multiply both.
@@ -44,24 +47,51 @@ def uniform(shape: Shape, stream: Any) -> np.ndarray:
     return 0.05 * (2 * stream.uniform(shape) - 1)
 
 
-def _scaled(numerator: float, both: bool, gaussian: bool) -> Draw:
-    def draw(shape: Shape, stream: Any) -> np.ndarray:
-        fan_in, fan_out = fans(shape)
-        variance = numerator / max(1, fan_in + fan_out if both else fan_in)
-        if gaussian:
-            return math.sqrt(variance) * stream.normal(shape)
-        # U(-a, a) has the variance a^2 / 3
-        return math.sqrt(3 * variance) * (2 * stream.uniform(shape) - 1)
-
-    return draw
+def _normal(variance: float, shape: Shape, stream: Any) -> np.ndarray:
+    return math.sqrt(variance) * stream.normal(shape)
 
 
-# Var = 2 / (fan_in + fan_out): Glorot and Bengio, AISTATS 2010.
-glorot_uniform, glorot_normal = _scaled(2, True, False), _scaled(2, True, True)
-# Var = 2 / fan_in: He et al., ICCV 2015.
-he_uniform, he_normal = _scaled(2, False, False), _scaled(2, False, True)
-# Var = 1 / fan_in: LeCun et al., "Efficient BackProp", 1998.
-lecun_uniform, lecun_normal = _scaled(1, False, False), _scaled(1, False, True)
+def _uniform(variance: float, shape: Shape, stream: Any) -> np.ndarray:
+    # U(-a, a) has the variance a^2 / 3
+    return math.sqrt(3 * variance) * (2 * stream.uniform(shape) - 1)
+
+
+def _over_fan_in(numerator: float, shape: Shape) -> float:
+    return numerator / max(1, fans(shape)[0])
+
+
+def _over_both_fans(numerator: float, shape: Shape) -> float:
+    return numerator / max(1, sum(fans(shape)))
+
+
+def glorot_uniform(shape: Shape, stream: Any) -> np.ndarray:
+    """U(-a, a) with the variance a^2/3 = 2/(fan_in + fan_out) (Glorot and Bengio, AISTATS 2010)."""
+    return _uniform(_over_both_fans(2, shape), shape, stream)
+
+
+def glorot_normal(shape: Shape, stream: Any) -> np.ndarray:
+    """Normal with the variance 2/(fan_in + fan_out) (Glorot and Bengio, AISTATS 2010)."""
+    return _normal(_over_both_fans(2, shape), shape, stream)
+
+
+def he_uniform(shape: Shape, stream: Any) -> np.ndarray:
+    """U(-a, a) with the variance a^2/3 = 2/fan_in (He et al., ICCV 2015)."""
+    return _uniform(_over_fan_in(2, shape), shape, stream)
+
+
+def he_normal(shape: Shape, stream: Any) -> np.ndarray:
+    """Normal with the variance 2/fan_in (He et al., ICCV 2015)."""
+    return _normal(_over_fan_in(2, shape), shape, stream)
+
+
+def lecun_uniform(shape: Shape, stream: Any) -> np.ndarray:
+    """U(-a, a) with the variance a^2/3 = 1/fan_in (LeCun et al., "Efficient BackProp", 1998)."""
+    return _uniform(_over_fan_in(1, shape), shape, stream)
+
+
+def lecun_normal(shape: Shape, stream: Any) -> np.ndarray:
+    """Normal with the variance 1/fan_in (LeCun et al., "Efficient BackProp", 1998)."""
+    return _normal(_over_fan_in(1, shape), shape, stream)
 
 
 def orthogonal(shape: Shape, stream: Any) -> np.ndarray:

@@ -16,7 +16,8 @@ class Callback:
     ``logs`` maps "loss" and, with validation data, "val_loss" to the values of the epoch; a callback may add values,
     which later callbacks and the history see. Callbacks are called in the order of the list, those with ``last`` after
     all others; ``on_fit_end`` is called in reverse order. An exception in a callback ends the fit and is raised by it;
-    the model keeps the weights of the last epoch.
+    the model keeps the weights of the last epoch. ``model`` is the ``Sequential`` that is fitted, also in the fit of an
+    estimator.
 
     A callback stores its own counters. If the next fit should continue with them, also after the model was saved and
     loaded, the callback defines ``state_dict`` and ``load_state_dict``.

@@ -41,7 +41,7 @@ class History(Callback):
         self.history["loss"].extend(losses.tolist())
 
     def ended(self, reason: str, message: str, result: Any = None) -> None:
-        """Record why the fit ended before its last epoch."""
+        """Record why the fit ended before its last epoch: ``stop_reason``, ``message`` and ``result``."""
         self.stop_reason, self.message, self.result = reason, message, result
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:

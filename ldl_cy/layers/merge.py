@@ -64,7 +64,7 @@ class Add(Branches):
     Parameters
     ----------
     *paths : lists of layers, at least two
-        The input of each path is the layer's input. ``[]`` is the identity; a single layer stands for a list of one.
+        The input of each path is the layer's input. ``[]`` is the identity; a layer is the same as a list of one layer.
     name : see ``Layer``
     trainable : bool, default=True
         False freezes the weights of all paths.
@@ -111,7 +111,7 @@ class Concatenate(Branches):
     Parameters
     ----------
     *paths : lists of layers, at least two
-        The input of each path is the layer's input. ``[]`` is the identity; a single layer stands for a list of one.
+        The input of each path is the layer's input. ``[]`` is the identity; a layer is the same as a list of one layer.
     name : see ``Layer``
     trainable : bool, default=True
         False freezes the weights of all paths.
