@@ -7,8 +7,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "ci"))
-import incremental  # noqa: E402
 import installed  # noqa: E402
+import rebuild  # noqa: E402
 
 sys.path.remove(str(ROOT / "ci"))
 
@@ -20,7 +20,7 @@ def tested() -> tuple[str, str]:
         return "ldl_cy is not installed", "It is not installed: ci/develop or ci/test does it."
     folder = Path(spec.origin).resolve().parent
     if folder == ROOT / "ldl_cy":
-        stale, unknown = incremental.stale_modules(ROOT)
+        stale, unknown = rebuild.stale_modules(ROOT)
         if stale:
             return str(folder), f"Out of date: {', '.join(stale)}. Run {sys.executable} setup.py build_ext --inplace"
         return str(folder), ""

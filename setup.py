@@ -1,4 +1,4 @@
-"""Build of the compiled rooms: what has changed since the last time. Everything else stands in pyproject.toml."""
+"""Build of the compiled rooms: what has changed since the last time. Everything else is in pyproject.toml."""
 import os
 import platform
 import sys
@@ -12,7 +12,9 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "ci"))
-import incremental  # noqa: E402
+import rebuild  # noqa: E402
+
+sys.path.remove(str(ROOT / "ci"))
 
 # The reports of sanitizers name lines: ci/sanitize, ci/freethreading.
 SANITIZED = "-fsanitize" in os.environ.get("CFLAGS", "")
@@ -60,7 +62,7 @@ DIRECTIVES = {
 
 
 class BuildExt(build_ext):
-    """Makes what is out of date, as ci/incremental.py finds it, with the flags above."""
+    """Makes what is out of date, as ci/rebuild.py finds it, with the flags above."""
 
     def finalize_options(self) -> None:
         self.objects_given = self.build_temp is not None
@@ -68,7 +70,7 @@ class BuildExt(build_ext):
         self.base = Path(self.get_finalized_command("build").build_base)
 
     def run(self) -> None:
-        # setuptools' own builds in one place and copies to another, each time anew: a module is made where it belongs
+        # setuptools builds in one folder and copies to another, every time; here a module is made where it belongs
         super(build_ext, self).run()
 
     def build_extensions(self) -> None:
@@ -78,54 +80,54 @@ class BuildExt(build_ext):
             self.compiler.linker_so = linker = [part for part in linker if not part.startswith("-Wl,-rpath")]
         self.kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
         compiler = getattr(self.compiler, "compiler_so", [])
-        tools = [self.kind, self.debug, self.compiler.macros, incremental.tools(compiler, linker)]
+        tools = [self.kind, self.debug, self.compiler.macros, rebuild.tools(compiler, linker)]
         if not self.objects_given:
             # A folder for each set of tools and flags. setuptools may have chosen another, for an editable wheel one
             # that is then thrown away; here all kinds of builds share their objects.
-            self.build_temp = str(self.base / "objects" / incremental.digest(tools, C_FLAGS, MACROS)[:12])
+            self.build_temp = str(self.base / "objects" / rebuild.digest(tools, C_FLAGS, MACROS)[:12])
         modules = [self.module(ext) for ext in self.extensions]
         made = {one.name: Path(one.made) for one in modules}
-        for path in incremental.leftovers(ROOT if self.inplace else Path(self.build_lib), made):
+        for path in rebuild.leftovers(ROOT if self.inplace else Path(self.build_lib), made):
             print(f"removing {path}, which no source is compiled to")
             path.unlink()
-        build = incremental.Build(
-            incremental.Sources(ROOT), incremental.Records(self.base / incremental.RECORDS), tools=tools,
+        build = rebuild.Build(
+            rebuild.Sources(ROOT), rebuild.Records(self.base / rebuild.RECORDS), tools=tools,
             cython=[version("cython"), version("scipy"), DIRECTIVES, MACROS], jobs=self.parallel or 1, force=self.force,
             write_c=self.write_c, compile_object=self.compile_object, link=self.link)
         print(f"compiled modules: {build.run(modules)} of {len(modules)} were out of date")
 
-    def module(self, ext: Extension) -> incremental.Module:
+    def module(self, ext: Extension) -> rebuild.Module:
         """The module of an extension, with the objects that it is linked from."""
         source = ext.sources[0]
         arguments = {
             "macros": ext.define_macros, "include_dirs": ext.include_dirs,
             "extra_postargs": C_FLAGS[self.kind] + ext.extra_compile_args}
         objects = [self.object(os.path.splitext(source)[0] + ".c", self.build_temp, arguments)]
-        if ext.name == incremental.VEC:
+        if ext.name == rebuild.VEC:
             for isa, flags in (ISA_FLAGS[self.kind] if X86 else {"base": []}).items():
                 objects.append(self.object(
-                    incremental.VEC_SOURCE, os.path.join(self.build_temp, "isa", isa),
+                    rebuild.VEC_SOURCE, os.path.join(self.build_temp, "isa", isa),
                     arguments | {"macros": [("LDL_ISA", isa)], "extra_postargs": arguments["extra_postargs"] + flags}))
         stripped = ["-Wl,-s"] if TARGET.startswith("linux") and not SANITIZED else []
-        return incremental.Module(
+        return rebuild.Module(
             ext.name, self.get_ext_fullpath(ext.name), source if source.endswith(".pyx") else None, objects,
             {"libraries": self.get_libraries(ext), "library_dirs": ext.library_dirs,
              "runtime_library_dirs": ext.runtime_library_dirs, "extra_postargs": stripped + ext.extra_link_args})
 
-    def object(self, source: str, folder: str, arguments: dict) -> incremental.Object:
+    def object(self, source: str, folder: str, arguments: dict) -> rebuild.Object:
         made, = self.compiler.object_filenames([source], output_dir=folder)
-        return incremental.Object(made, source, folder, arguments)
+        return rebuild.Object(made, source, folder, arguments)
 
-    def write_c(self, modules: list[incremental.Module]) -> None:
+    def write_c(self, modules: list[rebuild.Module]) -> None:
         from Cython.Build import cythonize  # half a second, for nothing more often than not
 
         cythonize([self.ext_map[one.name] for one in modules], nthreads=self.parallel or 0, force=True,
-                  compiler_directives=DIRECTIVES, shared_utility_qualified_name=incremental.SHARED)
+                  compiler_directives=DIRECTIVES, shared_utility_qualified_name=rebuild.SHARED)
 
-    def compile_object(self, one: incremental.Object) -> None:
+    def compile_object(self, one: rebuild.Object) -> None:
         self.compiler.compile([one.source], output_dir=one.folder, debug=self.debug, **one.arguments)
 
-    def link(self, module: incremental.Module) -> None:
+    def link(self, module: rebuild.Module) -> None:
         self.compiler.link_shared_object(
             [one.made for one in module.objects], module.made, debug=self.debug, build_temp=self.build_temp,
             export_symbols=self.get_export_symbols(self.ext_map[module.name]), target_lang="c", **module.arguments)
@@ -145,11 +147,11 @@ setup(
         Extension(
             name,
             sources[:1] or [name.replace(".", "/") + ".c"],
-            include_dirs=[incremental.INCLUDE_DIR] if sources else [],
+            include_dirs=[rebuild.INCLUDE_DIR] if sources else [],
             define_macros=[*MACROS, *([("LDL_X86", "1")] if X86 and sources else [])],
             py_limited_api=ABI3,
         )
-        for name, sources in incremental.modules(ROOT).items()
+        for name, sources in rebuild.modules(ROOT).items()
     ],
     cmdclass={"build_ext": BuildExt, "bdist_wheel": BdistWheel},
     options={"build_ext": {"parallel": PARALLEL}},

@@ -50,7 +50,7 @@ install_package() {    # the package with what its tests and its demo need; an e
     "$BIN/python" ci/installed.py record "$key"
 }
 
-install_editable() {    # the package as it stands here, with what a developer needs; compiled once, in place
+install_editable() {    # the package in this folder, with what a developer needs; compiled once, in place
     asked=$("$BIN/python" ci/installed.py asked)
     if [ "$("$BIN/python" ci/installed.py state)" != editable ] || [ "$asked" != "$(cat "$VENV/ldl_cy.asked" 2>&1)" ]; then
         echo "$VENV: installing, and compiling what is out of date ..."

@@ -20,11 +20,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from incremental import ENVIRONMENT, ROOT, digest
+from rebuild import ENVIRONMENT, ROOT, digest
 
 STAMP = Path(sys.prefix, "ldl_cy.installed")
 # what decides beside the package's own files, and what the build reads of the environment
-FILES = ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "ci/incremental.py")
+FILES = ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "ci/rebuild.py")
 METADATA = ("pyproject.toml", "ldl_cy/_version.py")
 FLAGS = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED", "ARCHFLAGS", "LDL_CY_LINE_TRACE", *ENVIRONMENT)
 
@@ -91,17 +91,22 @@ def record(made_of: str) -> None:
     STAMP.write_text(json.dumps({"key": made_of, "identity": identity(found)}), encoding="utf-8")
 
 
-if __name__ == "__main__":
-    match sys.argv[1:]:
+def main(arguments: list[str]) -> str:
+    """What is asked for, as the shell reads it: without the end of line, which differs on Windows."""
+    match arguments:
         case ["state"]:
-            print(state())
+            return state()
         case ["where"]:
-            print((found := installed()) and editable_folder(found))
+            return str((found := installed()) and editable_folder(found))
         case ["key"]:
-            print(key())
+            return key()
         case ["record", made_of]:
             record(made_of)
+            return ""
         case ["asked"]:
-            print(digest([(ROOT / name).read_text(encoding="utf-8") for name in METADATA], sys.version))
-        case _:
-            raise SystemExit(__doc__)
+            return digest([(ROOT / name).read_text(encoding="utf-8") for name in METADATA], sys.version)
+    raise SystemExit(__doc__)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""The build makes what is out of date and nothing else, and what is out of date is not tested (ci/incremental.py).
+"""The build makes what is out of date and nothing else, and what is out of date is not tested (ci/rebuild.py).
 
 Nothing is compiled here: the three steps of a build are functions that note what they are asked for, where
 setup.py's call Cython, the compiler and the linker.
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 # conftest.py of the root has imported both, where there is a source tree beside the tests
-incremental = pytest.importorskip("incremental", reason="no source tree is here")
+rebuild = pytest.importorskip("rebuild", reason="no source tree is here")
 installed = pytest.importorskip("installed", reason="no source tree is here")
 
 FILES = {
@@ -48,12 +48,12 @@ class Tree:
             file.write("\n")
 
     def modules(self, flags):
-        for name, files in incremental.modules(Path.cwd()).items():
+        for name, files in rebuild.modules(Path.cwd()).items():
             base, pyx = name.replace(".", "/"), files[0] if files else None
-            objects = [incremental.Object(f"build/{base}.o", f"{base}.c", "", {"flags": flags})]
-            objects += [incremental.Object(f"build/{isa}/vec.o", source, isa, {"flags": [*flags, isa]})
+            objects = [rebuild.Object(f"build/{base}.o", f"{base}.c", "", {"flags": flags})]
+            objects += [rebuild.Object(f"build/{isa}/vec.o", source, isa, {"flags": [*flags, isa]})
                         for source in files[1:] for isa in ISAS]
-            yield incremental.Module(name, base + incremental.EXTENSION_SUFFIXES[0], pyx, objects)
+            yield rebuild.Module(name, base + rebuild.EXTENSION_SUFFIXES[0], pyx, objects)
 
     def build(self, flags=(), fails=None, **options):
         """What was made: dense.c by Cython, dense.o and "vec.c v2" by the compiler, dense by the linker."""
@@ -65,8 +65,8 @@ class Tree:
             Path(path).write_text(what)
             made.append(what)
 
-        incremental.Build(
-            incremental.Sources(Path.cwd()), incremental.Records(Path("build", incremental.RECORDS)), **options,
+        rebuild.Build(
+            rebuild.Sources(Path.cwd()), rebuild.Records(Path("build", rebuild.RECORDS)), **options,
             write_c=lambda modules: [make(Path(one.c).name, one.c) for one in modules],
             compile_object=lambda one: make(f"vec.c {one.folder}" if one.folder else Path(one.made).name, one.made),
             link=lambda module: make(module.name.split(".")[-1], module.made)).run(list(self.modules(flags)))
@@ -138,11 +138,11 @@ def test_other_flags_or_tools_compile_again_what_cython_wrote(built):
 
 
 def test_the_environment_is_among_the_tools(monkeypatch):
-    before = incremental.tools(["gcc", "-O2"], ["gcc", "-shared"])
-    assert incremental.tools(["gcc", "-O2"], ["gcc", "-shared"]) == before
-    assert incremental.tools(["gcc", "-O2", "-fsanitize=address"], ["gcc", "-shared"]) != before
+    before = rebuild.tools(["gcc", "-O2"], ["gcc", "-shared"])
+    assert rebuild.tools(["gcc", "-O2"], ["gcc", "-shared"]) == before
+    assert rebuild.tools(["gcc", "-O2", "-fsanitize=address"], ["gcc", "-shared"]) != before
     monkeypatch.setenv("CPATH", "elsewhere")
-    assert incremental.tools(["gcc", "-O2"], ["gcc", "-shared"]) != before
+    assert rebuild.tools(["gcc", "-O2"], ["gcc", "-shared"]) != before
 
 
 def test_what_another_has_put_in_its_place_is_made_again(built):
@@ -165,44 +165,44 @@ def test_after_a_failure_the_rest_is_made(built, fails, again):
 
 
 def test_modules_without_a_source_are_found(built):
-    suffixes = incremental.EXTENSION_SUFFIXES
+    suffixes = rebuild.EXTENSION_SUFFIXES
     made = {one.name: Path.cwd() / one.made for one in built.modules(())}
-    assert incremental.leftovers(Path.cwd(), made) == []
+    assert rebuild.leftovers(Path.cwd(), made) == []
     gone = [Path.cwd() / f"ldl_cy/_kernels/gone{ending}" for ending in (".c", ".abi3.so")]
     for path in gone:
         path.write_text("")
-    assert incremental.leftovers(Path.cwd(), made) == sorted(gone, key=str)
+    assert rebuild.leftovers(Path.cwd(), made) == sorted(gone, key=str)
     # one that is imported in place of what was made
     made["ldl_cy._kernels.dense"] = Path.cwd() / f"ldl_cy/_kernels/dense{suffixes[-1]}"
     made["ldl_cy._kernels.dense"].write_text("")
-    assert Path.cwd() / f"ldl_cy/_kernels/dense{suffixes[0]}" in incremental.leftovers(Path.cwd(), made)
+    assert Path.cwd() / f"ldl_cy/_kernels/dense{suffixes[0]}" in rebuild.leftovers(Path.cwd(), made)
 
 
 def test_what_is_out_of_date_is_known_by_name(built):
-    assert incremental.stale_modules(Path.cwd()) == ([], [])
+    assert rebuild.stale_modules(Path.cwd()) == ([], [])
     built.edit("_engine/vec/rules.inc")
     Path(next(one for one in built.modules(()) if one.name.endswith("conv")).made).unlink()
     Path(next(one for one in built.modules(()) if one.name.endswith("pool")).made).write_text("of another build")
-    assert incremental.stale_modules(Path.cwd()) == (
+    assert rebuild.stale_modules(Path.cwd()) == (
         ["ldl_cy._engine.vec", "ldl_cy._kernels.conv"], ["ldl_cy._engine.pool"])
 
 
 # The real sources.
 
 def test_no_include_is_overlooked():
-    sources = incremental.Sources()
-    reached = {name for files in incremental.modules().values() for file in files for name in sources.closure(file)}
-    headers = {path.relative_to(incremental.ROOT).as_posix() for ending in ("h", "inc", "pxd")
-               for path in (incremental.ROOT / "ldl_cy").rglob(f"*.{ending}")}
+    sources = rebuild.Sources()
+    reached = {name for files in rebuild.modules().values() for file in files for name in sources.closure(file)}
+    headers = {path.relative_to(rebuild.ROOT).as_posix() for ending in ("h", "inc", "pxd")
+               for path in (rebuild.ROOT / "ldl_cy").rglob(f"*.{ending}")}
     assert headers - reached == set()
 
 
 def test_only_vec_is_compiled_again_for_its_kernels():
-    sources = incremental.Sources()
+    sources = rebuild.Sources()
     reach = {name: {path for file in files for path in sources.closure(file)}
-             for name, files in incremental.modules().items()}
+             for name, files in rebuild.modules().items()}
     kernels = [name for name, paths in reach.items() if any(path.endswith(".inc") for path in paths)]
-    assert kernels == [incremental.VEC]
+    assert kernels == [rebuild.VEC]
 
 
 def test_cython_knows_no_dependency_that_is_not_known_here(monkeypatch):
@@ -211,14 +211,14 @@ def test_cython_knows_no_dependency_that_is_not_known_here(monkeypatch):
     from Cython.Compiler.Main import Context
     from Cython.Compiler.Options import CompilationOptions
 
-    monkeypatch.chdir(incremental.ROOT)
+    monkeypatch.chdir(rebuild.ROOT)
     tree = cython.DependencyTree(Context.from_options(CompilationOptions(include_path=["."])), quiet=True)
-    sources = incremental.Sources()
-    for files in incremental.modules().values():
+    sources = rebuild.Sources()
+    for files in rebuild.modules().values():
         for file in files[:1]:
             known = {Path(name).resolve() for name in tree.all_dependencies(file)}
-            known = {path.relative_to(incremental.ROOT).as_posix() for path in known
-                     if path.is_relative_to(incremental.ROOT / "ldl_cy")}
+            known = {path.relative_to(rebuild.ROOT).as_posix() for path in known
+                     if path.is_relative_to(rebuild.ROOT / "ldl_cy")}
             assert known <= set(sources.closure(file)), file
 
 
