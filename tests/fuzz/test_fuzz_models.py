@@ -19,10 +19,10 @@ from fuzz.drawing import (
     data_of,
     dress,
     dressings,
-    first_order,
     junk,
     problems,
     spoil,
+    step_rules,
 )
 from fuzz.outcomes import Refused, attempt, bytes_of, equal, everything
 from hypothesis import given
@@ -92,7 +92,7 @@ def check_results(model, given, plain, problem, weights, lengths):
     assert everything(model) == after
 
 
-@given(problems(), first_order())
+@given(problems(), step_rules())
 def test_keeping(tally, tmp_path_factory, problem, optimizer):
     """A model from a file or a pickle is the model, and resumes its training as that does."""
     path = tmp_path_factory.mktemp("fuzz") / "model.ldl"
