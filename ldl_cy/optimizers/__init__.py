@@ -1,4 +1,4 @@
-"""Optimizers by name: step rules, a formula applied after each batch, and methods, iterations over all rows."""
+"""Optimizers: step rules, which apply a formula after each batch, and full-batch methods."""
 from __future__ import annotations
 
 from typing import Any
@@ -20,7 +20,7 @@ __all__ = [
     "FullBatchMethod", "GaussNewtonCG", "IterativeMethod", "LevenbergMarquardt", "Nadam", "Optimizer", "RMSprop",
     "Rule", "StepRule", "get"]
 
-# The one list of them: names for ``get``, choices of the estimators' ``solver``, what files may hold, what tests run.
+# The table of optimizers: names for ``get``, choices of the estimators' ``solver``, checks of files, and tests use it.
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "gd": GD, "sgd": SGD, "adam": Adam, "adamw": AdamW, "nadam": Nadam, "rmsprop": RMSprop, "adagrad": Adagrad,
     "adadelta": Adadelta, "lbfgs": LBFGS, "cg": ConjugateGradient, "lm": LevenbergMarquardt,
@@ -28,7 +28,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def get(optimizer: Any) -> Optimizer:
-    """The optimizer behind a name, or the object itself."""
+    """The optimizer of a name, with its defaults, or the object itself; anything else is a TypeError or ValueError."""
     if isinstance(optimizer, Optimizer):
         return optimizer
     if isinstance(optimizer, str) and optimizer in OPTIMIZERS:

@@ -1,4 +1,4 @@
-"""Adam and its relatives: step along the running mean of the gradient over the root of its running square."""
+"""Adam, AdamW and Nadam."""
 from __future__ import annotations
 
 import numpy as np
@@ -7,13 +7,13 @@ from ldl_cy._engine.vec import RULES
 from ldl_cy.checks import check_real
 from ldl_cy.optimizers.step_rule import LearningRate, StepRule, table
 
-# Factors of Nadam's running product that are multiplied one by one. With 4096, either the product has become less
-# than half an ulp of the 1 it is taken from, or 0.96^(t ψ) has, and all later factors are β₁.
+# Nadam's running product is computed factor by factor up to this step. By then either the product is less than half an
+# ulp of the 1 from which it is subtracted, or 0.96^(t ψ) is, and all later factors equal β₁.
 FACTORS = 4096
 
 
 class Adam(StepRule):
-    """Adam: step along the running mean of the gradient over the root of its running square.
+    """Adam: steps along the running mean of the gradient, divided by the root of the running mean of its square.
 
     ::
 
@@ -28,7 +28,7 @@ class Adam(StepRule):
     learning_rate : float > 0, schedule or function of the step, default=0.001
         η.
     beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
-        Decay of the running means of the gradient and of its square.
+        Decay rates of the running means of the gradient and of its square.
     epsilon : float > 0, default=1e-8
     clip_norm, weight_decay, ema : see ``StepRule``
 
@@ -58,7 +58,7 @@ class Adam(StepRule):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay by default: besides Adam's step,
+    """Adam with decoupled weight decay by default. In addition to Adam's step,
 
     ::
 
@@ -72,7 +72,7 @@ class AdamW(Adam):
         See ``Adam``.
     epsilon : float > 0, default=1e-8
     weight_decay : float >= 0, default=0.01
-        λ, on parameters of two or more axes.
+        λ, for parameters with ``decays``, see ``StepRule``.
     clip_norm, ema : see ``StepRule``
 
     References
@@ -109,7 +109,7 @@ class Nadam(Adam):
         See ``Adam``.
     epsilon : float > 0, default=1e-8
     momentum_decay : float >= 0, default=0.004
-        ψ: how fast the momentum grows.
+        ψ, the speed with which the momentum grows.
     clip_norm, weight_decay, ema : see ``StepRule``
 
     References
@@ -140,6 +140,6 @@ class Nadam(Adam):
         return self.beta_1 * (1 - 0.5 * 0.96**(t * self.momentum_decay))
 
     def products(self, t: np.ndarray) -> np.ndarray:
-        """Πₜ of ascending steps t: always multiplied from the first factor on, so that it depends on t alone."""
+        """Πₜ of ascending steps t; always computed from the first factor on, so that it depends on t alone."""
         factors = self.momenta(np.arange(1, min(t[-1], FACTORS) + 1))
         return np.cumprod(factors)[np.minimum(t, FACTORS) - 1] * self.beta_1**np.maximum(t - FACTORS, 0)

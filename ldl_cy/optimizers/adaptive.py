@@ -1,4 +1,4 @@
-"""Rules that scale each number's step by the gradients it has seen: sums of squares, or their running means."""
+"""Adagrad, RMSprop and Adadelta, which scale the step of each weight by its past gradients."""
 from __future__ import annotations
 
 import numpy as np
@@ -9,7 +9,7 @@ from ldl_cy.optimizers.step_rule import LearningRate, StepRule, table
 
 
 class Adagrad(StepRule):
-    """Adagrad: step along the gradient over the root of the sum of its squares.
+    """Adagrad: steps along the gradient, divided by the root of the sum of its squares.
 
     ::
 
@@ -22,9 +22,9 @@ class Adagrad(StepRule):
     learning_rate : float > 0, schedule or function of the step, default=0.01
         η.
     learning_rate_decay : float >= 0, default=0.0
-        d; weight_decay follows the decayed rate ηₜ too.
+        d; weight_decay uses the decayed rate ηₜ too.
     initial_accumulator_value : float >= 0, default=0.0
-        s₀: what the sum begins with.
+        s₀, the initial value of the sum.
     epsilon : float > 0, default=1e-10
     clip_norm, weight_decay, ema : see ``StepRule``
 
@@ -50,7 +50,7 @@ class Adagrad(StepRule):
 
     @property
     def depends_on_step(self) -> bool:
-        """By the decay of the rate."""
+        """Whether the rate decays."""
         return self.learning_rate_decay > 0
 
     def rates(self, first: int, count: int, epoch: int = 0, steps_per_epoch: int = 1) -> np.ndarray:
@@ -64,7 +64,7 @@ class Adagrad(StepRule):
 
 
 class RMSprop(StepRule):
-    """RMSprop: step along the gradient over the root of the running mean of its square.
+    """RMSprop: steps along the gradient, divided by the root of the running mean of its square.
 
     ::
 
@@ -72,7 +72,7 @@ class RMSprop(StepRule):
         v ← μ v − η g / (√s + ε)
         θ ← θ + v
 
-    Centered, the root is that of the running variance::
+    If centered, it is divided by the root of the running variance::
 
         m ← ρ m + (1 − ρ) g
         v ← μ v − η g / (√(s − m²) + ε)
@@ -82,10 +82,10 @@ class RMSprop(StepRule):
     learning_rate : float > 0, schedule or function of the step, default=0.01
         η.
     rho : float in [0, 1), default=0.99
-        ρ: decay of the running means.
+        ρ, the decay rate of the running means.
     epsilon : float > 0, default=1e-8
     momentum : float in [0, 1], default=0.0
-        μ; the velocity v includes the learning rate, as that of ``SGD``.
+        μ; the velocity v includes the learning rate, as in ``SGD``.
     centered : bool, default=False
     clip_norm, weight_decay, ema : see ``StepRule``
 
@@ -111,9 +111,9 @@ class RMSprop(StepRule):
 
     @property
     def n_slots(self) -> int:
-        """The mean square, the velocity and the mean.
+        """1 to 3: the mean square, the velocity and the mean.
 
-        Centered needs no velocity without momentum, but so many vectors must always mean the same.
+        With ``centered`` and without momentum the velocity is not used, but the number of vectors must identify them.
         """
         return 3 if self.centered else 2 if self.momentum > 0 else 1
 
@@ -123,7 +123,7 @@ class RMSprop(StepRule):
 
 
 class Adadelta(StepRule):
-    """Adadelta: step along the gradient, over the root of its running square, times that of the steps' own.
+    """Adadelta: steps along the gradient, scaled by the ratio of the root mean squares of past steps and gradients.
 
     ::
 
@@ -135,11 +135,11 @@ class Adadelta(StepRule):
     Parameters
     ----------
     learning_rate : float > 0, schedule or function of the step, default=1.0
-        η; the paper has none: steps already have the weights' unit.
+        η; the paper has none, since steps already have the unit of the weights.
     rho : float in [0, 1), default=0.9
-        ρ: decay of both running means.
+        ρ, the decay rate of both running means.
     epsilon : float > 0, default=1e-6
-        The first steps are of the size of its root.
+        The first steps are proportional to its square root.
     clip_norm, weight_decay, ema : see ``StepRule``
 
     References

@@ -1,7 +1,7 @@
-"""What every optimizer has: settings, and a description of the state that a model keeps for it.
+"""The base classes of optimizers: settings, and a description of the state that a model stores for them.
 
 There are two kinds. A step rule (``step_rule``) is a formula that a compiled kernel applies after each batch. A method
-is a loop in Python that minimises the loss of all rows as a function of the weights, one iteration an epoch.
+is a loop in Python that minimises the loss of all rows as a function of the weights, with one iteration per epoch.
 """
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ __all__ = ["Ended", "FullBatchMethod", "Optimizer", "Rule"]
 
 
 class Optimizer:
-    """Base of step rules and methods: settings only, the state is the model's.
+    """Base class of step rules and methods: settings only, since the model has the state.
 
     Attributes
     ----------
     full_batch : bool
-        Whether every step sees all rows.
+        Whether every step uses all rows.
     slot_counts : tuple of ints
-        All values that ``n_slots`` can have; the first is its value unless a class defines it.
+        All possible values of ``n_slots``; the first is its value unless a class overrides ``n_slots``.
     state_scalars : mapping of names to floats
-        The numbers it keeps from one fit to the next, and the smallest value that each can have.
+        The numbers that are kept from one fit to the next, with the smallest possible value of each.
     """
 
     full_batch: ClassVar[bool] = False
@@ -40,31 +40,31 @@ class Optimizer:
 
     @property
     def method(self) -> FullBatchMethod | None:
-        """The method that leads the iterations; None where a step rule is applied to batches."""
+        """The method that makes the iterations; None if compiled steps apply a rule."""
         raise TypeError(f"{type(self).__name__}: an optimizer must be a StepRule or a FullBatchMethod.")
 
     @property
     def n_slots(self) -> int:
-        """Vectors of state, each as long as theta, that the formula or the method needs."""
+        """The number of state vectors, each as long as theta, of the formula or the method."""
         return self.slot_counts[0]
 
     @property
     def n_vectors(self) -> int:
-        """Vectors of state in all."""
+        """The number of state vectors in total."""
         return self.n_slots
 
     @property
     def state_name(self) -> str:
-        """What kind of state it is; a model forgets the state of another name."""
+        """The kind of its state; a model starts a new state if the stored one has another name."""
         return type(self).__name__
 
     @property
     def log_keys(self) -> tuple[str, ...]:
-        """Names of what ``History`` records besides the losses."""
+        """Names of the values that ``History`` records besides the losses."""
         return ()
 
     def check(self, graph: Graph, loss: Loss) -> None:
-        """Refuse, before any work, networks and losses that the optimizer is not made for."""
+        """Refuse networks and losses that the optimizer cannot handle, with a ValueError, before any computation."""
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, by name."""
@@ -75,28 +75,28 @@ class Optimizer:
 
 
 class Ended(NamedTuple):
-    """Why a method ended by itself."""
+    """Why a method ended before the last iteration."""
 
     reason: str                     # "converged" or "stalled"
     message: str
-    result: Any = None              # what another library's method says of itself
+    result: Any = None              # the result object of another library's method
 
 
 class FullBatchMethod(Optimizer):
-    """Base of the methods; one of your own defines ``minimize``, or ``iterate`` where it is an ``IterativeMethod``.
+    """Base class of methods; a subclass defines ``minimize``, or ``iterate`` if it is an ``IterativeMethod``.
 
-    A method sees the network as at prediction, without dropout and with BatchNorm's running statistics, which it
-    leaves as they are: a function of the weights alone.
+    A method uses the network as in inference, without dropout and with BatchNorm's running statistics, which it does
+    not change: the loss is a function of the weights alone.
 
     Parameters
     ----------
     tol : float >= 0
-        The largest entry of the gradient at which the fit has converged.
+        The fit has converged if no entry of the gradient is larger.
 
     Attributes
     ----------
     dtype : str or None
-        What the network is computed in; None is the model's own. Vectors of weights are float64 in either case.
+        The dtype in which the network computes; None is the model's own. Vectors of weights are float64 in either case.
     """
 
     full_batch = True
@@ -114,25 +114,25 @@ class FullBatchMethod(Optimizer):
         self, objective: Objective, theta: np.ndarray, slots: np.ndarray, scalars: dict[str, float], epochs: int,
         callback: Callable[[dict[str, float]], bool],
     ) -> Ended | None:
-        """Improve ``theta`` in place by at most ``epochs`` iterations.
+        """Update ``theta`` in place by at most ``epochs`` iterations.
 
-        What an iteration needs of the ones before is kept in ``slots`` and ``scalars``, so that a new call continues
+        State that the next iteration needs is stored in ``slots`` and ``scalars``, so that a further call continues
         where the last one ended.
 
         Parameters
         ----------
         objective : Objective
-        theta : (n_params,) floats of the model's dtype
-        slots : (n_slots, n_params) floats of the same, zeros at first
+        theta : (n_params,) array in the model's dtype
+        slots : (n_slots, n_params) array in the same dtype, initially zeros
         scalars : dict
-            Numbers under the names in ``state_scalars``, empty at first.
+            Numbers under the names in ``state_scalars``, initially empty.
         epochs : int >= 1
         callback : function
-            Is called with the values of each iteration and returns True to end.
+            Called with the values of each iteration; returning True ends the fit.
 
         Returns
         -------
-        Ended, or None where the method did not end by itself
+        Ended, or None after the last iteration or a request of the callback
         """
         raise TypeError(f"{type(self).__name__}: a method must define minimize(objective, theta, slots, scalars, "
                         "epochs, callback).")

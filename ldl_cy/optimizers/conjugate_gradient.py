@@ -1,4 +1,4 @@
-"""Møller's scaled conjugate gradients."""
+"""ConjugateGradient, Møller's scaled conjugate gradients."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -12,12 +12,12 @@ from ldl_cy.optimizers.full_batch import Ended, Iteration, IterativeMethod, chec
 if TYPE_CHECKING:
     from ldl_cy.optimizers.objective import Objective
 
-SMALLEST_SCALE, LARGEST_SCALE = 1e-15, 1e20       # of λ
-WORST_RATIO = -100.0                                # so that λ grows by no more than a hundredfold at a time
+SMALLEST_SCALE, LARGEST_SCALE = 1e-15, 1e20       # bounds of λ
+WORST_RATIO = -100.0                                # bounds the growth of λ to a factor of about a hundred at a time
 
 
 class ConjugateGradient(IterativeMethod):
-    """Scaled conjugate gradients: the curvature along a direction takes the place of a line search.
+    """Scaled conjugate gradients: the curvature along a direction replaces a line search.
 
     ::
 
@@ -26,18 +26,18 @@ class ConjugateGradient(IterativeMethod):
         β = (g⁺ᵀg⁺ − g⁺ᵀg) / (−pᵀg)                      g⁺ the gradient at the new θ
         p ← −g⁺ + β p
 
-    Two gradients an iteration. λ keeps the curvature positive, as the damping of Levenberg and Marquardt does: it falls
-    to a quarter where the quadratic model foresaw the gain, and grows where it did not. Every P iterations, for P
-    weights, p begins as −g.
+    An iteration computes two gradients. λ keeps the curvature positive, like the damping of Levenberg and Marquardt: it
+    is divided by 4 if the quadratic model predicted the gain well, and increased if it did not. After every P
+    iterations, for P weights, p is reset to −g.
 
     Parameters
     ----------
     tol : float >= 0, default=1e-5
-        The largest entry of the gradient at which the fit has converged.
+        The fit has converged if no entry of the gradient is larger.
     sigma : float > 0, default=1e-4
-        σ: length of the step over which the gradient's difference gives the curvature.
+        σ, the length of the step for the difference of gradients that gives the curvature.
     scale : float > 0, default=1e-6
-        The first λ.
+        The initial λ.
 
     References
     ----------
@@ -56,7 +56,7 @@ class ConjugateGradient(IterativeMethod):
         self, objective: Objective, theta: np.ndarray, slots: np.ndarray, scalars: dict[str, float],
     ) -> Iterator[Iteration]:
         """See ``IterativeMethod``; numbers in brackets are the steps of Møller's algorithm."""
-        # losses that are compared come from one function: two may round otherwise
+        # losses that are compared come from one function, since two may round differently
         value, grad = objective.value(theta.astype(float)), objective.value_and_grad(theta.astype(float))[1]
         check_finite(value, grad)
         ended = small_gradient(grad, self.tol)
@@ -65,7 +65,7 @@ class ConjugateGradient(IterativeMethod):
             scale, since = scalars.get("scale", self.scale), int(scalars.get("since", 0))
             p = slots[0].astype(float)
             if since == 0 or not float(p @ grad) < 0:
-                p = -grad           # restart along the gradient, as after each P iterations
+                p = -grad           # restart along the gradient, as after every P iterations
                 since = 0
             squared, descent = float(p @ p), -float(p @ grad)
             # [2] pᵀ H p by a difference of gradients
@@ -75,35 +75,35 @@ class ConjugateGradient(IterativeMethod):
             if not np.isfinite(curvature):
                 curvature = 0.0         # λ alone keeps the step short
             while ended is None:
-                # [3, 4] made positive
+                # [3, 4] make the curvature positive
                 delta = curvature + scale * squared
                 if not delta > 0:
                     scale = 2 * (scale - delta / squared)
                     delta = curvature + scale * squared
                 # [5] the step to the minimum of the quadratic model
                 new = (at + descent / delta * p).astype(theta.dtype)
-                found = objective.value(new.astype(float))
-                # [6] gain over the gain foreseen, descent²/(2 δ)
-                foreseen = descent**2 / (2 * delta)
-                ratio = (value - found) / foreseen
+                new_value = objective.value(new.astype(float))
+                # [6] the gain divided by the predicted gain, descent²/(2 δ)
+                predicted = descent**2 / (2 * delta)
+                ratio = (value - new_value) / predicted
                 if not ratio > WORST_RATIO:
-                    ratio = WORST_RATIO             # of a loss that explodes or is no number
-                if found < value:
+                    ratio = WORST_RATIO             # also for a loss that explodes or is NaN
+                if new_value < value:
                     break
-                if foreseen <= np.finfo(theta.dtype).eps * abs(value):
+                if predicted <= np.finfo(theta.dtype).eps * abs(value):
                     ended = Ended("converged", "no step changes the loss by more than rounding")
                 # [8] a smaller step
                 scale = max(4 * scale, scale + delta * (1 - ratio) / squared)
                 if scale > LARGEST_SCALE:
                     ended = Ended("stalled", "no step lowers the loss")
             if ended is not None and since > 0:
-                scalars["since"], ended = 0.0, None     # p may be at fault: along the gradient once more
+                scalars["since"], ended = 0.0, None     # p may be the cause: try once more along the gradient
                 continue
             if ended is not None:
                 break
             # [7]
-            # θ changes when the iteration is over: a Ctrl-C before leaves it where it was
-            value, before, grad = found, grad, objective.value_and_grad(new.astype(float))[1]
+            # θ changes only at the end of the iteration, so that Ctrl-C before leaves it unchanged
+            value, before, grad = new_value, grad, objective.value_and_grad(new.astype(float))[1]
             check_finite(value, grad)
             theta[:] = new
             if ratio >= 0.75:

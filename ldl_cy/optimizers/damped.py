@@ -1,4 +1,4 @@
-"""Damped Gauss-Newton steps: the quadratic model is trusted as far as it foresees what a step gains."""
+"""Damped Gauss-Newton steps: the damping follows from how well the quadratic model predicts the gain of a step."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from ldl_cy.losses import Loss
     from ldl_cy.optimizers.objective import Objective
 
-GROW, SHRINK = 10.0, 0.1        # of the damping, as in MATLAB's trainlm
-EXACT = 1e-3                    # the gain is so close to what was foreseen that the damping may all but end
+GROW, SHRINK = 10.0, 0.1        # factors of the damping, as in MATLAB's trainlm
+EXACT = 1e-3                    # relative error of the predicted gain up to which the damping shrinks by SHRINK_EXACT
 SHRINK_EXACT = 1e-3
-SMALLEST = 1e-20                # less is nothing beside any Hessian, and μ would have to grow from there again
+SMALLEST = 1e-20                # smaller damping has no effect on any Hessian, but would take longer to grow again
 
 
 class Quadratic(NamedTuple):
@@ -34,28 +34,28 @@ class Quadratic(NamedTuple):
     value: float
     grad: np.ndarray
     solve: Callable[[float], np.ndarray | None]     # μ -> δ of (H + μ I) δ = -g; None where it cannot be solved
-    logs: dict[str, float]                          # what else to record of the iteration
+    logs: dict[str, float]                          # further values to record for the iteration
 
 
 class Damped(IterativeMethod):
-    """Base of the methods that take damped Newton steps, H ≥ 0.
+    """Base class of methods that take damped Newton steps with H ≥ 0.
 
     ::
 
         (H + μ I) δ = −g
         θ ← θ + δ
 
-    μ grows tenfold until a step lowers the loss. Then it falls to a tenth, or to a thousandth where the quadratic model
-    foresaw the gain to a thousandth, as close to a minimum and in linear problems.
+    μ is multiplied by 10 until a step lowers the loss. Then it is divided by 10, or by 1000 if the quadratic model
+    predicted the gain to one part in a thousand, as it does near a minimum and in linear problems.
 
     Parameters
     ----------
     damping : float > 0
-        The first μ.
+        The initial μ.
     tol : float >= 0
-        The largest entry of the gradient at which the fit has converged.
+        The fit has converged if no entry of the gradient is larger.
     max_damping : float > 0
-        The fit ends where no step lowers the loss up to this μ.
+        The fit ends if no step lowers the loss up to this μ.
 
     References
     ----------
@@ -71,12 +71,12 @@ class Damped(IterativeMethod):
         self.max_damping = check_real(owner, "max_damping", max_damping, 0, low_open=True)
 
     def check(self, graph: Graph, loss: Loss) -> None:
-        """A network that is a function of its weights, with outputs of one axis."""
+        """Refuse networks that are not functions of their weights, and outputs with a time axis."""
         check_single_output(type(self).__name__, graph)
         check_deterministic(type(self).__name__, graph)
 
     def quadratic(self, objective: Objective, at: np.ndarray, scalars: dict[str, float]) -> Quadratic:
-        """The model of the loss around θ."""
+        """The quadratic model of the loss around ``at``; ``scalars`` are those of ``iterate``."""
         raise TypeError(f"{type(self).__name__}: a damped method must define quadratic(objective, at, scalars).")
 
     def iterate(
@@ -94,19 +94,19 @@ class Damped(IterativeMethod):
                 step = solve(damping)
                 if step is not None:
                     new = (at + step).astype(theta.dtype)
-                    found = objective.value(new.astype(float))
+                    new_value = objective.value(new.astype(float))
                     # −gᵀδ − δᵀHδ/2, where δᵀHδ = −gᵀδ − μ δᵀδ
-                    foreseen = 0.5 * float(step @ (damping * step - grad))
-                    if found < value:
+                    predicted = 0.5 * float(step @ (damping * step - grad))
+                    if new_value < value:
                         break
-                    if foreseen <= eps * abs(value):
+                    if predicted <= eps * abs(value):
                         ended = Ended("converged", "no step changes the loss by more than rounding")
                         break
                 damping *= GROW
                 if damping > self.max_damping:
                     ended = Ended("stalled", f"no step lowers the loss up to a damping of {self.max_damping:g}")
             if ended is None:
-                exact = abs((value - found) / foreseen - 1) < EXACT
+                exact = abs((value - new_value) / predicted - 1) < EXACT
                 scalars["damping"] = max(damping * (SHRINK_EXACT if exact else SHRINK), SMALLEST)
-                theta[:], value = new, found
+                theta[:], value = new, new_value
             yield {"loss": value, **logs}, ended

@@ -1,4 +1,4 @@
-"""What methods have in common whose iterations can be taken one at a time, and what several of them check."""
+"""IterativeMethod, the base class of methods that are generators of iterations, and checks that several of them use."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -16,19 +16,25 @@ __all__ = [
     "Ended", "FullBatchMethod", "Iteration", "IterativeMethod", "check_deterministic", "check_finite",
     "check_single_output", "small_gradient"]
 
-Iteration = tuple[dict[str, float], Ended | None]       # the values to record, and why it was the last one
+Iteration = tuple[dict[str, float], Ended | None]       # the values to record, and why it was the last one, if it was
 
 
 class IterativeMethod(FullBatchMethod):
-    """Base of the methods whose iterations can be taken one at a time."""
+    """Base class of methods whose iterations are those of a generator.
+
+    Parameters
+    ----------
+    tol : float >= 0
+        The fit has converged if no entry of the gradient is larger.
+    """
 
     def iterate(
         self, objective: Objective, theta: np.ndarray, slots: np.ndarray, scalars: dict[str, float],
     ) -> Iterator[Iteration]:
-        """Improve ``theta`` in place and yield after each iteration; the last one says why it is.
+        """Update ``theta`` in place and yield the values of each iteration and, after the last one, why it is the last.
 
-        An iteration that finds nothing to improve counts too: so fits in parts make the iterations of a longer one.
-        Arguments are those of ``minimize``.
+        An iteration without improvement counts too, so that several fits make the same iterations as one long fit.
+        The arguments ``objective``, ``theta``, ``slots`` and ``scalars`` are those of ``minimize``.
         """
         raise TypeError(f"{type(self).__name__}: a method must define iterate(objective, theta, slots, scalars).")
 
@@ -39,7 +45,7 @@ class IterativeMethod(FullBatchMethod):
         """See ``FullBatchMethod``."""
         iterations = self.iterate(objective, theta, slots, scalars)
         for _ in range(epochs):
-            with np.errstate(over="ignore", invalid="ignore"):      # a step too long is refused, not reported
+            with np.errstate(over="ignore", invalid="ignore"):      # steps that overflow are rejected
                 values, ended = next(iterations)
             if callback(values):
                 return None
@@ -49,7 +55,7 @@ class IterativeMethod(FullBatchMethod):
 
 
 def check_deterministic(owner: str, graph: Graph) -> None:
-    """Refuse layers whose training differs from their prediction."""
+    """Refuse networks with layers that differ between training and inference."""
     for node in graph.nodes:
         kind = {"dropout": "Dropout", "batch_norm": "BatchNorm"}.get(node.kernel.name if node.kernel else "")
         if kind:
@@ -64,13 +70,13 @@ def check_single_output(owner: str, graph: Graph) -> None:
 
 
 def check_finite(value: float, grad: np.ndarray) -> None:
-    """Nothing can be improved from where the loss is not a number."""
+    """Raise a FloatingPointError if the loss or its gradient is not finite."""
     if not (np.isfinite(value) and np.isfinite(grad).all()):
         raise FloatingPointError("Sequential: the loss or its gradient is not finite at the model's weights.")
 
 
 def small_gradient(grad: np.ndarray, tol: float) -> Ended | None:
-    """Converged: no entry of the gradient exceeds tol."""
+    """``Ended`` if no entry of the gradient exceeds tol, else None."""
     largest = float(np.max(np.abs(grad), initial=0.0))
     if largest > tol:
         return None

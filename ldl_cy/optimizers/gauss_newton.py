@@ -1,4 +1,4 @@
-"""Truncated Gauss-Newton: the damped system solved by conjugate gradients, without a matrix."""
+"""GaussNewtonCG, truncated Gauss-Newton: solves the damped system by conjugate gradients, without a matrix."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 
 
 class GaussNewtonCG(Damped):
-    """Truncated Gauss-Newton, without a matrix: for any number of weights.
+    """Truncated Gauss-Newton, which stores no matrix and so is suited to any number of weights.
 
     ::
 
-        (Jᵀ B J + μ I) δ = −g           by conjugate gradients, cut off
+        (Jᵀ B J + μ I) δ = −g           by conjugate gradients, truncated
         θ ← θ + δ
 
-    J is the Jacobian of the outputs, B the curvature of the loss by the outputs. A product with the matrix is a
-    directional derivative of the outputs (a central difference, in float64), then B, then a backward pass.
+    J is the Jacobian of the outputs, B the Hessian of the loss with respect to the outputs. A product with the matrix
+    is a directional derivative of the outputs (a central difference, in float64), then B, then a backward pass.
 
     Parameters
     ----------
     damping : float > 0, default=1e-3
-        The first μ; see ``Damped`` for how it changes.
+        The initial μ; see ``Damped`` for how it changes.
     tol : float >= 0, default=1e-10
-        The largest entry of the gradient at which the fit has converged.
+        The fit has converged if no entry of the gradient is larger.
     max_damping : float > 0, default=1e10
-        The fit ends where no step lowers the loss up to this μ.
+        The fit ends if no step lowers the loss up to this μ.
     max_products : int >= 1, default=100
-        Most products an iteration.
+        Maximum number of products per iteration.
     accuracy : float in (0, 1), default=1e-4
-        Residual, relative to the gradient, at which an iteration's system is solved well enough.
+        The system of an iteration is solved up to this residual, relative to the gradient.
 
     Notes
     -----
@@ -60,14 +60,14 @@ class GaussNewtonCG(Damped):
         self.accuracy = check_real(owner, "accuracy", accuracy, 0, 1, low_open=True, high_open=True)
 
     def check(self, graph: Graph, loss: Loss) -> None:
-        """A loss with a known curvature."""
+        """Refuse losses without curvature, and what ``Damped`` refuses."""
         if not loss.has_curvature:
             raise ValueError("GaussNewtonCG: the loss must be squared_error, log_loss, binary_log_loss or poisson, "
                              f"got {loss.name}.")
         super().check(graph, loss)
 
     def quadratic(self, objective: Objective, at: np.ndarray, scalars: dict[str, float]) -> Quadratic:
-        """H = JᵀBJ and the penalty's part, by its products with vectors."""
+        """H = JᵀBJ plus the penalty's part, as products with vectors."""
         grad = objective.value_and_grad(at)[1]
         raw = objective.outputs(at)
 
@@ -78,7 +78,7 @@ class GaussNewtonCG(Damped):
                 return objective.vjp(at, curved) + (objective.decay + damping) * v
 
             matrix = LinearOperator((at.size, at.size), matvec=product, dtype=float)
-            # δ where the iteration is cut off, too: CG's residual is orthogonal to it
+            # a truncated δ is fine for the predicted gain: CG's residual is orthogonal to it
             return cg(matrix, -grad, rtol=self.accuracy, atol=0.0, maxiter=self.max_products)[0]
 
         return Quadratic(objective.value(at), grad, solve, {})

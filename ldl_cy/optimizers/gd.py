@@ -1,4 +1,4 @@
-"""Gradient descent on all rows until it converges."""
+"""GD, full-batch gradient descent until convergence."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -14,7 +14,7 @@ from ldl_cy.optimizers.step_rule import LearningRate, StepRule, table
 
 
 class GD(StepRule):
-    """Gradient descent on all rows until it converges; ``epochs`` is the bound.
+    """Full-batch gradient descent until convergence, for at most ``epochs`` epochs.
 
     ::
 
@@ -29,14 +29,13 @@ class GD(StepRule):
     Parameters
     ----------
     learning_rate : float > 0, a schedule or a function of the step, default=0.01
-        η; with a line search the first step size that is tried, a float.
+        η; with a line search the initial step size, a float.
     tol : float >= 0, default=1e-6
-        Bound at which the fit has converged; 0 never stops before ``epochs``.
+        The fit has converged if the criterion is at most this; with 0 it never stops before ``epochs``.
     criterion : {"gradient", "loss"}, default="gradient"
-        What tol bounds: the largest entry of the gradient, or the change of the loss from one epoch to the next,
-        relative to the loss.
+        The largest entry of the gradient, or the change of the loss from one epoch to the next, relative to the loss.
     line_search : bool, default=False
-        Whether to search for η in each iteration. The network is then seen as at prediction, without dropout and with
+        Whether to search for η in each iteration. The network is then used as in inference, without dropout and with
         BatchNorm's running statistics.
     clip_norm, weight_decay, ema : see ``StepRule``; not with a line search
 
@@ -66,7 +65,7 @@ class GD(StepRule):
 
     @property
     def method(self) -> FullBatchMethod | None:
-        """The line search."""
+        """The line search, or None."""
         if not self.line_search:
             return None
         assert not callable(self.learning_rate)
@@ -77,5 +76,5 @@ class GD(StepRule):
         return table(rates, 0.0, 0.0)
 
     def rule(self, alpha: float, ranges: np.ndarray) -> Rule:
-        """See ``StepRule``; with the bound at which the fit has converged."""
+        """See ``StepRule.rule``; with ``tol`` and the criterion."""
         return replace(super().rule(alpha, ranges), tol=self.tol, by_loss=self.criterion == "loss")

@@ -1,4 +1,4 @@
-"""SciPy's L-BFGS."""
+"""LBFGS, SciPy's L-BFGS."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from ldl_cy.optimizers.full_batch import Ended, FullBatchMethod
 if TYPE_CHECKING:
     from ldl_cy.optimizers.objective import Objective
 
-LOSS_TOL = 1e7 * np.finfo(float).eps        # SciPy's own
+LOSS_TOL = 1e7 * np.finfo(float).eps        # SciPy's default
 
 
 class LBFGS(FullBatchMethod):
@@ -26,18 +26,19 @@ class LBFGS(FullBatchMethod):
     Parameters
     ----------
     tol : float >= 0, default=1e-5
-        The largest entry of the gradient at which the fit has converged.
+        The fit has converged if no entry of the gradient is larger.
     memory : int >= 1, default=10
-        Pairs of steps and changes of the gradient from which H, the inverse Hessian, is made.
+        The number of pairs of steps and gradient changes from which H, the inverse Hessian, is approximated.
     max_fun : int >= 1, default=15000
-        Most evaluations of the loss.
+        Maximum number of evaluations of the loss.
     loss_tol : float >= 0, default=2.2e-9
-        The gain of an iteration, relative to the loss (to 1 where that is less), at which it has converged as well.
+        The fit has also converged if an iteration gains less than this, relative to the loss, or to 1 if the loss is
+        smaller.
 
     Notes
     -----
-    The network is computed in its own dtype, θ is kept in float64 meanwhile. A further fit begins with an empty
-    memory: SciPy keeps it to itself.
+    The network computes in its own dtype; θ is float64 meanwhile. A further fit begins with an empty memory, since
+    SciPy does not expose it.
 
     References
     ----------
@@ -57,14 +58,14 @@ class LBFGS(FullBatchMethod):
         self, objective: Objective, theta: np.ndarray, slots: np.ndarray, scalars: dict[str, float], epochs: int,
         callback: Callable[[dict[str, float]], bool],
     ) -> Ended | None:
-        """See ``FullBatchMethod``; ``Ended.result`` is SciPy's result."""
+        """See ``FullBatchMethod.minimize``; ``Ended.result`` is SciPy's result."""
         start, halted = theta.astype(float), []
 
         def after_iteration(intermediate_result: scipy.optimize.OptimizeResult) -> None:
             theta[:] = intermediate_result.x
             if callback({"loss": float(intermediate_result.fun)}):
                 halted.append(True)
-                raise StopIteration     # SciPy's way of ending from a callback
+                raise StopIteration     # ends SciPy's iterations from a callback
 
         result = scipy.optimize.minimize(
             objective.value_and_grad, start, jac=True, method="L-BFGS-B", callback=after_iteration,

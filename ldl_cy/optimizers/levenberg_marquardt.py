@@ -1,4 +1,4 @@
-"""Levenberg and Marquardt's method, and MacKay's Bayesian regularisation of it."""
+"""LevenbergMarquardt, also with MacKay's Bayesian regularisation."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from ldl_cy.optimizers.objective import Objective
 
 LARGEST_MATRICES = 1 << 32      # bytes of the Gauss-Newton matrix and its factor
-FIRST_SHARE = 1e-3              # of the loss: the penalty where no alpha gives it
-SETTLED = 0.01                  # gain of an iteration, relative to the loss, below which τ is estimated again
+FIRST_SHARE = 1e-3              # the initial penalty, relative to the loss, if alpha is 0
+SETTLED = 0.01                  # τ is estimated again after an iteration that gains less than this share of the loss
 
 
 class LevenbergMarquardt(Damped):
-    """Least squares in few iterations, each with a system of P x P numbers for P weights.
+    """Levenberg-Marquardt: least squares in few iterations, each of which solves a P x P system for P weights.
 
     ::
 
@@ -34,24 +34,24 @@ class LevenbergMarquardt(Damped):
     Parameters
     ----------
     damping : float > 0, default=1e-3
-        The first μ; see ``Damped`` for how it changes.
+        The initial μ; see ``Damped`` for how it changes.
     tol : float >= 0, default=1e-10
-        The largest entry of the gradient at which the fit has converged.
+        The fit has converged if no entry of the gradient is larger.
     max_damping : float > 0, default=1e10
-        The fit ends where no step lowers the loss up to this μ.
+        The fit ends if no step lowers the loss up to this μ.
     bayesian : bool, default=False
-        Minimise L(θ) + τ Σ θ² with the mean squared error L, and estimate τ again wherever an iteration lowers the sum
-        by less than a hundredth::
+        Minimise L(θ) + τ Σ θ² with the mean squared error L, and estimate τ again after each iteration that lowers the
+        sum by less than 1 %::
 
             γ = P − 2 τ tr (H + 2 τ I)⁻¹            effective parameters
             τ ← γ L / ((N − γ) Σ θ²)                for N outputs in all
 
-        History has γ under "effective_parameters". The fit's ``alpha`` gives the first τ; without it the penalty begins
-        as a thousandth of the loss.
+        History records γ as "effective_parameters". The initial τ follows from the fit's ``alpha``; if that is 0, the
+        initial penalty is a thousandth of the loss.
 
     Notes
     -----
-    Memory is O(P²), whatever the number of rows. Refuses Dropout, BatchNorm, and outputs that are sequences.
+    Memory is O(P²), independent of the number of rows. Refuses Dropout, BatchNorm, and outputs that are sequences.
 
     References
     ----------
@@ -70,11 +70,11 @@ class LevenbergMarquardt(Damped):
 
     @property
     def log_keys(self) -> tuple[str, ...]:
-        """γ, where it is estimated."""
+        """γ, if it is estimated."""
         return ("effective_parameters",) if self.bayesian else ()
 
     def check(self, graph: Graph, loss: Loss) -> None:
-        """Least squares, and P² numbers that fit."""
+        """Refuse losses other than squared_error, matrices of more than 4 GiB, and what ``Damped`` refuses."""
         if loss.name != "squared_error":
             raise ValueError(f"LevenbergMarquardt: the loss must be squared_error, got {loss.name}; GaussNewtonCG, "
                              "ConjugateGradient and LBFGS take others.")
@@ -86,7 +86,7 @@ class LevenbergMarquardt(Damped):
                 f"{graph.n_params} weights, for which they take {size / 2**30:.1f} GiB; GaussNewtonCG needs none.")
 
     def quadratic(self, objective: Objective, at: np.ndarray, scalars: dict[str, float]) -> Quadratic:
-        """H = JᵀCJ with C the weights of the squares, and the penalty's part."""
+        """H = JᵀCJ, with the weights C of the squares, plus the penalty's part."""
         grad, matrix = objective.gauss_newton(at)
         logs = self._regularise(objective, at, grad, matrix, scalars) if self.bayesian else {}
         grad += objective.decay * at
@@ -96,19 +96,19 @@ class LevenbergMarquardt(Damped):
     def _regularise(
         self, objective: Objective, at: np.ndarray, grad: np.ndarray, matrix: np.ndarray, scalars: dict[str, float],
     ) -> dict[str, float]:
-        """The effective number of parameters at θ; the penalty becomes τ Σ θ², with a new τ where the loss settled."""
+        """The effective number of parameters at θ; sets the penalty to τ Σ θ², with a new τ if the loss has settled."""
         tau = scalars.get("tau", 0.5 * float(objective.decay.max(initial=0.0)))
         objective.decay = np.zeros(at.size)
         residual = objective.value(at)
         squares = float(at[objective.trainable] @ at[objective.trainable])
         if tau == 0 and squares > 0:
-            # from τ = 0 the first estimate would take a loss far from its minimum for noise, and end all learning
+            # from τ = 0 the first estimate would mistake a loss far from its minimum for noise, and stop all learning
             tau = FIRST_SHARE * residual / squares
         used = float(objective.trainable.sum())
         if tau > 0:
             check_finite(residual, matrix)
             matrix = matrix.copy(order="F")
-            # not so little that rounding leaves no positive matrix
+            # large enough that the matrix is positive definite in spite of rounding
             added = max(2 * tau, at.size * float(np.finfo(float).eps * np.trace(matrix)))
             matrix[np.diag_indices_from(matrix)] += added
             factor = scipy.linalg.cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
@@ -120,7 +120,7 @@ class LevenbergMarquardt(Damped):
         settled |= small_gradient(grad + 2 * tau * at * objective.trainable, self.tol) is not None
         if settled and squares > 0 and residual > 0:
             n = objective.total_weight * objective.n_outputs
-            # no more than N − 1 can be told by N numbers
+            # N numbers determine at most N − 1 parameters
             tau = used * residual / (max(n - used, 1.0) * squares)
             value = residual + tau * squares
         scalars["tau"], scalars["value"] = tau, value
@@ -129,7 +129,7 @@ class LevenbergMarquardt(Damped):
 
 
 def solve_damped(matrix: np.ndarray, damping: float, right: np.ndarray) -> np.ndarray | None:
-    """(H + μ I)⁻¹ b by Cholesky's decomposition, H by its lower triangle; None where H + μ I is not positive."""
+    """(H + μ I)⁻¹ b by Cholesky decomposition of the lower triangle of H; None if H + μ I is not positive definite."""
     damped = matrix.copy(order="F")
     damped[np.diag_indices_from(damped)] += damping
     try:

@@ -1,4 +1,4 @@
-"""Gradient descent whose step size is found by a line search."""
+"""Gradient descent with a line search."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -11,8 +11,8 @@ from ldl_cy.optimizers.full_batch import Ended, Iteration, IterativeMethod, chec
 if TYPE_CHECKING:
     from ldl_cy.optimizers.objective import Objective
 
-SUFFICIENT = 1e-4               # share of the gain along the tangent that a step must bring
-SHORTEST = 1e-16                # step size, relative to the first, at which the search gives up
+SUFFICIENT = 1e-4               # a step must gain at least this share of what the tangent predicts
+SHORTEST = 1e-16                # the search gives up at this step size, relative to the initial one
 
 
 class ArmijoDescent(IterativeMethod):
@@ -27,11 +27,11 @@ class ArmijoDescent(IterativeMethod):
     Parameters
     ----------
     learning_rate : float > 0
-        The first η that is tried.
+        The initial η.
     tol : float >= 0
-        Bound at which the fit has converged; 0 never.
+        The fit has converged if the criterion is at most this; with 0 it never converges.
     criterion : {"gradient", "loss"}
-        What tol bounds; see ``GD``.
+        See ``GD``.
 
     References
     ----------
@@ -50,8 +50,8 @@ class ArmijoDescent(IterativeMethod):
     def iterate(
         self, objective: Objective, theta: np.ndarray, slots: np.ndarray, scalars: dict[str, float],
     ) -> Iterator[Iteration]:
-        """See ``IterativeMethod``; keeps the next η to try and the loss before the last step."""
-        # losses that are compared come from one function: two may round otherwise
+        """See ``IterativeMethod``; ``scalars`` store the next η and the loss before the last step."""
+        # losses that are compared come from one function, since two may round differently
         value, grad = objective.value(theta.astype(float)), objective.value_and_grad(theta.astype(float))[1]
         check_finite(value, grad)
         ended = self._converged(value, scalars.get("loss"), grad)
@@ -59,16 +59,17 @@ class ArmijoDescent(IterativeMethod):
             at, slope, rate = theta.astype(float), float(grad @ grad), scalars.get("rate", self.learning_rate)
             while ended is None:
                 new = (at - rate * grad).astype(theta.dtype)
-                found = objective.value(new.astype(float))
-                if found < value and found <= value - SUFFICIENT * rate * slope:    # which may be value, rounded
+                new_value = objective.value(new.astype(float))
+                # the bound may round to value
+                if new_value < value and new_value <= value - SUFFICIENT * rate * slope:
                     break
                 rate /= 2
                 if rate < SHORTEST * self.learning_rate:
                     ended = Ended("stalled", "no step along the gradient lowers the loss")
             if ended is not None:
                 break
-            # θ changes when the iteration is over: a Ctrl-C before leaves it where it was
-            before, value, grad = value, found, objective.value_and_grad(new.astype(float))[1]
+            # θ changes only at the end of the iteration, so that Ctrl-C before leaves it unchanged
+            before, value, grad = value, new_value, objective.value_and_grad(new.astype(float))[1]
             check_finite(value, grad)
             theta[:] = new
             scalars["rate"], scalars["loss"] = 2 * rate, before

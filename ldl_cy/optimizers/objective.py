@@ -1,4 +1,4 @@
-"""The function that a full-batch method minimises, and its derivatives, over data that have been checked."""
+"""Objective: the function that a full-batch method minimises, and its derivatives, over checked data."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
     from ldl_cy.losses import Loss
     from ldl_cy.network import Network
 
-DIFFERENCE = np.finfo(float).eps ** (1 / 3)     # of central differences: rounding and curvature in balance
+DIFFERENCE = np.finfo(float).eps ** (1 / 3)     # relative step of central differences: balances rounding and truncation
 
 
 class Objective:
-    """f(θ) = Σ wᵢ lᵢ(θ) / Σ wᵢ + α/2 Σ θ² / Σ wᵢ, the network as at prediction: no dropout, running statistics.
+    """f(θ) = Σ wᵢ lᵢ(θ) / Σ wᵢ + α/2 Σ θ² / Σ wᵢ, without dropout and with running statistics.
 
-    Used in a ``with`` statement, which holds its memory and threads.
+    Used in a ``with`` statement, which borrows a workspace and threads.
 
     Parameters
     ----------
     network : Network
-        Computes in its own dtype; vectors of weights come and go in float64.
-    data : Data, checked, with targets in this dtype
+        Computes in its own dtype; arguments and results of the methods are float64.
+    data : Data, with targets in the network's dtype
     loss : Loss
-    alpha : float
-        Acts on the ranges ``network.decayed`` of θ.
+    alpha : float >= 0
+        L2 penalty on the ranges ``network.decayed`` of θ.
     n_threads : int
 
     Attributes
     ----------
-    decay : (n_params,) float64, what the penalty adds to the diagonal of the Hessian; a method may change it
+    decay : (n_params,) float64, the penalty's part of the Hessian's diagonal; a method may change it
     trainable : (n_params,) bool
     total_weight : float, Σ wᵢ
     n_outputs : int
@@ -73,7 +73,7 @@ class Objective:
             yield slice(start, start + size), self.data.part(start, size)
 
     def _forward_parts(self) -> Iterator[tuple[slice, Data]]:
-        """The data, as many rows at a time as a forward pass takes."""
+        """The data, in parts that a forward pass can take."""
         plan = self._forward.plan
         return self._parts(plan.capacity if plan.whole else self.data.n)
 
@@ -82,7 +82,7 @@ class Objective:
         return 0.5 * float((self.decay * theta) @ theta)
 
     def value(self, theta: np.ndarray) -> float:
-        """f(θ), by a forward pass."""
+        """f(θ), by a forward pass over all rows."""
         at, total = self._at(theta), 0.0
         for _, part in self._forward_parts():
             total += self._forward.evaluate(part.rows, part.targets, part.weights, at, self.network.statistics,
@@ -105,7 +105,7 @@ class Objective:
 
     def jvp(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
         """J v, (n, n_outputs), by a central difference: its error is of the order of eps^(2/3)."""
-        v = v * self.trainable          # J is zero for frozen weights, as it is transposed
+        v = v * self.trainable          # J is zero for frozen weights, in vjp too
         length = float(np.linalg.norm(v))
         if length == 0:
             return np.zeros((self.data.n, self.n_outputs))
@@ -115,7 +115,7 @@ class Objective:
 
     def vjp(self, theta: np.ndarray, u: np.ndarray) -> np.ndarray:
         """Jᵀ u for u (n, n_outputs), by a backward pass."""
-        # its gradient by the outputs is u: see row_losses.pxd
+        # a loss whose gradient with respect to the outputs is u: see row_losses.pxd
         loss_op = make_loss("vjp", self.network.dtype, steps=1, k=self.n_outputs, scale=1.0)
         grad = np.empty(theta.size, self.network.dtype)
         with self.network.workspace(len(u), self.n_threads, training=True, loss_size=loss_op.target_size) as ws:
@@ -124,14 +124,18 @@ class Objective:
         return grad.astype(float)
 
     def loss_curvature(self, raw: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """B v, (n, n_outputs): B is block diagonal, the second derivatives of each row's loss by its outputs."""
+        """B v, (n, n_outputs), for raw outputs and v of this shape.
+
+        B is block diagonal: the second derivatives of each row's loss with respect to its outputs.
+        """
         weights = np.ones(len(raw)) if self.data.weights is None else self.data.weights
         return self.loss.curvature(raw, v) * (weights / self.total_weight)[:, None]
 
     def gauss_newton(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Gradient Jᵀ C r (n_params,) and Gauss-Newton matrix Jᵀ C J, lower triangle, of the loss Σ c r²/2.
+        """The gradient Jᵀ C r, (n_params,), and the lower triangle of the Gauss-Newton matrix Jᵀ C J of Σ c r²/2.
 
-        r are the residuals, C the diagonal of the c; the penalty is left out. J is made and used up 64 rows at a time.
+        r are the residuals, C is the diagonal matrix of the c; the penalty is not included. J is computed and used 64
+        rows at a time.
         """
         n_params, at = theta.size, self._at(theta)
         outputs = self.outputs(theta)

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent, plain or with momentum."""
+"""SGD, stochastic gradient descent, plain or with momentum."""
 from __future__ import annotations
 
 import numpy as np
@@ -9,7 +9,7 @@ from ldl_cy.optimizers.step_rule import LearningRate, StepRule, table
 
 
 class SGD(StepRule):
-    """Stochastic gradient descent, plain, with momentum, or with Nesterov's.
+    """Stochastic gradient descent, plain, with momentum, or with Nesterov's momentum.
 
     ::
 
@@ -50,7 +50,7 @@ class SGD(StepRule):
 
     @property
     def n_slots(self) -> int:
-        """The velocity, where there is momentum."""
+        """1 for the velocity if there is momentum, else 0."""
         return 1 if self.momentum > 0 else 0
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Step rules: a formula that turns gradients into steps, and the learning rate that scales them.
+"""StepRule, the base class of optimizers that apply a formula after each batch, and their learning rates.
 
-A step rule makes one row of coefficients for each step, bias corrections and schedules included. A compiled kernel
+A step rule computes one row of coefficients for each step, including bias corrections and schedules. A compiled kernel
 (``_engine/vec/rules.inc``) applies the row to the flat vectors; it knows neither steps nor schedules.
 """
 from __future__ import annotations
@@ -20,41 +20,47 @@ if TYPE_CHECKING:
 
 LearningRate: TypeAlias = float | Callable[[np.ndarray], np.ndarray]
 
-AVERAGED = "+ema"               # ends the names of states whose last vector is an average
+AVERAGED = "+ema"               # suffix of the names of states whose last vector is an average
 
 
 def table(*columns: Any) -> np.ndarray:
-    """(count, m): rows of coefficients; a column is an array of count numbers, or one number for all rows."""
+    """Rows of coefficients, (count, m); a column is an array of count numbers, or one number for all rows."""
     return np.column_stack(np.broadcast_arrays(*columns))
 
 
 class StepRule(Optimizer):
-    """Base of the step rules; one of your own defines ``rule_id`` and ``formula``.
+    """Base class of step rules; a subclass defines ``rule_id`` and ``formula``.
 
     Parameters
     ----------
     learning_rate : float > 0, Schedule or function of the step
-        See ``ldl_cy.schedules``. A function receives an array of step numbers (from 0) and returns the rates.
+        See ``ldl_cy.schedules``. A function takes an array of step numbers (from 0) and returns the rates.
     clip_norm : float > 0, default=None
-        The gradient is scaled down to this Euclidean norm where it is longer [1]_.
+        A gradient with a larger Euclidean norm is scaled down to this norm [1]_.
     weight_decay : float >= 0, default=0.0
-        Decoupled decay of parameters of two or more axes [2]_.
+        Decoupled weight decay [2]_ of parameters with ``decays``: kernels and tables, not biases and the parameters of
+        normalization.
     ema : float in (0, 1), default=None
         Average the weights [3]_: after each step t = 0, 1, ... ::
 
             d = min(ema, t/(t+1))
             a ← d a + (1 − d) θ
 
-        which is the mean of all at first, then a moving one. Between epochs and after the fit the model's weights are
-        the average; the next epoch continues from the steps' own. Weights that were changed meanwhile begin a new
-        average. BatchNorm's running statistics stay those of the steps' own weights.
+        which is first the mean of all weights, then a moving average. Between epochs and after the fit the model's
+        weights are the average; the next epoch continues from the steps' own weights. If theta is changed in between,
+        a new average begins. BatchNorm's running statistics are those of the steps' own weights.
 
     Attributes
     ----------
     rule_id : int
-        The kernel: its place in ``ldl_cy._engine.vec.RULES``.
+        The kernel: its index in ``ldl_cy._engine.vec.RULES``.
     depends_on_step : bool, default=True
-        Whether the formula's numbers change from step to step at the same rate; where not, one row serves all.
+        Whether coefficients differ between steps of the same learning rate; if not, one row serves all steps.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or range.
 
     References
     ----------
@@ -90,19 +96,23 @@ class StepRule(Optimizer):
         self.ema = ema
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
-        """(count, m): the kernel's coefficients of steps first, first + 1, ... with these rates.
+        """The kernel's coefficients of steps first, first + 1, ...
 
         Parameters
         ----------
-        rates : (count,) floats
+        rates : (count,) floats, the learning rate of each step
         first : int
-            The first step, counted from 0.
+            The number of the first step, from 0.
+
+        Returns
+        -------
+        (count, m) array
         """
         raise TypeError(f"{type(self).__name__}: an optimizer must define formula(rates, first).")
 
     @property
     def depends_on_step(self) -> bool:
-        """Whether rows of the formula differ where their rates do not."""
+        """Whether rows of the formula differ between steps of the same learning rate."""
         return True
 
     @property
@@ -112,12 +122,12 @@ class StepRule(Optimizer):
 
     @property
     def n_vectors(self) -> int:
-        """The rule's vectors, and the average or, between epochs, the steps' own weights as the last."""
+        """The rule's vectors and, with ``ema``, one for the average or, between epochs, the steps' own weights."""
         return self.n_slots + (self.ema is not None)
 
     @property
     def state_name(self) -> str:
-        """As many vectors may be moments, or one fewer and an average, so the name tells."""
+        """The class's name, with a suffix for ``ema``, since the number of vectors alone could be ambiguous."""
         return type(self).__name__ + AVERAGED * (self.ema is not None)
 
     def rates(self, first: int, count: int, epoch: int = 0, steps_per_epoch: int = 1) -> np.ndarray:
@@ -126,10 +136,19 @@ class StepRule(Optimizer):
         Parameters
         ----------
         first, count : int
-            The first step, counted from 0, and how many.
+            The number of the first step, from 0, and the number of steps.
         epoch : int, default=0
-            The epochs made before the first step, which begins one.
+            Epochs before the first step, with which an epoch begins.
         steps_per_epoch : int, default=1
+
+        Returns
+        -------
+        (count,) array
+
+        Raises
+        ------
+        ValueError
+            A schedule or function that does not return ``count`` finite numbers >= 0.
         """
         if not callable(self.learning_rate):
             return np.full(count, self.learning_rate)
@@ -145,9 +164,9 @@ class StepRule(Optimizer):
     def coefficients(
         self, first: int, count: int, epoch: int = 0, steps_per_epoch: int = 1, factor: float = 1.0,
     ) -> np.ndarray:
-        """(count, 2 + m), for each step: what weight_decay takes off, the share of θ in its average, the formula's row.
+        """Coefficients of each step, (count, 2 + m): weight decay, the weight of θ in its average, the formula's row.
 
-        Arguments as in ``rates``; the rates are multiplied by ``factor``. A single row where all steps have the same.
+        Arguments as in ``rates``; the rates are multiplied by ``factor``. A single row if it is the same for all steps.
         """
         same = not (callable(self.learning_rate) or self.depends_on_step or self.ema is not None)
         rates = factor * self.rates(first, 1 if same else count, epoch, steps_per_epoch)
@@ -157,13 +176,17 @@ class StepRule(Optimizer):
         return np.column_stack([self.weight_decay * rates, shares, self.formula(rates, first)])
 
     def rule(self, alpha: float, ranges: np.ndarray) -> Rule:
-        """What the compiled update needs besides coefficients.
+        """The settings of the compiled update that do not change from step to step.
 
         Parameters
         ----------
         alpha : float
-            L2: adds alpha/2 Σ θ² / Σ w to the loss.
+            L2 penalty: adds alpha/2 Σ θ² / Σ w to the loss.
         ranges : (m, 2) ints
-            The pieces of theta that alpha and weight_decay act on.
+            The ranges of theta on which alpha and weight_decay act.
+
+        Returns
+        -------
+        Rule
         """
         return Rule(self.rule_id, alpha, self.clip_norm or 0.0, 0.0, False, self.ema is not None, ranges)
