@@ -136,7 +136,7 @@ def check_values(owner: str, name: str, X: np.ndarray, dtype: str) -> None:
 
 
 def read_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None = None) -> Any:
-    """X as an array (n, *shape) of numbers, n >= 1, or as the sparse matrix that it is; values are not looked at."""
+    """X as an array (n, *shape) of numbers with n >= 1, or unchanged if it is sparse; values are not checked."""
     sparse = is_sparse(X)
     if not sparse:
         X = as_numbers(owner, name, X)

@@ -91,7 +91,7 @@ class Saved(NamedTuple):
 
 
 def to_dict(saved: Saved) -> dict[str, Any]:
-    """A model as a dict: "described" (numbers, strings, lists and dicts of them), "layers" and, if built, "arrays"."""
+    """A model as a dict: "described" (numbers, strings, lists and dicts), "layers" and, if built, "arrays"."""
     network, state = saved.network, saved.state
     described: dict[str, Any] = {
         "format": FORMAT, "dtype": saved.dtype, "random_state": saved.seed,

@@ -1,4 +1,4 @@
-"""How many threads work, and BLAS limited to one thread while they do."""
+"""The number of threads, and the limit of BLAS to one thread while the engine runs."""
 from __future__ import annotations
 
 import ctypes
@@ -15,18 +15,18 @@ from typing import Any
 from ldl_cy._engine.blas_threads import BlasLimit, register
 from ldl_cy.checks import check_int
 
-MOST_THREADS = 256              # each takes memory, and results do not depend on their number
+MOST_THREADS = 256              # each thread takes memory; results do not depend on the number
 
 _lock = threading.Lock()
 _fits = 0                       # fits running in this process
-_others: list[Any] | None = None    # controllers of BLAS libraries that the compiled limit does not know
-_other_limits = 0               # calls that limit those
+_others: list[Any] | None = None    # threadpoolctl's controllers of BLAS libraries that BlasLimit cannot limit
+_other_limits = 0               # calls that limit these libraries now
 _before: list[int] = []
 _LIMIT = BlasLimit()
 
 
 def available_threads() -> int:
-    """Processors this process may use: affinity, the cgroup's quota, OMP_NUM_THREADS, OPENBLAS_NUM_THREADS."""
+    """The number of processors that affinity, cgroup, OMP_NUM_THREADS and OPENBLAS_NUM_THREADS grant this process."""
     try:
         count = len(os.sched_getaffinity(0))
     except AttributeError:                      # not on macOS and Windows
@@ -41,7 +41,7 @@ def available_threads() -> int:
 
 @functools.cache
 def _cgroup_quota() -> int:
-    """Processors that the control group grants (v2, then v1); a large number without one."""
+    """The number of processors that the control group grants (v2, then v1); a large number if there is no quota."""
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
     except (OSError, ValueError):
@@ -57,7 +57,7 @@ def _cgroup_quota() -> int:
 
 
 def choose_threads(owner: str, n_threads: int | None) -> int:
-    """The number asked for; None is all that are available, or 1 while another fit runs in this process."""
+    """``n_threads``, at most ``MOST_THREADS``; None is all available, or 1 while another fit runs in this process."""
     if n_threads is not None:
         return min(check_int(owner, "n_threads", n_threads), MOST_THREADS)
     return 1 if _fits else available_threads()
@@ -65,7 +65,7 @@ def choose_threads(owner: str, n_threads: int | None) -> int:
 
 @contextmanager
 def running_fit() -> Iterator[None]:
-    """Counts the fits of this process: a second one takes one thread by default."""
+    """Context manager that counts the fits of this process: during a fit, others use one thread by default."""
     global _fits
     with _lock:
         _fits += 1
@@ -77,7 +77,7 @@ def running_fit() -> Iterator[None]:
 
 
 def find_blas() -> bool:
-    """Find the BLAS libraries of this process, once; True where the compiled limit knows all of them."""
+    """Find the BLAS libraries of this process, once; True if BlasLimit can limit all of them."""
     global _others
     if _others is None:
         import scipy.linalg.cython_blas  # noqa: F401  loads the library
@@ -91,7 +91,7 @@ def find_blas() -> bool:
 
 
 def _register(controller: Any) -> bool:
-    """Hand an OpenBLAS with threads of its own to the compiled limit; one without threads needs none."""
+    """Register an OpenBLAS library with BlasLimit if it has its own threads; False if it needs threadpoolctl."""
     if controller.internal_api != "openblas" or controller.threading_layer != "pthreads":
         return controller.internal_api == "openblas" and controller.threading_layer == "disabled"
     for prefix, suffix in product(("", "scipy_"), ("", "64_", "_64")):
@@ -106,13 +106,13 @@ def _register(controller: Any) -> bool:
 
 
 def blas_at_one_thread() -> AbstractContextManager[Any]:
-    """Limit BLAS to one thread. The first of several calls at a time sets it, the last one restores it."""
+    """Context manager that limits BLAS to one thread; the first of concurrent calls sets it, the last one restores it."""
     return _LIMIT if find_blas() else _limit_others()
 
 
 @contextmanager
 def _limit_others() -> Iterator[None]:
-    """Limit also the libraries whose numbers are set through threadpoolctl."""
+    """The same, including the libraries that are limited through threadpoolctl."""
     global _other_limits, _before
     others = _others or []
     with _lock:
