@@ -106,7 +106,7 @@ def _register(controller: Any) -> bool:
 
 
 def blas_at_one_thread() -> AbstractContextManager[Any]:
-    """Context manager that limits BLAS to one thread; the first of concurrent calls sets it, the last one restores it."""
+    """Context manager: limits BLAS to one thread; the first of concurrent calls sets it, the last one restores it."""
     return _LIMIT if find_blas() else _limit_others()
 
 
