@@ -336,10 +336,10 @@ cdef inline void gru_backward(
 
 
 cdef inline void update(
-    int rule, Py_ssize_t n, floating *theta, const floating *g, floating *slots, Py_ssize_t apart,
+    int rule, Py_ssize_t n, floating *theta, const floating *g, floating *slots, Py_ssize_t stride,
     const double *coef,
 ) noexcept nogil:
     if floating is float:
-        table.f32.rules[rule](n, theta, g, slots, apart, coef)
+        table.f32.rules[rule](n, theta, g, slots, stride, coef)
     else:
-        table.f64.rules[rule](n, theta, g, slots, apart, coef)
+        table.f64.rules[rule](n, theta, g, slots, stride, coef)

@@ -184,7 +184,7 @@ cdef inline void max_image(
                         for j in range(s.c):
                             place[j] = <place_t>(ky * s.kw + kx)
             if first:
-                # a window beyond the sequence's end
+                # a window past the sequence's end
                 for j in range(s.c):
                     y[at + j] = 0
 
@@ -351,7 +351,7 @@ cdef void mean_backward(
 
 
 def is_2x2_pool(kernel, strides, padding, image, output):
-    """Whether windows are 2x2 next to each other, none of them beyond the image."""
+    """Whether windows are 2x2 next to each other and inside of the image."""
     return (kernel == strides == (2, 2) and padding == (0, 0)
             and output == (image[0] // 2, image[1] // 2))
 

@@ -61,7 +61,7 @@ ctypedef struct Recurrent:
     int return_sequences
     int go_backwards
     int use_bias
-    int small_products          # worth while: see blocked.pxd
+    int small_products          # are faster: see blocked.pxd
     int copies                  # derived holds W and U in blocks
     double slope
 

@@ -89,7 +89,7 @@ cdef inline void transform_input(
     for i in range(count):
         image = (first + i) // (s.tw * s.th)
         y, col = (first + i) // s.tw % s.th * s.m - s.top, (first + i) % s.tw * s.m - s.left
-        # beyond the image there are zeros
+        # outside of the image x is 0
         transform_input_tile(
             s.m, c, x + ((image * s.h + y) * s.w + col) * c, s.w * c, c, <int>max(0, -y), <int>min(n, s.h - y),
             <int>max(0, -col), <int>min(n, s.w - col), V + i * c, s.v_stride)

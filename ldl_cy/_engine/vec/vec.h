@@ -29,11 +29,11 @@
                           const T *dy, T *dz);                                                    \
     void (*exp)(ptrdiff_t n, const T *x, T *y);                                                   \
     void (*log)(ptrdiff_t n, const T *x, T *y);                                                   \
-    /* y[i] = b; b may be NULL: zeros; rows of y are ldy apart */                                 \
+    /* y[i] = b; b may be NULL: zeros; ldy: stride of the rows of y */                            \
     void (*fill_rows)(ptrdiff_t rows, ptrdiff_t k, const T *b, T *y, ptrdiff_t ldy);              \
     /* sum[j] += sum_i x[i, j] */                                                                 \
     void (*add_column_sums)(ptrdiff_t rows, ptrdiff_t k, const T *x, T *sum);                     \
-    /* b (cols, rows) = a (rows, cols) transposed; rows of a are lda apart, of b ldb */           \
+    /* b (cols, rows) = a (rows, cols) transposed; lda, ldb: strides of their rows */             \
     void (*transpose)(ptrdiff_t rows, ptrdiff_t cols, const T *a, ptrdiff_t lda,                  \
                       T *b, ptrdiff_t ldb);                                                       \
     void (*add)(ptrdiff_t n, const T *x, T *y);                   /* y += x */                    \
@@ -56,26 +56,25 @@
     double (*binary_log_loss)(ptrdiff_t rows, ptrdiff_t k, const T *y, const T *t, const T *w,    \
                               T scale, T *dy);                   /* t (rows, k) in [0, 1] */      \
                                                                                                   \
-    /* LSTM gates of one step. z (n, 4u) in the order i, f, g, o holds the pre-activations and    \
-       leaves as the gates; c = f c_prev + i g, tc = tanh(c), h = o tc.                           \
+    /* LSTM gates of one step: gates.inc has the equations. a (n, 4u) in the order i, f, g, o     \
+       holds the pre-activations and becomes the gates; tc = tanh(c).                             \
        c_prev NULL: zeros; c may be c_prev. All (n, u) contiguous; tc may be NULL. */             \
-    void (*lstm_forward)(ptrdiff_t n, ptrdiff_t u, T *z, const T *c_prev, T *c, T *tc, T *h);     \
-    /* z: the gates on entry, dz on exit. dc (n, u): gradient of c from the step after on entry,  \
+    void (*lstm_forward)(ptrdiff_t n, ptrdiff_t u, T *a, const T *c_prev, T *c, T *tc, T *h);     \
+    /* a: the gates on entry, da on exit. dc (n, u): gradient of c from the step after on entry,  \
        of c_prev on exit. dh: the whole gradient of h. */                                         \
-    void (*lstm_backward)(ptrdiff_t n, ptrdiff_t u, T *z, const T *c_prev, const T *tc,           \
+    void (*lstm_backward)(ptrdiff_t n, ptrdiff_t u, T *a, const T *c_prev, const T *tc,           \
                           const T *dh, T *dc);                                                    \
-    /* GRU gates r, z, n. a (n, 3u) = x W + b, with h_prev U_r and h_prev U_z added to its first two\
-       parts; q (n, u) = h_prev U_n. a leaves as the gates, q as h_prev U_n + c_n (c_n (u,), or NULL).\
-       h = (1 - z) n + z h_prev; h may be h_prev. h_prev NULL: zeros, and q then is taken as zeros. */\
+    /* GRU gates r, z, n. a (n, 3u) = x W + b, with h_prev U_r and h_prev U_z added to its first  \
+       two parts, becomes the gates; q (n, u) = h_prev U_n becomes h_prev U_n + c_n, c_n (u,) or  \
+       NULL. h may be h_prev. h_prev NULL: zeros, and q then is taken as zeros. */                \
     void (*gru_forward)(ptrdiff_t n, ptrdiff_t u, T *a, T *q, const T *cn, const T *h_prev, T *h);\
-    /* a: gates on entry, gradient of (x W + b) on exit, whose first two parts are those of h_prev U;\
-       q: as forward left it; on exit the gradient of h_prev U_n. dh: gradient of h on entry, on exit\
-       the part of h_prev's gradient that does not pass U: dh z. */                               \
+    /* a: the gates on entry, da on exit. q: as forward left it on entry, dq on exit. dh: the     \
+       gradient of h on entry; on exit the part of dh_prev that does not pass through U, dh z. */ \
     void (*gru_backward)(ptrdiff_t n, ptrdiff_t u, T *a, T *q, const T *h_prev, T *dh);           \
                                                                                                   \
     /* Update rules over a piece of the flat vector, by their numbers. The state's first vector is \
-       slots, the others lie `apart` numbers further on each; coef is the step's row. */           \
-    void (*rules[LDL_N_RULES])(ptrdiff_t n, T *theta, const T *g, T *slots, ptrdiff_t apart,      \
+       slots, each next one `stride` numbers further; coef is the step's row. */                  \
+    void (*rules[LDL_N_RULES])(ptrdiff_t n, T *theta, const T *g, T *slots, ptrdiff_t stride,     \
                                const double *coef);
 
 typedef struct { LDL_VEC_TABLE(float) } ldl_vec_f32;
