@@ -1,4 +1,4 @@
-"""What the compiled update of an optimizer is told once a fit; its coefficients come step by step."""
+"""Rule: the settings of an optimizer's compiled update, passed once per fit. Its coefficients are passed per step."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rule:
-    """What the compiled update needs besides coefficients."""
+    """The settings of a compiled update, without its coefficients."""
 
-    rule_id: int                # which kernel: the place in vec.RULES
-    alpha: float                # L2: adds alpha/2 sum theta^2 / sum w to the loss
+    rule_id: int                # the kernel: its index in vec.RULES
+    alpha: float                # L2 penalty: adds alpha/2 sum theta^2 / sum w to the loss
     clip_norm: float            # 0: no clipping
     tol: float                  # stop when no gradient entry is larger; 0: never
     by_loss: bool               # tol bounds the relative change of the loss instead
     averages: bool              # the last slot is the average of theta
-    ranges: np.ndarray          # (m, 2): the pieces of theta that alpha and weight_decay act on
+    ranges: np.ndarray          # (m, 2): the ranges of theta on which alpha and weight_decay act

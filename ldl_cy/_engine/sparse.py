@@ -1,4 +1,4 @@
-"""Rows of a CSR matrix as the engine reads them: a block becomes dense when it is gathered, X never does."""
+"""SparseRows: rows of a CSR matrix for the engine, which converts one block of rows at a time to dense."""
 from __future__ import annotations
 
 from typing import Any
@@ -7,11 +7,11 @@ import numpy as np
 
 
 class SparseRows:
-    """Rows of a CSR matrix, as many as ``indptr`` delimits, that can be sliced without a copy.
+    """Rows of a CSR matrix, which can be sliced without a copy.
 
     Parameters
     ----------
-    data : (nnz,) float32 or float64 values; entries at one place are added
+    data : (nnz,) float32 or float64 values; duplicate entries are added
     indices : (nnz,) int32 or int64 columns
     indptr : (n + 1,) of the same type; row i has the entries indptr[i] .. indptr[i + 1] - 1
     width : int

@@ -1,4 +1,4 @@
-"""What a layer hands to the graph: the shape of its output, its kernel, its parameters."""
+"""Parameter and Built: what a layer passes to the graph."""
 from __future__ import annotations
 
 import math
@@ -16,7 +16,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Parameter:
-    """One array of weights.
+    """One array of weights, or of running statistics.
 
     Attributes
     ----------
@@ -25,7 +25,8 @@ class Parameter:
     initializer : str or initializer
         See ``initializers.get``.
     decays : bool, default=False
-        Whether alpha and weight_decay act on it, as on kernels and tables, not on biases, norms and slopes.
+        Whether alpha and weight_decay act on it: True for kernels and tables, not for biases, slopes and the
+        parameters of normalization.
     """
 
     name: str
@@ -40,17 +41,17 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Built:
-    """What ``build`` returns.
+    """The result of a layer's ``build``.
 
     Attributes
     ----------
     output_shape : tuple of ints, without the batch axis
-    kernel : dtype -> Kernel, or None where only the shape changes
-    parameters : in the order in which the kernel lays them out in theta
-    state : running statistics, likewise
+    kernel : function dtype -> Kernel, or None if only the shape changes
+    parameters : tuple of Parameter, in the order in which the kernel reads them from theta
+    state : tuple of Parameter, running statistics in the kernel's order
     check_input : function of X (n, size), or None
-        Raises a ValueError for finite numbers that the layer cannot take. A layer that has one reads the model's
-        input: nothing checks what another layer makes.
+        Raises a ValueError for finite numbers that the layer does not accept. Such a layer must read the model's
+        input, since outputs of other layers are not checked.
     """
 
     output_shape: Shape
