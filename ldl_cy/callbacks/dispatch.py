@@ -72,7 +72,7 @@ class CallbackList:
     def fitting(self, epochs: int) -> Iterator[None]:
         """Call on_fit_begin now, and at the end, also after an exception, on_fit_end in reverse order.
 
-        Only callbacks whose on_fit_begin returned get an on_fit_end.
+        Only callbacks whose on_fit_begin returned get an on_fit_end. ``epochs`` is the number of epochs of the fit.
         """
         with ExitStack() as begun:
             for callback in self.callbacks:
@@ -109,7 +109,7 @@ class CallbackList:
             callback.on_epoch_begin(self.model, epoch)
 
     def epoch_ends(self, epoch: int, logs: dict[str, float]) -> bool:
-        """After an epoch: whether a callback requests a stop. All callbacks are called, even after such a request."""
+        """After an epoch with the values ``logs``: whether a callback requests a stop. All callbacks are called."""
         stop = saved = False
         for callback in self.callbacks:
             if callback.last and not saved:

@@ -62,11 +62,39 @@ class Layer:
         raise TypeError(f"{type(self).__name__}: a layer must define build(input_shape).")
 
     def connect(self, graph: Graph, x: int, name: str) -> int:
-        """Add this layer to a graph, with value x as input; returns the number of its output value."""
+        """Add this layer to a graph.
+
+        Parameters
+        ----------
+        graph : Graph
+        x : int
+            The number of the input value.
+        name : str
+            Prefix of the names of the layer's parameters.
+
+        Returns
+        -------
+        int : the number of the output value
+        """
         return graph.add_layer(self, x, name)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The shape of a sample's output, without the batch axis; a ValueError if the input shape does not fit."""
+        """The shape of a sample's output.
+
+        Parameters
+        ----------
+        input_shape : int or sequence of ints >= 1
+            Shape of one sample, without the batch axis.
+
+        Returns
+        -------
+        tuple of ints, without the batch axis
+
+        Raises
+        ------
+        TypeError, ValueError
+            The input shape is not one, or the layer does not accept it.
+        """
         given = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
         graph = Graph("float32", check_ints(type(self).__name__, "input_shape", given, len(given)))
         return graph.shapes[self.connect(graph, 0, self.name or self.default_name())]
@@ -93,7 +121,7 @@ class Layer:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """The layer from the result of ``get_config``."""
+        """The layer with the arguments ``config``, a result of ``get_config``."""
         return cls(**config)
 
     def __eq__(self, other: object) -> bool:
