@@ -86,6 +86,11 @@ class BaseMLP(BaseNetwork):
             view[...] = array
 
     @property
+    def _no_improvement_count(self) -> int:
+        """Epochs since the last improvement, where scikit-learn's class has it."""
+        return self._progress.no_improvement_count
+
+    @property
     def coefs_(self) -> list[np.ndarray]:
         """Weight matrices (n_in, n_out), one per layer, as views into the model; assigning copies into them."""
         return self._views(".kernel")
