@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,28 +28,16 @@ PREDICT_ROWS = 1024                 # capacity of a predict whose buffers hold t
 Snapshot = tuple[np.ndarray, np.ndarray]
 
 
-class NamedViews(Mapping[str, np.ndarray]):
-    """Arrays by name, as views into one vector: writing to them writes to the vector."""
+class Views(dict[str, np.ndarray]):
+    """Arrays by name: views into one vector. The error for a name that does not exist lists those that do."""
 
     def __init__(self, kind: str, vector: np.ndarray, entries: Iterable[Entry]) -> None:
-        self._kind = kind
-        self._views = {
-            e.name: vector[e.offset:e.offset + e.parameter.size].reshape(e.parameter.shape) for e in entries}
+        super().__init__({
+            e.name: vector[e.offset:e.offset + e.parameter.size].reshape(e.parameter.shape) for e in entries})
+        self.kind = kind
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        try:
-            return self._views[name]
-        except KeyError:
-            raise KeyError(f"no {self._kind} {name!r}; there are: {', '.join(self._views) or 'none'}") from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._views)
-
-    def __len__(self) -> int:
-        return len(self._views)
-
-    def __repr__(self) -> str:
-        return f"{{{', '.join(f'{name!r}: {view.shape}' for name, view in self._views.items())}}}"
+    def __missing__(self, name: str) -> np.ndarray:
+        raise KeyError(f"no {self.kind} {name!r}; there are: {', '.join(self) or 'none'}")
 
 
 class Network:
@@ -82,8 +71,8 @@ class Network:
         self.input_shape, self.output_shape = graph.input_shape, graph.shapes[-1]
         self.n_params, self.n_outputs = graph.n_params, math.prod(graph.shapes[-1])
         self.theta, self.statistics = theta, statistics
-        self.parameters = NamedViews("parameter", theta, graph.parameters)
-        self.state = NamedViews("running statistic", statistics, graph.state)
+        self.parameters = MappingProxyType(Views("parameter", theta, graph.parameters))
+        self.state = MappingProxyType(Views("running statistic", statistics, graph.state))
         self.trainable = np.zeros(self.n_params, bool)
         for e in graph.parameters:
             self.trainable[e.offset:e.offset + e.parameter.size] = e.trainable

@@ -25,7 +25,7 @@ from ldl_cy.layers.base import Layer, Shape
 from ldl_cy.network import Network, check_settings, make_graph
 from ldl_cy.optimizers import OPTIMIZERS
 from ldl_cy.optimizers.step_rule import AVERAGED
-from ldl_cy.state import TrainingState
+from ldl_cy.state import TrainingState, least_in_memory
 
 FORMAT = 1
 LARGEST_JSON = 1 << 24          # bytes: larger than any description, so that a hostile file is refused
@@ -158,12 +158,11 @@ def _check_optimizer(name: Any, memory: Any, n_slots: int) -> int:
         raise ValueError(f"load: optimizer must be a name, and memory names with numbers, got {name!r} and {memory!r}.")
     kinds = {kind.__name__: kind for kind in OPTIMIZERS.values()}
     kind = kinds.get(name.removesuffix(AVERAGED))
-    bounds: dict[str, float] = {"rate_factor": 0.0, "averaged": 0.0} | dict(kind.state_scalars if kind else {})
     for key, value in memory.items():
-        low = bounds.get(key, 0.0 if key.startswith("plateau_wait ") else -np.inf)
-        if key not in bounds and not key.startswith(("plateau_best ", "plateau_wait ")) and (kind or not name):
+        least = kind.state_scalars.get(key, least_in_memory(key)) if kind else least_in_memory(key)
+        if least is None and (kind or not name):
             raise ValueError(f"load: memory must hold what {name or 'a model'} keeps, got {key!r}.")
-        check_real("load", f"memory[{key!r}]", value, low)
+        check_real("load", f"memory[{key!r}]", value, -np.inf if least is None else least)
     possible = (0,) if not name else () if kind is None else kind.slot_counts
     possible = tuple(count + name.endswith(AVERAGED) for count in possible)
     if possible and n_slots not in possible:

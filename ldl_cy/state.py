@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,9 +12,19 @@ import numpy as np
 
 # Keys of a file's "memory" that do not belong to the optimizer: see ``TrainingState.to_dict``.
 RATE_FACTOR, AVERAGE_CHECKSUM = "rate_factor", "averaged"
-# Keys of files written before callbacks had a state of their own, with the names in ReduceOnPlateau's state; the name
-# of the monitored value follows each key.
-OLD_PLATEAU = {"plateau_best ": "best", "plateau_wait ": "wait"}
+# The smallest value of each.
+LEAST = {RATE_FACTOR: 0.0, AVERAGE_CHECKSUM: 0.0}
+# Prefixes of keys in files written before callbacks had a state of their own; the name of the monitored value follows.
+# For each the name in ReduceOnPlateau's state, and the smallest value.
+OLD_PLATEAU = {"plateau_best ": ("best", -math.inf), "plateau_wait ": ("wait", 0.0)}
+
+
+def least_in_memory(key: str) -> float | None:
+    """The smallest value that a file's "memory" can have under a key of the training state; None for other keys."""
+    for prefix, (_, least) in OLD_PLATEAU.items():
+        if key.startswith(prefix):
+            return least
+    return LEAST.get(key)
 
 
 class OptimizerState:
@@ -36,6 +47,12 @@ class OptimizerState:
         self.slots = slots
         self.scalars: dict[str, float] = {}
         self.steps = self.epochs = 0
+
+    def copy(self) -> OptimizerState:
+        """The same state in arrays of its own."""
+        copied = OptimizerState(self.name, self.slots.copy())
+        copied.scalars, copied.steps, copied.epochs = dict(self.scalars), self.steps, self.epochs
+        return copied
 
 
 class TrainingState:
@@ -95,11 +112,21 @@ class TrainingState:
 
     def snapshot(self) -> dict[str, Any]:
         """A copy of the whole state, for ``restore``."""
-        return copy.deepcopy({name: value for name, value in vars(self).items() if name != "_lock"})
+        return {
+            "epoch": self.epoch, "step": self.step, "optimizer": self.optimizer.copy(),
+            "rate_factor": self.rate_factor, "average_checksum": self.average_checksum,
+            "callbacks": copy.deepcopy(self.callbacks)}
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Return to a snapshot. A snapshot can be restored only once, since it is not copied."""
-        vars(self).update(saved)
+        """Return to a snapshot."""
+        vars(self).update(saved, optimizer=saved["optimizer"].copy(), callbacks=copy.deepcopy(saved["callbacks"]))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.snapshot()
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        self._lock = threading.Lock()
+        self.restore(saved)
 
     def to_dict(self) -> dict[str, Any]:
         """The state as files describe it, in numbers and strings, without the vectors ``optimizer.slots``."""
@@ -124,7 +151,7 @@ class TrainingState:
         scalars = dict(described["memory"])
         state.rate_factor = float(scalars.pop(RATE_FACTOR, 1.0))
         state.average_checksum = scalars.pop(AVERAGE_CHECKSUM, None)
-        for prefix, name in OLD_PLATEAU.items():
+        for prefix, (name, _) in OLD_PLATEAU.items():
             for key in [key for key in scalars if key.startswith(prefix)]:
                 kept = state.callbacks.setdefault(f"ReduceOnPlateau {key.removeprefix(prefix)}", {})
                 kept[name] = scalars.pop(key)

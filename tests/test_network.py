@@ -1,4 +1,7 @@
 """What is built and how far training has come: one place each."""
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from small_fits import NET, X_NEW, Y_NEW, X, Y, fit, made
@@ -73,8 +76,8 @@ def test_names_that_do_not_exist():
         model.state["mean"]
     with pytest.raises(KeyError, match="there are: none"):
         made().build(5).state["mean"]
+    assert type(model.parameters.copy()) is dict and model.parameters | {} == model.parameters
     assert "dense_1.kernel" not in model.parameters and model.parameters.get("dense_1.kernel") is None
-    assert repr(model.state) == "{'batch_norm_1.mean': (4,), 'batch_norm_1.variance': (4,)}"
 
 
 def test_views():
@@ -163,10 +166,26 @@ def test_a_snapshot_forgets_nothing():
     state.optimizer.slots[:] = 9
     state.optimizer.scalars["damping"] = 7.0
     state.callbacks["Mine"]["best"].append(3.0)
-    state.restore(saved)
-    assert as_comparable(state) == before
+    for _ in range(2):              # a snapshot stays what it was
+        state.restore(saved)
+        assert as_comparable(state) == before
+        state.count(steps=3, epochs=1)
+        state.optimizer.slots[:] = 9
+        state.callbacks["Mine"]["best"].append(3.0)
     fit(model, optimizer=optimizers.SGD(0.1))
     assert state.rate_factor == 1.0 and state.callbacks == {} and state.optimizer.scalars == {}
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda state: pickle.loads(pickle.dumps(state))])
+def test_copies_of_a_state(again):
+    """Of its own, and with a lock of its own."""
+    _, state = filled()
+    with state.exclusive():
+        copied = again(state)
+        assert as_comparable(copied) == as_comparable(state)
+        with copied.exclusive():
+            copied.optimizer.slots[:] = 9
+    assert as_comparable(copied) != as_comparable(state)
 
 
 def test_to_dict_and_back():

@@ -1,6 +1,7 @@
 """CallbackList, the only caller of callbacks, for models and estimators."""
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -85,23 +86,27 @@ class CallbackList:
         kept = self.model.training_state.callbacks
         for key, callback in self._by_key():
             if key in kept:
-                callback.load_state_dict(kept[key])
+                callback.load_state_dict(copy.deepcopy(kept[key]))
 
-    def save_states(self) -> None:
-        """Store the states of the callbacks in the model's training state."""
-        kept = self.model.training_state.callbacks
-        for key, callback in self._by_key():
-            state = callback.state_dict()
-            if state:
-                kept[key] = state
+    def _save_state(self, key: str, callback: Callback) -> None:
+        """Store a callback's state in the model's training state, or drop it if there is none."""
+        kept, state = self.model.training_state.callbacks, callback.state_dict()
+        if state:
+            kept[key] = copy.deepcopy(state)
+        else:
+            kept.pop(key, None)
 
     def _by_key(self) -> Iterator[tuple[str, Callback]]:
-        """Callbacks with distinct keys: from the second callback with a key on, a number is appended to it."""
-        counts: dict[str, int] = {}
+        """Callbacks with distinct keys: a number is appended to a key that is taken."""
+        taken: set[str] = set()
         for callback in self.callbacks:
-            key = callback.state_key
-            counts[key] = counts.get(key, 0) + 1
-            yield key if counts[key] == 1 else f"{key} {counts[key]}", callback
+            own, count = callback.state_key, 1
+            key = own
+            while key in taken:
+                count += 1
+                key = f"{own} {count}"
+            taken.add(key)
+            yield key, callback
 
     def epoch_begins(self, epoch: int) -> None:
         """Before an epoch, or before several that run in one call without callbacks."""
@@ -110,14 +115,11 @@ class CallbackList:
 
     def epoch_ends(self, epoch: int, logs: dict[str, float]) -> bool:
         """After an epoch with the values ``logs``: whether a callback requests a stop. All callbacks are called."""
-        stop = saved = False
-        for callback in self.callbacks:
-            if callback.last and not saved:
-                self.save_states()
-                saved = True
+        stop = False
+        for key, callback in self._by_key():
             stop |= requests_stop(callback.on_epoch_end(self.model, epoch, logs))
-        if not saved:
-            self.save_states()
+            # at once: a later callback may save the model, or raise
+            self._save_state(key, callback)
         self.history.on_epoch_end(self.model, epoch, logs)
         if stop:
             self.history.ended("callback", "a callback ended the fit")

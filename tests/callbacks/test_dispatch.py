@@ -1,10 +1,11 @@
 """What a callback keeps from fit to fit, and what callbacks tell each other."""
+import copy
 import json
 
 import numpy as np
 import pytest
 from small_estimators import problem, small
-from small_fits import X, Y, fit, made
+from small_fits import X, Y, fail, fit, made
 
 from ldl_cy import Sequential, optimizers
 from ldl_cy.callbacks import Callback, Checkpoint, EarlyStopping, ReduceOnPlateau
@@ -70,8 +71,73 @@ def test_two_plateau_callbacks_on_one_value_do_not_share_a_counter():
     assert rates == pytest.approx([1, 1, 0.5, 0.05, 0.025, 0.025, 0.00125])
 
 
+@pytest.mark.parametrize("how", ["save", "copy", "raise"])
+@pytest.mark.parametrize("stop", range(2, 9))
+def test_whatever_comes_after_a_callback_sees_its_state(how, stop, tmp_path):
+    """A later callback that saves or copies the model, or raises: further fits give the bits of an undisturbed one."""
+    def after(model, logs):
+        if model.epoch == stop:
+            taken.append({"save": lambda: model.save(tmp_path / "m"), "copy": lambda: copy.deepcopy(model),
+                          "raise": fail}[how]())
+
+    def plateau():
+        return ReduceOnPlateau("loss", 0.5, 3, 9.0)
+
+    taken, whole, model = [], made(), made()
+    fit(whole, plateau(), epochs=12)
+    if how == "raise":
+        with pytest.raises(KeyError, match="mine"):
+            fit(model, [plateau(), after], epochs=12)
+    else:
+        fit(model, [plateau(), after], epochs=12)
+        model = Sequential.load(tmp_path / "m") if how == "save" else taken[0]
+    fit(model, plateau(), epochs=12 - stop)
+    np.testing.assert_array_equal(model.theta, whole.theta)
+    assert model.training_state.callbacks == whole.training_state.callbacks
+
+
+def test_a_key_that_looks_like_a_numbered_one():
+    model = made()
+    fit(model, [Counter("A"), Counter("A 2"), Counter("A")], epochs=1)
+    assert model.training_state.callbacks == {"A": {"epochs": 1}, "A 2": {"epochs": 1}, "A 3": {"epochs": 1}}
+
+
+def test_a_state_that_is_empty_again_is_dropped():
+    class Forgets(Counter):
+        def state_dict(self):
+            return super().state_dict() if self.epochs < 2 else {}
+
+    model = made()
+    fit(model, Forgets(), epochs=1)
+    assert model.training_state.callbacks == {"Counter": {"epochs": 1}}
+    fit(model, Forgets(), epochs=1)
+    assert model.training_state.callbacks == {}
+
+
+def test_states_are_copies():
+    class Keeps(Callback):
+        def on_fit_begin(self, model, epochs):
+            self.seen = []
+
+        def on_epoch_end(self, model, epoch, logs):
+            self.seen.append(epoch)
+
+        def state_dict(self):
+            return {"seen": self.seen}
+
+        def load_state_dict(self, state):
+            self.seen = state["seen"]
+
+    model, first, second = made(), Keeps(), Keeps()
+    fit(model, first, epochs=2)
+    first.seen.append("mine")
+    fit(model, second, epochs=1)
+    second.seen.append("mine")
+    assert model.training_state.callbacks == {"Keeps": {"seen": [1, 2, 3]}}
+
+
 def test_one_object_on_two_models():
-    """What it has counted on one model is no matter on the other."""
+    """Counts from one model do not affect the other."""
     watcher = ReduceOnPlateau("loss", 0.5, 3, 9.0)
     one, other = made(), made()
     fit(one, watcher, epochs=3)
