@@ -196,6 +196,18 @@ def test_every_layer(tally, name):
         check_network(tally, "every layer", {**problem, "ids": 7} if name == "Embedding" else problem)
 
 
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_every_loss(tally, name):
+    """For vectors and for steps, of few rows and many."""
+    assert name in twin.LOSSES, f"{name} has no twin in tests/helpers/oracle/twin.py"
+    loss, stack = "codes" if name == "log_loss" else name, [L.Dense(7, "tanh"), L.Dense(3)]
+    for shape in ((5,), (4, 5)):
+        for n in (1, 6, 40):
+            check_network(tally, "every loss", {
+                "shape": shape, "stack": stack, "loss": loss, "smoothing": 0.0, "k": 3, "n": n, "weighted": n == 6,
+                "seed": n})
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_every_activation_is_drawn(name):
     assert name in networks.SMOOTH + networks.KINKED, f"{name} is not in tests/helpers/oracle/networks.py"

@@ -26,12 +26,14 @@ def make_batch(problem, output_shape):
         X = rng.integers(0, problem["ids"], (n, *problem["shape"])).astype(float)
     else:
         X = rng.standard_normal((n, *problem["shape"])).astype("float32").astype(float)
-    if problem["loss"] == "codes":
+    if problem["loss"] in ("codes", "hinge"):
         y = rng.integers(0, k, (n, *output_shape[:-1]))
     elif problem["loss"] == "probabilities":
         y = rng.dirichlet(np.ones(k), (n, *output_shape[:-1]))
     elif problem["loss"] == "binary_log_loss":
         y = rng.integers(0, 2, (n, *output_shape)).astype(float)
+    elif problem["loss"] == "poisson":
+        y = rng.poisson(1.5, (n, *output_shape)).astype(float)
     else:
         y = rng.standard_normal((n, *output_shape))
     weights = rng.uniform(0.1, 3, n) if problem["weighted"] else None

@@ -201,15 +201,32 @@ def forward(layers, p, x):
     return x
 
 
-def loss(kind, out, y, weights=None, label_smoothing=0.0):
+def cross_entropy(out, y, smoothing):
+    # class codes have one axis less than probabilities
+    y = y.movedim(-1, 1) if y.ndim == out.ndim else y.long()
+    return F.cross_entropy(out.movedim(-1, 1), y, reduction="none", label_smoothing=smoothing)
+
+
+def hinge(out, y):
+    """Crammer and Singer's: how much the largest of the others comes within 1 of the true class."""
+    true = F.one_hot(y.long(), out.shape[-1]).bool()
+    return F.relu(1 + out.masked_fill(true, -torch.inf).amax(-1) - out[true].reshape(y.shape))
+
+
+# of each output, or of each vector of outputs
+LOSSES = {
+    "squared_error": lambda out, y, _: F.mse_loss(out, y, reduction="none"),
+    "absolute_error": lambda out, y, _: F.l1_loss(out, y, reduction="none"),
+    "huber": lambda out, y, _: F.huber_loss(out, y, reduction="none"),
+    "quantile": lambda out, y, _: (out - y).abs() / 2,                       # of a half
+    "poisson": lambda out, y, _: F.poisson_nll_loss(out, y, reduction="none"),
+    "binary_log_loss": lambda out, y, _: F.binary_cross_entropy_with_logits(out, y, reduction="none"),
+    "log_loss": cross_entropy,
+    "hinge": lambda out, y, _: hinge(out, y),
+}
+
+
+def loss(name, out, y, weights=None, label_smoothing=0.0):
     """Weighted mean over the batch of each row's mean over its outputs."""
-    if kind == "squared_error":
-        each = F.mse_loss(out, y, reduction="none")
-    elif kind == "binary_log_loss":
-        each = F.binary_cross_entropy_with_logits(out, y, reduction="none")
-    else:
-        # class codes have one axis less than probabilities
-        y = y.movedim(-1, 1) if y.ndim == out.ndim else y.long()
-        each = F.cross_entropy(out.movedim(-1, 1), y, reduction="none", label_smoothing=label_smoothing)
-    rows = each.reshape(len(out), -1).mean(1)
+    rows = LOSSES[name](out, y, label_smoothing).reshape(len(out), -1).mean(1)
     return rows.mean() if weights is None else (weights * rows).sum() / weights.sum()
