@@ -170,7 +170,8 @@ def test_central_differences(name, k):
     w = rng.uniform(0.5, 2, N)
     flat, kernel = make().encode_targets(targets(rng, k), N, (STEPS, k), "float64")
     _, dy = kernel(y, flat, w)
-    check_gradient(lambda y: kernel(y, flat, w)[0], y, dy)
+    # f is a sum over rows, far larger than the derivative by one number: what is left is its rounding, eps |f| / h
+    check_gradient(lambda y: kernel(y, flat, w)[0], y, dy, 5e-10)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -17,7 +17,7 @@ def array():
 
 
 def test_a_sum_that_overflows_proves_nothing(array):
-    check_finite("Owner", "X", array)
+    assert check_finite("Owner", "X", array) is None
 
 
 @pytest.mark.parametrize(("value", "name"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")])

@@ -18,7 +18,7 @@ def test_scikit_learn(estimator, check):
 def test_names_of_columns(name, solver):
     # not one of those that check_estimator runs
     pytest.importorskip("pandas", reason="frames are optional input")
-    check_dataframe_column_names_consistency(name, small(name, solver=solver, max_iter=5))
+    assert check_dataframe_column_names_consistency(name, small(name, solver=solver, max_iter=5)) is None
 
 
 @pytest.mark.parametrize("module", ["mlp", "cnn", "rnn", "neural_net"])

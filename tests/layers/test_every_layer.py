@@ -4,6 +4,7 @@ from branches import check_keeping, check_rows_and_bits, check_stack_gradient, s
 from cases import LAYERS, PUBLIC, example
 from contract import CHECKS, DTYPES, check_config, check_in_a_model, close
 
+from ldl_cy import Sequential
 from ldl_cy.layers import Layer
 
 # layers that are made of others have no build, and those that change shapes alone no kernel
@@ -31,6 +32,16 @@ def test_forward(name, dtype):
     if name in KEPT or check not in (check_config, check_in_a_model)])
 def test_contract(name, check, dtype):
     check(example(name), dtype)
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_decays(name):
+    """alpha and weight_decay act on kernels and tables, and on nothing else."""
+    case = example(name)
+    network = Sequential([case.layer]).build(case.input_shape).network
+    for entry in network.graph.parameters:
+        kind = entry.name.rpartition(".")[2]
+        assert entry.parameter.decays == (kind in ("kernel", "recurrent_kernel", "table")), entry.name
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
