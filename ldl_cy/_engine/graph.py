@@ -33,7 +33,7 @@ class Layer(Protocol):
         """Shapes, kernel and parameters, or a ValueError that names the layer."""
 
     def connect(self, graph: Graph, x: int, name: str, /) -> int:
-        """Add the layer to a graph, reading value x; the number of its output value comes back."""
+        """Add the layer to a graph, reading value x; returns the number of its output value."""
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Entry:
 
 
 def check_size(shape: Shape) -> None:
-    """Sizes that C's integers hold, also times what kernels multiply them with."""
+    """Refuse sizes whose products in kernels might overflow C's integers."""
     if math.prod(shape) > MOST_NUMBERS:
         raise ValueError(f"Sequential: a sample must have at most 2^{MOST_NUMBERS.bit_length() - 1} numbers before and "
                          f"after each layer, got the shape {shape}.")
@@ -98,7 +98,7 @@ class Graph:
     input_checks: list[Callable[[np.ndarray], None]] = field(default_factory=list)  # of the input's values
     n_layers: int = 0
     frozen: bool = False                                        # inside a branch that is not trainable
-    refused: bool = False                                       # the layer that did is named in the error
+    refused: bool = False                                       # an error already names the layer it is from
 
     def __post_init__(self) -> None:
         shape = tuple(self.input_shape)
@@ -128,12 +128,12 @@ class Graph:
         return len(self.shapes) - 1
 
     def connect(self, layers: Sequence[Layer], names: Sequence[str], x: int, before: str) -> int:
-        """Layers in turn, the first on value x, which ``before`` names; an error says at which layer."""
+        """Add layers in turn, the first on value x, which ``before`` names; an error says at which layer."""
         for layer, name in zip(layers, names):
             try:
                 x = layer.connect(self, x, name)
             except ValueError as error:
-                if self.refused:                # inside a branch: the innermost layer is the one to name
+                if self.refused:                # inside a branch: the error names the innermost layer
                     raise
                 self.refused = True
                 raise ValueError(f"{error} (layer {name!r} after {before} of shape {self.shapes[x]})") from None
@@ -142,14 +142,14 @@ class Graph:
 
     @contextmanager
     def within(self, branch: Layer) -> Iterator[None]:
-        """Layers added meanwhile belong to a branch, and are frozen with it."""
+        """Layers added within belong to a branch, and are frozen with it."""
         outside = self.frozen
         self.frozen = outside or not branch.trainable
         yield
         self.frozen = outside
 
     def add_layer(self, layer: Layer, x: int, name: str) -> int:
-        """Build a layer on value x; the value of its output comes back."""
+        """Build a layer on value x; returns the value of its output."""
         built = layer.build(self.shapes[x])
         check_size(built.output_shape)
         if built.check_input is not None:
@@ -170,7 +170,7 @@ class Graph:
         return y
 
     def place(self, entries: list[Entry], parameters: tuple[Parameter, ...], name: str, trainable: bool) -> int:
-        """Give parameters the next places of a flat vector; the first one's offset comes back."""
+        """Append parameters to a flat vector; returns the offset of the first."""
         start = offset = sum(e.parameter.size for e in entries)
         for parameter in parameters:
             entries.append(Entry(f"{name}.{parameter.name}", parameter, offset, trainable, self.n_layers - 1))
@@ -245,7 +245,7 @@ class Graph:
                     nodes[-1] = both
                     continue
             nodes.append(node)
-        # what a fused kernel derives from its weights may have another size; each begins with a cache line
+        # a fused kernel may derive more or fewer numbers; each node's begin on a cache line
         places = accumulate((-(-node.kernel.n_derived // LINE) * LINE if node.kernel else 0 for node in nodes),
                             initial=0)
         return [replace(node, derived=place) for node, place in zip(nodes, places)]

@@ -3,13 +3,13 @@
 A training step is  F0 F1 .. Fm  LOSS  Bm .. B1 B0  over each block of rows, depth-first, so that a
 block's activations stay in L2. An op that couples rows puts a barrier into the line, forward and
 backward: R_k | F_k .. LOSS .. B_k+1 RB_k | B_k ..  (R: the block's partial sums). An op in tiles of columns
-is alone between two barriers. Where weights are many and rows few, an accumulator would cost more than
-what is added to it: the gradient of such an op is deferred to a last phase, G_i .. G_j, that writes it
-once, in tiles over all rows. Buffers that live within one phase belong to the thread; those that
+is alone between two barriers. Where weights are many and rows few, adding to an accumulator would cost
+more than the gradient itself: it is deferred to a last phase, G_i .. G_j, that writes it once, in tiles over
+all rows. Buffers that live within one phase belong to the thread; those that
 live across a barrier hold the whole batch.
 
-A plan is fixed by the network and the batch size, never by the number of threads: blocks of R rows
-are dealt in order to A lanes, each with a gradient accumulator of its own, and lanes are added in order.
+A plan depends on the network and the batch size, never on the number of threads: blocks of R rows
+are assigned in order to A lanes, each with a gradient accumulator of its own, and lanes are added in order.
 """
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ldl_cy._engine.graph import Graph, Node
 from ldl_cy._engine.memory import ALIGN, Buffer, keep_across_barriers, place
 
 FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, GRADIENT, DX_COLUMNS = range(7)
-NONE, WRITE, ADD = range(3)             # what becomes of a gradient with respect to an op's input
+NONE, WRITE, ADD = range(3)             # how an op's gradient with respect to its input is written
 
 L2_BYTES = 512 * 1024                   # a block's activations and caches stay below this
-LEAST_ROWS = 16                         # of a block: fewer make poor products and read every weight too often
+LEAST_ROWS = 16                         # of a block: with fewer, products are slow and every weight is read too often
 FLOPS_PER_WEIGHT = 128                  # a block's forward pass does at least so much for each weight it reads
 FLOPS_PER_ADDED = 172                   # and so much more for each whose gradient it adds
 SMALL_PRODUCT = 10**6                   # multiplications that OpenBLAS does unpacked, which is faster
-FLOPS_PER_LANE = 2e6                    # of a step: with less a second accumulator costs more than it brings
+FLOPS_PER_LANE = 2e6                    # of a step: with less, a second accumulator costs more than it saves
 FLOPS_PER_LANE_AND_WEIGHT = 1000        # likewise, where the accumulators are long
 MANY_WEIGHTS = 2**16                    # from here on a gradient may be made over all rows at the end
 MAX_LANES = 8
@@ -40,7 +40,7 @@ class Planned:
 
     node: Node
     cache: int = -1
-    temporary: int = -1                 # where dx goes before it is added to another reader's
+    temporary: int = -1                 # where dx is written before it is added to another reader's
     dx: int = NONE
     dx2: int = NONE
     deferred: bool = False              # its gradient is made in the last phase
@@ -67,7 +67,7 @@ class Plan:
     lanes: int = 0
     defer: bool | None = None           # gradients of weights that outnumber the rows; None: chosen here
     input_gradient: bool = False        # also make the gradient of the input
-    actions: list[tuple[int, int]] = field(default_factory=list)
+    actions: list[tuple[int, int]] = field(default_factory=list)        # kind, node
     phases: list[tuple[int, int, bool]] = field(default_factory=list)   # first, last + 1, column tiles
     buffers: list[Buffer] = field(default_factory=list)
     nodes: list[Planned] = field(default_factory=list)
@@ -117,7 +117,7 @@ class Plan:
                 continue
             numbers = self.capacity * (kernel.x_size + kernel.y_size)
             planned.deferred = bool(self.defer) or MANY_WEIGHTS <= kernel.n_params >= numbers // 2
-            # so many weights are better read once for all rows; threads share the columns then
+            # weights are then read once for all rows, and threads share the columns
             alone = sum(node.x in (p.node.x, p.node.x2) for p in self.nodes) == 1
             planned.tiled = (planned.deferred and alone and not node.y_steps
                              and kernel.column_tiles[0] > (0 if self.defer else 1))
@@ -282,8 +282,8 @@ class Plan:
 
         Ranges that the blocks add to are cut into pieces of ``chunk`` numbers, kind -1. Where the rule is applied at
         once (``apply``) a deferred gradient is made tile by tile for it, kind the node; else it was made before:
-        pieces of kind -2. Their order is that of how far each is into its own range, so that a thread's share of
-        them is a share of each layer's rows, as in the other phases.
+        pieces of kind -2. They are ordered by their relative position within their own range, so that a thread's
+        share of them is a share of each layer's rows, as in the other phases.
         """
         found = [(a, min(a + chunk, high), -1, 0) for low, high in self.added() for a in range(low, high, chunk)]
         far = [i / len(found) for i in range(len(found))]

@@ -1,10 +1,10 @@
-"""The worker pool: Python threads that never touch Python again until they end.
+"""The worker pool: Python threads that run without the GIL until they end.
 
-Between phases a worker spins for a moment, for phases follow each other within microseconds, and
-then sleeps on a lock of its own, for machines are shared. No OpenMP (see README, Design).
+Between phases a worker spins for a moment, because phases follow each other within microseconds, and
+then sleeps on a lock of its own, because machines are shared. No OpenMP (see README, Design).
 
-A thread begins with its own share of a phase's tasks, the t-th of n runs of neighbours, and then helps others
-with theirs. Phases number their tasks alike, so what a thread wrote is mostly in its own cache when it needs it.
+A thread begins with its own share of a phase's tasks, the t-th of n contiguous ranges, and then takes tasks from the
+others' shares. Phases number their tasks alike, so what a thread wrote is mostly in its own cache when it is read.
 """
 import threading
 

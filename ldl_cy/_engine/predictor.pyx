@@ -33,7 +33,7 @@ cdef enum:
     LONG_FLOPS = 1000000
 
 BLAS_THREADED_FLOPS = C_BLAS_THREADED_FLOPS  # of one op: from here on BLAS must be limited to one thread
-cdef double NEVER = 1e300                   # next look for signals of a run too short for one
+cdef double NEVER = 1e300                   # time of the next look for signals, in a run too short for one
 
 
 cdef class Predictor:
@@ -95,7 +95,7 @@ cdef class Predictor:
             return None
         kind = self.kind_of(&x, flat)
         if kind < 0 or ldl_swap(&self.busy, 1):
-            # not for this path, or another thread is here
+            # not for this path, or another thread is in it
             PyBuffer_Release(&x)
             return None
         try:

@@ -1,4 +1,4 @@
-"""Times of single ops, for ci/bench.py --profile: kernels called as the engine calls them, many times over.
+"""Times of single ops, for ci/bench.py --profile: kernels called as the engine calls them, many times each.
 
 From Python a call costs some microseconds, as much as a small op; here the loop is compiled.
 """

@@ -26,7 +26,7 @@ cdef extern from "vec/cpu.h" nogil:
     void ldl_restore_denormals(unsigned long long)
 
 cdef double POLL_SECONDS = 0.05             # how often the calling thread looks for Ctrl-C
-SHARED_FLOPS = 2e6                          # a phase with less work is not worth waking a worker
+SHARED_FLOPS = 2e6                          # a phase with less work is not shared among threads
 
 
 cdef void look_for_signals(void *running) noexcept nogil:
@@ -220,7 +220,7 @@ cdef class Workspace:
 
     cdef int bind_data(self, object X, object targets, object weights, object order, object loss,
                        object lengths) except -1:
-        """Point at data that checks.py has found good: X (n, x_size) whose rows are contiguous."""
+        """Point at data that were checked before: X (n, x_size) whose rows are contiguous."""
         cdef Run *run = &self.run
         kind = {"f": 0, "d": 1, "B": 2}[X.dtype.char]
         if isinstance(X, SparseRows):

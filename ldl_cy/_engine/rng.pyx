@@ -18,7 +18,7 @@ cdef class Stream:
     Parameters
     ----------
     *name : ints
-        Seed first, then whatever tells this stream from the others.
+        The seed, then the numbers that tell this stream from the others.
     """
     cdef uint64_t key
     cdef uint64_t position

@@ -1,4 +1,4 @@
-"""The tasks of a phase: task(run, i, thread) for the pool; thread 0 looks for Ctrl-C as it goes."""
+"""The tasks of a phase: task(run, i, thread) for the pool; thread 0 looks for Ctrl-C between blocks and tiles."""
 from ldl_cy._engine.run cimport Instruction, Run
 
 

@@ -1,4 +1,4 @@
-"""What a thread does of a phase: a lane's blocks of rows, a tile of columns, a tile of a gradient."""
+"""The tasks of a phase: a lane's blocks of rows, a tile of columns, a tile of a gradient."""
 from cython cimport floating
 
 from ldl_cy._engine.blocks cimport at, gather_rows, make_call, run_block

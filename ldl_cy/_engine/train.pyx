@@ -1,4 +1,4 @@
-"""The step loop: epochs of batches without Python, and the pass that adds the lanes and applies the rule."""
+"""The training loop: epochs of steps without the GIL, and the update, which adds the lanes and applies the rule."""
 from cython cimport floating
 from libc.math cimport NAN, fabs, isfinite, sqrt
 from libc.string cimport memcpy, memset
@@ -246,7 +246,7 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
     u.run, u.theta, u.slots = run, <char*>where(theta), <char*>where(slots)
     u.n_params, u.n_slots = n_params, n_slots - <Py_ssize_t>rule.averages
     u.n_pieces, u.pieces = len(pieces), <const Piece*>where(pieces)
-    # theta and the lanes are long enough, or gradients are made there
+    # theta and the lanes are long, or gradients are made by the update
     u.share = made or n_params * (run.n_lanes + n_slots + 1) >= SHARED_UPDATE
     u.rule, u.clip_norm, u.want_norms = rule.rule_id, rule.clip_norm, rule.clip_norm > 0 or (tol > 0 and not by_loss)
     u.n_ranges, u.ranges = len(ranges), <const long long*>where(ranges)
@@ -279,7 +279,7 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
                 u.weight_decay = coef[steps if row_changes else 0, 0]
                 u.average = coef[steps if row_changes else 0, 1]
                 u.coef = &coef[steps if row_changes else 0, 2]
-                if weight <= 0:             # nothing to learn from: no update
+                if weight <= 0:             # every weight is 0: no update
                     steps += 1
                     continue
                 failed = ws.run_step(pool)
