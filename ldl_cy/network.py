@@ -172,8 +172,7 @@ class Network:
         if self.fast_rows is None:
             plan = Plan(graph, False, PREDICT_ROWS)
             rows = math.ceil(SHARED_FLOPS / max(1.0, graph.flops)) - 1
-            if not plan.columns:
-                rows = max(rows, plan.block_rows)       # one block is one task
+            rows = max(rows, plan.block_rows)           # one block is one task
             kernels = [node.kernel for node in graph.nodes if node.kernel is not None]
             if not find_blas():                         # BLAS cannot be limited there, which longer products need
                 rows = min(rows, int((BLAS_THREADED_FLOPS - 1) / max([1.0, *(k.flops for k in kernels)])))

@@ -1,4 +1,5 @@
 """The package as a whole: what an import costs, what it offers, what it calls itself."""
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points, version
@@ -70,6 +71,13 @@ def test_cimports_run_downwards():
     arrows = cimports()
     assert len(arrows) > 30 and "ldl_cy._engine.op" in arrows["ldl_cy._kernels.dense"]
     assert circles(arrows) == []
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("_kernels/*.pyx")), ids=lambda path: path.stem)
+def test_a_struct_over_op_sizes_is_asserted_to_fit(path):
+    source = path.read_text(encoding="utf-8")
+    for struct in set(re.findall(r"<(\w+)\*>&op\.sizes\[0\]", source)):
+        assert f"assert_fits(sizeof({struct}), sizeof(op.sizes))" in source
 
 
 def test_only_callbacks_know_the_model_that_calls_them():

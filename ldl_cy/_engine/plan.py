@@ -96,15 +96,10 @@ class Plan:
         self._choose_blocks()
         self.arena, self.whole = place(self.buffers, self.block_rows)
 
-    @property
-    def columns(self) -> bool:
-        """Whether there are phases in column tiles."""
-        return any(column for _, _, column in self.phases)
-
     def shares(self, n: int) -> bool:
         """Whether n rows make more than one task of some phase."""
         deferred = any(planned.deferred for planned in self.nodes)
-        return self.columns or deferred or (n > self.block_rows and (self.lanes > 1 or not self.training))
+        return deferred or (n > self.block_rows and (self.lanes > 1 or not self.training))
 
     def _defer(self) -> None:
         """Which gradients are made over all rows at the end."""
