@@ -128,7 +128,8 @@ def test_training_is_the_same_for_any_number_of_threads(build, dtype):
 
 
 def test_slots_and_coefficients_are_those_of_the_rule():
-    graph, X, targets, weights, kernel, theta = make(straight, "float64")
+    graph, theta, X, y, weights = make(straight, "float64")
+    targets, kernel = losses.SquaredError().encode_targets(y, 23, (N_OUT,), "float64")
     workspace, ranges = Workspace(Plan(graph, True, 23, N_OUT), 1), np.zeros((0, 2), np.int64)
     adam = optimizers.Adam()
 
