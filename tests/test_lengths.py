@@ -29,6 +29,8 @@ def stacks():
         "branches, sequences": [layers.Add(layers.Dense(3), [layers.GRU(3, return_sequences=True)])],
         "a branch of the input": [layers.Add([], []), layers.GRU(3)],
         "normalized": [layers.Dense(4), layers.LayerNorm(), layers.BatchNorm(), layers.GRU(3), layers.Dense(3)],
+        "slopes": [layers.Dense(4), layers.PReLU(1, "normal"), layers.LSTM(3, return_sequences=True),
+                   layers.PReLU((1, 2)), layers.Dense(3)],
         "elman sequences": [layers.RNN(3, return_sequences=True)],
     }
 
@@ -78,7 +80,7 @@ def test_each_sequence_stops_at_its_own_end(name, dtype):
 
 
 @pytest.mark.parametrize("name", ["stacked", "convolution", "sequence to sequence", "mean", "both directions",
-                                  "residual", "branches", "branches, sequences", "normalized"])
+                                  "residual", "branches", "branches, sequences", "normalized", "slopes"])
 def test_training_ignores_padding_whatever_the_threads(name):
     X, padded, rng = data()
     results = []

@@ -19,6 +19,7 @@ from ldl_cy.layers.pooling import (
     MaxPool1D,
     MaxPool2D,
 )
+from ldl_cy.layers.prelu import PReLU
 from ldl_cy.layers.recurrent import GRU, LSTM, RNN, SimpleRNN
 from ldl_cy.layers.reshape import Flatten, Reshape
 
@@ -29,5 +30,5 @@ __all__ = [
     "GRU", "LSTM", "RNN", "Activation", "Add", "AvgPool1D", "AvgPool2D", "BatchNorm", "BatchNormalization",
     "Bidirectional", "Concatenate", "Conv1D", "Conv2D", "Custom", "Dense", "Dropout", "Embedding", "Flatten",
     "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "Layer", "LayerNorm",
-    "LayerNormalization", "MaxPool1D", "MaxPool2D", "Reshape", "SimpleRNN",
+    "LayerNormalization", "MaxPool1D", "MaxPool2D", "PReLU", "Reshape", "SimpleRNN",
 ]

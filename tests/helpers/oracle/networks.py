@@ -16,7 +16,7 @@ def kinked(layer):
         return any(kinked(inner) for path in layer.paths for inner in path)
     layer = getattr(layer, "layer", layer)                  # of a Bidirectional
     names = {getattr(layer, "activation", None)} & set(KINKED)
-    return bool(names) or type(layer).__name__.startswith(("MaxPool", "GlobalMaxPool"))
+    return bool(names) or type(layer).__name__.startswith(("MaxPool", "GlobalMaxPool", "PReLU"))
 
 
 def activations():
@@ -31,13 +31,15 @@ def shape_after(shape, stack):
 
 @st.composite
 def dense_layers(draw):
-    kind = draw(st.sampled_from(["dense", "dense", "activation", "dropout"]))
+    kind = draw(st.sampled_from(["dense", "dense", "activation", "dropout", "prelu"]))
     if kind == "activation":
         name = draw(st.sampled_from(SMOOTH + KINKED))
         slope = draw(st.sampled_from([0.0, 0.01, 0.3]))
         return L.Activation(name, slope) if name == "leaky_relu" else L.Activation(name)
     if kind == "dropout":
         return L.Dropout(draw(st.sampled_from([0.1, 0.5])))
+    if kind == "prelu":
+        return L.PReLU(draw(st.sampled_from([None, 1])), "uniform")
     return L.Dense(draw(st.integers(1, 20)), draw(activations()), use_bias=draw(st.booleans()))
 
 
@@ -79,6 +81,12 @@ def poolings(draw, shape):
 
 
 @st.composite
+def slopes(draw, shape):
+    """A PReLU that shares its slopes along some of the axes."""
+    return L.PReLU(draw(st.sets(st.integers(1, len(shape))).map(sorted)), "uniform")
+
+
+@st.composite
 def end_of_images(draw, shape):
     """Layers from a map to a vector, or none: Dense then works on each place."""
     axes = len(shape) - 1
@@ -95,7 +103,7 @@ def convolutional_parts(draw, shape, most=3):
     stack = []
     for _ in range(draw(st.integers(1, most))):
         now = shape_after(shape, stack)
-        stack.append(draw(st.one_of(convolutions(now), convolutions(now), poolings(now))))
+        stack.append(draw(st.one_of(convolutions(now), convolutions(now), poolings(now), slopes(now))))
     return stack
 
 

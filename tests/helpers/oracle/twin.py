@@ -146,6 +146,11 @@ def layer_norm(layer, p, x):
     return F.layer_norm(x, x.shape[-1:], p["gamma"], p["beta"], layer.epsilon)
 
 
+def prelu(layer, p, x):
+    """PyTorch shares slopes among all axes but one, so that each number of a row gets its own."""
+    return F.prelu(x.flatten(1), p["alpha"].expand(x.shape[1:]).flatten()).reshape(x.shape)
+
+
 def paths(layer, p, x):
     return [forward(path, below(p, str(i)), x) for i, path in enumerate(layer.paths)]
 
@@ -178,7 +183,7 @@ APPLY = {
     "Activation": activation, "Dropout": lambda layer, p, x: x,
     "Flatten": lambda layer, p, x: x.flatten(1),
     "Reshape": lambda layer, p, x: x.reshape(len(x), *layer.target_shape),
-    "BatchNorm": batch_norm, "LayerNorm": layer_norm,
+    "BatchNorm": batch_norm, "LayerNorm": layer_norm, "PReLU": prelu,
     "Embedding": lambda layer, p, x: F.embedding(x.long(), p["table"]),
     "Add": lambda layer, p, x: sum(paths(layer, p, x)),
     "Concatenate": lambda layer, p, x: torch.cat(paths(layer, p, x), dim=-1),
