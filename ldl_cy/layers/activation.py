@@ -11,7 +11,7 @@ from ldl_cy.layers.base import Built, Layer, Shape
 
 __all__ = ["ACTIVATIONS", "ALIASES", "Activation", "check_activation"]
 
-ALIASES = {"linear": "identity", "sigmoid": "logistic", "swish": "silu"}
+ALIASES = {"linear": "identity", "sigmoid": "logistic", "swish": "silu", "hard_swish": "hard_silu"}
 
 
 def check_activation(owner: str, activation: Any) -> str:
@@ -32,7 +32,8 @@ class Activation(Layer):
     ----------
     activation : str
         identity (linear), relu, leaky_relu, elu, selu, gelu (exact, by erf), silu (swish), softplus,
-        tanh, logistic (sigmoid), softmax (along the last axis), mish, hard_sigmoid (relu6(x + 3)/6).
+        tanh, logistic (sigmoid), softmax (along the last axis), mish, hard_sigmoid (relu6(x + 3)/6),
+        hard_silu (hard_swish; x relu6(x + 3)/6).
     negative_slope : float >= 0, default=0.01
         Slope of leaky_relu below 0.
     name, trainable : see ``Layer``
@@ -50,7 +51,7 @@ class Activation(Layer):
     ----------
     elu: Clevert et al., ICLR 2016. selu: Klambauer et al., NeurIPS 2017. gelu: Hendrycks and Gimpel,
     arXiv:1606.08415. silu: Elfwing et al., Neural Networks 107 (2018). mish: Misra, BMVC 2020.
-    hard_sigmoid: Howard et al. (MobileNetV3), ICCV 2019.
+    hard_sigmoid, hard_silu: Howard et al. (MobileNetV3), ICCV 2019.
     """
 
     def __init__(

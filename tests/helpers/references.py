@@ -30,6 +30,7 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "softmax": lambda z: special.softmax(z, axis=-1),
     "mish": lambda z: z * np.tanh(np.logaddexp(0, z)),
     "hard_sigmoid": lambda z: np.clip(z + 3, 0, 6) / 6,
+    "hard_silu": lambda z: z * np.clip(z + 3, 0, 6) / 6,
 }
 
 

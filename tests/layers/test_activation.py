@@ -14,6 +14,7 @@ CASES = [
       for name in ACTIVATIONS],
     LayerCase("slope", Activation("leaky_relu", 0.3), (4,), lambda p, x: x * (1 - 0.7 * (x < 0))),
     LayerCase("alias", Activation("swish"), (1,), lambda p, x: activate("silu", x)),
+    LayerCase("hard alias", Activation("hard_swish"), (2,), lambda p, x: activate("hard_silu", x)),
 ]
 
 

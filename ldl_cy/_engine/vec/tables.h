@@ -20,7 +20,8 @@
     LOOP(LOGISTIC, logistic, 0, 1.0)                                                              \
     OTHER(SOFTMAX, softmax, 0, 1.0)                                                               \
     LOOP(MISH, mish, 1, 1.0)                                                                      \
-    LOOP(HARD_SIGMOID, hard_sigmoid, 0, 1.0)
+    LOOP(HARD_SIGMOID, hard_sigmoid, 0, 1.0)                                                      \
+    LOOP(HARD_SILU, hard_silu, 1, 1.0)
 
 /* (constant, name, most slots, coefficients): rule_<name> of rules.inc, how many vectors of state it may have, and how
    many numbers its row of coefficients has. */

@@ -56,6 +56,7 @@ def test_special_values(dtype):
         "logistic": [nan, 1, 0, 1, 0, 0.5],
         "mish": [nan, inf, 0, big, 0, 0],
         "hard_sigmoid": [nan, 1, 0, 1, 0, 0.5],
+        "hard_silu": [nan, inf, 0, big, 0, 0],
     }
     for name, y in expected.items():
         got = vec.activation(name, x, slope=0.25)
@@ -65,7 +66,7 @@ def test_special_values(dtype):
     assert_array_equal(vec.activation("tanh", x), x)            # also below the normal numbers
     # gradients stay finite at both ends and keep NaN
     x = np.array([inf, -inf, big, -big, nan], dtype)
-    for name in ("gelu", "silu", "mish"):
+    for name in ("gelu", "silu", "mish", "hard_silu"):
         d = vec.activation_grad(name, x, np.ones_like(x))
         assert_array_equal(d, np.array([1, 0, 1, 0, nan], dtype), err_msg=name)
     for name in vec.ACTIVATIONS:

@@ -7,7 +7,7 @@ from ldl_cy import layers as L
 
 SMOOTH = ["identity", "elu", "gelu", "silu", "softplus", "tanh", "logistic", "softmax", "mish"]
 # A value within rounding of a kink may take either slope: in float32 such a network is not compared.
-KINKED = ["relu", "leaky_relu", "selu", "hard_sigmoid"]
+KINKED = ["relu", "leaky_relu", "selu", "hard_sigmoid", "hard_silu"]
 
 
 def kinked(layer):
