@@ -6,7 +6,7 @@ from libc.float cimport DBL_MAX, FLT_MAX
 def all_finite(array, bint single=False):
     """Whether a C-contiguous array of float32 or float64 is finite, with ``single`` also as float32.
 
-    None: another layout or dtype, for others to look at.
+    None for another layout or dtype, which the caller has to check.
     """
     cdef Py_buffer view
     cdef Py_ssize_t size, n

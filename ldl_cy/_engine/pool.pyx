@@ -1,7 +1,7 @@
 """The worker pool: Python threads that run without the GIL until they end.
 
 Between phases a worker spins for a moment, because phases follow each other within microseconds, and
-then sleeps on a lock of its own, because machines are shared. No OpenMP (see README, Design).
+then sleeps on a lock of its own, because machines are shared. No OpenMP.
 
 A thread begins with its own share of a phase's tasks, the t-th of n contiguous ranges, and then takes tasks from the
 others' shares. Phases number their tasks alike, so what a thread wrote is mostly in its own cache when it is read.

@@ -46,7 +46,7 @@ def time_op(Kernel kernel, theta, state, x, dy, *, bint wants_dx, bint wants_gra
     theta : (n_params,); state : (n_state,); x : (n, x_size); dy : (n, y_size)
         In the kernel's dtype; dy is kept.
     wants_dx, wants_grad : bool
-        What backward is asked for.
+        Whether backward computes dx, and grad.
     """
     cdef Op *op = &kernel.op
     cdef Call call

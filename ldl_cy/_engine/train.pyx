@@ -63,7 +63,7 @@ cdef inline void reduce_range(
     Update *u, Py_ssize_t piece, Py_ssize_t a, Py_ssize_t b,
     floating *g,                            # (b - a,)
 ) noexcept nogil:
-    """g = sum of the lanes in order + alpha theta, and what is asked of its size, for theta[a:b]."""
+    """g = sum of the lanes in order + alpha theta, and the norms of g that are needed, for theta[a:b]."""
     cdef Py_ssize_t i, low, high, lane
     cdef floating *theta = <floating*>u.theta
     if u.pieces[piece].kind == P_ADDED:
