@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ldl_cy.checks import as_numbers, check_weights
+from ldl_cy.losses import get as get_loss
 from ldl_cy.sparse import is_sparse
+from ldl_cy.threads import choose_threads
 
 if TYPE_CHECKING:
     from ldl_cy._engine.loss import LossKernel
@@ -92,6 +94,17 @@ def check_last_layer(network: Network, loss: Loss) -> None:
         name = next(reversed(network.graph.outputs))
         raise ValueError(f"{loss.name}: the last layer must give raw outputs, since the loss applies "
                          f"{last} itself; drop activation={last!r} from layer {name!r}.")
+
+
+def bind_data(
+    network: Network, X: Any, y: Any, loss: str | Loss, sample_weight: Any, lengths: Any, n_threads: int | None,
+) -> tuple[Data, int]:
+    """Data for one evaluation of the loss, checked, and the number of threads that can work on it."""
+    loss = get_loss(loss)
+    check_last_layer(network, loss)
+    data = validate_data(network, "X", X, y, sample_weight, lengths, loss, network.dtype)
+    threads = choose_threads(OWNER, n_threads)
+    return data, 1 if data.loss_op.python else threads
 
 
 def split_validation(data: Arrays, validation_data: Any, share: float) -> tuple[Arrays, Arrays | None]:

@@ -11,12 +11,10 @@ import numpy as np
 from ldl_cy import optimizers
 from ldl_cy._engine.rng import PERMUTATION, Stream
 from ldl_cy.checks import check_int, check_real, check_rows
-from ldl_cy.data import check_last_layer, validate_data
-from ldl_cy.losses import get as get_loss
+from ldl_cy.data import bind_data
 from ldl_cy.models import Sequential
 from ldl_cy.schedules import Exponential
 from ldl_cy.sparse import is_sparse
-from ldl_cy.threads import choose_threads
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -162,9 +160,7 @@ def find_learning_rate(
     check_rows(OWNER, "X", X, model.input_shape, model.dtype)
     trial = copy.deepcopy(model).build(tuple(np.shape(X)[1:]))
     # all rows are checked before the first step
-    validate_data(trial.network, "X", X, y, sample_weight, lengths, get_loss(loss), trial.dtype)
-    check_last_layer(trial.network, get_loss(loss))
-    choose_threads("Sequential", n_threads)
+    bind_data(trial.network, X, y, loss, sample_weight, lengths, n_threads)
     # moments of an earlier fit belong to another rate
     trial.training_state.begin_optimizer("", np.zeros((0, trial.n_parameters), trial.dtype))
     optimizer.learning_rate = schedule = Exponential(lowest, highest / lowest, every=n_steps - 1)

@@ -11,7 +11,7 @@ import numpy as np
 from ldl_cy import derivatives, inference, losses, serialize, summary
 from ldl_cy.callbacks import CallbackList
 from ldl_cy.checks import check_int, check_ints
-from ldl_cy.data import Data, check_last_layer, validate_data
+from ldl_cy.data import bind_data
 from ldl_cy.layers.base import Layer, Shape
 from ldl_cy.network import Network, check_settings
 from ldl_cy.state import TrainingState
@@ -45,10 +45,10 @@ class Sequential:
     network : Network, what is built
     training_state : TrainingState
 
-    Raises
-    ------
-    TypeError, ValueError
-        Not a list of layers, no layers, two layers of one name, a bad dtype or seed.
+    Notes
+    -----
+    Bad arguments are a TypeError or a ValueError before any work, and so are methods that need a built model before it
+    is built, and data that fit neither the model nor the loss.
 
     Examples
     --------
@@ -61,9 +61,7 @@ class Sequential:
     (64, 1)
     """
 
-    def __init__(
-        self, layers: Iterable[Layer], dtype: str = "float32", random_state: int | None = None,
-    ) -> None:
+    def __init__(self, layers: Iterable[Layer], dtype: str = "float32", random_state: int | None = None) -> None:
         self.layers, self.dtype, self.random_state = check_settings(layers, dtype, random_state)
         self._network: Network | None = None
         self._training_state = TrainingState()
@@ -71,16 +69,12 @@ class Sequential:
     # -- building -----------------------------------------------------------------------------------
 
     def build(self, input_shape: int | Sequence[int]) -> Sequential:
-        """Infer all shapes and draw the initial weights.
+        """Infer all shapes and draw the initial weights; returns the model itself.
 
         Parameters
         ----------
         input_shape : int or sequence of ints >= 1
             Shape of one sample, without the batch axis.
-
-        Returns
-        -------
-        self
 
         Raises
         ------
@@ -104,17 +98,7 @@ class Sequential:
         self._training_state.begin(network.n_params, network.dtype)
 
     def reset(self) -> Sequential:
-        """Restore the initial weights and forget all training.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            The model is not built.
-        """
+        """Restore the initial weights and forget all training; returns the model itself."""
         self.network.reset()
         self._training_state.begin(self.n_parameters, self.dtype)
         return self
@@ -195,11 +179,6 @@ class Sequential:
         Returns
         -------
         array of shape (n, *output_shape) in the model's dtype
-
-        Raises
-        ------
-        ValueError, TypeError
-            The model is not built, or X or lengths do not fit it.
         """
         network = self._network
         if network is not None and network.predictor is not None and (
@@ -208,16 +187,6 @@ class Sequential:
             if out is not None:
                 return out
         return inference.predict(self.network, X, lengths, batch_size, n_threads)
-
-    def _validate(
-        self, X: Any, y: Any, loss: str | losses.Loss, sample_weight: Any, lengths: Any, n_threads: int | None,
-    ) -> tuple[Data, int]:
-        """The checked data, and the number of threads to use."""
-        network, loss = self.network, losses.get(loss)
-        check_last_layer(network, loss)
-        data = validate_data(network, "X", X, y, sample_weight, lengths, loss, self.dtype)
-        threads = choose_threads("Sequential", n_threads)
-        return data, 1 if data.loss_op.python else threads
 
     def evaluate(
         self, X: Any, y: Any, *, loss: str | losses.Loss, sample_weight: Any = None, lengths: Any = None,
@@ -238,13 +207,9 @@ class Sequential:
         Returns
         -------
         float : sum_i w_i l_i / sum_i w_i
-
-        Raises
-        ------
-        ValueError, TypeError
-            The model is not built, or the data do not fit it, the loss or each other.
         """
-        return inference.evaluate(self.network, *self._validate(X, y, loss, sample_weight, lengths, n_threads))
+        data, threads = bind_data(self.network, X, y, loss, sample_weight, lengths, n_threads)
+        return inference.evaluate(self.network, data, threads)
 
     def loss_and_grad(
         self, X: Any, y: Any, *, loss: str | losses.Loss, sample_weight: Any = None, lengths: Any = None,
@@ -265,11 +230,6 @@ class Sequential:
         -------
         loss : float
         grad : (n_parameters,) array in the model's dtype
-
-        Raises
-        ------
-        ValueError, TypeError
-            As for ``evaluate``, or a theta of another shape.
         """
         f = self.objective(X, y, loss=loss, sample_weight=sample_weight, lengths=lengths, training=training,
                            n_threads=n_threads)
@@ -283,21 +243,10 @@ class Sequential:
 
         ``scipy.optimize.minimize(model.objective(X, y, loss=...), model.theta, jac=True)``
 
-        Parameters
-        ----------
-        X, y, loss, sample_weight, lengths, training, n_threads : see ``loss_and_grad``
-
-        Returns
-        -------
-        function of a (n_parameters,) array
-            Returns the loss, a float, and its gradient, (n_parameters,) in the model's dtype.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As for ``evaluate``.
+        The arguments are those of ``loss_and_grad``. The function returns the loss, a float, and its gradient,
+        (n_parameters,) in the model's dtype.
         """
-        data, threads = self._validate(X, y, loss, sample_weight, lengths, n_threads)
+        data, threads = bind_data(self.network, X, y, loss, sample_weight, lengths, n_threads)
         return derivatives.objective(self.network, self._training_state, data, training, threads)
 
     def jacobian(self, X: Any, *, theta: Any = None, n_threads: int | None = None) -> np.ndarray:
@@ -316,27 +265,13 @@ class Sequential:
 
         Raises
         ------
-        ValueError, TypeError
-            X or theta does not fit the model, or the result would take more than 2 GiB.
+        ValueError
+            The result would take more than 2 GiB.
         """
         return derivatives.jacobian(self.network, X, theta, choose_threads("Sequential", n_threads))
 
     def trace(self, X: Any) -> dict[str, np.ndarray]:
-        """Every layer's output in inference, by layer name.
-
-        Parameters
-        ----------
-        X : array of shape (n, *input_shape)
-
-        Returns
-        -------
-        dict of layer names to arrays (n, *shape) in the model's dtype
-
-        Raises
-        ------
-        ValueError, TypeError
-            The model is not built, or X does not fit it.
-        """
+        """Every layer's output in inference for X (n, *input_shape): arrays (n, *shape) by layer name."""
         return inference.trace(self.network, X)
 
     # -- training ------------------------------------------------------------------------------------
@@ -420,11 +355,7 @@ class Sequential:
         return summary.html(self._network, self.epoch)
 
     def save(self, path: str | Path) -> None:
-        """Write the model and its training state to one file, whose format ``serialize`` describes.
-
-        Parameters
-        ----------
-        path : str or path
+        """Write the model and its training state to the file ``path``; ``serialize`` describes its format.
 
         Raises
         ------
@@ -440,12 +371,7 @@ class Sequential:
         Parameters
         ----------
         path : str or path
-        custom : dict of names to layer classes or functions, default=None
-            Those that the file names and that are not part of ldl_cy.
-
-        Returns
-        -------
-        Sequential
+        custom : dict of names to classes of layers and functions that are not ldl_cy's, default=None
 
         Raises
         ------
