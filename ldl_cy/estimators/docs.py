@@ -30,7 +30,8 @@ learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
     For 'sgd': constant, divided by ``t_ ** power_t``, or divided by 5 whenever training stalls.
 
 learning_rate_init : float > 0, default=0.001
-    The initial learning rate of the minibatch solvers and of 'gd'; for 'adadelta' 1 is recommended.
+    The initial learning rate of the minibatch solvers and of 'gd'; for 'adadelta' 1 is recommended,
+    for 'lion' 1e-4.
 
 power_t : float >= 0, default=0.5
     Exponent of 'invscaling'.
@@ -67,7 +68,8 @@ validation_fraction : float in [0, 1), default=0.1
     Share of the rows that early stopping holds out.
 
 beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
-    Decay rates of the running moments of 'adam', 'adamw' and 'nadam'.
+    Decay rates of the running moments of 'adam', 'adamw', 'nadam' and 'lion'; for 'lion' a beta_2 of 0.99 is
+    recommended.
 
 epsilon : float > 0, default=1e-8
     Prevents division by zero in 'adam' and in all solvers that scale steps by past gradients. The first steps of

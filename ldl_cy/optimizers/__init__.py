@@ -12,18 +12,19 @@ from ldl_cy.optimizers.gauss_newton import GaussNewtonCG
 from ldl_cy.optimizers.gd import GD
 from ldl_cy.optimizers.lbfgs import LBFGS
 from ldl_cy.optimizers.levenberg_marquardt import LevenbergMarquardt
+from ldl_cy.optimizers.lion import Lion
 from ldl_cy.optimizers.sgd import SGD
 from ldl_cy.optimizers.step_rule import StepRule
 
 __all__ = [
     "GD", "LBFGS", "OPTIMIZERS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "ConjugateGradient", "Ended",
-    "FullBatchMethod", "GaussNewtonCG", "IterativeMethod", "LevenbergMarquardt", "Nadam", "Optimizer", "RMSprop",
-    "Rule", "StepRule", "get"]
+    "FullBatchMethod", "GaussNewtonCG", "IterativeMethod", "LevenbergMarquardt", "Lion", "Nadam", "Optimizer",
+    "RMSprop", "Rule", "StepRule", "get"]
 
 # The table of optimizers: names for ``get``, choices of the estimators' ``solver``, checks of files, and tests use it.
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "gd": GD, "sgd": SGD, "adam": Adam, "adamw": AdamW, "nadam": Nadam, "rmsprop": RMSprop, "adagrad": Adagrad,
-    "adadelta": Adadelta, "lbfgs": LBFGS, "cg": ConjugateGradient, "lm": LevenbergMarquardt,
+    "adadelta": Adadelta, "lion": Lion, "lbfgs": LBFGS, "cg": ConjugateGradient, "lm": LevenbergMarquardt,
     "gauss_newton_cg": GaussNewtonCG}
 
 

@@ -27,7 +27,7 @@ NUMBERS = {
     "adamw": optimizers.AdamW(0.01, 0.8, 0.95, 1e-4), "nadam": optimizers.Nadam(0.01, 0.8, 0.95, 1e-4),
     "rmsprop": optimizers.RMSprop(0.01, epsilon=1e-4), "adagrad": optimizers.Adagrad(0.01, epsilon=1e-4),
     "adadelta": optimizers.Adadelta(0.01, epsilon=1e-4), "sgd": optimizers.SGD(0.01, 0.9, nesterov=True),
-    "gd": optimizers.GD(0.01, tol=0.0),
+    "gd": optimizers.GD(0.01, tol=0.0), "lion": optimizers.Lion(0.01, 0.8, 0.95),
 }
 
 

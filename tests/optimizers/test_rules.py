@@ -4,7 +4,19 @@ import pytest
 import vec_kernels as vec
 
 from ldl_cy import Sequential, layers, optimizers
-from ldl_cy.optimizers import GD, OPTIMIZERS, SGD, Adadelta, Adagrad, Adam, AdamW, Nadam, RMSprop, StepRule
+from ldl_cy.optimizers import (
+    GD,
+    OPTIMIZERS,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    AdamW,
+    Lion,
+    Nadam,
+    RMSprop,
+    StepRule,
+)
 
 NAMES = [name for name, kind in OPTIMIZERS.items() if issubclass(kind, StepRule)]
 NET = [layers.Dense(16, "tanh"), layers.Dropout(0.2), layers.Dense(3)]
@@ -88,6 +100,16 @@ def adadelta(rho, epsilon):
     return step
 
 
+def lion(beta_1, beta_2):
+    m = 0
+
+    def step(g, t, rate):
+        nonlocal m
+        c, m = beta_1 * m + (1 - beta_1) * g, beta_2 * m + (1 - beta_2) * g
+        return -rate * np.sign(c)
+    return step
+
+
 # name: the optimizer with the common settings, its formula, the rate of step t; every step rule is here by its own name
 RULES = {
     "gd": (lambda **kw: GD(0.1, tol=0, **kw), sgd, lambda t: 0.1),
@@ -115,6 +137,9 @@ RULES = {
                       lambda t: 0.1 / (1 + 0.2 * (t - 1))),
     "adadelta": (lambda **kw: Adadelta(**kw), lambda: adadelta(0.9, 1e-6), lambda t: 1.0),
     "adadelta-rho": (lambda **kw: Adadelta(0.5, 0.8, 1e-4, **kw), lambda: adadelta(0.8, 1e-4), lambda t: 0.5),
+    "lion": (lambda **kw: Lion(0.01, 0.8, 0.95, **kw), lambda: lion(0.8, 0.95), lambda t: 0.01),
+    "lion-schedule": (lambda **kw: Lion(lambda steps: 0.1 / (1 + steps), **kw), lambda: lion(0.9, 0.99),
+                      lambda t: 0.1 / t),
 }
 SETTINGS = {
     "plain": {}, "alpha": {"alpha": 0.5}, "clipped": {"clip_norm": 0.05}, "decayed": {"weight_decay": 0.3},
@@ -180,6 +205,15 @@ def test_variance_of_an_unchanging_gradient():
         w = 1 - 0.99**t
         np.testing.assert_allclose(slots[0], w * (1 - w) * g.astype(float)**2, rtol=1e-2, atol=1e-9)
         assert (slots[0] >= 0).all() and np.isfinite(theta).all()
+
+
+def test_lion_moves_by_its_rate_or_not_at_all():
+    g = np.array([0, -0.0, 1e-300, -1e300, 2])
+    theta, m = np.zeros(5), np.array([[0, 0, 0, 0, -2.0]])
+    vec.update_("lion", theta, g, m, np.array([0.25, 0.5, 0.75]))
+    # the last: c = -1 + 1
+    np.testing.assert_array_equal(theta, [0, 0, -0.25, 0.25, 0])
+    np.testing.assert_array_equal(m[0], [0, 0, 2.5e-301, -2.5e299, -1])
 
 
 # -- the rows of coefficients ---------------------------------------------------------------------------------
@@ -330,9 +364,12 @@ def test_settings_make_the_same_optimizer(optimizer):
     (lambda: Adagrad(epsilon=0), "Adagrad: epsilon must be a number > 0, got 0."),
     (lambda: Adadelta(rho=1.5), "Adadelta: rho must be a number >= 0 and < 1, got 1.5."),
     (lambda: Adadelta(epsilon=None), "Adadelta: epsilon must be a number > 0, got None."),
+    (lambda: Lion(0), "Lion: learning_rate must be a float > 0, a schedule or a function of the step, got 0."),
+    (lambda: Lion(beta_1=1), "Lion: beta_1 must be a number >= 0 and < 1, got 1."),
+    (lambda: Lion(beta_2="0.99"), "Lion: beta_2 must be a number >= 0 and < 1, got '0.99'."),
     (lambda: optimizers.get("rprop"),
-     "Sequential: optimizer must be one of gd, sgd, adam, adamw, nadam, rmsprop, adagrad, adadelta, lbfgs, cg, lm, "
-     "gauss_newton_cg or an Optimizer, got 'rprop'."),
+     "Sequential: optimizer must be one of gd, sgd, adam, adamw, nadam, rmsprop, adagrad, adadelta, lion, lbfgs, cg, "
+     "lm, gauss_newton_cg or an Optimizer, got 'rprop'."),
 ])
 def test_bad_settings(make, message):
     with pytest.raises((TypeError, ValueError)) as error:

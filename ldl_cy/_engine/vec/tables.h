@@ -31,7 +31,8 @@
     RULE(RMSPROP, rmsprop, 3, 5)                                                                  \
     RULE(ADAGRAD, adagrad, 1, 3)                                                                  \
     RULE(ADADELTA, adadelta, 2, 3)                                                                \
-    RULE(NADAM, nadam, 2, 6)
+    RULE(NADAM, nadam, 2, 6)                                                                      \
+    RULE(LION, lion, 1, 3)
 
 #define LDL_ACTIVATION_NUMBER(constant, name, keeps_z, slope) LDL_##constant,
 enum ldl_activation {

@@ -11,7 +11,7 @@ RULES = (
     ("adam", [1e-3, 0.9, 0.999, 1.5, 1e-8]), ("sgd", [1e-3, 0.9, 0]), ("sgd", [1e-3, 0.9, 1]),
     ("rmsprop", [1e-3, 0.9, 1e-8, 0, 0]), ("rmsprop", [1e-3, 0.9, 1e-8, 0.9, 0]),
     ("rmsprop", [1e-3, 0.9, 1e-8, 0.9, 1]), ("adagrad", [1e-3, 0.1, 1e-8]), ("adadelta", [1, 0.9, 1e-6]),
-    ("nadam", [1e-4, 1e-3, 0.9, 0.999, 1.5, 1e-8]))
+    ("nadam", [1e-4, 1e-3, 0.9, 0.999, 1.5, 1e-8]), ("lion", [1e-3, 0.9, 0.99]))
 
 
 def every_kernel(dtype):
@@ -70,6 +70,19 @@ def every_kernel(dtype):
 @pytest.mark.parametrize("name", vec.RULES)
 def test_every_rule_is_among_them(name):
     assert name in [rule for rule, _ in RULES], f"{name} has no coefficients in this file"
+
+
+@pytest.mark.parametrize(("rule", "coef"), RULES, ids=str)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=str)
+def test_a_gradient_that_is_not_finite_reaches_theta(rule, coef, value, dtype, rng):
+    """Training looks at theta alone to find it; the other weights do not notice."""
+    for n in (1, 19, 64):
+        for place in {0, n // 2, n - 1}:
+            g = rng.normal(0, 1, n).astype(dtype)
+            g[place] = value
+            theta, slots = np.ones_like(g), np.abs(rng.normal(0, 1, (3, n))).astype(dtype)
+            vec.update_(rule, theta, g, slots, np.array(coef, float))
+            assert_array_equal(np.isfinite(theta), np.arange(n) != place)
 
 
 @np.errstate(all="ignore")
