@@ -101,6 +101,13 @@ def test_few_parameters():
     assert {name: n for name, n in found.items() if n > 10 and name.rpartition(".")[2] not in allowed} == {}
 
 
+def test_compiled_modules_have_stubs():
+    """tasks alone is for other compiled modules."""
+    modules = list(PACKAGE.rglob("*.pyx"))
+    assert len(modules) > 25
+    assert [path.stem for path in modules if not path.with_suffix(".pyi").exists()] == ["tasks"]
+
+
 def test_files_are_rooms():
     files = [path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".pyx", ".pxd", ".inc", ".h", ".pyi"}]
     files += [path for path in PACKAGE.glob("_engine/vec/*.c")]

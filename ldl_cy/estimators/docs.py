@@ -68,8 +68,8 @@ validation_fraction : float in [0, 1), default=0.1
     Share of the rows that early stopping holds out.
 
 beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
-    Decay rates of the running moments of 'adam', 'adamw', 'nadam' and 'lion'; for 'lion' a beta_2 of 0.99 is
-    recommended.
+    Decay rates of the running moments of %(beta_solvers)s; for 'lion' a beta_2
+    of 0.99 is recommended.
 
 epsilon : float > 0, default=1e-8
     Prevents division by zero in 'adam' and in all solvers that scale steps by past gradients. The first steps of
@@ -171,6 +171,8 @@ def listed(names: Iterable[str], last: str) -> str:
 # names in the tables of activations and optimizers
 NAMES = {
     "activations": listed([name for name in ACTIVATIONS if name != "softmax"], "or"),
+    "beta_solvers": listed([name for name, kind in OPTIMIZERS.items()
+                            if "beta_1" in inspect.signature(kind).parameters], "and"),
     "minibatch_solvers": listed([name for name, kind in OPTIMIZERS.items() if not kind.full_batch], "and"),
 }
 

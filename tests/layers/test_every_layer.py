@@ -1,4 +1,8 @@
 """Every public layer, by its example in helpers/cases.py: the contract, and a model of the layer alone."""
+import inspect
+import re
+from pathlib import Path
+
 import pytest
 from branches import check_keeping, check_rows_and_bits, check_stack_gradient, small
 from cases import LAYERS, PUBLIC, example
@@ -12,6 +16,7 @@ KERNELS = [name for name, case in LAYERS.items()
            if type(case.layer).build is not Layer.build and case.layer.build(case.input_shape).kernel]
 # The functions of a Custom layer are not in its repr, and files need them from the caller.
 KEPT = [name for name in PUBLIC if name != "Custom"]
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -42,6 +47,34 @@ def test_what_decays(name):
     for entry in network.graph.parameters:
         kind = entry.name.rpartition(".")[2]
         assert entry.parameter.decays == (kind in ("kernel", "recurrent_kernel", "table")), entry.name
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_kernel_says_what_it_is(name, dtype):
+    """Its name, what it was made from, and its work, without which no thread would share it."""
+    kernel = LAYERS[name].layer.build(LAYERS[name].input_shape).kernel(dtype)
+    assert kernel.dtype == dtype
+    assert kernel.name, f"the kernel of {name} has no name"
+    assert kernel.config, f"the kernel of {name} has no config"
+    assert kernel.flops > 0, f"the kernel of {name} has no flops"
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_is_documented(name):
+    """What it takes and gives, its arguments and weights, where a layer with weights is from; in the README too."""
+    kind, case = type(example(name).layer), example(name)
+    text = inspect.getdoc(kind)
+    weights = [entry.name.rpartition(".")[2] for entry in
+               Sequential([case.layer]).build(case.input_shape).network.graph.parameters]
+    sections = ["Parameters", "Shape"] + (["Attributes", "References"] if weights and name in KEPT else [])
+    missing = [section for section in sections if f"{section}\n{'-' * len(section)}\n" not in text]
+    assert not missing, f"{name} has no {', '.join(missing)} in its docstring"
+    unknown = [word for word in inspect.signature(kind).parameters if not re.search(rf"\b{word}\b", text)]
+    assert not unknown, f"{name} does not say what {', '.join(unknown)} is"
+    # "Max, Avg, GlobalMax and GlobalAvg pooling in 1D and 2D"
+    word = re.sub(r"Pool[12]D$", "", name)
+    assert re.search(rf"\b{word}\b", README.read_text(encoding="utf-8")), f"{name} is not in the README"
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])

@@ -368,8 +368,7 @@ def test_settings_make_the_same_optimizer(optimizer):
     (lambda: Lion(beta_1=1), "Lion: beta_1 must be a number >= 0 and < 1, got 1."),
     (lambda: Lion(beta_2="0.99"), "Lion: beta_2 must be a number >= 0 and < 1, got '0.99'."),
     (lambda: optimizers.get("rprop"),
-     "Sequential: optimizer must be one of gd, sgd, adam, adamw, nadam, rmsprop, adagrad, adadelta, lion, lbfgs, cg, "
-     "lm, gauss_newton_cg or an Optimizer, got 'rprop'."),
+     f"Sequential: optimizer must be one of {', '.join(OPTIMIZERS)} or an Optimizer, got 'rprop'."),
 ])
 def test_bad_settings(make, message):
     with pytest.raises((TypeError, ValueError)) as error:

@@ -5,6 +5,8 @@ in float32 too.
 """
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -206,6 +208,28 @@ def test_every_loss(tally, name):
             check_network(tally, "every loss", {
                 "shape": shape, "stack": stack, "loss": loss, "smoothing": 0.0, "k": 3, "n": n, "weighted": n == 6,
                 "seed": n})
+
+
+def kinds(layer):
+    """Names of the classes of a layer and of those within it."""
+    inner = [each for path in getattr(layer, "paths", ()) for each in path]
+    inner += [layer.layer] if hasattr(layer, "layer") else []
+    return {type(layer).__name__}.union(*map(kinds, inner))
+
+
+@cache
+def drawn_kinds():
+    """What a few networks of each strategy are made of, without computing anything."""
+    found = set()
+    for name, strategy in vars(networks).items():
+        if name.endswith("_networks"):
+            drawn(strategy(), 50)(lambda problem: found.update(*map(kinds, problem["stack"])))()
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if name != "Custom"])
+def test_every_layer_is_drawn(name):
+    assert name in drawn_kinds(), f"{name} is not drawn in tests/helpers/oracle/networks.py"
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
