@@ -78,6 +78,8 @@ class BuildExt(build_ext):
         if linker:
             # some Pythons pass on where their own libraries lie: on this machine alone, and nothing here needs them
             self.compiler.linker_so = linker = [part for part in linker if not part.startswith("-Wl,-rpath")]
+        # what is out of date is decided here: by their times alone, a module may seem newer than its objects
+        self.compiler.force = True
         self.kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
         compiler = getattr(self.compiler, "compiler_so", [])
         tools = [self.kind, self.debug, self.compiler.macros, rebuild.tools(compiler, linker)]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ldl_cy._engine.sparse import SparseRows
 from ldl_cy.checks import as_numbers, check_weights
 from ldl_cy.losses import get as get_loss
 from ldl_cy.sparse import is_sparse
@@ -48,11 +49,24 @@ class Data(NamedTuple):
         """The sum of the weights; n if there are none."""
         return float(self.n) if self.weights is None else float(self.weights.sum(dtype=float))
 
+    def held(self) -> Data:
+        """These samples for reading more than once: targets, lengths and places of sparse entries are copies.
+
+        They are checked only once, and what they become when somebody changes them may be out of bounds.
+        """
+        lengths = None if self.lengths is None else self.lengths.copy()
+        return Data(hold_rows(self.rows), self.targets.copy(), self.weights, lengths, self.loss_op)
+
     def part(self, start: int, size: int) -> Data:
         """Samples ``start`` to ``start + size``, as views."""
         rows = slice(start, start + size)
         weights, lengths = (None if a is None else a[rows] for a in (self.weights, self.lengths))
         return Data(self.rows[rows], self.targets[rows], weights, lengths, self.loss_op)
+
+
+def hold_rows(rows: Any) -> Any:
+    """Checked rows for reading more than once: see ``Data.held``."""
+    return rows.with_own_places() if isinstance(rows, SparseRows) else rows
 
 
 def validate_data(

@@ -62,11 +62,9 @@ class Sequential:
     """
 
     def __init__(self, layers: Iterable[Layer], dtype: str = "float32", random_state: int | None = None) -> None:
-        self.layers, self.dtype, self.random_state = check_settings(layers, dtype, random_state)
+        self.layers, self.dtype, self._seed = check_settings(layers, dtype, random_state)
         self._network: Network | None = None
         self._training_state = TrainingState()
-
-    # -- building -----------------------------------------------------------------------------------
 
     def build(self, input_shape: int | Sequence[int]) -> Sequential:
         """Infer all shapes and draw the initial weights; returns the model itself.
@@ -90,7 +88,7 @@ class Sequential:
         return self
 
     def _build_network(self, shape: Shape) -> Network:
-        return Network.build(self.layers, shape, self.dtype, self.random_state)
+        return Network.build(self.layers, shape, self.dtype, self._seed)
 
     def adopt(self, network: Network) -> None:
         """Take over a network that was built from the model's layers; training is counted from 0."""
@@ -102,6 +100,11 @@ class Sequential:
         self.network.reset()
         self._training_state.begin(self.n_parameters, self.dtype)
         return self
+
+    @property
+    def random_state(self) -> int:
+        """The seed."""
+        return self._seed
 
     @property
     def network(self) -> Network:
@@ -158,8 +161,6 @@ class Sequential:
     def n_parameters(self) -> int:
         """The number of weights; ValueError before ``build``."""
         return self.network.n_params
-
-    # -- outputs, losses and gradients ---------------------------------------------------------------
 
     def predict(
         self, X: Any, *, lengths: Any = None, batch_size: int | None = None, n_threads: int | None = None,
@@ -274,8 +275,6 @@ class Sequential:
         """Every layer's output in inference for X (n, *input_shape): arrays (n, *shape) by layer name."""
         return inference.trace(self.network, X)
 
-    # -- training ------------------------------------------------------------------------------------
-
     def fit(
         self, X: Any, y: Any = None, *, loss: str | losses.Loss, optimizer: str | Optimizer = "sgd",
         batch_size: int | str = "auto", epochs: int = 10, alpha: float = 0.0, shuffle: bool = True,
@@ -338,7 +337,7 @@ class Sequential:
                 batch_size=batch_size, epochs=epochs, alpha=alpha, shuffle=shuffle, sample_weight=sample_weight,
                 lengths=lengths, validation_data=validation_data, validation_split=validation_split,
                 callbacks=watched, n_threads=n_threads)
-            if self._network is None:
+            if self._network is not fit.network:
                 self.adopt(fit.network)
             fit.run()
         return watched.history
@@ -383,10 +382,10 @@ class Sequential:
         return loaded
 
     def _saved(self) -> serialize.Saved:
-        return serialize.Saved(self.layers, self.dtype, self.random_state, self._network, self._training_state)
+        return serialize.Saved(self.layers, self.dtype, self._seed, self._network, self._training_state)
 
     def _restore(self, saved: serialize.Saved) -> None:
-        self.layers, self.dtype, self.random_state, self._network, self._training_state = saved
+        self.layers, self.dtype, self._seed, self._network, self._training_state = saved
 
     def __getstate__(self) -> dict[str, Any]:
         return serialize.to_dict(self._saved())

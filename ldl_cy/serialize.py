@@ -187,6 +187,9 @@ def save(saved: Saved, path: str | Path) -> None:
             raise
         raise TypeError(f"save: the state of a callback must be numbers, strings, and lists and dicts of them: {error}"
                         ) from error
+    if len(text) > LARGEST_JSON:
+        raise ValueError(f"save: the description must be of at most {LARGEST_JSON} characters, got {len(text)}; arrays "
+                         "are no part of a callback's state.")
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{HALF}")
     try:

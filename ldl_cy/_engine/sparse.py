@@ -23,6 +23,10 @@ class SparseRows:
         self.shape = len(indptr) - 1, width
         self.dtype = data.dtype
 
+    def with_own_places(self) -> SparseRows:
+        """The same rows with copies of ``indices`` and ``indptr``, which no other owner can change."""
+        return SparseRows(self.data, self.indices.copy(), self.indptr.copy(), self.shape[1])
+
     def __len__(self) -> int:
         return self.shape[0]
 

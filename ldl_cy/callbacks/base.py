@@ -27,13 +27,23 @@ class Callback:
     last : bool
         Whether the callback is called after all others; False by default.
     state_key : str
+        The key under which the model stores ``state_dict``; a callback with the same key continues from it. The name of
+        the class unless it was set.
     """
 
     last = False
 
     @property
     def state_key(self) -> str:
-        """The key under which the model stores ``state_dict``; a callback with the same key continues from it."""
+        """See ``Callback``."""
+        key: str = vars(self).get("_state_key", self._default_state_key())
+        return key
+
+    @state_key.setter
+    def state_key(self, key: str) -> None:
+        self._state_key = key
+
+    def _default_state_key(self) -> str:
         return type(self).__name__
 
     def state_dict(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,6 +55,7 @@ class CallbackList:
         if not self._checked:
             for callback in self.callbacks:
                 callback.check(optimizer, known)
+            list(self._by_key())            # refuses keys that are no strings
         self._checked = True
 
     def __bool__(self) -> bool:
@@ -69,9 +70,8 @@ class CallbackList:
         """Add a callback after all others."""
         self.callbacks += check_callbacks(callback)
 
-    @contextmanager
-    def fitting(self, epochs: int) -> Iterator[None]:
-        """Call on_fit_begin now, and at the end, also after an exception, on_fit_end in reverse order.
+    def fitting(self, epochs: int) -> ExitStack:
+        """Call on_fit_begin now; at the end of the ``with`` block, also after an exception, on_fit_end in reverse order.
 
         Only callbacks whose on_fit_begin returned get an on_fit_end. ``epochs`` is the number of epochs of the fit.
         """
@@ -79,7 +79,7 @@ class CallbackList:
             for callback in self.callbacks:
                 callback.on_fit_begin(self.model, epochs)
                 begun.callback(callback.on_fit_end, self.model)
-            yield
+            return begun.pop_all()
 
     def load_states(self) -> None:
         """Give the callbacks their states from earlier fits of the model."""
@@ -90,17 +90,20 @@ class CallbackList:
 
     def _save_state(self, key: str, callback: Callback) -> None:
         """Store a callback's state in the model's training state, or drop it if there is none."""
-        kept, state = self.model.training_state.callbacks, callback.state_dict()
-        if state:
-            kept[key] = copy.deepcopy(state)
-        else:
-            kept.pop(key, None)
+        state, training = callback.state_dict(), self.model.training_state
+        if not isinstance(state, dict):
+            raise TypeError(f"{type(callback).__name__}: state_dict must return a dict, got {state!r}.")
+        # a new dict: another thread may read the one that is there
+        others = {other: value for other, value in training.callbacks.items() if other != key}
+        training.callbacks = {**others, key: copy.deepcopy(state)} if state else others
 
     def _by_key(self) -> Iterator[tuple[str, Callback]]:
         """Callbacks with distinct keys: a number is appended to a key that is taken."""
         taken: set[str] = set()
         for callback in self.callbacks:
             own, count = callback.state_key, 1
+            if not isinstance(own, str):
+                raise TypeError(f"{type(callback).__name__}: state_key must be a str, got {own!r}.")
             key = own
             while key in taken:
                 count += 1
@@ -115,12 +118,13 @@ class CallbackList:
 
     def epoch_ends(self, epoch: int, logs: dict[str, float]) -> bool:
         """After an epoch with the values ``logs``: whether a callback requests a stop. All callbacks are called."""
-        stop = False
+        stop, given = False, dict(logs)
         for key, callback in self._by_key():
             stop |= requests_stop(callback.on_epoch_end(self.model, epoch, logs))
             # at once: a later callback may save the model, or raise
             self._save_state(key, callback)
-        self.history.on_epoch_end(self.model, epoch, logs)
+        # with what callbacks have added, without what they made of the rest
+        self.history.on_epoch_end(self.model, epoch, {**given, **{k: v for k, v in logs.items() if k not in given}})
         if stop:
             self.history.ended("callback", "a callback ended the fit")
         return stop

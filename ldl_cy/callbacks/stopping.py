@@ -173,8 +173,7 @@ class ReduceOnPlateau(Monitor):
             self.wait = 0
         return None
 
-    @property
-    def state_key(self) -> str:
+    def _default_state_key(self) -> str:
         """The class's name and the monitored value, so that two of them do not share a state."""
         return f"ReduceOnPlateau {self.monitor}"
 

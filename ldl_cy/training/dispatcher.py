@@ -31,7 +31,7 @@ class CallbackDispatcher(Protocol):
     def prepend(self, callback: Callable[[Any, dict[str, float]], Any]) -> None:
         """Add a function of (model, logs) before all other callbacks."""
 
-    def fitting(self, epochs: int) -> AbstractContextManager[None]:
+    def fitting(self, epochs: int) -> AbstractContextManager[Any, bool | None]:
         """The beginning and, also after an exception, the end of the fit for all callbacks."""
 
     def load_states(self) -> None:

@@ -97,7 +97,8 @@ class Fit:
             self.n_threads = 1
         if validation is not None:
             # checked once for all epochs
-            self._held_out = validate_data(network, "validation_data", *validation, self.loss, network.dtype)
+            checked = validate_data(network, "validation_data", *validation, self.loss, network.dtype)
+            self._held_out = checked.held()
             callbacks.prepend(self._add_validation_loss)
 
     def _add_validation_loss(self, model: Any, logs: dict[str, float]) -> None:

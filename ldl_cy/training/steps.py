@@ -59,6 +59,7 @@ class Stepper:
             The largest absolute entry of the last gradient.
         """
         network, state, slots = self.network, self.state, self.state.optimizer
+        self._check_arrays()
         steps = -(-data.n // batch_size)
         losses = np.zeros(epochs)
         coefficients = self.optimizer.coefficients(
@@ -77,6 +78,14 @@ class Stepper:
             state.count(epochs=done)
             raise error
         return losses[:done], reason, largest
+
+    def _check_arrays(self) -> None:
+        """Refuse to step over arrays that are not those that the fit began with, since compiled code trusts them."""
+        network, n_vectors = self.network, self.optimizer.n_vectors
+        for array, shape in ((network.theta, (network.n_params,)), (network.statistics, (network.graph.n_state,)),
+                             (self.state.optimizer.slots, (n_vectors, network.n_params))):
+            if array.shape != shape or array.dtype != network.dtype or not array.flags.carray:
+                raise RuntimeError("Sequential: the model was built, reset or restored to another state during its fit.")
 
     def check_finite(self, reason: int) -> None:
         """Raise a FloatingPointError if a step had a non-finite loss or weight."""

@@ -136,6 +136,65 @@ def test_states_are_copies():
     assert model.training_state.callbacks == {"Keeps": {"seen": [1, 2, 3]}}
 
 
+@pytest.mark.parametrize("state", [[1], (1,), 3, "words", None, True])
+def test_a_state_that_is_no_dict(state):
+    """Refused at once: no file could be read again."""
+    class Wrong(Counter):
+        def state_dict(self):
+            return state
+
+    model = made()
+    with pytest.raises(TypeError, match="Wrong: state_dict must return a dict, got "):
+        fit(model, Wrong(), epochs=1)
+    assert model.training_state.callbacks == {}
+
+
+@pytest.mark.parametrize("key", [None, 5, 1.5, ["a"]])
+def test_a_key_that_is_no_string(key):
+    with pytest.raises(TypeError, match="Counter: state_key must be a str, got "):
+        fit(made(), Counter(key), epochs=1)
+
+
+def test_a_key_that_was_set():
+    plain = Callback()
+    assert plain.state_key == "Callback"
+    plain.state_key = "mine"
+    assert plain.state_key == "mine" and ReduceOnPlateau("loss").state_key == "ReduceOnPlateau loss"
+
+
+def test_a_state_too_long_for_a_file(tmp_path):
+    class Long(Counter):
+        def state_dict(self):
+            return {"numbers": "9" * (1 << 24)}
+
+    model = made()
+    fit(model, Long(), epochs=1)
+    with pytest.raises(ValueError, match="save: the description must be of at most 16777216 characters"):
+        model.save(tmp_path / "m")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_history_keeps_the_loss():
+    """Whatever callbacks make of the values, those of the fit are recorded."""
+    plain = fit(made()).history
+    for change in (dict.clear, lambda logs: logs.pop("loss"), lambda logs: logs.update(loss=None)):
+        def callback(model, logs, change=change):
+            change(logs)
+        history = fit(made(), callback)
+        assert history.history == plain and "loss" in repr(history)
+
+
+@pytest.mark.parametrize("hook", ["on_fit_begin", "on_fit_end"])
+def test_a_stop_iteration_is_an_exception_as_others_are(hook):
+    def stop(*_):
+        raise StopIteration("mine")
+
+    failing = Callback()
+    setattr(failing, hook, stop)
+    with pytest.raises(StopIteration, match="mine"):
+        fit(made(), failing)
+
+
 def test_one_object_on_two_models():
     """Counts from one model do not affect the other."""
     watcher = ReduceOnPlateau("loss", 0.5, 3, 9.0)

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import train_test_split
@@ -375,3 +376,67 @@ def test_a_penalty_that_overflows():
         model.fit(np.ones((1, 2)), np.ones((1, 1)), loss="absolute_error",
                   optimizer=optimizers.Adam(1e300, clip_norm=1e-3), epochs=2, alpha=1e-3)
     assert np.isfinite(model.theta).all() and not np.array_equal(model.theta, theta)
+
+
+# -- what changes during a fit ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["codes", "lengths", "sparse"])
+def test_validation_data_that_are_changed_during_a_fit(kind):
+    """They were checked once, and are the fit's own: the same losses as if they had stayed what they were."""
+    def data():
+        rng = np.random.default_rng(0)
+        X, y, lengths = rng.standard_normal((20, 5, 3)), rng.integers(0, 3, 20).astype(float), np.full(20, 4, np.int32)
+        if kind == "lengths":
+            return [layers.GRU(3), layers.Dense(3)], (X, y, None, lengths), lambda: lengths.fill(10**7)
+        if kind == "sparse":
+            rows = sp.csr_array(X[:, 0] * (X[:, 1] > 0))
+            return [layers.Dense(3)], (rows, y, None, None), lambda: rows.indices.fill(10**8)
+        return [layers.Dense(3)], (X[:, 0], y, None, None), lambda: y.fill(1e9)
+
+    found = []
+    for changes in (False, True):
+        stack, given, change = data()
+        _, (X, y, _, lengths), _ = data()
+        history = Sequential(stack, "float64", 0).fit(
+            X, y, lengths=lengths, loss="log_loss", epochs=3, validation_data=given,
+            callbacks=lambda model, logs, change=change, changes=changes: changes and change() and None)
+        found.append(history.history["val_loss"])
+    assert found[0] == found[1] and len(found[0]) == 3
+
+
+@pytest.mark.parametrize("what", ["reset", "build", "begin", "slots", "theta"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_arrays_that_are_exchanged_during_a_fit(what, optimizer):
+    """Compiled steps trust them: the fit ends with a sentence, or goes on where they are still those of before."""
+    def change(model, logs):
+        state, network = model.training_state, model.network
+        if model.epoch == 2:
+            {"reset": model.reset, "build": lambda: model.build(7), "begin": lambda: state.begin(3, "float64"),
+             "slots": lambda: setattr(state.optimizer, "slots", np.zeros((2, 0), "float32")),
+             "theta": lambda: setattr(network, "theta", np.zeros(0, "float32"))}[what]()
+
+    model = Sequential([layers.Dense(4), layers.Dense(3)], random_state=0)
+    with pytest.raises(RuntimeError, match="was built, reset or restored to another state during its fit"):
+        model.fit(X6, Y6, loss="log_loss", optimizer=optimizers.get(optimizer) if optimizer == "adam"
+                  else optimizers.SGD(momentum=0.9), epochs=4, callbacks=change)
+
+
+def test_a_model_that_is_built_while_its_fit_is_prepared():
+    """The fit trains the network that the model then has."""
+    model = Sequential([layers.Dense(4, "tanh"), layers.Dense(1)], random_state=0)
+
+    def batches():
+        model.build(3)
+        for _ in range(5):
+            yield np.ones((4, 3)), np.ones((4, 1))
+
+    history = model.fit(batches(), loss="squared_error", epochs=1)
+    assert model.evaluate(np.ones((4, 3)), np.ones((4, 1)), loss="squared_error") < history.history["loss"][0]
+
+
+def test_the_seed_is_the_models():
+    model = Sequential([layers.Dense(1)], random_state=3)
+    assert model.random_state == 3
+    with pytest.raises(AttributeError):
+        model.random_state = 9
