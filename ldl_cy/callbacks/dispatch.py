@@ -71,7 +71,7 @@ class CallbackList:
         self.callbacks += check_callbacks(callback)
 
     def fitting(self, epochs: int) -> ExitStack:
-        """Call on_fit_begin now; at the end of the ``with`` block, also after an exception, on_fit_end in reverse order.
+        """Call on_fit_begin now; at the end of the ``with`` block, also of an exception, on_fit_end in reverse order.
 
         Only callbacks whose on_fit_begin returned get an on_fit_end. ``epochs`` is the number of epochs of the fit.
         """

@@ -85,7 +85,8 @@ class Stepper:
         for array, shape in ((network.theta, (network.n_params,)), (network.statistics, (network.graph.n_state,)),
                              (self.state.optimizer.slots, (n_vectors, network.n_params))):
             if array.shape != shape or array.dtype != network.dtype or not array.flags.carray:
-                raise RuntimeError("Sequential: the model was built, reset or restored to another state during its fit.")
+                raise RuntimeError("Sequential: the model was built, reset or restored to another state during its "
+                                   "fit.")
 
     def check_finite(self, reason: int) -> None:
         """Raise a FloatingPointError if a step had a non-finite loss or weight."""
