@@ -64,7 +64,7 @@ def test_pickled_estimators(name):
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_skops_files(name):
-    io = pytest.importorskip("skops.io")
+    io = pytest.importorskip("skops.io", reason="the extra 'test' brings skops, pytest alone does not")
     file = FOLDER / f"{name}.skops"
     untrusted = io.get_untrusted_types(file=file)
     assert untrusted and all(path.startswith("ldl_cy.") for path in untrusted)
