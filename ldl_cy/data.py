@@ -50,9 +50,10 @@ class Data(NamedTuple):
         return float(self.n) if self.weights is None else float(self.weights.sum(dtype=float))
 
     def held(self) -> Data:
-        """These samples for reading more than once: targets, lengths and places of sparse entries are copies.
+        """The same samples, with copies of the targets, the lengths and the indices of sparse rows.
 
-        They are checked only once, and what they become when somebody changes them may be out of bounds.
+        For data that are checked once and read in every epoch: if the caller changed these arrays meanwhile, the engine
+        would read out of bounds.
         """
         lengths = None if self.lengths is None else self.lengths.copy()
         return Data(hold_rows(self.rows), self.targets.copy(), self.weights, lengths, self.loss_op)
@@ -65,7 +66,7 @@ class Data(NamedTuple):
 
 
 def hold_rows(rows: Any) -> Any:
-    """Checked rows for reading more than once: see ``Data.held``."""
+    """Checked rows that are read in every epoch; see ``Data.held``."""
     return rows.with_own_places() if isinstance(rows, SparseRows) else rows
 
 

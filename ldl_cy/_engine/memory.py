@@ -44,7 +44,7 @@ def keep_across_barriers(buffers: Sequence[Buffer], phases: Sequence[tuple[int, 
 
 
 def place(buffers: Sequence[Buffer], rows: int) -> tuple[int, int]:
-    """Give each buffer its offset, in a thread's arena for blocks of so many rows or in the whole batch's memory.
+    """Assign each buffer an offset: in a thread's arena, for blocks of ``rows`` rows, or in the whole-batch memory.
 
     The arena is shared by buffers whose lifetimes do not overlap: first fit, largest first.
 

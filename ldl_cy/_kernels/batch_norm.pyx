@@ -29,7 +29,7 @@ ctypedef struct BatchNorm:
 
 
 cdef inline Py_ssize_t vectors_of(const BatchNorm *s, const Call *call, Py_ssize_t i) noexcept nogil:
-    """How many vectors of row i exist: the first so many."""
+    """The number of valid vectors in row i, which are its first ones."""
     if call.lengths == NULL:
         return s.n_steps * s.inner
     return max(0, min(<Py_ssize_t>call.lengths[i], s.n_steps)) * s.inner

@@ -25,11 +25,11 @@ from ldl_cy._kernels.conv import conv
 from ldl_cy._kernels.folded import with_norm
 from ldl_cy._kernels.pooling import is_2x2_pool
 
-# A group costs as much with one row in it as with 16. From so many rows on it is as fast as products of
-# windows: 16 rows of LeNet's first layer take as long as 3.7 one by one, 16 of its second as long as 7.
+# A group costs the same with one row as with 16. With FEW_ROWS rows or more it is at least as fast as products of
+# windows: 16 rows of LeNet's first layer take as long as 3.7 rows one at a time, 16 of its second layer as long as 7.
 FEW_ROWS = 5
 GROUP = 16
-MANY_CHANNELS = 16          # from so many on, products of matrices or Winograd's transforms are faster
+MANY_CHANNELS = 16          # at this number or above, matrix products or Winograd's transforms are faster
 FEW_FILTERS = 64
 LARGE_TILE = 2**16          # numbers of an image, of which scratch holds 16
 

@@ -55,7 +55,7 @@ cdef inline Steps plan(Py_ssize_t n_steps, bint go_backwards, const Call *call, 
 
 
 cdef inline Py_ssize_t rows_at(const Steps *p, Py_ssize_t t) noexcept nogil:
-    """How many rows have a step t: the first so many places."""
+    """The number of rows that have a step t, which are the first places."""
     if p.counts != NULL:
         return p.counts[t]
     return p.n if t < p.n_steps else 0

@@ -282,9 +282,9 @@ def round_up(size):
 
 
 def block_size(c, f, places, itemsize, tiles):
-    """Tiles at a time, of so many in an image: a small product where that leaves enough rows, V and M in L2.
+    """The number of tiles in a block, for images of ``tiles`` tiles: small products with enough rows, V and M in L2.
 
-    Whole images where they are small, equal parts of one where it is large.
+    Blocks are whole images if these are small, and equal parts of an image if it is large.
     """
     room = min(MOST_BLOCK_BYTES, max(LEAST_BLOCK_BYTES, places * c * f * itemsize))
     most = room // (places * (c + f) * itemsize)

@@ -49,7 +49,7 @@ class Batches:
         self.batches = batches
         self._begun: Iterator[Any] | None = iter(batches)
         if self._begun is batches and epochs > 1:
-            raise ValueError("Sequential: batches must be an iterable that begins anew for each epoch, such as a list, "
+            raise ValueError("Sequential: batches must be an iterable that restarts in each epoch, such as a list, "
                              f"got {type(batches).__name__}, which ends, for epochs={epochs}.")
         try:
             self.first = self.read(next(self._begun))

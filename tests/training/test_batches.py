@@ -120,7 +120,7 @@ def test_non_finite_batches_leave_the_epoch_before():
     ([], {}, "Sequential: there must be a batch, got none."),
     ([3], {}, "Sequential: a batch must be (X, y), (X, y, weights) or (X, y, weights, lengths), got int."),
     (iter([(np.zeros((4, 5)), np.zeros(4))]), {"epochs": 2},
-     "Sequential: batches must be an iterable that begins anew for each epoch, such as a list, got list_iterator"),
+     "Sequential: batches must be an iterable that restarts in each epoch, such as a list, got list_iterator"),
     ([(np.zeros((4, 5)), np.zeros(4))], {"batch_size": 3}, "Sequential: batch_size must be left out with an"),
     ([(np.zeros((4, 5)), np.zeros(4))], {"sample_weight": np.ones(4), "validation_split": 0.1},
      "Sequential: sample_weight, validation_split must be left out"),
