@@ -41,6 +41,25 @@ cdef inline Py_ssize_t next_run(
     return first
 
 
+cdef inline void scale_run(
+    const PReLU *s,
+    const floating *alpha,      # (1,) if shared, else (k,)
+    const floating *x,          # (k,)
+    const floating *v,          # (k,)
+    floating *out,              # (k,)
+) noexcept nogil:
+    """out = v where x > 0, else alpha v: y from v = x, dx from v = dy. A NaN in x is multiplied by alpha, and stays."""
+    cdef Py_ssize_t j
+    cdef floating slope
+    if s.shared:
+        slope = alpha[0]
+        for j in range(s.k):
+            out[j] = v[j] if x[j] > 0 else slope * v[j]
+    else:
+        for j in range(s.k):
+            out[j] = v[j] if x[j] > 0 else alpha[j] * v[j]
+
+
 cdef void forward(
     const Op *op, const Call *call,
     const floating *theta,      # alpha (n_params,)
@@ -50,21 +69,12 @@ cdef void forward(
     floating *cache, floating *scratch,
 ) noexcept nogil:
     cdef const PReLU *s = <const PReLU*>&op.sizes[0]
-    cdef Py_ssize_t _v, j, k = s.k, first = 0
+    cdef Py_ssize_t _v, k = s.k, first = 0
     cdef Py_ssize_t[MOST_AXES] at
-    cdef const floating *alpha
-    cdef floating slope
     memset(at, 0, sizeof(at))
     for _v in range(call.n * s.runs):
-        alpha = theta + first
-        # y = x where x > 0, else alpha x: a NaN takes the second way and stays
-        if s.shared:
-            slope = alpha[0]
-            for j in range(k):
-                y[j] = x[j] if x[j] > 0 else slope * x[j]
-        else:
-            for j in range(k):
-                y[j] = x[j] if x[j] > 0 else alpha[j] * x[j]
+        # y = x where x > 0, else alpha x
+        scale_run(s, theta + first, x, x, y)
         first = next_run(s, at, first)
         x += k
         y += k
@@ -103,8 +113,6 @@ cdef void backward(
     cdef const PReLU *s = <const PReLU*>&op.sizes[0]
     cdef Py_ssize_t _v, j, k = s.k, first = 0
     cdef Py_ssize_t[MOST_AXES] at
-    cdef const floating *alpha
-    cdef floating slope
     # a block's sums in double: a slope may be shared by millions of numbers
     cdef double *dalpha = <double*>scratch
     memset(at, 0, sizeof(at))
@@ -114,15 +122,8 @@ cdef void backward(
         if grad != NULL:
             add_slopes(s, x, dy, dalpha + first)
         if dx != NULL:
-            alpha = theta + first
             # dx = dy where x > 0, else alpha dy
-            if s.shared:
-                slope = alpha[0]
-                for j in range(k):
-                    dx[j] = dy[j] if x[j] > 0 else slope * dy[j]
-            else:
-                for j in range(k):
-                    dx[j] = dy[j] if x[j] > 0 else alpha[j] * dy[j]
+            scale_run(s, theta + first, x, dy, dx)
             dx += k
         first = next_run(s, at, first)
         x += k
