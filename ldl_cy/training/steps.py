@@ -113,6 +113,7 @@ class Stepper:
         if not self.rule.averages:
             yield
             return
+        self._check_arrays()
         checksum, state.average_checksum = state.average_checksum, None
         if checksum != zlib.crc32(theta.data):
             slots[-1] = theta
