@@ -224,7 +224,7 @@ class Graph:
         return needs
 
     def fused_nodes(self, rows: int, keep: Sequence[int] = (), training: bool = True) -> list[Node]:
-        """The nodes for calls of at most ``rows`` rows, with two ops fused into one if the first one's kernel supports it.
+        """The nodes for calls of at most ``rows`` rows, with two ops fused into one if the first kernel can.
 
         The buffer between them is then never written: not where it is to be kept, is the output, or has
         another reader. Sequences of several lengths need the zeros past their ends in it. Without training
