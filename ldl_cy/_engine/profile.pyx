@@ -11,6 +11,8 @@ from ldl_cy._engine.op cimport Call, Kernel, Op
 
 import numpy as np
 
+from ldl_cy._engine.vec import check_rule
+
 cdef extern from "<time.h>" nogil:
     struct timespec:
         long long tv_sec
@@ -143,6 +145,7 @@ cdef double time_rule(
 def time_update(int rule, Py_ssize_t n_slots, theta, Py_ssize_t lanes, double[::1] coef, Py_ssize_t repeats):
     """Nanoseconds of an update of theta by a rule's number from some lanes: (repeats,)."""
     cdef Py_ssize_t i, n = theta.size
+    check_rule("profile", rule, n_slots, np.asarray(coef)[None])
     theta = theta.copy()
     grad, slots = np.zeros(lanes * n, theta.dtype), np.zeros(n_slots * n, theta.dtype)
     times = np.zeros(repeats)

@@ -193,6 +193,19 @@ cdef size_t where(object array) except? 0:
     return 0 if array is None else array.ctypes.data
 
 
+def check_memory(int rule_id, Py_ssize_t n_slots, bint averages, double[:, ::1] coef, ranges, Py_ssize_t n_params,
+                 Py_ssize_t steps):
+    """Refuse settings and coefficients with which the update would read or write where it must not."""
+    if n_slots < averages or coef.shape[1] < 2 or coef.shape[0] not in (1, steps):
+        raise ValueError("Rule: there must be a vector for the average, if there is one, and one row of coefficients "
+                         f"or {steps}, got {n_slots} vectors and the shape {(coef.shape[0], coef.shape[1])}.")
+    if not averages and np.asarray(coef)[:, 1].any():
+        raise ValueError("Rule: the share of the average must be 0 where there is none.")
+    if ranges.ndim != 2 or ranges.shape[1] != 2 or (ranges.size and not 0 <= ranges.min() <= ranges.max() <= n_params):
+        raise ValueError(f"Rule: ranges must be an (m, 2) array of ints in 0 .. {n_params}, got {ranges}.")
+    check_rule("Rule", rule_id, n_slots - averages, coef[:, 2:])
+
+
 def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, double[:, ::1] coef, *,
           Py_ssize_t batch_size, Py_ssize_t epochs, order, bint reshuffle, seed, Py_ssize_t epoch, Py_ssize_t step,
           double[::1] losses, Pool pool, lengths=None, double before=NAN):
@@ -231,8 +244,10 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
     cdef int permutation = PERMUTATION
     cdef bint row_changes = coef.shape[0] > 1, by_loss = rule.by_loss
     cdef Py_ssize_t i
-    check_rule(rule.rule_id, n_slots - rule.averages, coef.shape[1] - 2)
+    cdef bint averages = rule.averages
+    cdef int rule_id = rule.rule_id
     ranges = np.ascontiguousarray(rule.ranges, np.int64)
+    check_memory(rule_id, n_slots, averages, coef, ranges, n_params, epochs * ((n + batch_size - 1) // batch_size))
     # a gradient's norm is known only when all of it was made
     cdef bint applies = rule.clip_norm <= 0
     pieces = np.array(ws.plan.pieces(CHUNK, applies), np.int64).reshape(-1, 4)
@@ -244,11 +259,11 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
     ws.lanes[:] = 0
     memset(&u, 0, sizeof(Update))
     u.run, u.theta, u.slots = run, <char*>where(theta), <char*>where(slots)
-    u.n_params, u.n_slots = n_params, n_slots - <Py_ssize_t>rule.averages
+    u.n_params, u.n_slots = n_params, n_slots - averages
     u.n_pieces, u.pieces = len(pieces), <const Piece*>where(pieces)
     # theta and the lanes are long, or gradients are made by the update
     u.share = made or n_params * (run.n_lanes + n_slots + 1) >= SHARED_UPDATE
-    u.rule, u.clip_norm, u.want_norms = rule.rule_id, rule.clip_norm, rule.clip_norm > 0 or (tol > 0 and not by_loss)
+    u.rule, u.clip_norm, u.want_norms = rule_id, rule.clip_norm, rule.clip_norm > 0 or (tol > 0 and not by_loss)
     u.n_ranges, u.ranges = len(ranges), <const long long*>where(ranges)
     u.penalties, u.squares, u.largest = <double*>where(sums[0]), <double*>where(sums[1]), <double*>where(sums[2])
     cdef char *saved_theta = <char*>where(backup[0])

@@ -24,7 +24,7 @@ cdef extern from *:
         LDL_ACTIVATIONS(LDL_ACTIVATION_ENTRY, LDL_ACTIVATION_ENTRY)};
 
     #define LDL_RULE_ENTRY(constant, name, slots, coefficients) {#name, slots, coefficients},
-    typedef struct { const char *name; int slots; int coefficients; } ldl_rule_entry;
+    typedef struct { const char *name; int slots; const char *coefficients; } ldl_rule_entry;
     static const ldl_rule_entry ldl_rules[] = {LDL_RULES(LDL_RULE_ENTRY)};
     """
     const ldl_vec *ldl_tables[]
@@ -38,7 +38,7 @@ cdef extern from *:
     ctypedef struct ldl_rule_entry:
         const char *name
         int slots
-        int coefficients
+        const char *coefficients
     const ldl_rule_entry ldl_rules[]
 
 # names in the order of their numbers in C: both are made from vec/tables.h
@@ -51,14 +51,34 @@ def default_slope(name):
     return ldl_activations[ACTIVATIONS.index(name)].slope
 
 
-def check_rule(int rule_id, n_slots, n_coefficients):
-    """Refuse what a rule would read past the end of: tables.h says how many slots and coefficients it has."""
+def check_rule(str owner, rule_id, Py_ssize_t n_slots, const double[:, :] rows):
+    """Refuse a rule that would read past the end of its slots or of its row of coefficients; tables.h has both numbers.
+
+    Parameters
+    ----------
+    owner : str, the beginning of the error message
+    rule_id : int, the rule's place in ``RULES``
+    n_slots : int, vectors of state, without that of an average
+    rows : (steps, coefficients), all that the rule will be called with
+    """
     if not 0 <= rule_id < LDL_N_RULES:
-        raise ValueError(f"Rule: rule_id must be a place in {RULES}, got {rule_id}.")
-    slots, coefficients = ldl_rules[rule_id].slots, ldl_rules[rule_id].coefficients
-    if n_slots > slots or n_coefficients != coefficients:
-        raise ValueError(f"Rule: {RULES[rule_id]} must have at most {slots} slots and {coefficients} coefficients, "
-                         f"got {n_slots} and {n_coefficients}.")
+        raise ValueError(f"{owner}: rule_id must be a place in {RULES}, got {rule_id}.")
+    cdef ldl_rule_entry entry = ldl_rules[<int>rule_id]
+    cdef Py_ssize_t i, j, columns = len(<bytes>entry.coefficients)
+    if rows.shape[1] != columns:
+        raise ValueError(f"{owner}: the rule {RULES[rule_id]} must have {columns} coefficients, got {rows.shape[1]}.")
+    cdef int fewest = entry.slots, most = entry.slots, digit
+    for j in range(columns):
+        digit = entry.coefficients[j] - c"0"
+        most = max(most, digit)
+        if digit > fewest:
+            for i in range(rows.shape[0]):
+                if rows[i, j] != 0:         # NaN is not 0 either
+                    fewest = digit
+                    break
+    if not fewest <= n_slots <= most:
+        raise ValueError(f"{owner}: the rule {RULES[rule_id]} must have {fewest} to {most} slots with these "
+                         f"coefficients, got {n_slots}.")
 
 
 table = ldl_tables[ldl_n_tables() - 1]

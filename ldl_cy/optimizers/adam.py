@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from ldl_cy._engine.vec import RULES
-from ldl_cy.checks import check_real
+from ldl_cy.optimizers.settings import Real
 from ldl_cy.optimizers.step_rule import LearningRate, StepRule, table
 
 # Nadam's running product is computed factor by factor up to this step. By then either the product is less than half an
@@ -39,16 +39,15 @@ class Adam(StepRule):
 
     rule_id = RULES.index("adam")
     slot_counts = (2,)              # m, v
+    beta_1, beta_2 = Real(0, 1, high_open=True), Real(0, 1, high_open=True)
+    epsilon = Real(0, low_open=True)
 
     def __init__(
         self, learning_rate: LearningRate = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
         *, clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
     ) -> None:
         super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
-        owner = type(self).__name__
-        self.beta_1 = check_real(owner, "beta_1", beta_1, 0, 1, high_open=True)
-        self.beta_2 = check_real(owner, "beta_2", beta_2, 0, 1, high_open=True)
-        self.epsilon = check_real(owner, "epsilon", epsilon, 0, low_open=True)
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
         """Rows of (η/(1−β₁ᵗ), β₁, β₂, 1/√(1−β₂ᵗ), ε), t = 1, 2, …"""
@@ -118,6 +117,7 @@ class Nadam(Adam):
     """
 
     rule_id = RULES.index("nadam")
+    momentum_decay = Real(0)
 
     def __init__(
         self, learning_rate: LearningRate = 0.002, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
@@ -126,7 +126,7 @@ class Nadam(Adam):
     ) -> None:
         super().__init__(
             learning_rate, beta_1, beta_2, epsilon, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
-        self.momentum_decay = check_real("Nadam", "momentum_decay", momentum_decay, 0)
+        self.momentum_decay = momentum_decay
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
         """Rows of (η (1−μₜ)/(1−Πₜ), η μₜ₊₁/(1−Πₜ₊₁), β₁, β₂, 1/√(1−β₂ᵗ), ε), t = 1, 2, …"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from ldl_cy._engine.vec import RULES
-from ldl_cy.checks import check_bool, check_real
+from ldl_cy.optimizers.settings import Bool, Real
 from ldl_cy.optimizers.step_rule import LearningRate, StepRule, table
 
 
@@ -36,6 +36,8 @@ class Adagrad(StepRule):
 
     rule_id = RULES.index("adagrad")
     slot_counts = (1,)              # s
+    learning_rate_decay, initial_accumulator_value = Real(0), Real(0)
+    epsilon = Real(0, low_open=True)
 
     def __init__(
         self, learning_rate: LearningRate = 0.01, learning_rate_decay: float = 0.0,
@@ -43,10 +45,8 @@ class Adagrad(StepRule):
         weight_decay: float = 0.0, ema: float | None = None,
     ) -> None:
         super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
-        self.learning_rate_decay = check_real("Adagrad", "learning_rate_decay", learning_rate_decay, 0)
-        self.initial_accumulator_value = check_real(
-            "Adagrad", "initial_accumulator_value", initial_accumulator_value, 0)
-        self.epsilon = check_real("Adagrad", "epsilon", epsilon, 0, low_open=True)
+        self.learning_rate_decay, self.initial_accumulator_value = learning_rate_decay, initial_accumulator_value
+        self.epsilon = epsilon
 
     @property
     def depends_on_step(self) -> bool:
@@ -98,16 +98,15 @@ class RMSprop(StepRule):
     rule_id = RULES.index("rmsprop")
     slot_counts = (1, 2, 3)         # s; v; m
     depends_on_step = False
+    rho, epsilon = Real(0, 1, high_open=True), Real(0, low_open=True)
+    momentum, centered = Real(0, 1), Bool()
 
     def __init__(
         self, learning_rate: LearningRate = 0.01, rho: float = 0.99, epsilon: float = 1e-8, momentum: float = 0.0,
         centered: bool = False, *, clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
     ) -> None:
         super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
-        self.rho = check_real("RMSprop", "rho", rho, 0, 1, high_open=True)
-        self.epsilon = check_real("RMSprop", "epsilon", epsilon, 0, low_open=True)
-        self.momentum = check_real("RMSprop", "momentum", momentum, 0, 1)
-        self.centered = check_bool("RMSprop", "centered", centered)
+        self.rho, self.epsilon, self.momentum, self.centered = rho, epsilon, momentum, centered
 
     @property
     def n_slots(self) -> int:
@@ -150,14 +149,14 @@ class Adadelta(StepRule):
     rule_id = RULES.index("adadelta")
     slot_counts = (2,)              # s, u
     depends_on_step = False
+    rho, epsilon = Real(0, 1, high_open=True), Real(0, low_open=True)
 
     def __init__(
         self, learning_rate: LearningRate = 1.0, rho: float = 0.9, epsilon: float = 1e-6, *,
         clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
     ) -> None:
         super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
-        self.rho = check_real("Adadelta", "rho", rho, 0, 1, high_open=True)
-        self.epsilon = check_real("Adadelta", "epsilon", epsilon, 0, low_open=True)
+        self.rho, self.epsilon = rho, epsilon
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
         """Rows of (η, ρ, ε)."""

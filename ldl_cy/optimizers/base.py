@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ldl_cy._engine.rule import Rule
-from ldl_cy.checks import check_real
+from ldl_cy.optimizers.settings import Real
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,9 +101,10 @@ class FullBatchMethod(Optimizer):
 
     full_batch = True
     dtype: ClassVar[str | None] = "float64"
+    tol = Real(0)
 
     def __init__(self, tol: float) -> None:
-        self.tol = check_real(type(self).__name__, "tol", tol, 0)
+        self.tol = tol
 
     @property
     def method(self) -> FullBatchMethod:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ldl_cy.checks import check_real
 from ldl_cy.optimizers.full_batch import Ended, Iteration, IterativeMethod, check_finite, small_gradient
+from ldl_cy.optimizers.settings import Real
 
 if TYPE_CHECKING:
     from ldl_cy.optimizers.objective import Objective
@@ -46,11 +46,11 @@ class ConjugateGradient(IterativeMethod):
 
     slot_counts = (1,)              # the direction p
     state_scalars: ClassVar[Mapping[str, float]] = {"scale": 0.0, "since": 0.0}
+    sigma, scale = Real(0, low_open=True), Real(0, low_open=True)
 
     def __init__(self, tol: float = 1e-5, sigma: float = 1e-4, scale: float = 1e-6) -> None:
         super().__init__(tol)
-        self.sigma = check_real("ConjugateGradient", "sigma", sigma, 0, low_open=True)
-        self.scale = check_real("ConjugateGradient", "scale", scale, 0, low_open=True)
+        self.sigma, self.scale = sigma, scale
 
     def iterate(
         self, objective: Objective, theta: np.ndarray, slots: np.ndarray, scalars: dict[str, float],

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from ldl_cy.checks import check_real
 from ldl_cy.optimizers.full_batch import (
     Ended,
     Iteration,
@@ -16,6 +15,7 @@ from ldl_cy.optimizers.full_batch import (
     check_single_output,
     small_gradient,
 )
+from ldl_cy.optimizers.settings import Real
 
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
@@ -63,12 +63,11 @@ class Damped(IterativeMethod):
     """
 
     state_scalars: ClassVar[Mapping[str, float]] = {"damping": np.finfo(float).tiny}
+    damping, max_damping = Real(0, low_open=True), Real(0, low_open=True)
 
     def __init__(self, damping: float, tol: float, max_damping: float) -> None:
         super().__init__(tol)
-        owner = type(self).__name__
-        self.damping = check_real(owner, "damping", damping, 0, low_open=True)
-        self.max_damping = check_real(owner, "max_damping", max_damping, 0, low_open=True)
+        self.damping, self.max_damping = damping, max_damping
 
     def check(self, graph: Graph, loss: Loss) -> None:
         """Refuse networks that are not functions of their weights, and outputs with a time axis."""

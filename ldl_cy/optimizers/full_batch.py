@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,12 +46,21 @@ class IterativeMethod(FullBatchMethod):
         iterations = self.iterate(objective, theta, slots, scalars)
         for _ in range(epochs):
             with np.errstate(over="ignore", invalid="ignore"):      # steps that overflow are rejected
-                values, ended = next(iterations)
+                values, ended = self._next(iterations)
             if callback(values):
                 return None
             if ended is not None:
                 return ended
         return None
+
+
+    def _next(self, iterations: Any) -> Iteration:
+        """What a user's generator yields next, if it is one."""
+        given = next(iterations, None) if isinstance(iterations, Iterator) else iterations
+        if not (isinstance(given, tuple) and len(given) == 2 and (given[1] is None or isinstance(given[1], Ended))):
+            raise TypeError(f"{type(self).__name__}: iterate must yield (values, None), or (values, Ended) for the "
+                            f"last iteration, got {given!r}.")
+        return given
 
 
 def check_deterministic(owner: str, graph: Graph) -> None:
@@ -70,9 +79,9 @@ def check_single_output(owner: str, graph: Graph) -> None:
 
 
 def check_finite(value: float, grad: np.ndarray) -> None:
-    """Raise a FloatingPointError if the loss or its gradient is not finite."""
+    """Raise a FloatingPointError, to which the fit adds the epoch, if the loss or its gradient is not finite."""
     if not (np.isfinite(value) and np.isfinite(grad).all()):
-        raise FloatingPointError("Sequential: the loss or its gradient is not finite at the model's weights.")
+        raise FloatingPointError("the loss or its gradient is not finite at the model's weights")
 
 
 def small_gradient(grad: np.ndarray, tol: float) -> Ended | None:

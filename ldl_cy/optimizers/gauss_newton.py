@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, cg
 
-from ldl_cy.checks import check_int, check_real
 from ldl_cy.optimizers.damped import Damped, Quadratic
+from ldl_cy.optimizers.settings import Int, Real
 
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
@@ -50,14 +50,14 @@ class GaussNewtonCG(Damped):
     2002; Martens, "Deep learning via Hessian-free optimization", ICML 2010.
     """
 
+    max_products, accuracy = Int(), Real(0, 1, low_open=True, high_open=True)
+
     def __init__(
         self, damping: float = 1e-3, tol: float = 1e-10, max_damping: float = 1e10, max_products: int = 100,
         accuracy: float = 1e-4,
     ) -> None:
         super().__init__(damping, tol, max_damping)
-        owner = type(self).__name__
-        self.max_products = check_int(owner, "max_products", max_products)
-        self.accuracy = check_real(owner, "accuracy", accuracy, 0, 1, low_open=True, high_open=True)
+        self.max_products, self.accuracy = max_products, accuracy
 
     def check(self, graph: Graph, loss: Loss) -> None:
         """Refuse losses without curvature, and what ``Damped`` refuses."""

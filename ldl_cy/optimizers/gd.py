@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from ldl_cy._engine.vec import RULES
-from ldl_cy.checks import check_bool, check_choice, check_real
 from ldl_cy.optimizers.base import Rule
 from ldl_cy.optimizers.full_batch import FullBatchMethod
 from ldl_cy.optimizers.line_search import ArmijoDescent
+from ldl_cy.optimizers.settings import Bool, Choice, Real
 from ldl_cy.optimizers.step_rule import LearningRate, StepRule, table
 
 
@@ -49,6 +49,7 @@ class GD(StepRule):
     full_batch = True
     depends_on_step = False
     state_scalars = ArmijoDescent.state_scalars     # "loss" with criterion="loss" too
+    tol, criterion, line_search = Real(0), Choice(("gradient", "loss")), Bool()
 
     def __init__(
         self, learning_rate: LearningRate = 0.01, tol: float = 1e-6, criterion: str = "gradient",
@@ -56,20 +57,25 @@ class GD(StepRule):
         ema: float | None = None,
     ) -> None:
         super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
-        self.tol = check_real("GD", "tol", tol, 0)
-        self.criterion = check_choice("GD", "criterion", criterion, ("gradient", "loss"))
-        self.line_search = check_bool("GD", "line_search", line_search)
-        if line_search and (callable(learning_rate) or clip_norm is not None or weight_decay or ema is not None):
-            raise ValueError("GD: line_search=True takes a float as learning_rate, and no clip_norm, weight_decay or "
-                             f"ema, got {learning_rate!r}, {clip_norm!r}, {weight_decay!r} and {ema!r}.")
+        self.tol, self.criterion, self.line_search = tol, criterion, line_search
+        self._initial_rate()
 
     @property
     def method(self) -> FullBatchMethod | None:
         """The line search, or None."""
         if not self.line_search:
             return None
-        assert not callable(self.learning_rate)
-        return ArmijoDescent(self.learning_rate, self.tol, self.criterion)
+        return ArmijoDescent(self._initial_rate(), self.tol, self.criterion)
+
+    def _initial_rate(self) -> float:
+        """The line search's initial step size; a ValueError if other settings do not fit a line search."""
+        rate, others = self.learning_rate, (self.clip_norm, self.weight_decay, self.ema)
+        if not self.line_search:
+            return 0.0
+        if callable(rate) or others != (None, 0.0, None):
+            raise ValueError("GD: line_search=True takes a float as learning_rate, and no clip_norm, weight_decay or "
+                             f"ema, got {rate!r}, {others[0]!r}, {others[1]!r} and {others[2]!r}.")
+        return rate
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
         """SGD's rows without momentum, (η, 0, 0)."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.optimize
 
-from ldl_cy.checks import check_int, check_real
 from ldl_cy.optimizers.full_batch import Ended, FullBatchMethod
+from ldl_cy.optimizers.settings import Int, Real
 
 if TYPE_CHECKING:
     from ldl_cy.optimizers.objective import Objective
@@ -47,12 +47,11 @@ class LBFGS(FullBatchMethod):
     """
 
     dtype = None
+    memory, max_fun, loss_tol = Int(), Int(), Real(0)
 
     def __init__(self, tol: float = 1e-5, memory: int = 10, max_fun: int = 15000, loss_tol: float = LOSS_TOL) -> None:
         super().__init__(tol)
-        self.memory = check_int("LBFGS", "memory", memory)
-        self.max_fun = check_int("LBFGS", "max_fun", max_fun)
-        self.loss_tol = check_real("LBFGS", "loss_tol", loss_tol, 0)
+        self.memory, self.max_fun, self.loss_tol = memory, max_fun, loss_tol
 
     def minimize(
         self, objective: Objective, theta: np.ndarray, slots: np.ndarray, scalars: dict[str, float], epochs: int,
@@ -72,7 +71,7 @@ class LBFGS(FullBatchMethod):
             options={"maxcor": self.memory, "maxfun": self.max_fun, "maxiter": epochs, "gtol": self.tol,
                      "ftol": self.loss_tol})
         if not (np.isfinite(result.x).all() and np.isfinite(result.fun)):
-            raise FloatingPointError("Sequential: the loss or a weight became non-finite.")
+            raise FloatingPointError("the search met a loss or a weight that is not finite")
         theta[:] = result.x
         if not result.nit:
             halted.append(callback({"loss": float(result.fun)}))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import scipy.linalg
 
-from ldl_cy.checks import check_bool
 from ldl_cy.optimizers.damped import Damped, Quadratic
 from ldl_cy.optimizers.full_batch import check_finite, small_gradient
+from ldl_cy.optimizers.settings import Bool
 
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
@@ -61,12 +61,13 @@ class LevenbergMarquardt(Damped):
     """
 
     state_scalars: ClassVar[Mapping[str, float]] = {**Damped.state_scalars, "tau": 0.0, "value": 0.0}
+    bayesian = Bool()
 
     def __init__(
         self, damping: float = 1e-3, tol: float = 1e-10, max_damping: float = 1e10, bayesian: bool = False,
     ) -> None:
         super().__init__(damping, tol, max_damping)
-        self.bayesian = check_bool("LevenbergMarquardt", "bayesian", bayesian)
+        self.bayesian = bayesian
 
     @property
     def log_keys(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from ldl_cy._engine.vec import RULES
-from ldl_cy.checks import check_real
+from ldl_cy.optimizers.settings import Real
 from ldl_cy.optimizers.step_rule import LearningRate, StepRule, table
 
 
@@ -35,14 +35,14 @@ class Lion(StepRule):
     rule_id = RULES.index("lion")
     slot_counts = (1,)              # m
     depends_on_step = False
+    beta_1, beta_2 = Real(0, 1, high_open=True), Real(0, 1, high_open=True)
 
     def __init__(
         self, learning_rate: LearningRate = 1e-4, beta_1: float = 0.9, beta_2: float = 0.99, *,
         clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
     ) -> None:
         super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
-        self.beta_1 = check_real("Lion", "beta_1", beta_1, 0, 1, high_open=True)
-        self.beta_2 = check_real("Lion", "beta_2", beta_2, 0, 1, high_open=True)
+        self.beta_1, self.beta_2 = beta_1, beta_2
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
         """Rows of (η, β₁, β₂)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from ldl_cy._engine.vec import RULES
-from ldl_cy.checks import check_bool, check_real
+from ldl_cy.optimizers.settings import Bool, Real
 from ldl_cy.optimizers.step_rule import LearningRate, StepRule, table
 
 
@@ -39,14 +39,14 @@ class SGD(StepRule):
     rule_id = RULES.index("sgd")
     slot_counts = (0, 1)            # v
     depends_on_step = False
+    momentum, nesterov = Real(0, 1), Bool()
 
     def __init__(
         self, learning_rate: LearningRate = 0.01, momentum: float = 0.0, nesterov: bool = False, *,
         clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
     ) -> None:
         super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
-        self.momentum = check_real("SGD", "momentum", momentum, 0, 1)
-        self.nesterov = check_bool("SGD", "nesterov", nesterov)
+        self.momentum, self.nesterov = momentum, nesterov
 
     @property
     def n_slots(self) -> int:

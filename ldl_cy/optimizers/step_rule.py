@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 
 from ldl_cy._engine.vec import RULES
-from ldl_cy.checks import check_real
+from ldl_cy.checks import as_numbers, check_real
 from ldl_cy.optimizers.base import Optimizer, Rule
+from ldl_cy.optimizers.settings import Real, RealOrNone, Setting
 from ldl_cy.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -26,6 +27,30 @@ AVERAGED = "+ema"               # suffix of the names of states whose last vecto
 def table(*columns: Any) -> np.ndarray:
     """Rows of coefficients, (count, m); a column is an array of count numbers, or one number for all rows."""
     return np.column_stack(np.broadcast_arrays(*columns))
+
+
+def check_formula(owner: str, given: Any, count: int) -> np.ndarray:
+    """What ``formula`` has returned for ``count`` steps, as float64; a TypeError or ValueError if it is not a table."""
+    rows = as_numbers(owner, "the result of formula", given).astype(float)
+    if rows.ndim != 2 or len(rows) != count:
+        raise ValueError(f"{owner}: the result of formula must have the shape ({count}, m), got {rows.shape}.")
+    if np.isnan(rows).any():
+        raise ValueError(f"{owner}: the result of formula must be numbers, got NaN in {rows!r}.")
+    return rows
+
+
+class Rate(Setting[LearningRate]):
+    """A learning rate: a number > 0, a schedule or a function of the step."""
+
+    def checked(self, owner: str, value: Any) -> LearningRate:
+        """A number as a float."""
+        if callable(value):
+            return value
+        try:
+            return check_real(owner, self.name, value, 0, low_open=True)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{owner}: {self.name} must be a float > 0, a schedule or a function of the step, "
+                              f"got {value!r}.") from None
 
 
 class StepRule(Optimizer):
@@ -71,6 +96,8 @@ class StepRule(Optimizer):
     """
 
     rule_id: ClassVar[int]
+    learning_rate = Rate()
+    clip_norm, weight_decay, ema = RealOrNone(0), Real(0), RealOrNone(0, 1)
 
     def __init__(
         self, learning_rate: LearningRate, *, clip_norm: float | None = None, weight_decay: float = 0.0,
@@ -80,20 +107,8 @@ class StepRule(Optimizer):
         rule_id = getattr(self, "rule_id", None)
         if rule_id not in range(len(RULES)):
             raise TypeError(f"{owner}: rule_id must be the place of a kernel in vec.RULES, got {rule_id!r}.")
-        if not callable(learning_rate):
-            try:
-                learning_rate = check_real(owner, "learning_rate", learning_rate, 0, low_open=True)
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"{owner}: learning_rate must be a float > 0, a schedule or a function of the step, "
-                                  f"got {learning_rate!r}.") from None
         self.learning_rate = learning_rate
-        if clip_norm is not None:
-            clip_norm = check_real(owner, "clip_norm", clip_norm, 0, low_open=True)
-        self.clip_norm = clip_norm
-        self.weight_decay = check_real(owner, "weight_decay", weight_decay, 0)
-        if ema is not None:
-            ema = check_real(owner, "ema", ema, 0, 1, low_open=True, high_open=True)
-        self.ema = ema
+        self.clip_norm, self.weight_decay, self.ema = clip_norm, weight_decay, ema
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
         """The kernel's coefficients of steps first, first + 1, ...
@@ -155,7 +170,8 @@ class StepRule(Optimizer):
         positions = np.arange(first, first + count)
         if isinstance(self.learning_rate, Schedule) and self.learning_rate.by == "epoch":
             positions = epoch + np.arange(count) // steps_per_epoch
-        rates = np.asarray(self.learning_rate(positions), float)
+        rates = as_numbers(type(self).__name__, "the result of learning_rate", self.learning_rate(positions))
+        rates = rates.astype(float)
         if rates.shape != (count,) or not np.all(np.isfinite(rates)) or np.any(rates < 0):
             raise ValueError(f"{type(self).__name__}: learning_rate must return {count} finite numbers >= 0, "
                              f"got {rates!r}.")
@@ -173,7 +189,8 @@ class StepRule(Optimizer):
         shares = np.zeros(len(rates))
         if self.ema is not None:
             shares = np.maximum(1 - self.ema, 1 / np.arange(first + 1, first + len(rates) + 1))
-        return np.column_stack([self.weight_decay * rates, shares, self.formula(rates, first)])
+        rows = check_formula(type(self).__name__, self.formula(rates, first), len(rates))
+        return np.column_stack([self.weight_decay * rates, shares, rows])
 
     def rule(self, alpha: float, ranges: np.ndarray) -> Rule:
         """The settings of the compiled update that do not change from step to step.

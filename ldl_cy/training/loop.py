@@ -12,6 +12,7 @@ from ldl_cy._engine.train import CONVERGED
 from ldl_cy.checks import check_bool, check_int, check_real, read_rows
 from ldl_cy.data import Arrays, check_last_layer, split_validation, validate_data
 from ldl_cy.inference import evaluate
+from ldl_cy.optimizers.contract import read_optimizer
 from ldl_cy.optimizers.objective import Objective
 from ldl_cy.optimizers.step_rule import StepRule
 from ldl_cy.threads import choose_threads, running_fit
@@ -66,12 +67,13 @@ class Fit:
         self.state, self.callbacks, self.order_rows = state, callbacks, order_rows
         self.loss = losses.get(loss)
         self.optimizer = optimizers.get(optimizer)
+        self.declared = read_optimizer(self.optimizer)
         self.epochs = check_int(OWNER, "epochs", epochs)
         self.alpha = check_real(OWNER, "alpha", alpha, 0)
         self.shuffle = check_bool(OWNER, "shuffle", shuffle)
         share = check_real(OWNER, "validation_split", validation_split, 0, 1, high_open=True)
         validates = validation_data is not None or share > 0
-        callbacks.check(self.optimizer, ["loss", *self.optimizer.log_keys, *(["val_loss"] if validates else [])])
+        callbacks.check(self.optimizer, ["loss", *self.declared.log_keys, *(["val_loss"] if validates else [])])
         self.n_threads = choose_threads(OWNER, n_threads)
         given: Arrays = (X, y, sample_weight, lengths)
         self.batches: Batches | None = None
@@ -87,12 +89,14 @@ class Fit:
             rows = read_rows(OWNER, "X", given[0])
             given, network = (rows, *given[1:]), build(tuple(rows.shape[1:]))
         self.network = network
-        method = self.optimizer.method
+        method = self.declared.method
         self.dtype = (method and method.dtype) or network.dtype
         self.data = validate_data(network, "X", *given, self.loss, self.dtype)
         self.batch_size = choose_batch_size(batch_size, self.optimizer, self.data.n)
         check_last_layer(network, self.loss)
         self.optimizer.check(network.graph, self.loss)
+        if isinstance(self.optimizer, StepRule) and method is None:
+            self.stepper = Stepper(network, state, self.optimizer, self.declared, self.alpha)
         if self.data.loss_op.python:
             self.n_threads = 1
         if validation is not None:
@@ -119,24 +123,21 @@ class Fit:
 
     def _resume_state(self) -> None:
         """Continue from the state of the last fit if its optimizer was of the same kind, else start a new one."""
-        name, n_vectors, kept = self.optimizer.state_name, self.optimizer.n_vectors, self.state.optimizer
+        name, n_vectors, kept = self.declared.state_name, self.declared.n_vectors, self.state.optimizer
         if kept.name != name or len(kept.slots) != n_vectors:
             self.state.begin_optimizer(name, np.zeros((n_vectors, self.network.n_params), self.network.dtype))
         self.callbacks.load_states()
 
     def _run_epochs(self) -> None:
-        network, optimizer = self.network, self.optimizer
-        method = optimizer.method
+        network, method = self.network, self.declared.method
         if method is not None:
             objective = Objective(network.astype(self.dtype), self.data, self.loss, self.alpha, self.n_threads)
-            run_full_batch(method, objective, network.theta, self.state, self.epochs, self.callbacks)
-            return
-        assert isinstance(optimizer, StepRule)
-        stepper = Stepper(network, self.state, optimizer, self.alpha)
-        if self.batches is None:
-            self._run_compiled(stepper)
+            run_full_batch(
+                method, self.declared, objective, network.theta, self.state, self.epochs, self.callbacks)
+        elif self.batches is None:
+            self._run_compiled(self.stepper)
         else:
-            run_batches(stepper, self.batches, self.loss, self.n_threads, self.epochs, self.callbacks)
+            run_batches(self.stepper, self.batches, self.loss, self.n_threads, self.epochs, self.callbacks)
 
     def _run_compiled(self, stepper: Stepper) -> None:
         """Run compiled epochs: several in one call, or one at a time if there are callbacks or orders of rows."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ldl_cy._engine.train import NON_FINITE, train
+from ldl_cy.optimizers.contract import read_coefficients, read_rule
 
 if TYPE_CHECKING:
     from ldl_cy._engine.pool import Pool
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ldl_cy.data import Data
     from ldl_cy.network import Network
     from ldl_cy.optimizers import StepRule
+    from ldl_cy.optimizers.contract import Declared
     from ldl_cy.state import TrainingState
 
 
@@ -28,12 +30,20 @@ class Stepper:
     state : TrainingState
         Counts the steps, and stores the optimizer's vectors.
     optimizer : StepRule
+    declared : Declared
     alpha : float >= 0, the L2 penalty
+
+    Raises
+    ------
+    TypeError, ValueError
+        The rule does not fit its kernel or the network.
     """
 
-    def __init__(self, network: Network, state: TrainingState, optimizer: StepRule, alpha: float) -> None:
-        self.network, self.state, self.optimizer = network, state, optimizer
-        self.rule = optimizer.rule(alpha, network.decayed)
+    def __init__(
+        self, network: Network, state: TrainingState, optimizer: StepRule, declared: Declared, alpha: float,
+    ) -> None:
+        self.network, self.state, self.optimizer, self.declared = network, state, optimizer, declared
+        self.rule = read_rule(optimizer, declared, alpha, network.decayed, network.n_params)
 
     def run(
         self, ws: Workspace, pool: Pool, data: Data, batch_size: int, epochs: int, order: np.ndarray | None = None,
@@ -62,8 +72,9 @@ class Stepper:
         self._check_arrays()
         steps = -(-data.n // batch_size)
         losses = np.zeros(epochs)
-        coefficients = self.optimizer.coefficients(
-            slots.steps, epochs * steps, slots.epochs, steps, state.rate_factor)
+        coefficients = read_coefficients(
+            self.optimizer, self.declared, self.rule, first=slots.steps, count=epochs * steps, epoch=slots.epochs,
+            steps_per_epoch=steps, factor=state.rate_factor)
         done, taken, reason, largest, error = train(
             ws, network.theta, slots.slots, network.statistics, data.rows, data.targets, data.weights,
             data.loss_op, self.rule, coefficients, batch_size=batch_size, epochs=epochs, order=order,
@@ -81,7 +92,7 @@ class Stepper:
 
     def _check_arrays(self) -> None:
         """Refuse to step over arrays that are not those that the fit began with, since compiled code trusts them."""
-        network, n_vectors = self.network, self.optimizer.n_vectors
+        network, n_vectors = self.network, self.declared.n_vectors
         for array, shape in ((network.theta, (network.n_params,)), (network.statistics, (network.graph.n_state,)),
                              (self.state.optimizer.slots, (n_vectors, network.n_params))):
             if array.shape != shape or array.dtype != network.dtype or not array.flags.carray:

@@ -20,7 +20,7 @@ from ldl_cy._engine.vec import (
 from ldl_cy._kernels.dense import dense
 
 __all__ = ["ACTIVATIONS", "LOSSES", "RULES", "activation", "activation_grad", "add_", "add_column_sums_",
-           "apply_dropout", "exponential", "fill_rows_", "gru_step", "gru_step_back", "instruction_set",
+           "apply_dropout", "exponential", "fewest_slots", "fill_rows_", "gru_step", "gru_step_back", "instruction_set",
            "instruction_sets", "keeps_z", "largest", "logarithm", "loss", "lstm_step", "lstm_step_back",
            "scale_", "sum_of_squares", "transpose_", "uniform_draws", "update_", "use_instruction_set"]
 
@@ -202,10 +202,21 @@ def largest(x):
     return call("max_abs", x.dtype, x.size, x)
 
 
+def fewest_slots(rule, coef):
+    """How many vectors of state a rule has with a row of coefficients."""
+    for count in range(9):
+        try:
+            check_rule("fewest_slots", RULES.index(rule), count, np.array(coef, float)[None])
+        except ValueError:
+            continue
+        return count
+    raise AssertionError(rule)
+
+
 def update_(rule, theta, g, slots, coef):
     """One step of a rule: slots (n_slots, n) or None, coef float64, as in vec.h."""
     check(theta.shape, theta.dtype, theta, g)
-    check_rule(RULES.index(rule), 0, len(coef))
+    check_rule("update_", RULES.index(rule), 0 if slots is None else len(slots), coef[None])
     if slots is not None:
         check((len(slots), *theta.shape), theta.dtype, slots)
     check(coef.shape, np.float64, coef)

@@ -23,16 +23,18 @@
     LOOP(HARD_SIGMOID, hard_sigmoid, 0, 1.0)                                                      \
     LOOP(HARD_SILU, hard_silu, 1, 1.0)
 
-/* (constant, name, most slots, coefficients): rule_<name> of rules.inc, how many vectors of state it may have, and how
-   many numbers its row of coefficients has. */
+/* (constant, name, slots, coefficients): rule_<name> of rules.inc; how many vectors of state it reads and writes in any
+   case; and a digit for each number of its row of coefficients: how many it does if that number is not 0. rmsprop has
+   its mean square, with momentum (its fourth coefficient) a velocity, and if centered (its fifth) a mean.
+   It may be given as many as the largest digit; vec.check_rule refuses fewer than it reads, and more. */
 #define LDL_RULES(RULE)                                                                           \
-    RULE(SGD, sgd, 1, 3)                                                                          \
-    RULE(ADAM, adam, 2, 5)                                                                        \
-    RULE(RMSPROP, rmsprop, 3, 5)                                                                  \
-    RULE(ADAGRAD, adagrad, 1, 3)                                                                  \
-    RULE(ADADELTA, adadelta, 2, 3)                                                                \
-    RULE(NADAM, nadam, 2, 6)                                                                      \
-    RULE(LION, lion, 1, 3)
+    RULE(SGD, sgd, 0, "010")                                                                      \
+    RULE(ADAM, adam, 2, "22222")                                                                  \
+    RULE(RMSPROP, rmsprop, 1, "11123")                                                            \
+    RULE(ADAGRAD, adagrad, 1, "111")                                                              \
+    RULE(ADADELTA, adadelta, 2, "222")                                                            \
+    RULE(NADAM, nadam, 2, "222222")                                                               \
+    RULE(LION, lion, 1, "111")
 
 #define LDL_ACTIVATION_NUMBER(constant, name, keeps_z, slope) LDL_##constant,
 enum ldl_activation {

@@ -6,12 +6,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import special
 from vectors import EXTREMES, same_bits
 
+from ldl_cy._engine.vec import check_rule
+
 # rules and their coefficients, each way through a rule
 RULES = (
-    ("adam", [1e-3, 0.9, 0.999, 1.5, 1e-8]), ("sgd", [1e-3, 0.9, 0]), ("sgd", [1e-3, 0.9, 1]),
+    ("adam", [1e-3, 0.9, 0.999, 1.5, 1e-8]), ("sgd", [1e-3, 0, 0]), ("sgd", [1e-3, 0.9, 0]), ("sgd", [1e-3, 0.9, 1]),
     ("rmsprop", [1e-3, 0.9, 1e-8, 0, 0]), ("rmsprop", [1e-3, 0.9, 1e-8, 0.9, 0]),
-    ("rmsprop", [1e-3, 0.9, 1e-8, 0.9, 1]), ("adagrad", [1e-3, 0.1, 1e-8]), ("adadelta", [1, 0.9, 1e-6]),
-    ("nadam", [1e-4, 1e-3, 0.9, 0.999, 1.5, 1e-8]), ("lion", [1e-3, 0.9, 0.99]))
+    ("rmsprop", [1e-3, 0.9, 1e-8, 0, 1]), ("rmsprop", [1e-3, 0.9, 1e-8, 0.9, 1]),
+    ("adagrad", [1e-3, 0.1, 1e-8]), ("adadelta", [1, 0.9, 1e-6]), ("nadam", [1e-4, 1e-3, 0.9, 0.999, 1.5, 1e-8]),
+    ("lion", [1e-3, 0.9, 0.99]))
 
 
 def every_kernel(dtype):
@@ -60,8 +63,8 @@ def every_kernel(dtype):
     for n in (3, 16, 100):
         theta, g = draw(n), draw(n)
         for rule, coef in RULES:
-            slots = np.abs(draw(3, n))
-            vec.update_(rule, theta, g, slots, np.array(coef, float))
+            slots = np.abs(draw(vec.fewest_slots(rule, coef), n))
+            vec.update_(rule, theta, g, slots if len(slots) else None, np.array(coef, float))
             found += [theta.copy(), slots]
         found.append(np.array([vec.sum_of_squares(g), vec.largest(g)]))
     return found
@@ -80,9 +83,36 @@ def test_a_gradient_that_is_not_finite_reaches_theta(rule, coef, value, dtype, r
         for place in {0, n // 2, n - 1}:
             g = rng.normal(0, 1, n).astype(dtype)
             g[place] = value
-            theta, slots = np.ones_like(g), np.abs(rng.normal(0, 1, (3, n))).astype(dtype)
-            vec.update_(rule, theta, g, slots, np.array(coef, float))
+            theta = np.ones_like(g)
+            slots = np.abs(rng.normal(0, 1, (vec.fewest_slots(rule, coef), n))).astype(dtype)
+            vec.update_(rule, theta, g, slots if len(slots) else None, np.array(coef, float))
             assert_array_equal(np.isfinite(theta), np.arange(n) != place)
+
+
+@pytest.mark.parametrize(("rule", "coef"), RULES, ids=str)
+def test_the_table_knows_how_many_vectors_a_rule_has(rule, coef, dtype, rng):
+    """It writes to each of them, and neither reads nor writes what follows, which is NaN."""
+    n, count = 37, vec.fewest_slots(rule, coef)
+    memory = np.full((count + 2, n), np.nan, dtype)
+    memory[:count] = np.abs(rng.normal(0, 1, (count, n)))
+    before, theta = memory.copy(), np.ones(n, dtype)
+    vec.update_(rule, theta, rng.normal(0, 1, n).astype(dtype), memory[:count] if count else None,
+                np.array(coef, float))
+    assert np.isfinite(theta).all() and np.isfinite(memory[:count]).all() and np.isnan(memory[count:]).all()
+    assert all((memory[i] != before[i]).any() for i in range(count))
+
+
+@pytest.mark.parametrize("rule", vec.RULES)
+def test_coefficients_that_are_not_zero_need_no_fewer_vectors(rule):
+    """With each coefficient at 0 or not: the largest number is what tables.h allows, and one more is refused."""
+    length = next(len(coef) for name, coef in RULES if name == rule)
+    counts = [vec.fewest_slots(rule, coef) for coef in np.ndindex(*[2] * length)]
+    assert counts[-1] == max(counts)
+    with pytest.raises(ValueError, match=rf"^Mine: the rule {rule} must have .* slots with these coefficients"):
+        check_rule("Mine", vec.RULES.index(rule), max(counts) + 1, np.ones((2, length)))
+    for other in (length - 1, length + 1):
+        with pytest.raises(ValueError, match=f"^Mine: the rule {rule} must have {length} coefficients, got {other}"):
+            check_rule("Mine", vec.RULES.index(rule), max(counts), np.ones((2, other)))
 
 
 @np.errstate(all="ignore")

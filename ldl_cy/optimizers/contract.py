@@ -1,0 +1,170 @@
+"""What a fit requires of an optimizer, whoever wrote it. All of it is checked before any work, and read only once."""
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ldl_cy._engine.rule import Rule
+from ldl_cy._engine.vec import check_rule
+from ldl_cy.checks import check_real
+from ldl_cy.optimizers.base import Ended, FullBatchMethod, Optimizer
+from ldl_cy.optimizers.step_rule import StepRule, check_formula
+
+REASONS = ("converged", "stalled", "epochs")
+
+
+class Declared(NamedTuple):
+    """What an optimizer says about itself.
+
+    Attributes
+    ----------
+    owner : str, the name of its class
+    method : FullBatchMethod, or None for a step rule
+    n_vectors : int, vectors of state
+    state_name : str
+    log_keys : tuple of str
+    state_scalars : dict of str to float
+    """
+
+    owner: str
+    method: FullBatchMethod | None
+    n_vectors: int
+    state_name: str
+    log_keys: tuple[str, ...]
+    state_scalars: dict[str, float]
+
+
+def read_optimizer(optimizer: Optimizer) -> Declared:
+    """What an optimizer says about itself.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It says something that it cannot mean.
+    """
+    owner = type(optimizer).__name__
+    method = optimizer.method
+    if not (isinstance(method, FullBatchMethod) or (method is None and isinstance(optimizer, StepRule))):
+        raise TypeError(f"{owner}: method must be a FullBatchMethod, or None for a StepRule, got {method!r}.")
+    if not isinstance(optimizer.full_batch, bool):
+        raise TypeError(f"{owner}: full_batch must be True or False, got {optimizer.full_batch!r}.")
+    if not callable(optimizer.check):
+        raise TypeError(f"{owner}: check must be a method, got {optimizer.check!r}.")
+    if method is not None and method.dtype not in (None, "float32", "float64"):
+        raise ValueError(f"{owner}: dtype must be None, 'float32' or 'float64', got {method.dtype!r}.")
+    name, keys = optimizer.state_name, optimizer.log_keys
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"{owner}: state_name must be a str of one letter or more, got {name!r}.")
+    if not isinstance(keys, tuple) or not all(isinstance(key, str) for key in keys):
+        raise TypeError(f"{owner}: log_keys must be a tuple of str, got {keys!r}.")
+    if {"loss", "val_loss"} & set(keys):
+        raise ValueError(f"{owner}: log_keys must be other names than 'loss' and 'val_loss', got {keys!r}.")
+    return Declared(owner, method, read_n_vectors(owner, optimizer), name, keys, read_scalars(owner, optimizer))
+
+
+def read_n_vectors(owner: str, optimizer: Optimizer) -> int:
+    """The number of vectors of state, with that of an average."""
+    counts = optimizer.slot_counts
+    if not isinstance(counts, tuple) or not counts or not all(is_count(count) for count in counts):
+        raise TypeError(f"{owner}: slot_counts must be a tuple of ints >= 0, got {counts!r}.")
+    n_slots = optimizer.n_slots
+    if not is_count(n_slots) or n_slots not in counts:
+        raise (ValueError if is_count(n_slots) else TypeError)(
+            f"{owner}: n_slots must be one of slot_counts={counts}, got {n_slots!r}.")
+    expected = n_slots + (isinstance(optimizer, StepRule) and optimizer.ema is not None)
+    n_vectors = optimizer.n_vectors
+    if not is_count(n_vectors) or n_vectors != expected:
+        raise ValueError(f"{owner}: n_vectors must be n_slots, and one more with ema, {expected}, got {n_vectors!r}.")
+    return expected
+
+
+def read_scalars(owner: str, optimizer: Optimizer) -> dict[str, float]:
+    """The names of the numbers of state, and their smallest values."""
+    scalars = optimizer.state_scalars
+    if not isinstance(scalars, Mapping) or not all(
+            isinstance(key, str) and is_number(least) for key, least in scalars.items()):
+        raise TypeError(f"{owner}: state_scalars must map names to smallest values, got {scalars!r}.")
+    return dict(scalars)
+
+
+def read_rule(optimizer: StepRule, declared: Declared, alpha: float, ranges: np.ndarray, n_params: int) -> Rule:
+    """A step rule's settings of the compiled update, which fit its formula and the memory that the update reads."""
+    owner, rule = declared.owner, optimizer.rule(alpha, ranges)
+    if not isinstance(rule, Rule):
+        raise TypeError(f"{owner}: rule must return a Rule, got {rule!r}.")
+    if not is_count(rule.rule_id):
+        raise TypeError(f"{owner}: rule_id must be the place of a kernel in vec.RULES, got {rule.rule_id!r}.")
+    for name in ("alpha", "clip_norm", "tol"):
+        check_real(owner, f"rule's {name}", getattr(rule, name), 0)
+    for name in ("by_loss", "averages"):
+        if not isinstance(getattr(rule, name), bool):
+            raise TypeError(f"{owner}: rule's {name} must be True or False, got {getattr(rule, name)!r}.")
+    if rule.averages != (optimizer.ema is not None):
+        raise ValueError(f"{owner}: rule's averages must be {not rule.averages} with ema={optimizer.ema!r}, "
+                         f"got {rule.averages}.")
+    given = np.asarray(rule.ranges)
+    if given.dtype.kind not in "iu" or given.ndim != 2 or given.shape[1] != 2 or (given.size and not (
+            given.min() >= 0 and np.all(given[:, 0] <= given[:, 1]) and given.max() <= n_params)):
+        raise ValueError(f"{owner}: rule's ranges must be an (m, 2) array of ints within 0 .. {n_params}, "
+                         f"got {rule.ranges!r}.")
+    # one row for any rate: what it reads, and how many columns there are
+    check_rule(owner, rule.rule_id, declared.n_vectors - rule.averages,
+               check_formula(owner, optimizer.formula(np.ones(1), 0), 1))
+    return rule
+
+
+def read_coefficients(
+    optimizer: StepRule, declared: Declared, rule: Rule, *, first: int, count: int, epoch: int, steps_per_epoch: int,
+    factor: float,
+) -> np.ndarray:
+    """The coefficients of ``count`` steps, see ``StepRule.coefficients``, as the compiled loop reads them."""
+    owner = declared.owner
+    given = optimizer.coefficients(first, count, epoch, steps_per_epoch, factor)
+    if not isinstance(given, np.ndarray) or given.dtype != float or given.ndim != 2 or len(given) not in (1, count):
+        raise ValueError(f"{owner}: coefficients must return one row of floats or {count}, got {given!r}.")
+    if given.shape[1] < 2 or (given[:, 1].any() and not rule.averages):
+        raise ValueError(f"{owner}: coefficients must begin with a weight decay and a share of the average, which is 0 "
+                         f"without ema, got {given[0]!r}.")
+    check_rule(owner, rule.rule_id, declared.n_vectors - rule.averages, given[:, 2:])
+    return np.ascontiguousarray(given)
+
+
+def read_values(declared: Declared, values: Any) -> dict[str, float]:
+    """The values of a method's iteration: its loss and what ``log_keys`` names."""
+    names = ("loss", *declared.log_keys)
+    if not isinstance(values, dict) or set(values) != set(names) or not all(map(is_number, values.values())):
+        raise ValueError(f"{declared.owner}: the values of an iteration must be a dict of the numbers "
+                         f"{', '.join(names)}, got {values!r}.")
+    return {name: float(values[name]) for name in names}
+
+
+def check_scalars(declared: Declared, scalars: dict[str, Any]) -> None:
+    """Refuse numbers of state that a method has not declared, or that are smaller than it has declared."""
+    for key, value in scalars.items():
+        least = declared.state_scalars.get(key)
+        if least is None or not is_number(value) or not value >= least:
+            raise ValueError(f"{declared.owner}: its scalars must be numbers under the names in state_scalars, and no "
+                             f"smaller than these allow, got {key!r}: {value!r}.")
+
+
+def read_ended(declared: Declared, ended: Any, complete: bool) -> Ended | None:
+    """What ``minimize`` has returned, after all iterations or a request to stop (``complete``), or before."""
+    if ended is None and complete:
+        return None
+    if not isinstance(ended, Ended) or ended.reason not in REASONS or not isinstance(ended.message, str):
+        raise TypeError(f"{declared.owner}: minimize must return None after all its iterations, or else an Ended with "
+                        f"the reason 'converged' or 'stalled' and a message, got {ended!r}.")
+    return ended
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value is an int >= 0."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= 0
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number, which may be infinite or NaN."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
