@@ -1,6 +1,7 @@
 """The table of ``Sequential.summary`` and of notebooks."""
 from __future__ import annotations
 
+from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,13 @@ def table(network: Network) -> list[tuple[str, ...]]:
     graph = network.graph
     rows: list[tuple[str, ...]] = []
     work = {node.y: node.kernel.flops / 2 for node in graph.nodes if node.kernel is not None}
+    sizes: Counter[str] = Counter()
+    for e in graph.parameters:
+        sizes[e.name.rpartition(".")[0]] += e.parameter.size
+    first = {buffer: value for value, buffer in reversed([*enumerate(graph.buffers)])}
     for name, value in graph.outputs.items():
-        size = sum(e.parameter.size for e in graph.parameters if e.name.rpartition(".")[0] == name)
-        fresh = graph.buffers.index(graph.buffers[value]) == value      # not merely reshaped
+        size = sizes[name]
+        fresh = first[graph.buffers[value]] == value                    # not merely reshaped
         flops = work.get(graph.buffers[value], 0) if fresh else 0
         rows.append((name, str(graph.shapes[value]), f"{size:,}", f"{flops:,.0f}"))
     rows.append(("total", f"input {graph.input_shape}", f"{graph.n_params:,}", f"{graph.flops / 2:,.0f}"))

@@ -6,7 +6,7 @@
     graph.py            Graph              values in topological order, nodes between them; fuses and folds kernels
        v
     plan.py             Plan               the line of actions, cut into phases; blocks and lanes
-    memory.py                              a place for each buffer
+    memory.py                              a place for each buffer, by first_fit.pyx
        v
     program.pyx         Workspace          the plan's memory and tables (run.pxd), and a step over a batch
        |

@@ -7,6 +7,7 @@ pieces of a concatenation). A change of shape makes a new value over the same bu
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -67,6 +68,11 @@ class Entry:
     layer: int
 
 
+def end(entries: Sequence[Entry]) -> int:
+    """The length of the flat vector of these arrays."""
+    return entries[-1].offset + entries[-1].parameter.size if entries else 0
+
+
 def check_size(shape: Shape) -> None:
     """Refuse sizes whose products in kernels might overflow C's integers."""
     if math.prod(shape) > MOST_NUMBERS:
@@ -96,6 +102,7 @@ class Graph:
     outputs: dict[str, int] = field(default_factory=dict)      # layer name -> value
     flops: float = 0.0                                          # of a forward pass over one row
     input_checks: list[Callable[[np.ndarray], None]] = field(default_factory=list)  # of the input's values
+    n_derived: int = 0                                          # of all nodes
     n_layers: int = 0
     frozen: bool = False                                        # inside a branch that is not trainable
     refused: bool = False                                       # an error already names the layer it is from
@@ -106,15 +113,11 @@ class Graph:
 
     @property
     def n_params(self) -> int:
-        return sum(e.parameter.size for e in self.parameters)
+        return end(self.parameters)
 
     @property
     def n_state(self) -> int:
-        return sum(e.parameter.size for e in self.state)
-
-    @property
-    def n_derived(self) -> int:
-        return sum(node.kernel.n_derived for node in self.nodes if node.kernel)
+        return end(self.state)
 
     def new_value(self, shape: Shape, buffer: int | None = None, steps: int = 0) -> int:
         """A value of a shape, over a new buffer or an existing one."""
@@ -171,7 +174,7 @@ class Graph:
 
     def place(self, entries: list[Entry], parameters: tuple[Parameter, ...], name: str, trainable: bool) -> int:
         """Append parameters to a flat vector; returns the offset of the first."""
-        start = offset = sum(e.parameter.size for e in entries)
+        start = offset = end(entries)
         for parameter in parameters:
             entries.append(Entry(f"{name}.{parameter.name}", parameter, offset, trainable, self.n_layers - 1))
             offset += parameter.size
@@ -181,18 +184,18 @@ class Graph:
         self, kernel: Kernel, x: int, shape: Shape, trainable: bool = True, theta: int = 0, state: int = 0,
     ) -> int:
         """An op reading value x."""
-        derived = self.n_derived
         steps = self.steps[x] if len(shape) >= 2 and shape[0] == self.steps[x] else 0
         if self.steps[x] and len(shape) >= 2 and not steps and not self.length_fault:
             self.length_fault = (f"{kernel.name} changes the number of steps from {self.steps[x]} to {shape[0]}, "
                                  "and lengths have no meaning after it")
         y = self.new_value(tuple(shape), steps=steps)
         self.nodes.append(Node("op", self.buffers[x], self.buffers[y], kernel=kernel, theta=theta,
-                               state=state, derived=derived, y_steps=steps,
+                               state=state, derived=self.n_derived, y_steps=steps,
                                trainable=trainable and kernel.n_params > 0))
         if not trainable and kernel.n_state:
             kernel.freeze()                     # a frozen BatchNorm keeps its running statistics too
         kernel.name_layer(max(0, self.n_layers - 1))
+        self.n_derived += kernel.n_derived
         self.flops += kernel.flops
         return y
 
@@ -230,12 +233,12 @@ class Graph:
         another reader. Sequences of several lengths need the zeros past their ends in it. Without training
         BatchNorm is folded into the weights in front of it: see ``folded``.
         """
-        readers = [v for node in self.nodes for v in (node.x, node.x2)]
+        readers, kept = Counter(v for node in self.nodes for v in (node.x, node.x2)), set(keep)
         nodes: list[Node] = []
         for node in self.nodes:
             before = nodes[-1] if nodes else None
             if (before is not None and before.kernel is not None and node.kernel is not None and before.y == node.x
-                    and readers.count(node.x) == 1 and node.x not in keep):
+                    and readers[node.x] == 1 and node.x not in kept):
                 both = None if training else self.folded(before, node)
                 if (both is None and not node.y_steps
                         and node.kernel.n_params == node.kernel.n_state == node.kernel.n_derived == 0):

@@ -3,9 +3,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+
+from ldl_cy._engine.first_fit import first_fit
 
 ALIGN = 16                              # numbers: 64 bytes of float32
 STAGGER = 16                            # between buffers, so that equal sizes do not alias in cache
+MOST_NUMBERS = 1 << 60                  # of all buffers: C counts them, and their bytes, in 63 bits
 
 
 @dataclass
@@ -24,6 +28,12 @@ class Buffer:
         self.last = max(self.last, time)
 
 
+def check_numbers(count: int) -> None:
+    """A MemoryError for more numbers than C can count."""
+    if count > MOST_NUMBERS:
+        raise MemoryError(f"Sequential: a workspace must have at most {MOST_NUMBERS} numbers, got {count}.")
+
+
 def keep_across_barriers(buffers: Sequence[Buffer], phases: Sequence[tuple[int, int, bool]]) -> None:
     """Mark the buffers that hold the whole batch: they live in several phases, or in one in tiles of columns.
 
@@ -36,11 +46,11 @@ def keep_across_barriers(buffers: Sequence[Buffer], phases: Sequence[tuple[int, 
         if buffer.first >= 0 and phase_of[buffer.first] != phase_of[buffer.last]:
             buffer.whole = True
         buffer.deferred = buffer.deferred and not buffer.whole
-    for first, last, columns in phases:
-        if columns:                     # tiles share every buffer
-            for buffer in buffers:
-                if buffer.first >= 0 and buffer.first < last and buffer.last >= first:
-                    buffer.whole = True
+    # tiles share every buffer; columns[t] of the first t actions are in tiles
+    columns = [0, *accumulate(tiled for first, last, tiled in phases for _ in range(first, last))]
+    for buffer in buffers:
+        if buffer.first >= 0 and columns[buffer.last + 1] > columns[buffer.first]:
+            buffer.whole = True
 
 
 def place(buffers: Sequence[Buffer], rows: int) -> tuple[int, int]:
@@ -53,21 +63,13 @@ def place(buffers: Sequence[Buffer], rows: int) -> tuple[int, int]:
     arena : numbers a thread needs
     whole : numbers a row of the whole-batch buffers
     """
-    arena = whole = 0
-    placed: list[tuple[int, int, Buffer]] = []
-    local = [b for b in buffers if b.first >= 0 and not b.whole and b.size]
-    for buffer in sorted(local, key=lambda b: -b.size):
-        size = -(-buffer.size * rows // ALIGN) * ALIGN + STAGGER
-        start = 0
-        for low, high, other in sorted(placed, key=lambda p: p[0]):
-            if other.last < buffer.first or buffer.last < other.first:
-                continue
-            if start + size <= low:
-                break
-            start = max(start, high)
-        buffer.offset = start
-        placed.append((start, start + size, buffer))
-        arena = max(arena, start + size)
+    whole = 0
+    local = sorted((b for b in buffers if b.first >= 0 and not b.whole and b.size), key=lambda b: -b.size)
+    sizes = [-(-b.size * rows // ALIGN) * ALIGN + STAGGER for b in local]
+    check_numbers(sum(sizes))
+    for buffer, offset in zip(local, first_fit(sizes, [b.first for b in local], [b.last for b in local]).tolist()):
+        buffer.offset = offset
+    arena = max((b.offset + size for b, size in zip(local, sizes)), default=0)
     for buffer in buffers:
         if buffer.first >= 0 and buffer.whole:
             buffer.offset = whole

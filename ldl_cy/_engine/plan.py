@@ -14,6 +14,7 @@ are assigned in order to A lanes, each with a gradient accumulator of its own, a
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import KW_ONLY, dataclass, field
 from itertools import pairwise
 
@@ -106,6 +107,7 @@ class Plan:
         # with a number of lanes given, each holds a whole gradient
         if not self.training or self.defer is False or (self.lanes and self.defer is None):
             return
+        readers = Counter(v for p in self.nodes for v in {p.node.x, p.node.x2})
         for planned in self.nodes:
             node, kernel = planned.node, planned.node.kernel
             if kernel is None or not kernel.gradient_tile or not node.trainable or not self.needs[node.y]:
@@ -113,8 +115,7 @@ class Plan:
             numbers = self.capacity * (kernel.x_size + kernel.y_size)
             planned.deferred = bool(self.defer) or MANY_WEIGHTS <= kernel.n_params >= numbers // 2
             # weights are then read once for all rows, and threads share the columns
-            alone = sum(node.x in (p.node.x, p.node.x2) for p in self.nodes) == 1
-            planned.tiled = (planned.deferred and alone and not node.y_steps
+            planned.tiled = (planned.deferred and readers[node.x] == 1 and not node.y_steps
                              and kernel.column_tiles[0] > (0 if self.defer else 1))
 
     def added(self) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -143,7 +144,7 @@ class Layer:
 def layer_names(owner: str, layers: Sequence[Layer]) -> list[str]:
     """Each layer's own name, or the one made of its class and position; a ValueError if two are equal."""
     names = [layer.name or f"{layer.default_name()}_{i}" for i, layer in enumerate(layers)]
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise ValueError(f"{owner}: names of layers must differ, got {name!r} twice.")
     return names

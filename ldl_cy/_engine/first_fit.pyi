@@ -1,0 +1,5 @@
+from collections.abc import Sequence
+
+from numpy import ndarray
+
+def first_fit(sizes: Sequence[int], begins: Sequence[int], ends: Sequence[int]) -> ndarray: ...
