@@ -33,9 +33,9 @@ def outputs(
     """The last layer's raw output, (n, *output_shape), for checked rows and lengths."""
     n = len(rows)
     size = n if batch_size is None else batch_size
-    out = np.empty((n, *network.output_shape), network.dtype)
-    flat = out.reshape(n, -1)
     with network.workspace(0, n_threads) as ws, network.pool(ws, n) as pool:
+        out = np.empty((n, *network.output_shape), network.dtype)
+        flat = out.reshape(n, -1)
         if ws.plan.whole:
             size = min(size, ws.plan.capacity)
         for start in range(0, n, size):

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -353,23 +353,25 @@ class Sequential:
             return f"<pre>{escape(repr(self))}</pre>"
         return summary.html(self._network, self.epoch)
 
-    def save(self, path: str | Path) -> None:
-        """Write the model and its training state to the file ``path``; ``serialize`` describes its format.
+    def save(self, path: str | Path | BinaryIO) -> None:
+        """Write the model and its training state to a path, atomically, or to a binary file object, which is not.
 
         Raises
         ------
-        TypeError
-            A setting or a callback's state cannot be written.
+        TypeError, ValueError
+            A setting or a callback's state cannot be written; a path or a file object that is not one.
+        OSError
+            The file cannot be written, e.g. since the disk is full; an old file at the path is left as it was.
         """
         serialize.save(self._saved(), path)
 
     @staticmethod
-    def load(path: str | Path, custom: Mapping[str, Any] | None = None) -> Sequential:
+    def load(path: str | Path | BinaryIO, custom: Mapping[str, Any] | None = None) -> Sequential:
         """Read a model that was written by ``save``; no code from the file is run.
 
         Parameters
         ----------
-        path : str or path
+        path : str, path or binary file object, which is read to its end
         custom : dict of names to classes of layers and functions that are not ldl_cy's, default=None
 
         Raises

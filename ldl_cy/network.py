@@ -248,7 +248,10 @@ def initial_values(graph: Graph, seed: int) -> Snapshot:
 
 def drawn(entries: Sequence[Entry], size: int, dtype: str, seed: int) -> np.ndarray:
     """(size,) numbers: each entry has its initializer and its own random stream."""
-    vector = np.zeros(size, dtype)
+    try:
+        vector = np.zeros(size, dtype)
+    except MemoryError:
+        raise MemoryError(f"Sequential: {size} weights do not fit into memory.") from None
     for i, e in enumerate(entries):
         draw = get_initializer(OWNER, "initializer", e.parameter.initializer)
         values = as_numbers(OWNER, f"initial values of {e.name}", draw(

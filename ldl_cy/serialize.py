@@ -2,23 +2,19 @@
 
 model.json describes the layers by class and configuration, and the training state; classes come from
 ``ldl_cy.layers`` and from the caller's ``custom``. The arrays are theta, state (running statistics) and slots (the
-optimizer's vectors).
+optimizer's vectors). The zip is in ``archive``, the file under its path in ``replacing``.
 """
 from __future__ import annotations
 
-import io
 import json
-import math
-import os
-import secrets
 import zipfile
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ldl_cy import layers
+from ldl_cy.archive import LARGEST_JSON, read_array, read_model, read_text, write_model
 from ldl_cy.checks import check_int, check_ints, check_real
 from ldl_cy.initializers import Constant
 from ldl_cy.layers.base import Layer, Shape
@@ -28,11 +24,7 @@ from ldl_cy.optimizers.step_rule import AVERAGED
 from ldl_cy.state import TrainingState, least_in_memory
 
 FORMAT = 1
-LARGEST_JSON = 1 << 24          # bytes: larger than any description, so that a hostile file is refused
 LARGEST_COUNT = 1 << 53         # epochs and steps
-HALF = ".part"                  # suffix of files that are being written
-
-T = TypeVar("T")
 
 
 def _encode(value: Any) -> Any:
@@ -171,13 +163,18 @@ def _check_optimizer(name: Any, memory: Any, n_slots: int) -> int:
     return n_slots
 
 
-def save(saved: Saved, path: str | Path) -> None:
-    """Write a model atomically: to a temporary file, followed by fsync and rename.
+def save(saved: Saved, path: Any) -> None:
+    """Write a model to a path, atomically, or to a binary file object.
 
     Raises
     ------
     TypeError
-        A layer's setting or a callback's state cannot be written, e.g. an initializer that is a function.
+        A layer's setting or a callback's state cannot be written, e.g. an initializer that is a function; a file that
+        is not binary.
+    ValueError
+        A path that is no file's; a file object that is closed or cannot be written.
+    OSError
+        The file cannot be written, e.g. since the disk is full. It names the path, under which nothing has changed.
     """
     found = to_dict(saved)
     try:
@@ -190,77 +187,23 @@ def save(saved: Saved, path: str | Path) -> None:
     if len(text) > LARGEST_JSON:
         raise ValueError(f"save: the description must be of at most {LARGEST_JSON} characters, got {len(text)}; arrays "
                          "are no part of a callback's state.")
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{HALF}")
-    try:
-        with temporary.open("xb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                archive.writestr("model.json", text)
-                for name, array in found.get("arrays", {}).items():
-                    buffer = io.BytesIO()
-                    np.lib.format.write_array(buffer, array, allow_pickle=False)
-                    archive.writestr(f"{name}.npy", buffer.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _readable(path: str | Path, read: Callable[[zipfile.ZipFile], T]) -> T:
-    """``read``'s result for the file; any fault of the file is a ValueError."""
-    with open(path, "rb") as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                return read(archive)
-        except Exception as error:      # zipfile, json, NumPy and layers raise many kinds of errors for damaged input
-            if isinstance(error, ValueError) and str(error).startswith("load:"):
-                raise
-            raise ValueError(f"load: {path} is not a readable ldl_cy model: {error}") from error
-
-
-def _open(archive: zipfile.ZipFile, name: str) -> tuple[IO[bytes], int]:
-    """A member of the archive and its size in bytes, at most that of the file; compressed members are refused."""
-    info = archive.getinfo(name)
-    assert archive.fp is not None
-    # zipfile allocates memory by one of the sizes and reads by the other
-    largest = max(info.file_size, info.compress_size)
-    if info.compress_type != zipfile.ZIP_STORED or largest > archive.fp.seek(0, os.SEEK_END):
-        raise ValueError(f"{name} must lie in the file as it is")
-    return archive.open(info), info.file_size
+    write_model(path, text, found.get("arrays", {}))
 
 
 def _read_description(archive: zipfile.ZipFile) -> dict[str, Any]:
-    file, size = _open(archive, "model.json")
-    if size > LARGEST_JSON:
-        raise ValueError("model.json is too long")
-    described = json.loads(file.read())
+    described = json.loads(read_text(archive))
     if not isinstance(described, dict) or described.get("format") != FORMAT:
         raise ValueError("model.json must describe a model of format "
                          f"{FORMAT}, got {described.get('format') if isinstance(described, dict) else described!r}")
     return described
 
 
-def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """A .npy array of floats; a header whose dtype or shape does not fit the data is refused."""
-    file, size = _open(archive, name)
-    version = np.lib.format.read_magic(file)
-    if version != (1, 0):
-        raise ValueError(f"{name} must be of version 1.0, got {version}")
-    shape, columns_first, dtype = np.lib.format.read_array_header_1_0(file)
-    data = file.read()                  # to the end, where zipfile compares the checksum
-    if dtype.kind != "f" or math.prod(shape) * dtype.itemsize != len(data):
-        raise ValueError(f"{name} must hold floats in {len(data)} bytes, got {shape} of {dtype}")
-    return np.frombuffer(bytearray(data), dtype).reshape(shape, order="F" if columns_first else "C")
-
-
-def read_description(path: str | Path) -> dict[str, Any]:
+def read_description(path: Any) -> dict[str, Any]:
     """model.json of a file; a ValueError if the file is not a model."""
-    return _readable(path, _read_description)
+    return read_model(path, _read_description)
 
 
-def load(path: str | Path, custom: dict[str, Any]) -> Saved:
+def load(path: Any, custom: dict[str, Any]) -> Saved:
     """Read a model written by ``save``; see ``Sequential.load``.
 
     Raises
@@ -275,8 +218,8 @@ def load(path: str | Path, custom: dict[str, Any]) -> Saved:
     def read(archive: zipfile.ZipFile) -> Saved:
         described = _read_description(archive)
         names = () if described["input_shape"] is None else ("theta", "state", "slots")
-        arrays = {name: _read_array(archive, f"{name}.npy") for name in names}
+        arrays = {name: read_array(archive, f"{name}.npy") for name in names}
         stack = [_decode(layer, classes) for layer in described.pop("layers")]
         return from_dict({"described": described, "layers": stack, "arrays": arrays})
 
-    return _readable(path, read)
+    return read_model(path, read)

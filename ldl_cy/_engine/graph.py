@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from ldl_cy._engine.op import Kernel
 
 LINE = 16                           # numbers: 64 bytes of float32
-MOST_NUMBERS = 1 << 48              # of a sample, where C's integers have 63 bits
+MOST_NUMBERS = 1 << 48              # of a sample or of all weights, where C's integers have 63 bits
+MOST_AXES = 31                      # of a sample: NumPy 1's arrays have 32
+MOST_NODES = 100_000
+MOST_LEVELS = 64                    # of branches in branches: what walks through them is recursive
+LONGEST_NAME = 2000                 # of a layer, after those of the branches that it is in
 
 
 class Layer(Protocol):
@@ -74,10 +78,21 @@ def end(entries: Sequence[Entry]) -> int:
 
 
 def check_size(shape: Shape) -> None:
-    """Refuse sizes whose products in kernels might overflow C's integers."""
+    """Refuse shapes that no array has, and sizes whose products in kernels might overflow C's integers."""
+    if len(shape) > MOST_AXES:
+        raise ValueError(f"Sequential: a sample must have at most {MOST_AXES} axes before and after each layer, "
+                         f"got {len(shape)}.")
     if math.prod(shape) > MOST_NUMBERS:
         raise ValueError(f"Sequential: a sample must have at most 2^{MOST_NUMBERS.bit_length() - 1} numbers before and "
                          f"after each layer, got the shape {shape}.")
+
+
+def check_kernel(kernel: Kernel) -> None:
+    """Refuse a kernel whose memory for one row could not be counted in C's integers together with all others."""
+    largest = max(kernel.cache_size, kernel.scratch_size, kernel.scratch_fixed, kernel.n_derived)
+    if largest > MOST_NUMBERS:
+        raise ValueError(f"{kernel.name}: the kernel must need at most 2^{MOST_NUMBERS.bit_length() - 1} numbers for a "
+                         f"sample, got {largest}.")
 
 
 @dataclass
@@ -104,6 +119,7 @@ class Graph:
     input_checks: list[Callable[[np.ndarray], None]] = field(default_factory=list)  # of the input's values
     n_derived: int = 0                                          # of all nodes
     n_layers: int = 0
+    levels: int = 0                                             # of the branch in which layers are added
     frozen: bool = False                                        # inside a branch that is not trainable
     refused: bool = False                                       # an error already names the layer it is from
 
@@ -122,6 +138,7 @@ class Graph:
     def new_value(self, shape: Shape, buffer: int | None = None, steps: int = 0) -> int:
         """A value of a shape, over a new buffer or an existing one."""
         check_size(shape)
+        self._check_count(len(self.shapes))
         if buffer is None:
             buffer = len(self.sizes)
             self.sizes.append(math.prod(shape))
@@ -130,26 +147,37 @@ class Graph:
         self.steps.append(steps)
         return len(self.shapes) - 1
 
+    @staticmethod
+    def _check_count(count: int) -> None:
+        if count > MOST_NODES:
+            raise ValueError(f"Sequential: layers must be at most {MOST_NODES}, with those in branches and the paths.")
+
     def connect(self, layers: Sequence[Layer], names: Sequence[str], x: int, before: str) -> int:
         """Add layers in turn, the first on value x, which ``before`` names; an error says at which layer."""
         for layer, name in zip(layers, names):
             try:
+                if len(name) > LONGEST_NAME:
+                    raise ValueError(f"Sequential: names of layers must have at most {LONGEST_NAME} characters, with "
+                                     f"those of the branches that they are in, got {len(name)}.")
                 x = layer.connect(self, x, name)
             except ValueError as error:
                 if self.refused:                # inside a branch: the error names the innermost layer
                     raise
                 self.refused = True
-                raise ValueError(f"{error} (layer {name!r} after {before} of shape {self.shapes[x]})") from None
+                raise ValueError(f"{error} (layer {name[:LONGEST_NAME]!r} after {before} of shape {self.shapes[x]})"
+                                 ) from None
             before = repr(name)
         return x
 
     @contextmanager
     def within(self, branch: Layer) -> Iterator[None]:
         """Layers added within belong to a branch, and are frozen with it."""
+        if self.levels == MOST_LEVELS:
+            raise ValueError(f"{type(branch).__name__}: branches must be nested at most {MOST_LEVELS} deep.")
         outside = self.frozen
-        self.frozen = outside or not branch.trainable
+        self.frozen, self.levels = outside or not branch.trainable, self.levels + 1
         yield
-        self.frozen = outside
+        self.frozen, self.levels = outside, self.levels - 1
 
     def add_layer(self, layer: Layer, x: int, name: str) -> int:
         """Build a layer on value x; returns the value of its output."""
@@ -166,7 +194,12 @@ class Graph:
             y = self.new_value(built.output_shape, self.buffers[x],
                                self.steps[x] if built.output_shape == self.shapes[x] else 0)
         else:
-            y = self.add_kernel(built.kernel(self.dtype), x, built.output_shape, trainable,
+            try:
+                kernel = built.kernel(self.dtype)
+            except OverflowError:
+                raise ValueError(f"{type(layer).__name__}: sizes must fit into C's integers of 63 bits, got the input "
+                                 f"{self.shapes[x]}.") from None
+            y = self.add_kernel(kernel, x, built.output_shape, trainable,
                                 self.place(self.parameters, built.parameters, name, trainable),
                                 self.place(self.state, built.state, name, trainable))
         self.outputs[name] = y
@@ -176,14 +209,21 @@ class Graph:
         """Append parameters to a flat vector; returns the offset of the first."""
         start = offset = end(entries)
         for parameter in parameters:
+            if len(parameter.shape) > MOST_AXES:
+                raise ValueError(f"Sequential: weights must have at most {MOST_AXES} axes, got "
+                                 f"{len(parameter.shape)} of {name}.{parameter.name}.")
             entries.append(Entry(f"{name}.{parameter.name}", parameter, offset, trainable, self.n_layers - 1))
             offset += parameter.size
+        if offset > MOST_NUMBERS:
+            raise ValueError(f"Sequential: a network must have at most 2^{MOST_NUMBERS.bit_length() - 1} weights, "
+                             f"got {offset}.")
         return start
 
     def add_kernel(
         self, kernel: Kernel, x: int, shape: Shape, trainable: bool = True, theta: int = 0, state: int = 0,
     ) -> int:
         """An op reading value x."""
+        check_kernel(kernel)
         steps = self.steps[x] if len(shape) >= 2 and shape[0] == self.steps[x] else 0
         if self.steps[x] and len(shape) >= 2 and not steps and not self.length_fault:
             self.length_fault = (f"{kernel.name} changes the number of steps from {self.steps[x]} to {shape[0]}, "
@@ -211,10 +251,11 @@ class Graph:
         widths = [self.shapes[v][-1] for v in values]
         steps = {self.steps[v] for v in values}
         y = self.new_value((*front, sum(widths)), steps=steps.pop() if len(steps) == 1 else 0)
-        offset = 0
+        self._check_count(len(self.nodes) + len(values))
+        offset, total = 0, sum(widths)
         for v, width in zip(values, widths):
             self.nodes.append(Node("put", self.buffers[v], self.buffers[y], outer=math.prod(front), x_width=width,
-                                   y_width=sum(widths), y_offset=offset, trainable=False))
+                                   y_width=total, y_offset=offset, trainable=False))
             offset += width
         return y
 

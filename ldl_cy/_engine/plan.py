@@ -28,6 +28,7 @@ L2_BYTES = 512 * 1024                   # a block's activations and caches stay 
 LEAST_ROWS = 16                         # of a block: with fewer, products are slow and every weight is read too often
 FLOPS_PER_WEIGHT = 128                  # a block's forward pass does at least so much for each weight it reads
 FLOPS_PER_ADDED = 172                   # and so much more for each whose gradient it adds
+LARGEST_BLOCK = 2**31 - 1               # numbers of a block's value: BLAS counts its rows in an int
 SMALL_PRODUCT = 10**6                   # multiplications that OpenBLAS does unpacked, which is faster
 FLOPS_PER_LANE = 2e6                    # of a step: with less, a second accumulator costs more than it saves
 FLOPS_PER_LANE_AND_WEIGHT = 1000        # likewise, where the accumulators are long
@@ -255,7 +256,7 @@ class Plan:
                 if kernel is not None and kernel.n_params and kernel.flops < 2.5 * kernel.n_params:
                     small = SMALL_PRODUCT // kernel.n_params
                     rows = min(rows, small) if small >= 2 * LEAST_ROWS else rows
-            self.block_rows = max(1, min(n, rows))
+            self.block_rows = max(1, min(n, rows, LARGEST_BLOCK // max(graph.sizes)))
             group = max((p.node.kernel.group for p in self.nodes if p.node.kernel is not None), default=1)
         else:
             group = 1

@@ -26,6 +26,7 @@ cdef extern from "vec/cpu.h" nogil:
     void ldl_restore_denormals(unsigned long long)
 
 cdef double POLL_SECONDS = 0.05             # how often the calling thread looks for Ctrl-C
+MOST_BYTES = 1 << 47                        # that a process can address
 SHARED_FLOPS = 2e6                          # a phase with less work is not shared among threads
 
 
@@ -59,11 +60,28 @@ cdef Py_ssize_t pointer(object array) except? -1:
     return <Py_ssize_t>view.buf
 
 
-cdef object aligned(Py_ssize_t size, str dtype):
+cdef object lines(object size):
+    """Numbers up to a whole cache line, and one more."""
+    return -(-size // 16) * 16 + 16
+
+
+cdef object aligned(object size, str dtype):
     """An array of zeros that begins on a cache line."""
-    raw = np.zeros(size * np.dtype(dtype).itemsize + 64, np.uint8)
+    n_bytes = size * np.dtype(dtype).itemsize
+    if n_bytes > MOST_BYTES:
+        raise no_memory(n_bytes)
+    try:
+        raw = np.zeros(n_bytes + 64, np.uint8)
+    except MemoryError:
+        raise no_memory(n_bytes) from None
     start = -raw.ctypes.data % 64
-    return raw[start:start + size * np.dtype(dtype).itemsize].view(dtype)
+    return raw[start:start + n_bytes].view(dtype)
+
+
+cdef object no_memory(object n_bytes):
+    """The error of a workspace that is too large."""
+    return MemoryError(f"Sequential: a workspace of {n_bytes / 2**30:,.1f} GiB does not fit into memory; summary() shows "
+                       "how much a sample takes.")
 
 
 cdef void combine(Run *run, Instruction *s, bint forward) noexcept nogil:
@@ -176,20 +194,21 @@ cdef class Workspace:
         run.places = <Place*>calloc(max(1, len(plan.buffers)), sizeof(Place))
         if run.places == NULL:
             raise MemoryError("Workspace: no memory for the program's tables.")
-        arena = ceil_div(plan.arena, 16) * 16 + 16
+        # counted in Python's integers, which do not overflow; what could be allocated fits into C's
+        arena = lines(plan.arena)
         scratch, tile = plan.scratch()
-        run.tile_place = scratch * item
-        scratch = ceil_div(scratch + tile, 16) * 16 + 16
-        gathered = ceil_div(plan.block_rows * (plan.target_size + 2), 16) * 16 + 16
+        tile_place, scratch = scratch, lines(scratch + tile)
+        gathered = lines(plan.block_rows * (plan.target_size + 2))
         arenas = aligned(arena * n_threads, self.dtype)
         whole = aligned(plan.whole * plan.capacity, self.dtype)
         scratches = aligned(scratch * n_threads, self.dtype)
         gathereds = aligned(gathered * n_threads, self.dtype)
         derived = aligned(max(1, plan.n_derived), self.dtype)
+        run.tile_place = tile_place * item
         self.n_blocks_max = ceil_div(max(1, plan.capacity), plan.block_rows)
         most = max([k.n_partial for k in self.kernels if k is not None], default=0)
-        partials = np.zeros(max(1, self.n_blocks_max * most))
-        totals = np.zeros(max(1, plan.n_partial))
+        partials = aligned(max(1, self.n_blocks_max * most), "float64")
+        totals = aligned(max(1, plan.n_partial), "float64")
         self.losses = np.zeros(self.n_blocks_max)
         kept = None
         run.theta_bytes = plan.graph.n_params * item
@@ -213,7 +232,7 @@ cdef class Workspace:
         run.partials, run.totals = <double*>pointer(partials), <double*>pointer(totals)
         run.block_loss = <double*>pointer(self.losses)
         if plan.training:
-            lane = ceil_div(plan.graph.n_params, 16) * 16 + 16
+            lane = lines(plan.graph.n_params)
             grad = aligned(lane * plan.lanes, self.dtype)
             self.lanes = grad.reshape(plan.lanes, lane)
             run.grad, run.lane_bytes = <char*>pointer(grad), lane * item

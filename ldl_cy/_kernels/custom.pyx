@@ -7,6 +7,8 @@ from cython cimport floating
 
 from ldl_cy._engine.op cimport PYTHON, Call, Kernel, Op, backward_t, forward_t
 
+import math
+
 import numpy as np
 
 
@@ -83,8 +85,8 @@ def custom(str dtype, *, layer, input_shape, output_shape, parameters):
     """The kernel of ``layers.Custom``; ``parameters`` is a tuple of (name, shape)."""
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
-    op.x_size, op.y_size = int(np.prod(input_shape)), int(np.prod(output_shape))
-    op.n_params = sum(int(np.prod(shape)) for _, shape in parameters)
+    op.x_size, op.y_size = math.prod(input_shape), math.prod(output_shape)
+    op.n_params = sum(math.prod(shape) for _, shape in parameters)
     op.flags = PYTHON
     op.sizes[0] = <long long><size_t><void*>kernel      # the engine keeps the kernel alive
     op.flops = 2.0 * (op.x_size + op.n_params)

@@ -11,6 +11,7 @@ Products that do not wait for one another are taken together: x W, dW, dU, db an
 time, while its pre-activations are still in cache. What is left for a step is the product of its state with U
 and one fused pass over the gates.
 """
+cimport cython
 from cython cimport floating
 
 from ldl_cy._engine cimport vec
@@ -242,6 +243,7 @@ cdef void add_gradients(
         at += rows
 
 
+@cython.overflowcheck(True)
 def recurrent(str dtype, *, str cell, Py_ssize_t n_steps, Py_ssize_t n_in, Py_ssize_t units,
               str activation="tanh", bint return_sequences=False, bint go_backwards=False,
               bint use_bias=True, object small_products=None):

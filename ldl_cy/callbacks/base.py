@@ -1,6 +1,7 @@
 """The base class of callbacks, and the checks of the callbacks that are passed to a fit."""
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,8 +120,8 @@ class Function(Callback):
 
 
 def check_file(owner: str, path: Path) -> None:
-    """Refuse a path in a folder that does not exist, or that is itself a folder."""
-    if not path.parent.is_dir():
+    """Refuse a path in a folder that does not exist, or that is itself a folder; links are followed."""
+    if not (path.parent.is_dir() and Path(os.path.realpath(path)).parent.is_dir()):
         raise ValueError(f"{owner}: path must lie in a folder that exists, got {str(path)!r}.")
     if path.is_dir():
         raise ValueError(f"{owner}: path must be a file, got the folder {str(path)!r}.")

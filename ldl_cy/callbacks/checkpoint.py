@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 
 from ldl_cy.callbacks.base import Callback, check_file
 from ldl_cy.checks import check_int
-from ldl_cy.serialize import HALF, describe_network, read_description
+from ldl_cy.replacing import as_path, check_regular, leftovers, replace_file
+from ldl_cy.serialize import describe_network, read_description
 
 if TYPE_CHECKING:
     from ldl_cy.models import Sequential
+
+
+LONGEST_NAME = 255                  # bytes of a file's name, in nearly all file systems
 
 
 class Checkpoint(Callback):
@@ -23,7 +27,8 @@ class Checkpoint(Callback):
     path : str or path
         The newest checkpoint, always complete: ``Sequential.load(path)``, then ``fit`` for the remaining epochs. Older
         ones are in the same folder with their epoch in their names, ``model-000012.ldl`` for ``model.ldl``. An existing
-        file is replaced if it is a checkpoint of the same network; any other file is refused.
+        file is replaced if it is a checkpoint of the same network; any other file is refused. If it is a link, the file
+        that it leads to is replaced, and the older ones are beside the link.
     every : int >= 1, default=1
         Epochs between two checkpoints, counted from the model's first; one is also written at the end of a fit.
     keep : int >= 1, default=3
@@ -36,14 +41,17 @@ class Checkpoint(Callback):
     Raises
     ------
     TypeError, ValueError
-        An argument of the wrong type or range; in ``fit`` a folder that does not exist, or a file that is not a
-        checkpoint of the same network.
+        An argument of the wrong type or range; in ``fit`` a folder that does not exist, a file that is not a
+        checkpoint of the same network, or a name that is too long for the epoch.
+    OSError
+        In ``fit``: a checkpoint cannot be written, e.g. since the disk is full. The last one is still there, and the
+        model has the weights of the last epoch.
     """
 
     last = True                     # the states of the other callbacks are part of the checkpoint
 
     def __init__(self, path: str | Path, every: int = 1, keep: int = 3) -> None:
-        self.path = Path(path)
+        self.path = as_path("Checkpoint", path)
         self.every = check_int("Checkpoint", "every", every)
         self.keep = check_int("Checkpoint", "keep", keep)
         self.saved: int | None = None
@@ -51,7 +59,10 @@ class Checkpoint(Callback):
     def check(self, *_: object) -> None:
         """Refuse a folder that does not exist, and a file that is not a model."""
         check_file("Checkpoint", self.path)
-        if self.path.exists():
+        if self.keep > 1 and len(os.fsencode(self._aside(0).name)) > LONGEST_NAME:
+            raise ValueError("Checkpoint: path must have a name that leaves room for the epoch in older names, or "
+                             f"keep=1, got {str(self.path)!r}.")
+        if check_regular("Checkpoint", self.path) is not None:
             try:
                 read_description(self.path)
             except ValueError as error:
@@ -65,9 +76,8 @@ class Checkpoint(Callback):
             raise ValueError("Checkpoint: path must be a new file or a checkpoint of the same network, "
                              f"got {str(self.path)!r}, which is another network's.")
         self.saved, self._begun = model.epoch, model.epoch + 1
-        for half in self.path.parent.glob(f".{glob.escape(self.path.name)}.*{HALF}"):
-            if "." not in half.name[len(self.path.name) + 2:-len(HALF)]:
-                half.unlink(missing_ok=True)        # from a process that was killed
+        for half in leftovers(self.path):
+            half.unlink(missing_ok=True)        # from a process that was killed
 
     def on_epoch_begin(self, model: Sequential, epoch: int) -> None:
         """Note the epoch, within which the weights must not be saved."""
@@ -119,11 +129,7 @@ class Checkpoint(Callback):
         aside = self._aside(before)
         aside.unlink(missing_ok=True)
         try:
-            os.link(self.path, aside)
+            os.link(os.path.realpath(self.path), aside)     # of the file itself where path is a link to it
         except OSError:                 # a file system without hard links
-            half = self.path.with_name(f".{self.path.name}.{before:06d}{HALF}")
-            with self.path.open("rb") as source, half.open("wb") as target:
-                shutil.copyfileobj(source, target)
-                target.flush()
-                os.fsync(target.fileno())
-            os.replace(half, aside)
+            with self.path.open("rb") as source:
+                replace_file("Checkpoint", aside, lambda target: shutil.copyfileobj(source, target))

@@ -2,12 +2,16 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ldl_cy.callbacks.base import Callback, check_file
 from ldl_cy.checks import check_bool
+from ldl_cy.replacing import as_path, naming
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,6 +92,14 @@ class ProgressBar(Callback):
             self.bar = None             # an open bar cannot be copied or pickled
 
 
+def open_at_once(path: str, flags: int) -> int:
+    """For ``open``: a pipe that nobody reads is an error instead of a wait."""
+    opened = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if hasattr(os, "O_NONBLOCK"):
+        os.set_blocking(opened, True)
+    return opened
+
+
 class CSVLogger(Callback):
     """Write a CSV file with a line for each epoch: the epoch, then the values of ``logs``.
 
@@ -103,10 +115,13 @@ class CSVLogger(Callback):
     ------
     TypeError, ValueError
         ``append`` is not a bool; in ``fit`` a folder that does not exist, or a file without one of the columns.
+    OSError
+        In ``fit``: the file cannot be written, e.g. since the disk is full, or it was deleted meanwhile. The model has
+        the weights of the last epoch.
     """
 
     def __init__(self, path: str | Path, append: bool = False) -> None:
-        self.path = Path(path)
+        self.path = as_path("CSVLogger", path)
         self.append = check_bool("CSVLogger", "append", append)
         self.file: TextIO | None = None
         self.names: list[str] = []
@@ -122,7 +137,7 @@ class CSVLogger(Callback):
 
     def _names_there(self) -> list[str]:
         """The columns of the file to append to; [] if a new file is written."""
-        if not self.append or not self.path.exists():
+        if not self.append or not self.path.is_file():
             return []
         with self.path.open(newline="", encoding="utf-8", errors="replace") as file:
             return next(csv.reader(file), [])
@@ -130,22 +145,34 @@ class CSVLogger(Callback):
     def on_fit_begin(self, model: Sequential, epochs: int) -> None:
         """Open the file."""
         self.names = self._names_there()
-        self.file = self.path.open("a" if self.append else "w", newline="", encoding="utf-8")
+        self.file = open(  # noqa: SIM115
+            self.path, "a" if self.append else "w", newline="", encoding="utf-8", opener=open_at_once)
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
         """Write a line, after the header if it is the first one."""
-        assert self.file is not None
-        writer = csv.writer(self.file, lineterminator="\n")
-        if not self.names:
-            self.names = ["epoch", *logs]
-            writer.writerow(self.names)
+        file = self.file
+        assert file is not None
+        writer = csv.writer(file, lineterminator="\n")
         values = {"epoch": epoch, **{name: repr(float(value)) for name, value in logs.items()}}
-        writer.writerow([values.get(name, "") for name in self.names])
-        self.file.flush()               # so that each epoch can be read at once
+        try:
+            with naming(self.path):
+                if not self.names:
+                    self.names = ["epoch", *logs]
+                    writer.writerow(self.names)
+                writer.writerow([values.get(name, "") for name in self.names])
+                file.flush()            # so that each epoch can be read at once
+                if not os.fstat(file.fileno()).st_nlink:
+                    raise FileNotFoundError(errno.ENOENT, "deleted during the fit")
+        except OSError:
+            self.file = None
+            with suppress(OSError):     # closing writes again what could not be written
+                file.close()
+            raise
         return None
 
     def on_fit_end(self, model: Sequential) -> None:
         """Close the file."""
         if self.file is not None:
-            self.file.close()
-            self.file = None
+            file, self.file = self.file, None
+            with naming(self.path):
+                file.close()

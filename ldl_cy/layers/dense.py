@@ -65,6 +65,7 @@ class Dense(Layer):
             raise ValueError("Dense: the input must have the shape (..., n_in), got ().")
         *front, n_in = input_shape
         check_blas_size("Dense", "n_in * units", n_in * self.units)
+        check_blas_size("Dense", "the number of vectors", math.prod(front))
         parameters: tuple[Parameter, ...] = (
             Parameter("kernel", (n_in, self.units), self.kernel_initializer, decays=True),)
         if self.use_bias:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from ldl_cy._engine.graph import MOST_LEVELS
 from ldl_cy.layers.base import Layer, Shape, layer_names
 
 if TYPE_CHECKING:
@@ -10,7 +11,9 @@ if TYPE_CHECKING:
 
 
 class Branches(Layer):
-    """Base class of Add and Concatenate."""
+    """Base class of Add and Concatenate; ``levels`` counts the branches in each other, itself included."""
+
+    levels = 1
 
     def __init__(self, *paths: Any, name: str | None = None, trainable: bool = True) -> None:
         super().__init__(name=name, trainable=trainable)
@@ -25,6 +28,10 @@ class Branches(Layer):
         if len(kept) < 2:
             raise ValueError(f"{owner}: there must be at least two paths, got {len(kept)}.")
         self.paths = tuple(kept)
+        inside = [layer.levels for path in kept for layer in path if isinstance(layer, Branches)]
+        if max(inside, default=0) >= MOST_LEVELS:
+            raise ValueError(f"{owner}: branches must be nested at most {MOST_LEVELS} deep.")
+        self.levels = 1 + max(inside, default=0)
 
     def join(self, graph: Graph, values: list[int]) -> int:
         """The merged value of the paths' outputs; a ValueError if their shapes do not fit."""
@@ -80,8 +87,8 @@ class Add(Branches):
     Raises
     ------
     TypeError, ValueError
-        A path that is not a list of layers, fewer than two paths, two layers of one name in a path; when
-        the model is built, paths with different output shapes.
+        A path that is not a list of layers, fewer than two paths, two layers of one name in a path, branches
+        in each other more than 64 deep; when the model is built, paths with different output shapes.
 
     References
     ----------
@@ -128,8 +135,8 @@ class Concatenate(Branches):
     Raises
     ------
     TypeError, ValueError
-        A path that is not a list of layers, fewer than two paths, two layers of one name in a path; when
-        the model is built, paths whose output shapes differ before the last axis.
+        A path that is not a list of layers, fewer than two paths, two layers of one name in a path, branches
+        in each other more than 64 deep; when the model is built, paths whose output shapes differ before the last axis.
 
     References
     ----------

@@ -1,11 +1,20 @@
 """Pooling: the maximum or the mean of windows, or over all steps or pixels, for each channel."""
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
 from ldl_cy.layers.base import Built, Layer, Shape
 from ldl_cy.layers.windows import Padding, check_padding, check_sizes, image_shape, lay_windows, pair
+
+MOST_CELLS = 2**31 - 1              # of a maximum's window: its kernel keeps the cell of each as an int32
+
+
+def check_cells(owner: str, kind: str, window: tuple[int, int]) -> None:
+    """Refuse windows of more cells than a maximum's kernel can tell apart."""
+    if kind == "max" and math.prod(window) > MOST_CELLS:
+        raise ValueError(f"{owner}: a window must have at most {MOST_CELLS} cells, got {window}.")
 
 
 class _Pool(Layer):
@@ -39,6 +48,7 @@ class _Pool(Layer):
         strides = self.pool_size if self.strides is None else self.strides
         windows = lay_windows(
             owner, "pool_size", image, self.axes, self.pool_size, strides, 1, self.padding)
+        check_cells(owner, self.kind, windows["kernel"])
         kernel = partial(pool, **windows, kind=self.kind, sequence=self.axes == 1)
         return Built((*windows["output"][2 - self.axes:], image[2]), kernel)
 
@@ -56,6 +66,7 @@ class _GlobalPool(Layer):
         image = image_shape(owner, input_shape, self.axes)
         size: Any = image[1] if self.axes == 1 else image[:2]
         windows = lay_windows(owner, "the window", image, self.axes, size, 1, 1, "valid")
+        check_cells(owner, self.kind, windows["kernel"])
         return Built((image[2],), partial(pool, **windows, kind=self.kind, sequence=self.axes == 1))
 
 

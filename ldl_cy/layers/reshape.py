@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ldl_cy._engine.graph import MOST_AXES
 from ldl_cy.checks import check_int
 from ldl_cy.layers.base import Built, Layer, Shape
 
@@ -46,6 +47,8 @@ class Reshape(Layer):
     def __init__(self, target_shape: Any, *, name: str | None = None, trainable: bool = True) -> None:
         super().__init__(name=name, trainable=trainable)
         entries = target_shape if isinstance(target_shape, (tuple, list)) else (target_shape,)
+        if len(entries) > MOST_AXES:
+            raise ValueError(f"Reshape: target_shape must have at most {MOST_AXES} entries, got {len(entries)}.")
         text = f"Reshape: target_shape must be ints >= 1, at most one of them -1, got {target_shape!r}."
         try:
             self.target_shape = tuple(check_int("Reshape", "target_shape", entry, -1) for entry in entries)

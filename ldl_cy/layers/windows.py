@@ -7,6 +7,7 @@ from ldl_cy.checks import check_int, check_ints
 from ldl_cy.layers.base import Shape
 
 Padding = str | int | tuple[int, ...]
+LONGEST_AXIS = 2**31 - 1            # so that C's integers hold every place in a window
 AXES = {1: "(time, features)", 2: "(height, width, channels)"}
 
 
@@ -76,6 +77,10 @@ def lay_windows(
     if axes == 1:
         pads = ("valid", padding)
     before, padded, output = zip(*map(place, image[:2], kernel, steps, dilations, pads))
+    largest = max(*kernel, *steps, *dilations, *padded)
+    if largest > LONGEST_AXIS:
+        raise ValueError(f"{owner}: {name}, strides, dilations and the padded input's axes must be at most "
+                         f"{LONGEST_AXIS}, got {largest}.")
     if min(output) < 1:
         reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations))
         shown, dilated, into = (t if axes == 2 else t[1] for t in (kernel, reach, padded))

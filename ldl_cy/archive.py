@@ -1,0 +1,151 @@
+"""Model files as zip archives, and file objects: members are stored as they are, so that no size in a file is believed.
+
+What a file can cost is bounded by its own length: a member is at most as long as the file, and memory is allocated
+for what is there. SECURITY.md states the bounds.
+"""
+from __future__ import annotations
+
+import errno
+import io
+import math
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import numpy as np
+
+from ldl_cy.replacing import as_path, check_regular, naming, replace_file
+
+DESCRIPTION = "model.json"
+LARGEST_JSON = 1 << 24          # bytes: larger than any description, so that a hostile file is refused
+CHUNK = 1 << 20
+
+T = TypeVar("T")
+
+
+def write_model(file: Any, text: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write the description and the arrays to a path, atomically, or to a binary file object."""
+    def write(target: Any) -> None:
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr(DESCRIPTION, text)
+            for name, array in arrays.items():
+                buffer = io.BytesIO()
+                np.lib.format.write_array(buffer, array, allow_pickle=False)
+                archive.writestr(f"{name}.npy", buffer.getbuffer())
+
+    if not hasattr(file, "write"):
+        replace_file("save", as_path("save", file), write)
+        return
+    with naming(getattr(file, "name", file)):
+        _check_binary("save", file, lambda: file.write(b""), "be written")
+        write(_Whole(file) if isinstance(file, io.RawIOBase) else file)
+        file.flush()
+
+
+class _Whole(io.BufferedIOBase):
+    """A stream over an unbuffered file, which may write less than it is given."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self.raw_file = raw
+
+    def write(self, part: Any) -> int:
+        left = memoryview(part).cast("B")
+        while left:
+            written = self.raw_file.write(left)
+            if written is None:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            left = left[written:]
+        return memoryview(part).nbytes
+
+
+def _check_binary(owner: str, file: Any, attempt: Callable[[], Any], purpose: str) -> None:
+    """Refuse text files, and files that are closed or open for something else."""
+    text = f"{owner}: the file must be a binary one that is open and can {purpose}, got {file!r}."
+    if isinstance(file, io.TextIOBase):
+        raise TypeError(text)
+    try:
+        attempt()
+    except (TypeError, ValueError) as error:        # io.UnsupportedOperation is a ValueError
+        raise (TypeError if isinstance(error, TypeError) else ValueError)(text) from error
+
+
+def _opened(file: Any) -> AbstractContextManager[IO[bytes]]:
+    """The file of a path, or a file object, which is not closed; one that cannot seek is read to its end."""
+    if not hasattr(file, "read"):
+        path = as_path("load", file)
+        check_regular("load", path)
+        return open(path, "rb")
+    _check_binary("load", file, lambda: file.read(0) + b"", "be read")
+    seekable = getattr(file, "seekable", None)
+    return nullcontext(file if seekable is not None and seekable() else io.BytesIO(file.read()))
+
+
+def read_model(file: Any, read: Callable[[zipfile.ZipFile], T]) -> T:
+    """``read``'s result for the archive; any fault of it is a ValueError.
+
+    Parameters
+    ----------
+    file : path or binary file object
+    read : function of a ZipFile
+    """
+    with _opened(file) as opened:
+        try:
+            with zipfile.ZipFile(opened) as archive:
+                found = read(archive)
+            opened.seek(0, os.SEEK_END)
+            return found
+        except MemoryError:
+            raise MemoryError(f"load: {_shown(file)} does not fit into memory.") from None
+        except Exception as error:      # zipfile, json, NumPy and layers raise many kinds of errors for damaged input
+            if isinstance(error, ValueError) and str(error).startswith("load:"):
+                raise
+            raise ValueError(f"load: {_shown(file)} is not a readable ldl_cy model: {error}") from error
+
+
+def _shown(file: Any) -> str:
+    return str(Path(os.fsdecode(file))) if isinstance(file, (str, bytes, os.PathLike)) else repr(file)
+
+
+def _open(archive: zipfile.ZipFile, name: str) -> tuple[IO[bytes], int]:
+    """A member of the archive and its size in bytes, at most that of the file; compressed members are refused."""
+    info = archive.getinfo(name)
+    if archive.namelist().count(name) > 1:
+        raise ValueError(f"{name} must be there once")
+    assert archive.fp is not None
+    # zipfile allocates memory by one of the sizes and reads by the other
+    largest = max(info.file_size, info.compress_size)
+    if info.compress_type != zipfile.ZIP_STORED or largest > archive.fp.seek(0, os.SEEK_END):
+        raise ValueError(f"{name} must lie in the file as it is")
+    return archive.open(info), info.file_size
+
+
+def read_text(archive: zipfile.ZipFile) -> bytes:
+    """The description."""
+    file, size = _open(archive, DESCRIPTION)
+    if size > LARGEST_JSON:
+        raise ValueError(f"{DESCRIPTION} is too long")
+    return file.read()
+
+
+def read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """A .npy array of floats; a header whose dtype or shape does not fit the data is refused."""
+    file, size = _open(archive, name)
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"{name} must be of version 1.0, got {version}")
+    shape, columns_first, dtype = np.lib.format.read_array_header_1_0(file)
+    data = bytearray(max(0, size - file.tell()))
+    if dtype.kind != "f" or math.prod(shape) * dtype.itemsize != len(data):
+        raise ValueError(f"{name} must hold floats in {len(data)} bytes, got {shape} of {dtype}")
+    left = memoryview(data)
+    while left:
+        part = file.read(min(CHUNK, len(left)))
+        if not part:
+            raise ValueError(f"{name} ends too early")
+        left[:len(part)] = part
+        left = left[len(part):]
+    file.read()                         # to the end, where zipfile compares the checksum
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if columns_first else "C")
