@@ -22,7 +22,7 @@ def predict(network: Network, X: Any, lengths: Any, batch_size: int | None, n_th
     lengths = network.check_lengths(lengths, n)
     size = check_int(OWNER, "batch_size", batch_size) if batch_size is not None else n
     threads = choose_threads(OWNER, n_threads)
-    if network.predictor is None:
+    if network.predictor is None or network.predictor.abandoned:
         network.prepare_predictor(n)
     return outputs(network, rows, lengths, threads, size)
 

@@ -3,12 +3,13 @@ from __future__ import annotations
 
 import copy
 import math
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
+
+from ldl_cy._engine.process import Exclusive
 
 # Keys of a file's "memory" that do not belong to the optimizer: see ``TrainingState.to_dict``.
 RATE_FACTOR, AVERAGE_CHECKSUM = "rate_factor", "averaged"
@@ -72,7 +73,7 @@ class TrainingState:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Exclusive("Sequential: another fit of this model is running.")
         self.begin(0, "float32")
 
     def begin(self, n_params: int, dtype: str) -> None:
@@ -94,21 +95,15 @@ class TrainingState:
         self.epoch += epochs
         self.optimizer.epochs += epochs
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Context manager: one fit of a model at a time.
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Context manager: one fit of a model at a time. In a forked child a fit of the parent does not count.
 
         Raises
         ------
         RuntimeError
             Another fit of the model is running.
         """
-        if not self._lock.acquire(blocking=False):
-            raise RuntimeError("Sequential: another fit of this model is running.")
-        try:
-            yield
-        finally:
-            self._lock.release()
+        return self._lock.entry()
 
     def snapshot(self) -> dict[str, Any]:
         """A copy of the whole state, for ``restore``."""
@@ -125,7 +120,7 @@ class TrainingState:
         return self.snapshot()
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
-        self._lock = threading.Lock()
+        self._lock = Exclusive("Sequential: another fit of this model is running.")
         self.restore(saved)
 
     def to_dict(self) -> dict[str, Any]:

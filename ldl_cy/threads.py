@@ -10,17 +10,39 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ldl_cy._engine.blas_threads import BlasLimit, register
+from ldl_cy._engine.process import count_fits, count_forks
 from ldl_cy.checks import check_int
 
+T = TypeVar("T")
 MOST_THREADS = 256              # each thread takes memory; results do not depend on the number
 
-_lock = threading.Lock()
-_fits = 0                       # fits running in this process
+
+
+class ProcessLock:
+    """A lock of this process; in a forked child, where the thread that held it may not exist, it is another one."""
+
+    def __init__(self) -> None:
+        self._locks: dict[int, threading.Lock] = {}
+
+    @property
+    def lock(self) -> threading.Lock:
+        """For a ``with`` statement."""
+        return self._locks.setdefault(count_forks(), threading.Lock())
+
+
+class OwnLimits(threading.local):
+    """Limits of BLAS by the calling thread, which in a forked child are the only ones."""
+
+    count = 0
+
+
+_lock = ProcessLock()
 _others: list[Any] | None = None    # threadpoolctl's controllers of BLAS libraries that BlasLimit cannot limit
-_other_limits = 0               # calls that limit these libraries now
+_limits = 0                         # calls that limit these libraries now
+_own_limits = OwnLimits()
 _before: list[int] = []
 _LIMIT = BlasLimit()
 
@@ -60,20 +82,7 @@ def choose_threads(owner: str, n_threads: int | None) -> int:
     """``n_threads``, at most ``MOST_THREADS``; None is all available, or 1 while another fit runs in this process."""
     if n_threads is not None:
         return min(check_int(owner, "n_threads", n_threads), MOST_THREADS)
-    return 1 if _fits else available_threads()
-
-
-@contextmanager
-def running_fit() -> Iterator[None]:
-    """Context manager that counts the fits of this process: during a fit, others use one thread by default."""
-    global _fits
-    with _lock:
-        _fits += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _fits -= 1
+    return 1 if count_fits() else available_threads()
 
 
 def find_blas() -> bool:
@@ -83,7 +92,7 @@ def find_blas() -> bool:
         import scipy.linalg.cython_blas  # noqa: F401  loads the library
         from threadpoolctl import ThreadpoolController
 
-        with _lock:
+        with _lock.lock:
             if _others is None:
                 _others = [c for c in ThreadpoolController().lib_controllers
                            if c.user_api == "blas" and not _register(c)]
@@ -107,27 +116,45 @@ def _register(controller: Any) -> bool:
 
 def blas_at_one_thread() -> AbstractContextManager[Any]:
     """Context manager: limits BLAS to one thread; the first of concurrent calls sets it, the last one restores it."""
-    return _LIMIT if find_blas() else _limit_others()
+    return _LIMIT if find_blas() else limiting_others(_LIMIT)
 
 
 @contextmanager
-def _limit_others() -> Iterator[None]:
-    """The same, including the libraries that are limited through threadpoolctl."""
-    global _other_limits, _before
+def limiting_others(inner: AbstractContextManager[T]) -> Iterator[T]:
+    """Context manager: ``inner``, with the libraries limited that need threadpoolctl for it."""
+    global _limits, _before
     others = _others or []
-    with _lock:
-        if _other_limits == 0:
+    with _lock.lock:
+        if _limits == 0:
             _before = [c.num_threads for c in others]
             for c in others:
                 c.set_num_threads(1)
-        _other_limits += 1
+        _limits += 1
+        _own_limits.count += 1
     try:
-        with _LIMIT:
-            yield
+        with inner as value:
+            yield value
     finally:
-        with _lock:
-            _other_limits -= 1
-            if _other_limits == 0:
-                for c, count in zip(others, _before):
-                    if count:
-                        c.set_num_threads(count)
+        with _lock.lock:
+            _limits -= 1
+            _own_limits.count -= 1
+            if _limits == 0:
+                _restore_others()
+
+
+def _restore_others() -> None:
+    for c, count in zip(_others or [], _before):
+        if count:
+            c.set_num_threads(count)
+
+
+def _after_fork() -> None:
+    """In a forked child: the other threads' limits are gone."""
+    global _limits
+    limited, _limits = _limits, _own_limits.count
+    if limited and not _limits:
+        _restore_others()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

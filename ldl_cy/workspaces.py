@@ -1,13 +1,12 @@
 """Memory and threads of a call: a cache of workspaces, and the pool that runs the tasks."""
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
 
 from ldl_cy._engine.pool import Pool
 from ldl_cy._engine.program import SHARED_FLOPS, Workspace
-from ldl_cy.threads import blas_at_one_thread
+from ldl_cy.threads import ProcessLock, find_blas, limiting_others
 
 MOST_KINDS = 8                      # kinds of workspaces that a network keeps
 CALLING_THREAD = Pool(1)
@@ -17,7 +16,7 @@ class WorkspaceCache:
     """Workspaces by the key for which they were planned. A workspace serves one call at a time and is reused."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._free: dict[Hashable, list[Workspace]] = {}
 
     def __len__(self) -> int:
@@ -26,14 +25,14 @@ class WorkspaceCache:
 
     def borrow(self, key: Hashable, make: Callable[[], Workspace]) -> BorrowedWorkspace:
         """A free workspace of this kind, or a new one from ``make``, for a ``with`` statement."""
-        with self._lock:
+        with self._lock.lock:
             free = self._free.setdefault(key, [])
             workspace = free.pop() if free else None
         return BorrowedWorkspace(make() if workspace is None else workspace, self, free)
 
     def give_back(self, workspace: Workspace, free: list[Workspace]) -> None:
         """Return a workspace to the free ones of its kind; beyond ``MOST_KINDS`` the oldest kinds are dropped."""
-        with self._lock:
+        with self._lock.lock:
             free.append(workspace)
             while len(self._free) > MOST_KINDS:
                 self._free.pop(next(iter(self._free)))
@@ -52,27 +51,8 @@ class BorrowedWorkspace:
         self.cache.give_back(self.workspace, self.free)
 
 
-class SerialPool:
-    """The calling thread as a pool, with BLAS limited to one thread."""
-
-    def __enter__(self) -> Pool:
-        self.limit = blas_at_one_thread()
-        self.limit.__enter__()
-        return CALLING_THREAD
-
-    def __exit__(self, *exc: object) -> None:
-        self.limit.__exit__(None, None, None)
-
-
-@contextmanager
-def worker_pool(n_threads: int) -> Iterator[Pool]:
-    """A pool of worker threads, with BLAS limited to one thread."""
-    with blas_at_one_thread(), Pool(n_threads) as pool:
-        yield pool
-
-
 def choose_pool(workspace: Workspace, n: int) -> AbstractContextManager[Pool]:
     """The pool for n rows: worker threads, or the calling thread if the work is too small to be shared."""
-    if workspace.flops * n < SHARED_FLOPS or workspace.calls_python or not workspace.plan.shares(n):
-        return SerialPool()
-    return worker_pool(workspace.n_threads)
+    alone = workspace.flops * n < SHARED_FLOPS or workspace.calls_python or not workspace.plan.shares(n)
+    pool = CALLING_THREAD if alone else Pool(workspace.n_threads)
+    return pool if find_blas() else limiting_others(pool)

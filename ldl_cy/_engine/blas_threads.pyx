@@ -4,8 +4,19 @@ The first of several calls at a time sets the number, the last one restores it. 
 finds the libraries (see ldl_cy.threads), but its limits belong to one Python thread: when that thread restores the
 number, BLAS would start threads in the other threads' work.
 """
-from ldl_cy._engine.pool cimport (
+import os
+
+from ldl_cy._engine.process cimport (
     PyThread_acquire_lock, PyThread_allocate_lock, PyThread_release_lock, PyThread_type_lock)
+
+cdef extern from "platform.h":
+    pass
+
+cdef extern from * nogil:
+    """
+    static LDL_THREAD_LOCAL long ldl_own_limits;
+    """
+    long own_limits "ldl_own_limits"        # of this thread
 
 ctypedef int (*get_t)() noexcept nogil
 ctypedef void (*set_t)(int) noexcept nogil
@@ -15,7 +26,7 @@ cdef enum:
 
 cdef get_t getters[MAX_LIBRARIES]
 cdef set_t setters[MAX_LIBRARIES]
-cdef int before[MAX_LIBRARIES]
+cdef int before[MAX_LIBRARIES]             # what the last limit restores
 cdef int n_libraries = 0
 cdef long n_limits = 0                      # calls that need the limit now
 # Held for a few instructions and never while something waits for the GIL: to wait with the GIL is safe.
@@ -38,8 +49,9 @@ def register(size_t get, size_t put):
 
 
 cdef void limit() noexcept nogil:
-    global n_limits
+    global n_limits, own_limits
     cdef int i
+    own_limits += 1
     PyThread_acquire_lock(lock, 1)
     if n_limits == 0:
         for i in range(n_libraries):
@@ -51,15 +63,36 @@ cdef void limit() noexcept nogil:
 
 
 cdef void release() noexcept nogil:
-    global n_limits
-    cdef int i
+    global n_limits, own_limits
+    own_limits -= 1
     PyThread_acquire_lock(lock, 1)
     n_limits -= 1
     if n_limits == 0:
-        for i in range(n_libraries):
-            if before[i] > 1:
-                setters[i](before[i])
+        restore()
     PyThread_release_lock(lock)
+
+
+cdef void restore() noexcept nogil:
+    cdef int i
+    for i in range(n_libraries):
+        if before[i] > 1:
+            setters[i](before[i])
+        before[i] = 0
+
+
+def _after_fork():
+    """In a forked child, which has one thread: the limits of the others are gone, and the lock may be theirs."""
+    global lock, n_limits
+    lock = PyThread_allocate_lock()
+    if lock == NULL:
+        raise MemoryError("blas_threads: no lock could be allocated.")
+    n_limits = own_limits
+    if n_limits == 0:
+        restore()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 cdef class BlasLimit:
@@ -67,7 +100,6 @@ cdef class BlasLimit:
 
     def __enter__(self):
         limit()
-        return self
 
     def __exit__(self, *exc):
         release()

@@ -1,4 +1,4 @@
-/* Atomics, a pause, a clock and a static assertion on gcc, clang and MSVC. */
+/* Atomics, variables of a thread, a pause, a clock and a static assertion on gcc, clang and MSVC. */
 #ifndef LDL_PLATFORM_H
 #define LDL_PLATFORM_H
 
@@ -16,6 +16,13 @@ static inline long ldl_add(volatile long *p, long v) { return __atomic_fetch_add
 static inline long ldl_load(const volatile long *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
 static inline void ldl_store(volatile long *p, long v) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); }
 static inline long ldl_swap(volatile long *p, long v) { return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST); }
+#endif
+
+/* A static variable that each thread has for itself, 0 in the beginning. */
+#if defined(_MSC_VER)
+#define LDL_THREAD_LOCAL __declspec(thread)
+#else
+#define LDL_THREAD_LOCAL __thread
 #endif
 
 /* Tell the core that this is a waiting loop. */

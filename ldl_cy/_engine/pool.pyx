@@ -8,6 +8,10 @@ others' shares. Phases number their tasks alike, so what a thread wrote is mostl
 """
 import threading
 
+from ldl_cy._engine.blas_threads cimport limit, release
+from ldl_cy._engine.process cimport (
+    PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock, forks)
+
 cdef extern from "platform.h" nogil:
     long ldl_add(long *p, long v)
     long ldl_load(const long *p)
@@ -23,9 +27,11 @@ cdef int SPINS = 2000                       # pauses before a sleep, some 20 to 
 
 
 cdef class Pool:
-    """``with Pool(n) as pool:`` the caller and n - 1 workers.
+    """``with Pool(n) as pool:`` the caller and n - 1 workers, with BLAS limited to one thread.
 
-    Where a thread can't be started (Pyodide) the caller does all the work: results are the same.
+    Where a thread can't be started (Pyodide, a limit of the system's) those that were started and the caller do all the
+    work, in a forked child the caller alone: results are the same. A pool of one thread may be used by several calls
+    at a time.
     """
 
     def __cinit__(self, int n_threads):
@@ -34,49 +40,68 @@ cdef class Pool:
         self.workers = []
         self.generation = 0
         self.closing = False
+        self.process = forks
         for i in range(MAX_THREADS):
             self.asleep[i] = 0
             self.locks[i] = NULL
 
     def __init__(self, int n_threads):
         cdef int i
-        n_threads = max(1, min(n_threads, MAX_THREADS))
-        for i in range(n_threads if n_threads > 1 else 0):
+        self.most_threads = max(1, min(n_threads, MAX_THREADS))
+        for i in range(self.most_threads if self.most_threads > 1 else 0):
             self.locks[i] = PyThread_allocate_lock()
             if self.locks[i] == NULL:
                 raise MemoryError("Pool: no lock could be allocated.")
             PyThread_acquire_lock(self.locks[i], 1)
-        for i in range(1, n_threads):
-            worker = threading.Thread(target=self._run, args=(i,), daemon=True, name=f"ldl_cy-{i}")
-            try:
-                worker.start()
-            except RuntimeError:
-                break
-            self.workers.append(worker)
-            self.n_threads += 1
 
     def __enter__(self):
+        limit()
+        try:
+            self.start()
+        except BaseException:               # Ctrl-C while a thread starts
+            self.close()
+            release()
+            raise
         return self
 
     def __exit__(self, *exc):
-        self.close()
+        try:
+            self.close()
+        finally:
+            release()
+
+    def start(self):
+        """Start the workers."""
+        cdef int i
+        for i in range(1, self.most_threads):
+            worker = threading.Thread(target=self._run, args=(i,), daemon=True, name=f"ldl_cy-{i}")
+            self.workers.append(worker)
+            try:
+                worker.start()
+            except RuntimeError:
+                self.workers.pop()
+                break
+            self.n_threads += 1
 
     def close(self):
         """End the workers and wait for them."""
         cdef int i
-        self.closing = True
-        ldl_add(&self.generation, 1)
-        for i in range(1, self.n_threads):
-            self._wake(i)
-        for worker in self.workers:
-            worker.join()
+        if self.process == forks:
+            self.closing = True
+            ldl_add(&self.generation, 1)
+            for i in range(1, 1 + <int>len(self.workers)):
+                self._wake(i)
+            for worker in self.workers:
+                if worker.is_alive():       # one that had not begun yet ends when it begins
+                    worker.join()
         self.workers = []
         self.n_threads = 1
 
     def __dealloc__(self):
         cdef int i
         for i in range(MAX_THREADS):
-            if self.locks[i] != NULL:
+            # in a child a thread that does not exist may be waiting for it
+            if self.locks[i] != NULL and self.process == forks:
                 PyThread_free_lock(self.locks[i])
 
     def _run(self, int thread):
@@ -127,13 +152,13 @@ cdef class Pool:
                     break
                 self.run(self.context, task, thread)
 
-    cdef void parallel(self, task_t run, void *context, Py_ssize_t n_tasks) noexcept nogil:
+    cdef int parallel(self, task_t run, void *context, Py_ssize_t n_tasks) noexcept nogil:
         cdef Py_ssize_t task
         cdef int i, spins
-        if self.n_threads == 1 or n_tasks <= 1:
+        if self.n_threads == 1 or n_tasks <= 1 or self.process != forks:
             for task in range(n_tasks):
                 run(context, task, 0)
-            return
+            return 0
         self.run = run
         self.context = context
         self.n_tasks = n_tasks
@@ -144,6 +169,8 @@ cdef class Pool:
         for i in range(1, self.n_threads):
             self._wake(i)
         self._take(0)
+        if self.process != forks:
+            return ldl_load(&self.busy) > 0
         spins = 0
         while ldl_load(&self.busy) > 0:
             spins += 1
@@ -155,3 +182,4 @@ cdef class Pool:
                     self._sleep(0)
                 elif ldl_swap(&self.asleep[0], 0) == 0:
                     PyThread_acquire_lock(self.locks[0], 1)
+        return 0

@@ -12,6 +12,7 @@ from libc.float cimport DBL_MAX, FLT_MAX
 from ldl_cy._engine.blas_threads cimport limit, release
 from ldl_cy._engine.finite cimport within
 from ldl_cy._engine.pool cimport Pool
+from ldl_cy._engine.process cimport abandoned, enter, leave
 from ldl_cy._engine.program cimport Workspace
 
 import numpy as np
@@ -20,10 +21,6 @@ cdef extern from "Python.h":
     # returns -1 with an exception set
     int try_buffer "PyObject_GetBuffer"(object array, Py_buffer *view, int flags)
     void PyErr_Clear()
-
-cdef extern from "platform.h" nogil:
-    long ldl_swap(long *p, long v)
-    void ldl_store(long *p, long v)
 
 cdef enum:
     MOST_AXES = 8
@@ -58,7 +55,7 @@ cdef class Predictor:
     cdef Py_ssize_t axes[MOST_AXES]
     cdef readonly Py_ssize_t most_rows
     cdef double flops, largest              # of a row: all, and of the op that has most
-    cdef long busy
+    cdef long place                         # of the call that runs
 
     def __init__(self, Workspace workspace, theta, state, tuple input_shape, tuple output_shape,
                  Py_ssize_t most_rows):
@@ -76,6 +73,11 @@ cdef class Predictor:
             self.axes[i] = input_shape[i]
         workspace.bind_memory(theta, state, self.most_rows)
 
+    @property
+    def abandoned(self):
+        """Whether this process was forked while another thread was in a call: what that left is of no use."""
+        return abandoned(&self.place)
+
     def predict(self, X, /):
         """The network's raw output for X (n, *input_shape), or None: not for this path."""
         return self.take(X, False)
@@ -88,13 +90,15 @@ cdef class Predictor:
         cdef Py_buffer x, y
         cdef Py_ssize_t n
         cdef int kind
+        cdef long ticket
         if type(X) is not self.ndarray:
             return None
         if try_buffer(X, &x, PyBUF_STRIDES | PyBUF_FORMAT) < 0:
             PyErr_Clear()
             return None
         kind = self.kind_of(&x, flat)
-        if kind < 0 or ldl_swap(&self.busy, 1):
+        ticket = 0 if kind < 0 or abandoned(&self.place) else enter(&self.place)
+        if ticket == 0:
             # not for this path, or another thread is in it
             PyBuffer_Release(&x)
             return None
@@ -109,7 +113,7 @@ cdef class Predictor:
             if self.workspace.error is not None:
                 raise self.workspace.take_error()
         finally:
-            ldl_store(&self.busy, 0)
+            leave(&self.place, ticket)
             PyBuffer_Release(&x)
         return out
 

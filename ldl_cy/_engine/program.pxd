@@ -27,6 +27,7 @@ cdef class Workspace:
     cdef int bind_memory(self, object theta, object state, Py_ssize_t n) except -1
     cdef void set_batch(self, Py_ssize_t start, Py_ssize_t n) noexcept nogil
     cdef int run_alone(self, Pool pool) noexcept nogil
+    cdef void keep_forked(self) noexcept nogil
     cdef int run_step(self, Pool pool) noexcept nogil
     cdef object take_error(self)
     cdef double batch_loss(self) noexcept nogil

@@ -327,6 +327,13 @@ cdef class Workspace:
         ldl_restore_denormals(mode)
         return stopped
 
+    cdef void keep_forked(self) noexcept nogil:
+        """The end of a step whose other threads a forked child does not have."""
+        self.run.stop = 1
+        with gil:
+            self.error = RuntimeError("Sequential: a child that was forked within a step must not return into it, "
+                                      "which needs the threads of its parent.")
+
     cdef int run_step(self, Pool pool) noexcept nogil:
         """All phases over the batch that was set; 1 when the stop flag was raised."""
         cdef Run *run = &self.run
@@ -350,7 +357,8 @@ cdef class Workspace:
             if phase.column or phase.gradient:
                 task, tasks = self.column_task if phase.column else self.gradient_task, phase.n_tiles
             if phase.flops * run.n >= self.share_above and tasks > 1 and not self.calls_python:
-                pool.parallel(task, run, tasks)
+                if pool.parallel(task, run, tasks):
+                    self.keep_forked()
             else:
                 for i in range(tasks):
                     task(run, i, 0)

@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ldl_cy import losses, optimizers
+from ldl_cy._engine.process import RunningFit
 from ldl_cy._engine.train import CONVERGED
 from ldl_cy.checks import check_bool, check_int, check_real, read_rows
 from ldl_cy.data import Arrays, check_last_layer, split_validation, validate_data
@@ -15,7 +15,7 @@ from ldl_cy.inference import evaluate
 from ldl_cy.optimizers.contract import read_optimizer
 from ldl_cy.optimizers.objective import Objective
 from ldl_cy.optimizers.step_rule import StepRule
-from ldl_cy.threads import choose_threads, running_fit
+from ldl_cy.threads import choose_threads
 from ldl_cy.training.batches import Batches, run_batches
 from ldl_cy.training.full_batch import run_full_batch
 from ldl_cy.training.steps import Stepper
@@ -111,9 +111,7 @@ class Fit:
 
     def run(self) -> None:
         """Run the epochs; the history of the callback list records them."""
-        with ExitStack() as stack:
-            stack.enter_context(running_fit())
-            stack.enter_context(self.callbacks.fitting(self.epochs))
+        with RunningFit(), self.callbacks.fitting(self.epochs):
             self._resume_state()
             try:
                 self._run_epochs()

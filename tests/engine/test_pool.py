@@ -5,6 +5,7 @@ import pytest
 
 from ldl_cy import threads
 from ldl_cy._engine.pool import Pool
+from ldl_cy._engine.process import RunningFit
 
 
 def test_pool_starts_and_ends_its_workers():
@@ -42,7 +43,7 @@ def test_available_threads_follow_the_environment(monkeypatch):
 def test_default_is_one_thread_beside_another_fit(monkeypatch):
     monkeypatch.setattr(threads, "available_threads", lambda: 7)
     assert threads.choose_threads("x", None) == 7
-    with threads.running_fit():
+    with RunningFit():
         assert threads.choose_threads("x", None) == 1
         assert threads.choose_threads("x", 3) == 3
     assert threads.choose_threads("x", None) == 7

@@ -1,0 +1,110 @@
+"""Places that one thread at a time may enter, the count of fits, and forks.
+
+A forked child has one thread, the one that forked. Locks and counts of the others, which do not exist there, would be
+kept for ever; so each is tied to the number of forks, or is set to what the remaining thread contributes.
+
+The context managers are compiled: between what they do and the ``with`` block, where the interpreter would run a
+signal's handler, no exception can come.
+"""
+import os
+
+cdef extern from "platform.h" nogil:
+    long ldl_add(long *p, long v)
+    long ldl_load(const long *p)
+    void ldl_store(long *p, long v)
+    long ldl_swap(long *p, long v)
+
+cdef extern from * nogil:
+    """
+    static LDL_THREAD_LOCAL long ldl_own_fits;
+    """
+    long own_fits "ldl_own_fits"            # of this thread
+
+cdef long forks = 0
+cdef long n_fits = 0                        # of all threads
+
+
+cdef long enter(long *place) noexcept nogil:
+    cdef long ticket = forks + 1
+    return 0 if ldl_swap(place, ticket) == ticket else ticket
+
+
+cdef void leave(long *place, long ticket) noexcept nogil:
+    if ldl_load(place) == ticket:           # otherwise a child entered it while its parent was inside
+        ldl_store(place, 0)
+
+
+cdef bint abandoned(const long *place) noexcept nogil:
+    cdef long ticket = ldl_load(place)
+    return ticket != 0 and ticket != forks + 1
+
+
+cdef class Exclusive:
+    """``with exclusive.entry():`` for one thread at a time; a RuntimeError with ``sentence`` for others.
+
+    It is free in a forked child.
+
+    Parameters
+    ----------
+    sentence : str
+    """
+    cdef long place
+    cdef str sentence
+
+    def __init__(self, str sentence):
+        self.sentence = sentence
+
+    def entry(self):
+        """A new context manager, for one ``with`` statement."""
+        return Entry(self)
+
+
+cdef class Entry:
+    """One thread's use of an ``Exclusive``."""
+    cdef Exclusive exclusive
+    cdef long ticket
+
+    def __init__(self, Exclusive exclusive):
+        self.exclusive = exclusive
+
+    def __enter__(self):
+        self.ticket = enter(&self.exclusive.place)
+        if self.ticket == 0:
+            raise RuntimeError(self.exclusive.sentence)
+
+    def __exit__(self, *exc):
+        leave(&self.exclusive.place, self.ticket)
+
+
+cdef class RunningFit:
+    """``with RunningFit():`` counts a fit of this process; others use one thread by default meanwhile."""
+
+    def __enter__(self):
+        global own_fits
+        own_fits += 1
+        ldl_add(&n_fits, 1)
+
+    def __exit__(self, *exc):
+        global own_fits
+        own_fits -= 1
+        ldl_add(&n_fits, -1)
+
+
+def count_fits():
+    """The number of fits that run in this process."""
+    return ldl_load(&n_fits)
+
+
+def count_forks():
+    """How often this process was forked from another one, with the forks of that: another number in each child."""
+    return forks
+
+
+def _after_fork():
+    global forks
+    forks += 1
+    ldl_store(&n_fits, own_fits)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
