@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ldl_cy import optimizers
+from ldl_cy.optimizers.lbfgs import SCIPYS_LOSS_TOL
 
 
 def takes_full_batch(solver: Any) -> bool:
@@ -57,7 +58,7 @@ def make_optimizer(estimator: Any, step_size: Callable[[], float]) -> optimizers
         return optimizers.SGD(
             rate, momentum=est.momentum, nesterov=bool(est.nesterovs_momentum and est.momentum > 0))
     if est.solver == "lbfgs":
-        return optimizers.LBFGS(est.tol, max_fun=est.max_fun)
+        return optimizers.LBFGS(est.tol, max_fun=est.max_fun, loss_tol=SCIPYS_LOSS_TOL)     # as in scikit-learn
     kind: Any = Adam if est.solver == "adam" else optimizers.OPTIMIZERS[est.solver]
     if issubclass(kind, optimizers.FullBatchMethod):
         return kind(tol=est.tol)

@@ -77,7 +77,7 @@ class Optimizer:
 class Ended(NamedTuple):
     """Why a method ended before the last iteration."""
 
-    reason: str                     # "converged" or "stalled"
+    reason: str                     # "converged" if its criterion was met, "stalled" if it cannot continue
     message: str
     result: Any = None              # the result object of another library's method
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ldl_cy.optimizers.full_batch import Ended, Iteration, IterativeMethod, check_finite, small_gradient
+from ldl_cy.optimizers.full_batch import Iteration, IterativeMethod, check_finite, small_gradient, stalled
 from ldl_cy.optimizers.settings import Real
 
 if TYPE_CHECKING:
@@ -91,11 +91,11 @@ class ConjugateGradient(IterativeMethod):
                 if new_value < value:
                     break
                 if predicted <= np.finfo(theta.dtype).eps * abs(value):
-                    ended = Ended("converged", "no step changes the loss by more than rounding")
+                    ended = stalled("no step changes the loss by more than rounding", grad, self.tol)
                 # [8] a smaller step
                 scale = max(4 * scale, scale + delta * (1 - ratio) / squared)
                 if scale > LARGEST_SCALE:
-                    ended = Ended("stalled", "no step lowers the loss")
+                    ended = stalled("no step lowers the loss", grad, self.tol)
             if ended is not None and since > 0:
                 scalars["since"], ended = 0.0, None     # p may be the cause: try once more along the gradient
                 continue

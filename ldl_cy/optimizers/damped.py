@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from ldl_cy.optimizers.full_batch import (
-    Ended,
     Iteration,
     IterativeMethod,
     check_deterministic,
     check_finite,
     check_single_output,
     small_gradient,
+    stalled,
 )
 from ldl_cy.optimizers.settings import Real
 
@@ -99,11 +99,12 @@ class Damped(IterativeMethod):
                     if new_value < value:
                         break
                     if predicted <= eps * abs(value):
-                        ended = Ended("converged", "no step changes the loss by more than rounding")
+                        ended = stalled("no step changes the loss by more than rounding", grad, self.tol)
                         break
                 damping *= GROW
                 if damping > self.max_damping:
-                    ended = Ended("stalled", f"no step lowers the loss up to a damping of {self.max_damping:g}")
+                    ended = stalled(
+                        f"no step lowers the loss up to a damping of {self.max_damping:g}", grad, self.tol)
             if ended is None:
                 exact = abs((value - new_value) / predicted - 1) < EXACT
                 scalars["damping"] = max(damping * (SHRINK_EXACT if exact else SHRINK), SMALLEST)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Ended", "FullBatchMethod", "Iteration", "IterativeMethod", "check_deterministic", "check_finite",
-    "check_single_output", "small_gradient"]
+    "check_single_output", "largest_entry", "small_gradient", "stalled"]
 
 Iteration = tuple[dict[str, float], Ended | None]       # the values to record, and why it was the last one, if it was
 
@@ -84,9 +84,18 @@ def check_finite(value: float, grad: np.ndarray) -> None:
         raise FloatingPointError("the loss or its gradient is not finite at the model's weights")
 
 
+def largest_entry(grad: np.ndarray) -> str:
+    """How the messages of ``Ended`` begin or continue."""
+    return f"the largest entry of the gradient, {np.max(np.abs(grad), initial=0.0):.3g}, is "
+
+
 def small_gradient(grad: np.ndarray, tol: float) -> Ended | None:
     """``Ended`` if no entry of the gradient exceeds tol, else None."""
-    largest = float(np.max(np.abs(grad), initial=0.0))
-    if largest > tol:
+    if float(np.max(np.abs(grad), initial=0.0)) > tol:
         return None
-    return Ended("converged", f"the largest entry of the gradient, {largest:.3g}, is at most tol={tol:g}")
+    return Ended("converged", f"{largest_entry(grad)}at most tol={tol:g}")
+
+
+def stalled(why: str, grad: np.ndarray, tol: float) -> Ended:
+    """``Ended`` for a method that cannot continue although an entry of the gradient exceeds tol."""
+    return Ended("stalled", f"{why}; {largest_entry(grad)}above tol={tol:g}")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.optimize
 
-from ldl_cy.optimizers.full_batch import Ended, FullBatchMethod
+from ldl_cy.optimizers.full_batch import Ended, FullBatchMethod, largest_entry, small_gradient, stalled
 from ldl_cy.optimizers.settings import Int, Real
 
 if TYPE_CHECKING:
     from ldl_cy.optimizers.objective import Objective
 
-LOSS_TOL = 1e7 * np.finfo(float).eps        # SciPy's default
+SCIPYS_LOSS_TOL = 1e7 * np.finfo(float).eps         # its default, for ``loss_tol``
 
 
 class LBFGS(FullBatchMethod):
@@ -31,9 +31,9 @@ class LBFGS(FullBatchMethod):
         The number of pairs of steps and gradient changes from which H, the inverse Hessian, is approximated.
     max_fun : int >= 1, default=15000
         Maximum number of evaluations of the loss.
-    loss_tol : float >= 0, default=2.2e-9
-        The fit has also converged if an iteration gains less than this, relative to the loss, or to 1 if the loss is
-        smaller.
+    loss_tol : float >= 0, default=0.0
+        If this is not 0, the fit has also converged if an iteration gains at most this, relative to the loss, or to 1
+        if the loss is smaller. SciPy's default is 2.2e-9.
 
     Notes
     -----
@@ -49,7 +49,7 @@ class LBFGS(FullBatchMethod):
     dtype = None
     memory, max_fun, loss_tol = Int(), Int(), Real(0)
 
-    def __init__(self, tol: float = 1e-5, memory: int = 10, max_fun: int = 15000, loss_tol: float = LOSS_TOL) -> None:
+    def __init__(self, tol: float = 1e-5, memory: int = 10, max_fun: int = 15000, loss_tol: float = 0.0) -> None:
         super().__init__(tol)
         self.memory, self.max_fun, self.loss_tol = memory, max_fun, loss_tol
 
@@ -77,7 +77,20 @@ class LBFGS(FullBatchMethod):
             halted.append(callback({"loss": float(result.fun)}))
         if any(halted):
             return None
-        message = str(result.message)
+        return self._end(result, epochs)._replace(result=result)
+
+    def _end(self, result: scipy.optimize.OptimizeResult, epochs: int) -> Ended:
+        """Why SciPy has ended; its own words do not tell whether the gradient is as small as it was asked for."""
+        grad = result.jac
+        if (ended := small_gradient(grad, self.tol)) is not None:
+            return ended
+        if result.status == 0 and self.loss_tol > 0:
+            return Ended("converged", f"an iteration lowered the loss by at most loss_tol={self.loss_tol:g} of itself; "
+                                      f"{largest_entry(grad)}above tol={self.tol:g}")
         if result.status == 0:
-            return Ended("converged", message, result)
-        return Ended("epochs" if result.nit >= epochs else "stalled", message, result)
+            return stalled("no iteration lowers the loss", grad, self.tol)
+        if result.nfev >= self.max_fun:
+            return stalled(f"the loss was evaluated max_fun={self.max_fun} times", grad, self.tol)
+        if result.nit >= epochs:
+            return Ended("epochs", f"all epochs were made; {largest_entry(grad)}above tol={self.tol:g}")
+        return stalled("the line search finds no lower loss", grad, self.tol)

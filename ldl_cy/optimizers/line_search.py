@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ldl_cy.optimizers.full_batch import Ended, Iteration, IterativeMethod, check_finite, small_gradient
+from ldl_cy.optimizers.full_batch import (
+    Ended,
+    Iteration,
+    IterativeMethod,
+    check_finite,
+    small_gradient,
+    stalled,
+)
 
 if TYPE_CHECKING:
     from ldl_cy.optimizers.objective import Objective
@@ -65,7 +72,7 @@ class ArmijoDescent(IterativeMethod):
                     break
                 rate /= 2
                 if rate < SHORTEST * self.learning_rate:
-                    ended = Ended("stalled", "no step along the gradient lowers the loss")
+                    ended = self._stalled(grad)
             if ended is not None:
                 break
             # θ changes only at the end of the iteration, so that Ctrl-C before leaves it unchanged
@@ -77,6 +84,10 @@ class ArmijoDescent(IterativeMethod):
             if ended is None:
                 yield {"loss": value}, None
         yield {"loss": value}, ended
+
+    def _stalled(self, grad: np.ndarray) -> Ended:
+        why = "no step along the gradient lowers the loss"
+        return stalled(why, grad, self.tol) if self.criterion == "gradient" else Ended("stalled", why)
 
     def _converged(self, value: float, before: float | None, grad: np.ndarray) -> Ended | None:
         if self.tol == 0:

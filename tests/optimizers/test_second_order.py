@@ -65,7 +65,8 @@ def test_least_squares_in_three_iterations(optimizer, weighted, k, source):
     model.fit(X, y, **MSE, optimizer=optimizer, epochs=3, sample_weight=w if weighted else None)
     np.testing.assert_allclose(model.theta, least_squares(X, y, w), atol=1e-8)
     history = model.fit(X, y, **MSE, optimizer=optimizer, epochs=3, sample_weight=w if weighted else None)
-    assert history.stop_reason == "converged" and len(history.epoch) == 1
+    # converged, or as near as the loss can show
+    assert history.stop_reason in ("converged", "stalled") and len(history.epoch) == 1
 
 
 @pytest.mark.parametrize("optimizer", [*NEWTON, ConjugateGradient(1e-11), LBFGS(1e-11, loss_tol=0)], ids=repr)
@@ -93,7 +94,8 @@ def test_evidence_of_a_linear_model():
     X, y = diabetes()
     w = np.random.default_rng(0).uniform(0.5, 1.5, len(X))
     model = Sequential([layers.Dense(1)], "float64", 0)
-    history = model.fit(X, y, **MSE, optimizer=LevenbergMarquardt(bayesian=True), epochs=200, sample_weight=w)
+    history = model.fit(X, y, **MSE, optimizer=LevenbergMarquardt(tol=1e-8, bayesian=True), epochs=200,
+                        sample_weight=w)
     assert history.stop_reason == "converged"
     A = np.c_[X, np.ones(len(X))]
     H = 2 * A.T @ (w[:, None] * A) / w.sum()
@@ -162,7 +164,7 @@ def test_lbfgs_is_scipys(dtype):
     history = model.fit(X, y, **MSE, optimizer=LBFGS(1e-2, memory=7, max_fun=5000, loss_tol=1e-9), epochs=1000)
     np.testing.assert_array_equal(model.theta, result.x.astype(dtype))
     assert history.history["loss"] == seen and history.result.nfev == result.nfev
-    assert (history.stop_reason, history.message) == ("converged", result.message)
+    assert history.result.message == result.message
     again = model.fit(X, y, **MSE, optimizer=LBFGS(1.1e-2), epochs=1000)
     assert again.stop_reason == "converged" and len(again.history["loss"]) == 1
     assert LBFGS(max_fun=3).max_fun == 3
@@ -230,6 +232,50 @@ def test_a_minimum_is_one_epoch(optimizer):
         np.testing.assert_array_equal(model.theta, before)
 
 
+def ill_conditioned():
+    """Singular values from 1 to 1e-4: the loss hardly changes where the gradient is still far from 0."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 8)) * np.logspace(0, -4, 8)
+    return X, X @ (1e4 ** np.linspace(0, 1, 8)) + 100
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("tol", [1e-3, 1e-9, 0])
+@pytest.mark.parametrize("kind", [
+    LBFGS, ConjugateGradient, LevenbergMarquardt, GaussNewtonCG,
+    lambda tol: GD(0.5, tol=tol, line_search=True)], ids=["lbfgs", "cg", "lm", "gauss_newton_cg", "line_search"])
+@pytest.mark.parametrize("problem", [ill_conditioned, data], ids=["ill_conditioned", "tanh"])
+def test_converged_means_that_no_entry_of_the_gradient_is_larger_than_tol(kind, tol, dtype, problem):
+    X, y = problem()
+    model = Sequential([layers.Dense(1)] if problem is ill_conditioned else TANH, dtype, 1)
+    history = model.fit(X, y, **MSE, optimizer=kind(tol=tol), epochs=200)
+    largest = np.abs(model.loss_and_grad(X, y, **MSE)[1]).max()
+    noise = 1e-4 if dtype == "float32" else 1e-11         # of the gradient itself
+    if history.stop_reason == "converged":
+        assert largest <= tol + noise and f"is at most tol={tol:g}" in history.message
+    elif history.stop_reason == "stalled":
+        assert tol < largest + noise and f"is above tol={tol:g}" in history.message
+    else:
+        assert history.stop_reason == "epochs" and len(history.epoch) == 200
+
+
+def test_lbfgs_ends_by_tol():
+    X, y = ill_conditioned()
+    model = Sequential([layers.Dense(1)], "float64", 1)
+    history = model.fit(X, y, **MSE, optimizer=LBFGS(tol=1e-7), epochs=3000)
+    assert history.stop_reason == "converged" and np.abs(model.loss_and_grad(X, y, **MSE)[1]).max() <= 1e-7
+    model.reset()
+    history = model.fit(X, y, **MSE, optimizer=LBFGS(tol=1e-7, loss_tol=1e-3), epochs=3000)
+    assert history.stop_reason == "converged"
+    assert history.message.startswith("an iteration lowered the loss by at most loss_tol=0.001 of itself; the largest")
+    model.reset()
+    history = model.fit(X, y, **MSE, optimizer=LBFGS(tol=1e-7, max_fun=5), epochs=3000)
+    assert history.stop_reason == "stalled"
+    assert history.message.startswith("the loss was evaluated max_fun=5 times; the largest entry of the gradient, ")
+    history = model.fit(X, y, **MSE, optimizer=LBFGS(tol=1e-7), epochs=2)
+    assert (history.stop_reason, len(history.epoch)) == ("epochs", 2)
+
+
 def untrue(parameters, x):
     """A loss that falls along no gradient."""
     return x + parameters["w"] ** 2
@@ -244,8 +290,7 @@ def test_stalled():
         model = Sequential([wrong], "float64", 1).build(3)
         model.theta = np.ones(3)
         history = model.fit(X, X - 5, **MSE, optimizer=optimizer, epochs=50)
-        # where steps have become as short as rounding it cannot be told from a minimum
-        assert history.stop_reason in ("stalled", "converged") and history.message != "all epochs were made"
+        assert history.stop_reason == "stalled" and "is above tol=" in history.message
         assert len(history.history["loss"]) == 1
         np.testing.assert_array_equal(model.theta, 1.0)
 
@@ -258,7 +303,8 @@ def test_a_search_that_stalls():
     model = Sequential([wrong], "float64", 1).build(3)
     model.theta = np.ones(3)
     history = model.fit(X, X - 5, **MSE, optimizer=ConjugateGradient(), epochs=50)
-    assert (history.stop_reason, history.message) == ("stalled", "no step lowers the loss") and history.epoch == [1]
+    assert history.stop_reason == "stalled" and history.epoch == [1]
+    assert history.message.startswith("no step lowers the loss; the largest entry of the gradient, ")
     np.testing.assert_array_equal(model.theta, 1.0)
 
 
