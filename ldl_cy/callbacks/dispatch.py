@@ -133,7 +133,7 @@ class CallbackList:
         """The loss or a weight became non-finite: whether a callback asks to end the fit without the error."""
         stops = [requests_stop(callback.on_non_finite(self.model, error)) for callback in self.callbacks]
         if any(stops):
-            self.history.ended("non-finite", str(error))
+            self.history.ended("non_finite", str(error))
         return any(stops)
 
     def epochs_end(self, first: int, losses: np.ndarray) -> bool:

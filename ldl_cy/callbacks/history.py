@@ -27,7 +27,7 @@ class History(Callback):
     ----------
     history : dict of lists: "loss", with validation data "val_loss", and values that callbacks add to ``logs``
     epoch : list of ints, the model's epoch count after each
-    stop_reason : "epochs", "converged", "stalled" (no step lowered the loss), "callback" or "non-finite"
+    stop_reason : "epochs", "converged", "stalled" (no step lowered the loss), "callback" or "non_finite"
     message : str, the reason as a sentence, with the numbers that decided it
     result : the result object of another library's method, such as SciPy's L-BFGS; None for other optimizers
     """
@@ -38,6 +38,11 @@ class History(Callback):
         self.stop_reason = "epochs"
         self.message = "all epochs were made"
         self.result: Any = None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self.stop_reason == "non-finite":        # in older pickles
+            self.stop_reason = "non_finite"
 
     def extend(self, first: int, losses: np.ndarray) -> None:
         """Append the losses of epochs ``first``, ``first + 1``, ..."""

@@ -191,7 +191,7 @@ class ReduceOnPlateau(Monitor):
 class TerminateOnNaN(Callback):
     """End the fit without a FloatingPointError if the loss or a weight becomes NaN or infinite.
 
-    The model keeps the weights of the last finite epoch; ``History.stop_reason`` is "non-finite".
+    The model keeps the weights of the last finite epoch; ``History.stop_reason`` is "non_finite".
     """
 
     def on_non_finite(self, model: Sequential, error: FloatingPointError) -> bool | None:

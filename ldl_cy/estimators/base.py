@@ -100,6 +100,7 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
     loss_curve_: list[float]
     validation_scores_: list[float] | None
     best_validation_score_: float | None
+    stop_reason_: str
 
     _progress: FitProgress
 

@@ -46,7 +46,8 @@ random_state : int, RandomState instance, default=None
     Determines initial weights, shuffling, dropout, and the rows that early stopping holds out.
 
 tol : float >= 0, default=1e-4
-    An epoch counts as an improvement if the loss decreases, or the score increases, by at least this much.
+    An epoch counts as an improvement if the loss decreases, or the score increases, by at least this much. With 0 too
+    a fit ends after `n_iter_no_change` epochs in which the loss does not decrease.
     For 'lbfgs', 'cg', 'gauss_newton_cg' and 'lm' the bound on the largest absolute entry of the gradient.
 
 verbose : bool or int, default=False
@@ -76,7 +77,7 @@ epsilon : float > 0, default=1e-8
     'adadelta' are proportional to its square root: 1e-6 is recommended there.
 
 n_iter_no_change : int >= 1 or infinity, default=10
-    Epochs without improvement after which training stops.
+    Epochs without improvement after which training stops; with ``np.inf`` it lasts `max_iter` epochs.
 
 max_fun : int >= 1, default=15000
     Maximum number of evaluations of the loss by 'lbfgs'.
@@ -154,6 +155,11 @@ validation_scores_ : list of float or None
 
 best_validation_score_ : float or None
     The best validation score.
+
+stop_reason_ : str
+    Why the last fit ended: 'no_improvement' (by `tol` and `n_iter_no_change`), 'epochs' (`max_iter` of them),
+    'converged' or 'stalled' (full-batch solvers; they stall where no step lowers the loss), 'callback', 'interrupted'
+    (by Ctrl-C) or 'non_finite'.
 """
 
 CLASSES = """

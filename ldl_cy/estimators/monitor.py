@@ -37,6 +37,11 @@ class TrainingMonitor(Callback):
         Returns the score of the validation rows with the current weights.
     prints : bool
         Whether to print a line for each epoch.
+
+    Attributes
+    ----------
+    stopped : bool
+        Whether it has ended the fit, since nothing improves.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class TrainingMonitor(Callback):
         self.total_weight, self.n = total_weight(rows), rows.n
         self.n_batches, self.compiled, self.averaged_outputs = n_batches, compiled, averaged_outputs
         self.score, self.prints = score, prints
+        self.stopped = False
         network = estimator.model_.network
         self.squares = sum_of_squares(network)
         # early_stopping may have changed since the last fit
@@ -147,7 +153,9 @@ class TrainingMonitor(Callback):
                 return False
             text += " Learning rate too small."
         if self.prints:
-            print(f"{text} Stopping.")
+            advice = "" if est.tol > 0 else " n_iter_no_change=np.inf trains for max_iter epochs."
+            print(f"{text} Stopping.{advice}")
+        self.stopped = True
         return True
 
 

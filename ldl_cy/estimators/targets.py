@@ -87,6 +87,8 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         if not np.isfinite(raw).all():
             return np.nan
         guess = raw.argmax(axis=1) if self.out_activation_ == "softmax" else raw > 0
+        if len(self.classes_) == 1:         # whatever the output is, predict returns the class, which is encoded as 0
+            guess = np.zeros_like(guess)
         return accuracy_score(rows.y.astype(guess.dtype), guess, sample_weight=rows.weight)
 
     @available(_check_partial_fit)

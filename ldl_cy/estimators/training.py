@@ -35,10 +35,13 @@ def train(
         history = fit(est, model, rows, optimizer, loss, batch_size, callbacks, shuffler, 1 if incremental else None)
         if (incremental or est.warm_start) and shuffler is not None:
             progress.order = shuffler.order
+        est.stop_reason_ = "no_improvement" if monitor.stopped else history.stop_reason
         report_end(est, monitor, history, optimizer, incremental)
     except KeyboardInterrupt:
+        est.stop_reason_ = "interrupted"
         warnings.warn("Training interrupted by user.", stacklevel=5)
     except FloatingPointError as error:     # the model holds the weights of the last finite epoch
+        est.stop_reason_ = "non_finite"
         if not est.early_stopping:
             raise ValueError(NON_FINITE) from error
         warnings.warn(f"{error} The best weights so far are kept.", ConvergenceWarning, stacklevel=5)
@@ -70,7 +73,7 @@ def report_end(
         est.loss_ = monitor.reported_loss(history.result.fun, sum_of_squares(est.model_.network))
         est.n_iter_ = _check_optimize_result("lbfgs", history.result, est.max_iter)
         return
-    if incremental or history.stop_reason in ("converged", "callback", "non-finite"):
+    if incremental or history.stop_reason in ("converged", "callback", "non_finite"):
         return
     kind = "Stochastic Optimizer" if optimizer.method is None else type(optimizer).__name__
     warnings.warn(

@@ -168,7 +168,7 @@ def test_terminate_on_nan():
     for more, place in (([], -1), ([best], 0)):
         kept.clear()
         model, history = diverging([*watchers, TerminateOnNaN(), *more])
-        assert history.stop_reason == "non-finite" and history.message == recorder.calls[-2][2]
+        assert history.stop_reason == "non_finite" and history.message == recorder.calls[-2][2]
         assert model.epoch == len(kept) == len(history.epoch) > 0
         # the epoch that failed is not counted, nor are its steps
         assert model.step == model.training_state.optimizer.steps == 8 * len(kept)

@@ -111,7 +111,7 @@ def test_non_finite_batches_leave_the_epoch_before():
         model.fit(wild, epochs=1, **options)
     np.testing.assert_array_equal(model.theta, before)
     history = model.fit(wild, epochs=1, callbacks=[callbacks.TerminateOnNaN()], **options)
-    assert history.stop_reason == "non-finite"
+    assert history.stop_reason == "non_finite"
 
 
 @pytest.mark.parametrize(("X", "options", "message"), [
