@@ -7,6 +7,8 @@ import numpy as np
 
 from ldl_cy._engine.sparse import SparseRows
 from ldl_cy.checks import as_numbers, check_weights
+from ldl_cy.layers.activation import ALIASES
+from ldl_cy.layers.base import layer_names, output_activations
 from ldl_cy.losses import get as get_loss
 from ldl_cy.sparse import is_sparse
 from ldl_cy.threads import choose_threads
@@ -103,12 +105,11 @@ def validate_data(
 
 
 def check_last_layer(network: Network, loss: Loss) -> None:
-    """Raise a ValueError if the last layer applies an activation that is part of the loss."""
-    last = getattr(network.layers[-1], "activation", None)
-    if last in loss.applied_activations or (last == "sigmoid" and "logistic" in loss.applied_activations):
-        name = next(reversed(network.graph.outputs))
-        raise ValueError(f"{loss.name}: the last layer must give raw outputs, since the loss applies "
-                         f"{last} itself; drop activation={last!r} from layer {name!r}.")
+    """Raise a ValueError if the outputs have passed an activation that is part of the loss."""
+    for last, name in output_activations(network.layers, layer_names(OWNER, network.layers), {}).items():
+        if ALIASES.get(last, last) in loss.applied_activations:
+            raise ValueError(f"{loss.name}: the last layer must give raw outputs, since the loss applies "
+                             f"{last} itself; drop activation={last!r} from layer {name!r}.")
 
 
 def bind_data(

@@ -7,7 +7,7 @@ from typing import Any
 
 from ldl_cy._engine.vec import ACTIVATIONS
 from ldl_cy.checks import check_real
-from ldl_cy.layers.base import Built, Layer, Shape
+from ldl_cy.layers.base import Applied, Built, Layer, Shape
 
 __all__ = ["ACTIVATIONS", "ALIASES", "Activation", "check_activation"]
 
@@ -62,6 +62,11 @@ class Activation(Layer):
         self.activation = activation
         check_activation("Activation", activation)
         self.negative_slope = check_real("Activation", "negative_slope", negative_slope, 0)
+
+    def output_activations(self, before: Applied, name: str) -> Applied:
+        """Its own; those of the input if it is the identity."""
+        identity = check_activation("Activation", self.activation) == "identity"
+        return before if identity else super().output_activations(before, name)
 
     def build(self, input_shape: Shape) -> Built:
         from ldl_cy._kernels.activation import activation

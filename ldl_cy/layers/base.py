@@ -11,7 +11,9 @@ from ldl_cy._engine.graph import Graph
 from ldl_cy._engine.spec import Built, Parameter, Shape
 from ldl_cy.checks import check_bool, check_ints
 
-__all__ = ["Built", "Layer", "Parameter", "Shape", "layer_names"]
+__all__ = ["Applied", "Built", "Layer", "Parameter", "Shape", "layer_names", "output_activations"]
+
+Applied = dict[str, str]        # names of activations, and of the layers that apply them
 
 
 class Layer:
@@ -78,6 +80,26 @@ class Layer:
         int : the number of the output value
         """
         return graph.add_layer(self, x, name)
+
+    def output_activations(self, before: Applied, name: str) -> Applied:
+        """The activations that have just been applied to the numbers of the output.
+
+        A layer whose output has the numbers of its input, in another shape or some of them set to 0, returns those of
+        its input. Losses refuse outputs to which they would apply an activation once more.
+
+        Parameters
+        ----------
+        before : dict of str to str
+            The activations of the input, each with the name of its layer.
+        name : str
+            The name of this layer.
+
+        Returns
+        -------
+        dict of str to str
+        """
+        activation = getattr(self, "activation", None)
+        return {activation: name} if isinstance(activation, str) else {}
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape of a sample's output.
@@ -148,3 +170,10 @@ def layer_names(owner: str, layers: Sequence[Layer]) -> list[str]:
         if count > 1:
             raise ValueError(f"{owner}: names of layers must differ, got {name!r} twice.")
     return names
+
+
+def output_activations(layers: Sequence[Layer], names: Sequence[str], before: Applied) -> Applied:
+    """The activations that layers, one after the other, have just applied to their output; see the method of Layer."""
+    for layer, name in zip(layers, names):
+        before = layer.output_activations(before, name)
+    return before

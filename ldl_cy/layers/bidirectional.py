@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ldl_cy.checks import check_choice
-from ldl_cy.layers.base import Layer
+from ldl_cy.layers.base import Applied, Layer
 from ldl_cy.layers.recurrent import Recurrent
 
 if TYPE_CHECKING:
@@ -66,6 +66,10 @@ class Bidirectional(Layer):
             raise TypeError(f"Bidirectional: layer must be an RNN, LSTM or GRU, got {layer!r}.")
         self.layer = layer
         self.merge_mode = check_choice("Bidirectional", "merge_mode", merge_mode, ("concat", "sum"))
+
+    def output_activations(self, before: Applied, name: str) -> Applied:
+        """Those of the recurrent layer, unless its two outputs are added."""
+        return self.layer.output_activations(before, name) if self.merge_mode == "concat" else {}
 
     def connect(self, graph: Graph, x: int, name: str) -> int:
         from ldl_cy._kernels.reverse import reverse

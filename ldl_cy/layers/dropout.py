@@ -5,7 +5,7 @@ import math
 from functools import partial
 
 from ldl_cy.checks import check_real
-from ldl_cy.layers.base import Built, Layer, Shape
+from ldl_cy.layers.base import Applied, Built, Layer, Shape
 
 
 class Dropout(Layer):
@@ -40,6 +40,10 @@ class Dropout(Layer):
     def __init__(self, rate: float, *, name: str | None = None, trainable: bool = True) -> None:
         super().__init__(name=name, trainable=trainable)
         self.rate = check_real("Dropout", "rate", rate, 0, 1, high_open=True)
+
+    def output_activations(self, before: Applied, name: str) -> Applied:
+        """Those of the input."""
+        return before
 
     def build(self, input_shape: Shape) -> Built:
         from ldl_cy._kernels.dropout import dropout

@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from ldl_cy._engine.graph import MOST_LEVELS
-from ldl_cy.layers.base import Layer, Shape, layer_names
+from ldl_cy.layers.base import Applied, Layer, Shape, layer_names, output_activations
 
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
@@ -39,12 +39,14 @@ class Branches(Layer):
 
     def connect(self, graph: Graph, x: int, name: str) -> int:
         with graph.within(self):
-            values = [
-                graph.connect(path, [f"{name}.{i}.{own}" for own in layer_names(type(self).__name__, path)], x,
-                              f"the input of {name!r}")
-                for i, path in enumerate(self.paths)]
+            values = [graph.connect(path, self.names_in(i, name), x, f"the input of {name!r}")
+                      for i, path in enumerate(self.paths)]
         graph.outputs[name] = y = self.join(graph, values)
         return y
+
+    def names_in(self, i: int, name: str) -> list[str]:
+        """The names of the layers in path i, of the layer ``name``."""
+        return [f"{name}.{i}.{own}" for own in layer_names(type(self).__name__, self.paths[i])]
 
     def refuse(self, required: str, shapes: list[Shape]) -> ValueError:
         """The error for paths whose shapes do not fit; it names each shape once."""
@@ -149,6 +151,13 @@ class Concatenate(Branches):
     >>> Sequential([block]).build((8, 8, 3)).output_shape
     (8, 8, 11)
     """
+
+    def output_activations(self, before: Applied, name: str) -> Applied:
+        """Those of all paths."""
+        found: Applied = {}
+        for i, path in enumerate(self.paths):
+            found = {**output_activations(path, self.names_in(i, name), before), **found}
+        return found
 
     def join(self, graph: Graph, values: list[int]) -> int:
         shapes = [graph.shapes[v] for v in values]

@@ -6,7 +6,7 @@ from typing import Any
 
 from ldl_cy._engine.graph import MOST_AXES
 from ldl_cy.checks import check_int
-from ldl_cy.layers.base import Built, Layer, Shape
+from ldl_cy.layers.base import Applied, Built, Layer, Shape
 
 
 class Flatten(Layer):
@@ -20,6 +20,10 @@ class Flatten(Layer):
     -----
     Input any shape, output (size,).
     """
+
+    def output_activations(self, before: Applied, name: str) -> Applied:
+        """Those of the input."""
+        return before
 
     def build(self, input_shape: Shape) -> Built:
         return Built((math.prod(input_shape),))
@@ -56,6 +60,10 @@ class Reshape(Layer):
             raise type(error)(text) from None
         if 0 in self.target_shape or self.target_shape.count(-1) > 1:
             raise ValueError(text)
+
+    def output_activations(self, before: Applied, name: str) -> Applied:
+        """Those of the input."""
+        return before
 
     def build(self, input_shape: Shape) -> Built:
         size = math.prod(input_shape)
