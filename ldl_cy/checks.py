@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ldl_cy._engine.finite import all_finite
-from ldl_cy.sparse import is_sparse, sparse_rows
+from ldl_cy._engine.sparse import SparseRows
+from ldl_cy.sparse import as_csr, is_sparse
 
 BLAS_INT_MAX = 2**31 - 1
 
@@ -142,8 +143,9 @@ def read_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None = Non
         X = as_numbers(owner, name, X)
     elif X.dtype.kind not in "fiub":
         raise TypeError(f"{owner}: {name} must be a matrix of numbers, got dtype {X.dtype}.")
-    if X.ndim < 1 or (shape is not None and X.shape[1:] != tuple(shape)):
-        wanted = "(n, ...)" if shape is None else str(("n", *shape)).replace("'", "")
+    if X.ndim < 1 or (sparse and X.ndim != 2) or (shape is not None and X.shape[1:] != tuple(shape)):
+        axes = shape if shape is not None else ("n_in",) if sparse else ("...",)
+        wanted = str(("n", *axes)).replace("'", "")
         raise ValueError(f"{owner}: {name} must have the shape {wanted}, got {X.shape}.")
     if X.shape[0] == 0:
         raise ValueError(f"{owner}: {name} must have at least one row, got the shape {X.shape}.")
@@ -159,9 +161,7 @@ def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dty
     """
     X = read_rows(owner, name, X, shape)
     if is_sparse(X):
-        rows = sparse_rows(owner, name, X, dtype)
-        check_values(owner, name, rows.data, dtype)
-        return rows
+        return sparse_rows(owner, name, X, dtype)
     if X.dtype.char not in "fdB":
         check_finite(owner, name, X)
         X = in_dtype(owner, name, X, dtype)
@@ -172,6 +172,18 @@ def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dty
     if flat.shape[1] > 1 and flat.strides[1] != flat.itemsize:
         flat = np.ascontiguousarray(flat)
     return flat
+
+
+def sparse_rows(owner: str, name: str, X: Any, dtype: str) -> SparseRows:
+    """A sparse matrix as rows of finite numbers; float32 and float64 are kept, others are converted to ``dtype``."""
+    X = as_csr(f"{owner}: {name}", X)
+    entries = int(X.indptr[-1])
+    data, indices = X.data[:entries], X.indices[:entries]
+    check_finite(owner, name, data)
+    data = in_dtype(owner, name, data, data.dtype.char if data.dtype.char in "fd" else dtype)
+    check_values(owner, name, data, dtype)
+    return SparseRows(data, np.ascontiguousarray(indices, np.int32 if indices.dtype == np.int32 else np.int64),
+                      X.indptr.astype(np.int64), X.shape[1])
 
 
 def check_weights(owner: str, sample_weight: Any, n: int, dtype: str) -> np.ndarray | None:
@@ -193,7 +205,7 @@ def check_weights(owner: str, sample_weight: Any, n: int, dtype: str) -> np.ndar
     if not tiny <= kept.max() <= 1 / (tiny * n):
         raise ValueError(f"{owner}: sample_weight must be in {dtype} at most {1 / (tiny * n):.2g} and somewhere at "
                          f"least {tiny:.2g}, got {w.max()} as the largest.")
-    return kept
+    return kept[:]              # whoever owns the array can change its shape
 
 
 def check_lengths(owner: str, lengths: Any, n: int, n_steps: int, fault: str) -> np.ndarray | None:
@@ -201,6 +213,7 @@ def check_lengths(owner: str, lengths: Any, n: int, n_steps: int, fault: str) ->
     if lengths is None:
         return None
     given = as_numbers(owner, "lengths", lengths)
+    given = given.copy()        # compiled code trusts them, and the caller's own may change
     if given.dtype.kind not in "iu":
         raise TypeError(f"{owner}: lengths must be an array of ints, got dtype {given.dtype}.")
     if given.shape != (n,):
@@ -211,4 +224,4 @@ def check_lengths(owner: str, lengths: Any, n: int, n_steps: int, fault: str) ->
         raise ValueError(f"{owner}: lengths do not fit this network: {fault}.")
     if given.min() < 1 or given.max() > n_steps:
         raise ValueError(f"{owner}: lengths must lie in 1 .. {n_steps}, got {given.min()} .. {given.max()}.")
-    return np.require(given, np.int32, ["C", "A"])
+    return given.astype(np.int32)

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ldl_cy._engine.sparse import SparseRows
-from ldl_cy.checks import as_numbers, check_weights
+from ldl_cy.checks import as_numbers, check_weights, read_rows
 from ldl_cy.layers.activation import ALIASES
 from ldl_cy.layers.base import layer_names, output_activations
 from ldl_cy.losses import get as get_loss
-from ldl_cy.sparse import is_sparse
+from ldl_cy.sparse import as_csr, is_sparse
 from ldl_cy.threads import choose_threads
 
 if TYPE_CHECKING:
@@ -51,25 +50,11 @@ class Data(NamedTuple):
         """The sum of the weights; n if there are none."""
         return float(self.n) if self.weights is None else float(self.weights.sum(dtype=float))
 
-    def held(self) -> Data:
-        """The same samples, with copies of the targets, the lengths and the indices of sparse rows.
-
-        For data that are checked once and read in every epoch: if the caller changed these arrays meanwhile, the engine
-        would read out of bounds.
-        """
-        lengths = None if self.lengths is None else self.lengths.copy()
-        return Data(hold_rows(self.rows), self.targets.copy(), self.weights, lengths, self.loss_op)
-
     def part(self, start: int, size: int) -> Data:
         """Samples ``start`` to ``start + size``, as views."""
         rows = slice(start, start + size)
         weights, lengths = (None if a is None else a[rows] for a in (self.weights, self.lengths))
         return Data(self.rows[rows], self.targets[rows], weights, lengths, self.loss_op)
-
-
-def hold_rows(rows: Any) -> Any:
-    """Checked rows that are read in every epoch; see ``Data.held``."""
-    return rows.with_own_places() if isinstance(rows, SparseRows) else rows
 
 
 def validate_data(
@@ -135,15 +120,25 @@ def split_validation(data: Arrays, validation_data: Any, share: float) -> tuple[
         return data, (X, y, weights, lengths)
     if not share:
         return data, None
-    arrays = [None if a is None else a.tocsr() if is_sparse(a) else as_numbers(OWNER, name, a)
-              for name, a in zip(("X", "y", "sample_weight", "lengths"), data)]
-    for a in arrays:
-        if a is not None and a.ndim == 0:
-            raise ValueError(f"{OWNER}: validation_split needs arrays of rows, got the number {a}.")
-    rows = np.shape(arrays[0])[0]           # type: ignore[arg-type]
+    arrays = read_arrays(OWNER, data)
+    rows = arrays[0].shape[0]
+    for name, array in zip(("y", "sample_weight", "lengths"), arrays[1:]):
+        if array is not None and array.shape[:1] != (rows,):
+            raise ValueError(f"{OWNER}: {name} must have as many rows as X, {rows}, got the shape {array.shape}.")
     n = rows - max(1, round(share * rows))
     if n < 1:
         raise ValueError(f"Sequential: validation_split must leave a row to train on, got {share} of {rows}.")
     first = tuple(None if a is None else a[:n] for a in arrays)
     second = tuple(None if a is None else a[n:] for a in arrays)
     return first, second                    # type: ignore[return-value]
+
+
+def read_arrays(owner: str, data: Arrays) -> Arrays:
+    """X, y, sample_weight and lengths as arrays; None stays None, but for X. A sparse X becomes CSR.
+
+    Neither their shapes, except that X has rows, nor their values are checked.
+    """
+    X = read_rows(owner, "X", data[0])
+    others = (None if given is None else as_numbers(owner, name, given)
+              for name, given in zip(("y", "sample_weight", "lengths"), data[1:]))
+    return as_csr(f"{owner}: X", X) if is_sparse(X) else X, *others

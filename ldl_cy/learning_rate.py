@@ -11,10 +11,9 @@ import numpy as np
 from ldl_cy import optimizers
 from ldl_cy._engine.rng import PERMUTATION, Stream
 from ldl_cy.checks import check_int, check_real, check_rows
-from ldl_cy.data import bind_data
+from ldl_cy.data import bind_data, read_arrays
 from ldl_cy.models import Sequential
 from ldl_cy.schedules import Exponential
-from ldl_cy.sparse import is_sparse
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -157,15 +156,15 @@ def find_learning_rate(
     highest = check_real(OWNER, "highest", highest, lowest, low_open=True)
     n_steps = check_int(OWNER, "n_steps", n_steps, 3 * SPAN)
     batch_size = check_int(OWNER, "batch_size", batch_size)
-    check_rows(OWNER, "X", X, model.input_shape, model.dtype)
-    trial = copy.deepcopy(model).build(tuple(np.shape(X)[1:]))
+    data = read_arrays(OWNER, (X, y, sample_weight, lengths))
+    check_rows(OWNER, "X", data[0], model.input_shape, model.dtype)
+    trial = copy.deepcopy(model).build(data[0].shape[1:])
     # all rows are checked before the first step
-    bind_data(trial.network, X, y, loss, sample_weight, lengths, n_threads)
+    checked, _ = bind_data(trial.network, *data[:2], loss, *data[2:], n_threads)
     # moments of an earlier fit belong to another rate
     trial.training_state.begin_optimizer("", np.zeros((0, trial.n_parameters), trial.dtype))
     optimizer.learning_rate = schedule = Exponential(lowest, highest / lowest, every=n_steps - 1)
-    data = [None if a is None else a.tocsr() if is_sparse(a) else np.asarray(a) for a in (X, y, sample_weight, lengths)]
-    kept = np.arange(np.shape(X)[0]) if sample_weight is None else np.flatnonzero(sample_weight)
+    kept = np.arange(checked.n) if checked.weights is None else np.flatnonzero(checked.weights)
 
     losses: list[float] = []
     smoothed: list[float] = []

@@ -8,6 +8,9 @@ from ldl_cy._engine.op cimport Call
 from ldl_cy._engine.run cimport (
     BACKWARD, DX_ADD, DX_NONE, DX_WRITE, FORWARD, KIND_ADD, KIND_OP, LOSS, REDUCE, Instruction, Phase, Run)
 
+cdef extern from "vec/index.h" nogil:
+    size_t ldl_column(const char *columns, int wide, Py_ssize_t i)
+
 
 cdef inline char *at(Run *run, Py_ssize_t place, Py_ssize_t row0, int thread) noexcept nogil:
     """Where the rows from row0 of a buffer are for this thread; NULL for place -1."""
@@ -17,17 +20,18 @@ cdef inline char *at(Run *run, Py_ssize_t place, Py_ssize_t row0, int thread) no
             + thread * run.places[place].thread_bytes)
 
 
-cdef inline Py_ssize_t index(Run *run, const char *numbers, Py_ssize_t i) noexcept nogil:
-    return (<const long long*>numbers)[i] if run.wide else (<const int*>numbers)[i]
-
-
 cdef inline void gather_sparse(Run *run, Py_ssize_t row, floating *x) noexcept nogil:   # x (x_size,)
     """A row of a CSR matrix, made dense; entries at one place are added."""
     cdef Py_ssize_t k
+    cdef size_t column, width = run.x_size
+    cdef bint wide = run.wide, single = run.x_kind == 0
+    cdef const char *values = run.X
+    cdef const char *columns = run.indices
     memset(x, 0, run.x_size * sizeof(floating))
-    for k in range(index(run, run.indptr, row), index(run, run.indptr, row + 1)):
-        x[index(run, run.indices, k)] += <floating>(
-            (<const float*>run.X)[k] if run.x_kind == 0 else (<const double*>run.X)[k])
+    for k in range(run.indptr[row], run.indptr[row + 1]):
+        column = ldl_column(columns, wide, k)
+        if column < width:      # the caller may have written to the columns since they were checked
+            x[column] += <floating>((<const float*>values)[k] if single else (<const double*>values)[k])
 
 
 cdef inline void gather_rows(

@@ -244,8 +244,8 @@ cdef class Workspace:
         kind = {"f": 0, "d": 1, "B": 2}[X.dtype.char]
         if isinstance(X, SparseRows):
             self.set_data(<const char*>pointer(X.data), kind, 0)
-            run.indptr, run.indices = <const char*>pointer(X.indptr), <const char*>pointer(X.indices)
-            run.wide, run.gather = X.indptr.itemsize == 8, 1
+            run.indptr, run.indices = <const long long*>pointer(X.indptr), <const char*>pointer(X.indices)
+            run.wide, run.gather = X.indices.itemsize == 8, 1
         else:
             self.set_data(<const char*>pointer(X), kind,
                           X.strides[0] if X.shape[0] > 1 else run.x_size * X.dtype.itemsize)

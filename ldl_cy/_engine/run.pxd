@@ -64,9 +64,9 @@ ctypedef struct Run:
     int x_kind                              # 0 float32, 1 float64, 2 uint8
     Py_ssize_t x_stride                     # bytes from row to row
     Py_ssize_t x_size, t_size
-    const char *indptr                      # X sparse: the entries of row r begin at indptr[r]; NULL: X is dense
+    const long long *indptr                 # X sparse: the entries of row r begin at indptr[r]; NULL: X is dense
     const char *indices                     # and their columns; X then holds their values
-    int wide                                # both are int64, else int32
+    int wide                                # columns are int64, else int32
     const long long *order                  # rows in the order of this epoch, or NULL: in their own
     const char *targets                     # (n, t_size) in the model's dtype
     const char *weights                     # (n,) in the model's dtype, or NULL

@@ -12,8 +12,9 @@ class SparseRows:
     Parameters
     ----------
     data : (nnz,) float32 or float64 values; duplicate entries are added
-    indices : (nnz,) int32 or int64 columns
-    indptr : (n + 1,) of the same type; row i has the entries indptr[i] .. indptr[i + 1] - 1
+    indices : (nnz,) int32 or int64 columns; one that is out of range when it is read is skipped
+    indptr : (n + 1,) int64; row i has the entries indptr[i] .. indptr[i + 1] - 1. Compiled code trusts it: nobody else
+        may have it
     width : int
         Number of columns.
     """
@@ -22,10 +23,6 @@ class SparseRows:
         self.data, self.indices, self.indptr = data, indices, indptr
         self.shape = len(indptr) - 1, width
         self.dtype = data.dtype
-
-    def with_own_places(self) -> SparseRows:
-        """The same rows with copies of ``indices`` and ``indptr``, which no other owner can change."""
-        return SparseRows(self.data, self.indices.copy(), self.indptr.copy(), self.shape[1])
 
     def __len__(self) -> int:
         return self.shape[0]

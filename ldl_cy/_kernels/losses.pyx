@@ -37,7 +37,7 @@ cdef inline double row_loss(
     if kind == POISSON:
         return row_losses.poisson(k, y, t, c, option != 0, dy)
     if kind == HINGE:
-        return row_losses.hinge(k, y, <Py_ssize_t>t[0], c, dy)
+        return row_losses.hinge(k, y, t, c, dy)
     if kind == BINARY_HINGE:
         return row_losses.binary_hinge(k, y, t, c, dy)
     if kind == VJP:

@@ -18,6 +18,10 @@ from libc.math cimport fabs
 
 from ldl_cy._engine cimport vec
 
+cdef extern from "vec/index.h" nogil:
+    Py_ssize_t ldl_code_f32(const float *t, Py_ssize_t k)
+    Py_ssize_t ldl_code_f64(const double *t, Py_ssize_t k)
+
 cdef enum:
     PIECE = 256
 
@@ -111,10 +115,14 @@ cdef inline double binary_hinge(
 
 
 cdef inline double hinge(
-    Py_ssize_t k, const floating *y, Py_ssize_t code, floating c, floating *dy) noexcept nogil:
+    Py_ssize_t k, const floating *y, const floating *t, floating c, floating *dy) noexcept nogil:
     """l = max(0, 1 + y_r - y_code), r the first largest of the others; dl = 1 at r, -1 at code where l > 0"""
-    cdef Py_ssize_t j, r = -1
+    cdef Py_ssize_t j, r = -1, code
     cdef double a
+    if floating is float:
+        code = ldl_code_f32(t, k)
+    else:
+        code = ldl_code_f64(t, k)
     for j in range(k):
         # a NaN counts as the largest, so that it reaches the loss
         if j != code and (r < 0 or y[j] > y[r] or y[j] != y[j]):

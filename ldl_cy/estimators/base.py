@@ -16,7 +16,6 @@ from sklearn.utils.validation import check_is_fitted
 from ldl_cy import layers, optimizers
 from ldl_cy.callbacks import Callback, CallbackList, Callbacks
 from ldl_cy.checks import in_dtype
-from ldl_cy.data import hold_rows
 from ldl_cy.estimators.data import (
     Accepts,
     Rows,
@@ -290,7 +289,7 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
     def _scorer(self, held: Rows, n_threads: int) -> Callable[[], float]:
         """A function that scores rows with the current weights; the rows are checked once, here."""
         network = self._network_for(held.X, held.lengths)
-        rows, lengths = hold_rows(network.check_rows("X", held.X)), network.check_lengths(held.lengths, held.n)
+        rows, lengths = network.check_rows("X", held.X), network.check_lengths(held.lengths, held.n)
         return lambda: self._score_encoded(outputs(network, rows, lengths, n_threads), held)
 
     def _callback_context(self, incremental: bool) -> Any:

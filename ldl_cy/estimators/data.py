@@ -9,7 +9,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight, check_array, check_X_y, validate_data
 
 from ldl_cy.estimators.sequences import is_list_of_sequences, read_sequences
-from ldl_cy.sparse import is_sparse
+from ldl_cy.sparse import as_csr, is_sparse
 
 Shape = tuple[int, ...]
 NO_Y = "no_validation"
@@ -62,9 +62,14 @@ def read(
     are compared instead.
     """
     options: dict[str, Any] = {
-        "accept_sparse": ["csr", "csc"] if accepts.sparse else False,
+        "accept_sparse": "csr" if accepts.sparse else False,
         "dtype": accepts.dtypes, "order": "C", "allow_nd": accepts.nd}
     with_y = not (isinstance(y, str) and y == NO_Y)
+    # SciPy trusts the indices of a matrix, and scikit-learn leaves the checks to SciPy
+    if accepts.sparse and is_sparse(X) and X.ndim == 2:
+        X = as_csr("X", X)
+    if is_sparse(y) and y.ndim == 2:
+        y = as_csr("y", y)
     if accepts.lists and is_list_of_sequences(X):
         n_features = None if reset or accepts.sample_shape is None else accepts.sample_shape[1]
         sequences = read_sequences(estimator, X, accepts.dtypes, n_features)
@@ -87,8 +92,6 @@ def read(
     X, y = result if with_y else (result, None)
     if several_axes and accepts.sample_shape is not None:
         check_row_shape(estimator, X.shape[1:], accepts.sample_shape)
-    if is_sparse(X):
-        X = X.tocsr()
     return (X, y) if with_y else X
 
 
@@ -172,6 +175,7 @@ def contents(X: np.ndarray, y: np.ndarray, lengths: np.ndarray | None) -> np.nda
 def contents_of_sparse(X: Any, y: np.ndarray) -> np.ndarray:
     """The same for a CSR matrix X: columns and values of the entries of each row."""
     X = X.copy()
+    X.has_canonical_format = X.has_sorted_indices = False       # what SciPy noted may have been true before
     X.sum_duplicates()
     X.eliminate_zeros()
     y = y.reshape(len(y), -1) + 0.0

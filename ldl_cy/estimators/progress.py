@@ -72,8 +72,7 @@ class RowShuffler:
     """
 
     def __init__(self, progress: FitProgress, n: int) -> None:
-        before = progress.order
-        self.order = np.arange(n) if before is None or len(before) != n else before
+        self.order = np.arange(n) if not is_order(progress.order, n) else np.array(progress.order)
         self.random_state = progress.random_state
 
     def __call__(self) -> np.ndarray:
@@ -81,3 +80,9 @@ class RowShuffler:
         self.random_state.shuffle(places)
         self.order = self.order[places]
         return self.order
+
+
+def is_order(given: Any, n: int) -> bool:
+    """Whether an array has the numbers of n rows; compiled code trusts an order, and a pickle may hold anything."""
+    return (isinstance(given, np.ndarray) and given.shape == (n,) and given.dtype.kind in "iu"
+            and bool((np.bincount(np.clip(given, 0, n - 1), minlength=n) == 1).all()))

@@ -101,8 +101,7 @@ class Fit:
             self.n_threads = 1
         if validation is not None:
             # checked once for all epochs
-            checked = validate_data(network, "validation_data", *validation, self.loss, network.dtype)
-            self._held_out = checked.held()
+            self._held_out = validate_data(network, "validation_data", *validation, self.loss, network.dtype)
             callbacks.prepend(self._add_validation_loss)
 
     def _add_validation_loss(self, model: Any, logs: dict[str, float]) -> None:

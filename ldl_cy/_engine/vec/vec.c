@@ -3,6 +3,7 @@
  * Each .inc file is included twice: T is the dtype, F(name) a name for it.
  */
 #include "vec.h"
+#include "index.h"
 #include "rng.h"
 #include "lanes.h"
 #include "transpose_block.h"

@@ -87,3 +87,19 @@ def test_binary_log_loss_of_large_outputs(dtype):
     dy = np.empty_like(y)
     assert vec.loss("binary_log_loss", y, t, dy=dy) == 2e4
     assert_array_equal(dy, np.array([[0], [1], [-1], [0]], dtype))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30, -1e30, -1, -0.5, 2**40])
+def test_codes_that_are_none_are_clamped(bad, dtype, rng):
+    """The caller's array may change after it was checked: nothing outside of the outputs is read or written."""
+    for rows, k in [(5, 2), (16, 10), (33, 10), (7, 24), (3, 25), (2, 300)]:
+        guarded = Guarded(dtype)
+        y = guarded(rng.normal(0, 3, (rows, k)))
+        codes = rng.integers(k, size=rows).astype(dtype)
+        codes[::2] = bad
+        clamped = np.clip(np.nan_to_num(codes, nan=0.0), 0, k - 1).astype(int).astype(dtype)
+        dy, expected = guarded.empty(rows, k), guarded.empty(rows, k)
+        got = vec.loss("log_loss_codes", y, guarded(codes), None, 0.5, 0.1, dy)
+        assert got == vec.loss("log_loss_codes", y, guarded(clamped), None, 0.5, 0.1, expected)
+        assert same_bits(dy, expected)
+        guarded.check()

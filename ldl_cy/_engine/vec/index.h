@@ -1,0 +1,28 @@
+/* Numbers of the caller's arrays that become indices. They were checked, but a callback, another thread or the owner of
+ * a memmap may write to the array since: so each is read exactly once, and is clamped to the range where it is used.
+ */
+#ifndef LDL_INDEX_H
+#define LDL_INDEX_H
+
+#include <stddef.h>
+
+/* The class code *t, in 0 .. k - 1. NaN gives 0, since a cast of what no integer holds is undefined. Written as a maximum
+   and a minimum, which are one instruction each; the last one is for k - 1 that T rounds up. */
+#define LDL_CODE(T, name)                                                                         \
+    static inline ptrdiff_t name(const T *t, ptrdiff_t k)                                         \
+    {                                                                                             \
+        const T last = (T)(k - 1), read = *(const volatile T *)t, above = read > 0 ? read : 0;    \
+        const ptrdiff_t code = (ptrdiff_t)(above < last ? above : last);                          \
+        return code < k ? code : k - 1;                                                           \
+    }
+LDL_CODE(float, ldl_code_f32)
+LDL_CODE(double, ldl_code_f64)
+#undef LDL_CODE
+
+/* Column i of a sparse matrix, int64 where wide, else int32; a negative one is returned as a very large one. */
+static inline size_t ldl_column(const char *columns, int wide, ptrdiff_t i)
+{
+    return wide ? (size_t)((const volatile long long *)columns)[i] : (size_t)((const volatile int *)columns)[i];
+}
+
+#endif
