@@ -186,8 +186,13 @@ def sparse_rows(owner: str, name: str, X: Any, dtype: str) -> SparseRows:
                       X.indptr.astype(np.int64), X.shape[1])
 
 
-def check_weights(owner: str, sample_weight: Any, n: int, dtype: str) -> np.ndarray | None:
-    """(n,) finite numbers >= 0, or None; every sum of them is 0 or has an inverse that is a normal number."""
+def check_weights(
+    owner: str, sample_weight: Any, n: int, dtype: str, weightless: bool = False,
+) -> np.ndarray | None:
+    """(n,) finite numbers >= 0, or None; every sum of them is 0 or has an inverse that is a normal number.
+
+    They may all be zero with ``weightless``.
+    """
     if sample_weight is None:
         return None
     w = as_numbers(owner, "sample_weight", sample_weight)
@@ -197,6 +202,8 @@ def check_weights(owner: str, sample_weight: Any, n: int, dtype: str) -> np.ndar
     if w.min() < 0:
         raise ValueError(f"{owner}: sample_weight must be >= 0, got {w.min()}.")
     if w.max() == 0:
+        if weightless:
+            return np.zeros(n, dtype)
         raise ValueError(f"{owner}: sample_weight must not be zero for every row.")
     kept = in_dtype(owner, "sample_weight", w, dtype)
     tiny = float(np.finfo(dtype).tiny)

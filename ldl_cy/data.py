@@ -59,6 +59,7 @@ class Data(NamedTuple):
 
 def validate_data(
     network: Network, name: str, X: Any, y: Any, sample_weight: Any, lengths: Any, loss: Loss, dtype: str,
+    weightless: bool = False,
 ) -> Data:
     """Check data against a network and a loss; targets and weights are converted to ``dtype``.
 
@@ -73,6 +74,8 @@ def validate_data(
     lengths : (n,) ints, or None
     loss : Loss
     dtype : str
+    weightless : bool, default=False
+        Whether all weights may be zero.
 
     Returns
     -------
@@ -84,7 +87,7 @@ def validate_data(
         The data do not fit the network, the loss or each other.
     """
     rows = network.check_rows(name, X)
-    weights = check_weights(OWNER, sample_weight, len(rows), dtype)
+    weights = check_weights(OWNER, sample_weight, len(rows), dtype, weightless)
     targets, loss_op = loss.encode_targets(y, len(rows), network.output_shape, dtype)
     return Data(rows, targets, weights, network.check_lengths(lengths, len(rows), loss_op), loss_op)
 

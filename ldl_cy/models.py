@@ -12,6 +12,7 @@ from ldl_cy import derivatives, inference, losses, serialize, summary
 from ldl_cy.callbacks import CallbackList
 from ldl_cy.checks import check_int, check_ints
 from ldl_cy.data import bind_data
+from ldl_cy.exclusive import exclusive
 from ldl_cy.layers.base import Layer, Shape
 from ldl_cy.network import Network, check_settings
 from ldl_cy.state import TrainingState
@@ -48,7 +49,9 @@ class Sequential:
     Notes
     -----
     Bad arguments are a TypeError or a ValueError before any work, and so are methods that need a built model before it
-    is built, and data that fit neither the model nor the loss.
+    is built, and data that fit neither the model nor the loss. While a fit of the model runs, ``fit``, ``reset``,
+    ``adopt`` and a ``build`` for another shape are a RuntimeError, in callbacks and in other threads; everything else
+    works, on the numbers of that moment.
 
     Examples
     --------
@@ -63,8 +66,8 @@ class Sequential:
 
     def __init__(self, layers: Iterable[Layer], dtype: str = "float32", random_state: int | None = None) -> None:
         self.layers, self.dtype, self._seed = check_settings(layers, dtype, random_state)
-        self._network: Network | None = None
-        self._training_state = TrainingState()
+        # replaced as one, so that another thread finds a network and a state that belong together
+        self._built: tuple[Network | None, TrainingState] = None, TrainingState()
 
     def build(self, input_shape: int | Sequence[int]) -> Sequential:
         """Infer all shapes and draw the initial weights; returns the model itself.
@@ -84,21 +87,17 @@ class Sequential:
         else:
             shape = (check_int("Sequential", "input_shape", input_shape),)
         if shape != self.input_shape:
-            self.adopt(self._build_network(shape))
+            self.adopt(Network.build(self.layers, shape, self.dtype, self._seed))
         return self
-
-    def _build_network(self, shape: Shape) -> Network:
-        return Network.build(self.layers, shape, self.dtype, self._seed)
 
     def adopt(self, network: Network) -> None:
         """Take over a network that was built from the model's layers; training is counted from 0."""
-        self._network = network
-        self._training_state.begin(network.n_params, network.dtype)
+        with exclusive([self], "of this model"):
+            self._built = network, TrainingState(network.n_params, network.dtype)
 
     def reset(self) -> Sequential:
-        """Restore the initial weights and forget all training; returns the model itself."""
-        self.network.reset()
-        self._training_state.begin(self.n_parameters, self.dtype)
+        """Return to the initial weights, in new arrays, and forget all training; returns the model itself."""
+        self.adopt(self.network.initial())
         return self
 
     @property
@@ -109,34 +108,35 @@ class Sequential:
     @property
     def network(self) -> Network:
         """The built network: its graph, weights, running statistics and workspaces; ValueError before ``build``."""
-        if self._network is None:
+        network = self._built[0]
+        if network is None:
             raise ValueError("Sequential: the model must be built first: call build(input_shape) or fit.")
-        return self._network
+        return network
 
     @property
     def training_state(self) -> TrainingState:
         """The state of training: numbers of epochs and steps, the optimizer's state, the callbacks' states."""
-        return self._training_state
+        return self._built[1]
 
     @property
     def epoch(self) -> int:
         """Epochs over all fits; 0 before the first."""
-        return self._training_state.epoch
+        return self.training_state.epoch
 
     @property
     def step(self) -> int:
         """Steps (updates of the weights) over all fits; 0 before the first."""
-        return self._training_state.step
+        return self.training_state.step
 
     @property
     def input_shape(self) -> Shape | None:
         """Shape of a sample, without the batch axis; None before ``build``."""
-        return None if self._network is None else self._network.input_shape
+        return getattr(self._built[0], "input_shape", None)
 
     @property
     def output_shape(self) -> Shape | None:
         """Shape of a sample's output, without the batch axis; None before ``build``."""
-        return None if self._network is None else self._network.output_shape
+        return getattr(self._built[0], "output_shape", None)
 
     @property
     def theta(self) -> np.ndarray:
@@ -145,17 +145,18 @@ class Sequential:
 
     @theta.setter
     def theta(self, values: Any) -> None:
-        self.theta[:] = self.network.check_theta(values)
+        network = self.network
+        network.theta[:] = network.check_theta(values)
 
     @property
     def parameters(self) -> Mapping[str, np.ndarray]:
         """Weights by name, as views into theta; empty before ``build``."""
-        return {} if self._network is None else self._network.parameters
+        return getattr(self._built[0], "parameters", {})
 
     @property
     def state(self) -> Mapping[str, np.ndarray]:
         """Running statistics by name, as views into one vector; empty before ``build``."""
-        return {} if self._network is None else self._network.state
+        return getattr(self._built[0], "state", {})
 
     @property
     def n_parameters(self) -> int:
@@ -181,13 +182,12 @@ class Sequential:
         -------
         array of shape (n, *output_shape) in the model's dtype
         """
-        network = self._network
-        if network is not None and network.predictor is not None and (
-                lengths is None and batch_size is None and n_threads is None):
+        network = self._built[0] or self.network
+        if network.predictor is not None and lengths is None and batch_size is None and n_threads is None:
             out = network.predictor.predict(X)
             if out is not None:
                 return out
-        return inference.predict(self.network, X, lengths, batch_size, n_threads)
+        return inference.predict(network, X, lengths, batch_size, n_threads)
 
     def evaluate(
         self, X: Any, y: Any, *, loss: str | losses.Loss, sample_weight: Any = None, lengths: Any = None,
@@ -209,8 +209,8 @@ class Sequential:
         -------
         float : sum_i w_i l_i / sum_i w_i
         """
-        data, threads = bind_data(self.network, X, y, loss, sample_weight, lengths, n_threads)
-        return inference.evaluate(self.network, data, threads)
+        network = self.network
+        return inference.evaluate(network, *bind_data(network, X, y, loss, sample_weight, lengths, n_threads))
 
     def loss_and_grad(
         self, X: Any, y: Any, *, loss: str | losses.Loss, sample_weight: Any = None, lengths: Any = None,
@@ -232,9 +232,8 @@ class Sequential:
         loss : float
         grad : (n_parameters,) array in the model's dtype
         """
-        f = self.objective(X, y, loss=loss, sample_weight=sample_weight, lengths=lengths, training=training,
-                           n_threads=n_threads)
-        return f(self.theta if theta is None else theta)
+        return self.objective(X, y, loss=loss, sample_weight=sample_weight, lengths=lengths, training=training,
+                              n_threads=n_threads)(theta)
 
     def objective(
         self, X: Any, y: Any, *, loss: str | losses.Loss, sample_weight: Any = None, lengths: Any = None,
@@ -245,10 +244,13 @@ class Sequential:
         ``scipy.optimize.minimize(model.objective(X, y, loss=...), model.theta, jac=True)``
 
         The arguments are those of ``loss_and_grad``. The function returns the loss, a float, and its gradient,
-        (n_parameters,) in the model's dtype.
+        (n_parameters,) in the model's dtype. It keeps the network of now, even if the model gets another one by
+        ``build`` or ``reset``.
         """
-        data, threads = bind_data(self.network, X, y, loss, sample_weight, lengths, n_threads)
-        return derivatives.objective(self.network, self._training_state, data, training, threads)
+        network, state = self._built
+        network = network or self.network
+        data, threads = bind_data(network, X, y, loss, sample_weight, lengths, n_threads)
+        return derivatives.objective(network, state, data, training, threads)
 
     def jacobian(self, X: Any, *, theta: Any = None, n_threads: int | None = None) -> np.ndarray:
         """Derivatives of the raw outputs with respect to the weights, without dropout and with running statistics.
@@ -283,12 +285,14 @@ class Sequential:
     ) -> History:
         """Train the model; a further call continues where the last one ended.
 
+        An exception within an epoch, also Ctrl-C, takes that epoch back: the model is as after its last complete one.
+
         Parameters
         ----------
         X : array of shape (n, *input_shape)
             Builds the model if it is not built yet. Rows are read as they are needed: memmaps stay on disk.
             Or, without y, an iterable of batches (X, y), (X, y, weights) or (X, y, weights, lengths), over which each
-            epoch iterates once; each batch is one step.
+            epoch iterates once; each batch is one step. An epoch without a batch that has weight is a ValueError.
         y : targets, see the loss
         loss : str or Loss
         optimizer : str or Optimizer, default="sgd"
@@ -303,6 +307,7 @@ class Sequential:
         shuffle : bool, default=True
             Visit the rows in a new order each epoch, a function of the seed and the epoch.
         sample_weight : (n,) numbers >= 0, default=None
+            A batch whose weights are all zero is no step.
         lengths : (n,) ints in 1 .. time, default=None
             The length of each sequence of X; see ``predict`` and ``evaluate``.
         validation_data : (X, y), (X, y, sample_weight) or (X, y, sample_weight, lengths), default=None
@@ -324,34 +329,30 @@ class Sequential:
         Raises
         ------
         ValueError, TypeError
-            Bad input, before any work: the model is unchanged.
+            Bad input, before any work: the model is unchanged. Bad batches after the first end an epoch.
         FloatingPointError
             The loss or a weight became non-finite; the weights are those of the last finite epoch.
         RuntimeError
-            Another fit of this model is running.
+            Another fit of this model is running, or one with the same callback.
         """
-        with self._training_state.exclusive():
-            watched = CallbackList(callbacks, self, progress=bool(verbose))
+        watched = CallbackList(callbacks, self, progress=bool(verbose))
+        with exclusive([self], "of this model"), watched.exclusive():
             fit = Fit(
-                self._network, self._build_network, self._training_state, X, y, loss=loss, optimizer=optimizer,
-                batch_size=batch_size, epochs=epochs, alpha=alpha, shuffle=shuffle, sample_weight=sample_weight,
-                lengths=lengths, validation_data=validation_data, validation_split=validation_split,
-                callbacks=watched, n_threads=n_threads)
-            if self._network is not fit.network:
-                self.adopt(fit.network)
+                *self._built, lambda shape: Network.build(self.layers, shape, self.dtype, self._seed), X, y, loss=loss,
+                optimizer=optimizer, batch_size=batch_size, epochs=epochs, alpha=alpha, shuffle=shuffle,
+                sample_weight=sample_weight, lengths=lengths, validation_data=validation_data,
+                validation_split=validation_split, callbacks=watched, n_threads=n_threads)
+            self._built = fit.network, fit.state
             fit.run()
         return watched.history
-
-    # -- summary and files -----------------------------------------------------------------------------
 
     def summary(self) -> None:
         """Print the layers with their output shapes, parameters and multiply-adds, and the memory per sample."""
         print(summary.summary(self.network))
 
     def _repr_html_(self) -> str:
-        if self._network is None:
-            return f"<pre>{escape(repr(self))}</pre>"
-        return summary.html(self._network, self.epoch)
+        network, state = self._built
+        return f"<pre>{escape(repr(self))}</pre>" if network is None else summary.html(network, state.epoch)
 
     def save(self, path: str | Path | BinaryIO) -> None:
         """Write the model and its training state to a path, atomically, or to a binary file object, which is not.
@@ -384,10 +385,11 @@ class Sequential:
         return loaded
 
     def _saved(self) -> serialize.Saved:
-        return serialize.Saved(self.layers, self.dtype, self._seed, self._network, self._training_state)
+        return serialize.Saved(self.layers, self.dtype, self._seed, *self._built)
 
     def _restore(self, saved: serialize.Saved) -> None:
-        self.layers, self.dtype, self._seed, self._network, self._training_state = saved
+        self.layers, self.dtype, self._seed, *_ = saved
+        self._built = saved.network, saved.state
 
     def __getstate__(self) -> dict[str, Any]:
         return serialize.to_dict(self._saved())

@@ -43,6 +43,9 @@ class Views(dict[str, np.ndarray]):
 class Network:
     """A built network: its graph, weights and running statistics, and its workspaces.
 
+    The two arrays stay the same objects; only their numbers change. A copy and a pickle hold layers and numbers, no
+    workspaces.
+
     Parameters
     ----------
     layers : sequence of layers
@@ -70,7 +73,7 @@ class Network:
         self.dtype = graph.dtype
         self.input_shape, self.output_shape = graph.input_shape, graph.shapes[-1]
         self.n_params, self.n_outputs = graph.n_params, math.prod(graph.shapes[-1])
-        self.theta, self.statistics = theta, statistics
+        self._theta, self._statistics = theta, statistics
         self.parameters = MappingProxyType(Views("parameter", theta, graph.parameters))
         self.state = MappingProxyType(Views("running statistic", statistics, graph.state))
         self.trainable = np.zeros(self.n_params, bool)
@@ -95,17 +98,44 @@ class Network:
         graph = make_graph(layers, input_shape, dtype)
         return cls(layers, graph, *initial_values(graph, seed), seed)
 
-    def reset(self) -> None:
-        """Restore the initial weights and running statistics."""
-        self.restore(initial_values(self.graph, self.seed))
+    @property
+    def theta(self) -> np.ndarray:
+        """All weights, (n_params,)."""
+        return self._theta
+
+    @property
+    def statistics(self) -> np.ndarray:
+        """All running statistics, (n_state,)."""
+        return self._statistics
+
+    def initial(self) -> Network:
+        """The same network with its initial weights and running statistics, in arrays of its own."""
+        return Network(self.layers, self.graph, *initial_values(self.graph, self.seed), self.seed)
 
     def snapshot(self) -> Snapshot:
         """Copies of theta and of the running statistics, for ``restore``."""
         return self.theta.copy(), self.statistics.copy()
 
     def restore(self, saved: Snapshot) -> None:
-        """Copy the numbers of a snapshot into theta and the running statistics."""
+        """Copy the numbers of a snapshot into theta and the running statistics.
+
+        Raises
+        ------
+        ValueError, TypeError
+            It is not a snapshot, or one of another network. Nothing has been changed.
+        """
+        if not (isinstance(saved, (tuple, list)) and len(saved) == 2
+                and all(isinstance(array, np.ndarray) for array in saved)):
+            raise TypeError(f"Network: saved must be a snapshot, got {type(saved).__name__}.")
+        own, other = ([(array.shape, array.dtype.name) for array in arrays]
+                      for arrays in ((self.theta, self.statistics), saved))
+        if own != other:
+            raise ValueError(f"Network: saved must be a snapshot of this network, {own}, got {other}.")
         self.theta[:], self.statistics[:] = saved
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return from_numbers, (
+            self.layers, self.input_shape, self.dtype, self.theta, self.statistics, self.seed)
 
     # -- the same network in another dtype or for other lengths ---------------------------------------
 
@@ -238,6 +268,13 @@ def make_graph(layers: Sequence[Layer], input_shape: Shape, dtype: str) -> Graph
         size = graph.sizes[0]
         graph.add_kernel(activation(dtype, vectors=1, k=size, kind="identity", slope=1.0), y, graph.shapes[y])
     return graph
+
+
+def from_numbers(
+    layers: Sequence[Layer], input_shape: Shape, dtype: str, theta: np.ndarray, statistics: np.ndarray, seed: int,
+) -> Network:
+    """The network with copies of these numbers: arrays from a file may be read-only."""
+    return Network(layers, make_graph(layers, input_shape, dtype), np.array(theta), np.array(statistics), seed)
 
 
 def initial_values(graph: Graph, seed: int) -> Snapshot:

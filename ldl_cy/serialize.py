@@ -91,8 +91,9 @@ def to_dict(saved: Saved) -> dict[str, Any]:
     }
     found: dict[str, Any] = {"described": described, "layers": saved.layers}
     if network is not None:
-        described.update(state.to_dict())
-        found["arrays"] = {"theta": network.theta, "state": network.statistics, "slots": state.optimizer.slots}
+        training, slots = state.parts()
+        described.update(training)
+        found["arrays"] = {"theta": network.theta, "state": network.statistics, "slots": slots}
     return found
 
 

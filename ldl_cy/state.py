@@ -4,12 +4,9 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-
-from ldl_cy._engine.process import Exclusive
 
 # Keys of a file's "memory" that do not belong to the optimizer: see ``TrainingState.to_dict``.
 RATE_FACTOR, AVERAGE_CHECKSUM = "rate_factor", "averaged"
@@ -29,7 +26,7 @@ def least_in_memory(key: str) -> float | None:
 
 
 class OptimizerState:
-    """What an optimizer needs for its next step.
+    """What an optimizer needs for its next step, and what lasts as long as its vectors do.
 
     Attributes
     ----------
@@ -41,6 +38,7 @@ class OptimizerState:
         Numbers of state, such as a damping.
     steps, epochs : int
         Made since this state was new.
+    rate_factor, average_checksum, callbacks : see ``TrainingState``
     """
 
     def __init__(self, name: str, slots: np.ndarray) -> None:
@@ -48,16 +46,38 @@ class OptimizerState:
         self.slots = slots
         self.scalars: dict[str, float] = {}
         self.steps = self.epochs = 0
+        self.rate_factor = 1.0
+        self.average_checksum: float | None = None
+        self.callbacks: dict[str, dict[str, Any]] = {}
 
     def copy(self) -> OptimizerState:
-        """The same state in arrays of its own."""
+        """The same state in arrays and dicts of its own."""
         copied = OptimizerState(self.name, self.slots.copy())
-        copied.scalars, copied.steps, copied.epochs = dict(self.scalars), self.steps, self.epochs
+        copied._take(self)
         return copied
+
+    def restore(self, saved: OptimizerState) -> None:
+        """Return to a copy, in place: a method that runs keeps the vectors and the dict of scalars."""
+        kept = self.slots, self.scalars
+        self.slots[:] = saved.slots
+        self._take(saved)
+        self.slots, self.scalars = kept
+        self.scalars.clear()
+        self.scalars.update(saved.scalars)
+
+    def _take(self, other: OptimizerState) -> None:
+        """Everything but the vectors, copied."""
+        vars(self).update({name: copy.deepcopy(value) for name, value in vars(other).items() if name != "slots"})
 
 
 class TrainingState:
     """The state of one model's training.
+
+    Parameters
+    ----------
+    n_params : int, default=0
+        Weights of the network; 0 if there is none.
+    dtype : str, default="float32"
 
     Attributes
     ----------
@@ -70,23 +90,47 @@ class TrainingState:
         CRC-32 of theta when the averaged weights were written to it; None if theta is not an average.
     callbacks : dict of str to dict
         States of callbacks, by ``Callback.state_key``.
+
+    Notes
+    -----
+    The last three belong to the optimizer's state, and are replaced with it by one assignment: another thread that
+    reads ``optimizer`` once finds what belongs together.
     """
 
-    def __init__(self) -> None:
-        self._lock = Exclusive("Sequential: another fit of this model is running.")
-        self.begin(0, "float32")
-
-    def begin(self, n_params: int, dtype: str) -> None:
-        """Start from 0, for a network of ``n_params`` weights."""
+    def __init__(self, n_params: int = 0, dtype: str = "float32") -> None:
         self.epoch = self.step = 0
-        self.begin_optimizer("", np.zeros((0, n_params), dtype))
+        self.optimizer = OptimizerState("", np.zeros((0, n_params), dtype))
 
     def begin_optimizer(self, name: str, slots: np.ndarray) -> None:
         """Start with a new optimizer state; reductions of the learning rate and states of callbacks are dropped."""
         self.optimizer = OptimizerState(name, slots)
-        self.rate_factor = 1.0
-        self.average_checksum: float | None = None
-        self.callbacks: dict[str, dict[str, Any]] = {}
+
+    @property
+    def rate_factor(self) -> float:
+        """See ``TrainingState``."""
+        return self.optimizer.rate_factor
+
+    @rate_factor.setter
+    def rate_factor(self, factor: float) -> None:
+        self.optimizer.rate_factor = factor
+
+    @property
+    def average_checksum(self) -> float | None:
+        """See ``TrainingState``."""
+        return self.optimizer.average_checksum
+
+    @average_checksum.setter
+    def average_checksum(self, checksum: float | None) -> None:
+        self.optimizer.average_checksum = checksum
+
+    @property
+    def callbacks(self) -> dict[str, dict[str, Any]]:
+        """See ``TrainingState``."""
+        return self.optimizer.callbacks
+
+    @callbacks.setter
+    def callbacks(self, states: dict[str, dict[str, Any]]) -> None:
+        self.optimizer.callbacks = states
 
     def count(self, *, steps: int = 0, epochs: int = 0) -> None:
         """Add steps and epochs to the counts."""
@@ -95,45 +139,45 @@ class TrainingState:
         self.epoch += epochs
         self.optimizer.epochs += epochs
 
-    def exclusive(self) -> AbstractContextManager[None]:
-        """Context manager: one fit of a model at a time. In a forked child a fit of the parent does not count.
+    def snapshot(self) -> dict[str, Any]:
+        """A copy of the whole state, for ``restore``."""
+        return {**vars(self), "optimizer": self.optimizer.copy()}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Return to a snapshot, in place.
 
         Raises
         ------
-        RuntimeError
-            Another fit of the model is running.
+        ValueError, TypeError
+            It is not a snapshot, or one of another network or optimizer. Nothing has been changed.
         """
-        return self._lock.entry()
-
-    def snapshot(self) -> dict[str, Any]:
-        """A copy of the whole state, for ``restore``."""
-        return {
-            "epoch": self.epoch, "step": self.step, "optimizer": self.optimizer.copy(),
-            "rate_factor": self.rate_factor, "average_checksum": self.average_checksum,
-            "callbacks": copy.deepcopy(self.callbacks)}
-
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Return to a snapshot."""
-        vars(self).update(saved, optimizer=saved["optimizer"].copy(), callbacks=copy.deepcopy(saved["callbacks"]))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.snapshot()
-
-    def __setstate__(self, saved: dict[str, Any]) -> None:
-        self._lock = Exclusive("Sequential: another fit of this model is running.")
-        self.restore(saved)
+        if not isinstance(saved, dict) or saved.keys() != vars(self).keys():
+            raise TypeError(f"TrainingState: saved must be a snapshot, got {type(saved).__name__}.")
+        own, other = ((s.name, s.slots.shape, s.slots.dtype.name) for s in (self.optimizer, saved["optimizer"]))
+        if own != other:
+            raise ValueError("TrainingState: saved must be a snapshot with this network and this optimizer, "
+                             f"{own}, got {other}.")
+        self.epoch, self.step = saved["epoch"], saved["step"]
+        self.optimizer.restore(saved["optimizer"])
 
     def to_dict(self) -> dict[str, Any]:
         """The state as files describe it, in numbers and strings, without the vectors ``optimizer.slots``."""
-        memory = dict(self.optimizer.scalars)
-        if self.rate_factor != 1.0:
-            memory[RATE_FACTOR] = self.rate_factor
-        if self.average_checksum is not None:
-            memory[AVERAGE_CHECKSUM] = self.average_checksum
+        return self.parts()[0]
+
+    def parts(self) -> tuple[dict[str, Any], np.ndarray]:
+        """What ``to_dict`` returns, and the vectors that belong to it."""
+        optimizer = self.optimizer      # read once, since a fit in another thread may replace it
+        memory = dict(optimizer.scalars)
+        if optimizer.rate_factor != 1.0:
+            memory[RATE_FACTOR] = optimizer.rate_factor
+        if optimizer.average_checksum is not None:
+            memory[AVERAGE_CHECKSUM] = optimizer.average_checksum
         described = {
-            "epoch": self.epoch, "step": self.step, "optimizer": self.optimizer.name,
-            "optimizer_steps": self.optimizer.steps, "optimizer_epochs": self.optimizer.epochs, "memory": memory}
-        return {**described, "callbacks": copy.deepcopy(self.callbacks)} if self.callbacks else described
+            "epoch": self.epoch, "step": self.step, "optimizer": optimizer.name,
+            "optimizer_steps": optimizer.steps, "optimizer_epochs": optimizer.epochs, "memory": memory}
+        if optimizer.callbacks:
+            described["callbacks"] = copy.deepcopy(optimizer.callbacks)
+        return described, optimizer.slots
 
     @classmethod
     def from_dict(cls, described: Mapping[str, Any], slots: np.ndarray) -> TrainingState:

@@ -178,14 +178,61 @@ def test_a_snapshot_forgets_nothing():
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda state: pickle.loads(pickle.dumps(state))])
 def test_copies_of_a_state(again):
-    """Of its own, and with a lock of its own."""
     _, state = filled()
-    with state.exclusive():
-        copied = again(state)
-        assert as_comparable(copied) == as_comparable(state)
-        with copied.exclusive():
-            copied.optimizer.slots[:] = 9
-    assert as_comparable(copied) != as_comparable(state)
+    copied = again(state)
+    assert as_comparable(copied) == as_comparable(state)
+    copied.optimizer.slots[:] = 9
+    copied.callbacks["Mine"]["best"].append(3.0)
+    assert as_comparable(copied) != as_comparable(state) and state.callbacks["Mine"] == {"best": [1.0, 2.0]}
+
+
+def test_a_snapshot_of_something_else_is_refused():
+    """Before anything changes."""
+    model, state = filled()
+    before = as_comparable(state)
+    other, wider = made(NORMED), made([layers.Dense(1)])
+    fit(other, optimizer=optimizers.SGD(0.1))
+    fit(wider, optimizer=optimizers.Adam(0.01, ema=0.9))
+    for saved in (other.training_state.snapshot(), wider.training_state.snapshot(), TrainingState().snapshot()):
+        with pytest.raises(ValueError, match=r"TrainingState: saved must be a snapshot with this network and this opt"):
+            state.restore(saved)
+    for saved in (None, {}, {"epoch": 1}, state):
+        with pytest.raises(TypeError, match="TrainingState: saved must be a snapshot, got "):
+            state.restore(saved)
+    assert as_comparable(state) == before
+    network, numbers = model.network, model.network.snapshot()
+    for saved in (wider.network.snapshot(), (numbers[0], numbers[1][:0]), (numbers[0].astype(float), numbers[1]),
+                  (numbers[0][:1], numbers[1])):
+        with pytest.raises(ValueError, match="Network: saved must be a snapshot of this network, "):
+            network.restore(saved)
+    for saved in (None, numbers[0], (1.0, 2.0), (*numbers, numbers[0])):
+        with pytest.raises(TypeError, match="Network: saved must be a snapshot, got "):
+            network.restore(saved)
+    for array, kept in zip(network.snapshot(), numbers):
+        np.testing.assert_array_equal(array, kept)
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))],
+                         ids=["copy", "deepcopy", "pickle"])
+def test_copies_of_a_network(again):
+    """Also of one that has made predictions: workspaces are no part of it."""
+    model = made(NORMED)
+    fit(model)
+    expected = model.predict(X)
+    copied = again(model.network)
+    for one, other in zip(copied.snapshot(), model.network.snapshot()):
+        np.testing.assert_array_equal(one, other)
+    model.network.theta[:] = 0
+    taken = made(NORMED)
+    taken.adopt(copied)
+    np.testing.assert_array_equal(taken.predict(X), expected)
+
+
+def test_the_arrays_of_a_network_stay():
+    network = made().build(5).network
+    for name in ("theta", "statistics"):
+        with pytest.raises(AttributeError, match=name):
+            setattr(network, name, np.zeros(3))
 
 
 def test_to_dict_and_back():

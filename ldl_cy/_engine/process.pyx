@@ -39,43 +39,6 @@ cdef bint abandoned(const long *place) noexcept nogil:
     return ticket != 0 and ticket != forks + 1
 
 
-cdef class Exclusive:
-    """``with exclusive.entry():`` for one thread at a time; a RuntimeError with ``sentence`` for others.
-
-    It is free in a forked child.
-
-    Parameters
-    ----------
-    sentence : str
-    """
-    cdef long place
-    cdef str sentence
-
-    def __init__(self, str sentence):
-        self.sentence = sentence
-
-    def entry(self):
-        """A new context manager, for one ``with`` statement."""
-        return Entry(self)
-
-
-cdef class Entry:
-    """One thread's use of an ``Exclusive``."""
-    cdef Exclusive exclusive
-    cdef long ticket
-
-    def __init__(self, Exclusive exclusive):
-        self.exclusive = exclusive
-
-    def __enter__(self):
-        self.ticket = enter(&self.exclusive.place)
-        if self.ticket == 0:
-            raise RuntimeError(self.exclusive.sentence)
-
-    def __exit__(self, *exc):
-        leave(&self.exclusive.place, self.ticket)
-
-
 cdef class RunningFit:
     """``with RunningFit():`` counts a fit of this process; others use one thread by default meanwhile."""
 

@@ -1,4 +1,5 @@
 """The training loop: epochs of steps without the GIL, and the update, which adds the lanes and applies the rule."""
+from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
 from libc.math cimport NAN, fabs, isfinite, sqrt
 from libc.string cimport memcpy, memset
@@ -228,21 +229,21 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
 
     Returns
     -------
-    (epochs done, steps done, reason, largest gradient entry of the last step, the exception of STOPPED or None)
+    (epochs done, their steps, reason, largest gradient entry of the last step, an exception or None)
 
-    After NON_FINITE theta, slots and state are those of the last finite epoch; after STOPPED those of the
-    last whole step, and the caller raises the exception.
+    After NON_FINITE and STOPPED theta, slots and state are those of the last complete epoch. A batch without weight is
+    no step; after an epoch with one the run ends, since the rows of ``coef`` for later epochs are those of other steps.
     """
     cdef Run *run = &ws.run
     cdef Update u
-    cdef Py_ssize_t n = X.shape[0], start, size, e, done = 0, steps = 0, n_slots = slots.shape[0]
+    cdef Py_ssize_t n = X.shape[0], start, size, e, done = 0, steps = 0, whole = 0, n_slots = slots.shape[0]
     cdef Py_ssize_t item = run.itemsize, n_params = ws.n_params, n_state = state.shape[0]
     cdef int reason = R_DONE, failed
     cdef double total, weight, batch, penalty, epoch_weight, tol = rule.tol, alpha = rule.alpha, largest = 0
     cdef unsigned long long mode
     cdef unsigned long long key, seed_bits = <unsigned long long>(int(seed) & 0xFFFFFFFFFFFFFFFF)
     cdef int permutation = PERMUTATION
-    cdef bint row_changes = coef.shape[0] > 1, by_loss = rule.by_loss
+    cdef bint row_changes = coef.shape[0] > 1, by_loss = rule.by_loss, skipped = False
     cdef Py_ssize_t i
     cdef bint averages = rule.averages
     cdef int rule_id = rule.rule_id
@@ -291,12 +292,12 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
                 run.step = step + steps
                 weight = ws.batch_weight()
                 run.loss_scale = 1 / weight if weight > 0 else 0
+                if weight <= 0:             # every weight is 0: no step
+                    skipped = True
+                    continue
                 u.weight_decay = coef[steps if row_changes else 0, 0]
                 u.average = coef[steps if row_changes else 0, 1]
                 u.coef = &coef[steps if row_changes else 0, 2]
-                if weight <= 0:             # every weight is 0: no update
-                    steps += 1
-                    continue
                 failed = ws.run_step(pool)
                 if failed:
                     reason = R_STOPPED
@@ -319,14 +320,13 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
             # the total: weights may be finite where their squares are not
             if reason == R_DONE and not (isfinite(total) and isfinite(vector_max_abs(run, u.theta, n_params))):
                 reason = R_NON_FINITE
-            if reason == R_NON_FINITE:
+            if reason != R_DONE:
                 memcpy(u.theta, saved_theta, n_params * item)
                 memcpy(u.slots, saved_slots, n_slots * n_params * item)
                 memcpy(p_state, saved_state, n_state * item)
-            if reason != R_DONE:
                 break
             losses[e] = total / epoch_weight if epoch_weight > 0 else 0
-            done += 1
+            done, whole = done + 1, steps
             if tol > 0 and by_loss:
                 # NaN compares as false
                 if fabs(losses[e] - before) <= tol * max(fabs(losses[e]), fabs(before)):
@@ -340,5 +340,13 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
                 if largest <= tol:
                     reason = R_CONVERGED
                     break
+            if skipped:
+                break
         ldl_restore_denormals(mode)
-    return done, steps, reason, largest, ws.take_error()
+    error = ws.take_error()
+    if error is None:
+        try:
+            PyErr_CheckSignals()    # of the last 50 ms: the caller counts the epochs, then raises
+        except BaseException as interrupt:
+            error = interrupt
+    return done, whole, reason, largest, error

@@ -18,7 +18,7 @@ class Callback:
     which later callbacks and the history see. Callbacks are called in the order of the list, those with ``last`` after
     all others; ``on_fit_end`` is called in reverse order. An exception in a callback ends the fit and is raised by it;
     the model keeps the weights of the last epoch. ``model`` is the ``Sequential`` that is fitted, also in the fit of an
-    estimator.
+    estimator. An object serves one fit at a time: a second one that would use it meanwhile is a RuntimeError.
 
     A callback stores its own counters. If the next fit should continue with them, also after the model was saved and
     loaded, the callback defines ``state_dict`` and ``load_state_dict``.

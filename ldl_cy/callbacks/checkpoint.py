@@ -75,13 +75,9 @@ class Checkpoint(Callback):
         if self.path.exists() and any(read_description(self.path).get(name) != network[name] for name in network):
             raise ValueError("Checkpoint: path must be a new file or a checkpoint of the same network, "
                              f"got {str(self.path)!r}, which is another network's.")
-        self.saved, self._begun = model.epoch, model.epoch + 1
+        self.saved = model.epoch
         for half in leftovers(self.path):
             half.unlink(missing_ok=True)        # from a process that was killed
-
-    def on_epoch_begin(self, model: Sequential, epoch: int) -> None:
-        """Note the epoch, within which the weights must not be saved."""
-        self._begun = epoch
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
         """Save the model after every ``every`` epochs."""
@@ -89,14 +85,9 @@ class Checkpoint(Callback):
             self.save(model)
         return None
 
-    def on_non_finite(self, model: Sequential, error: FloatingPointError) -> bool | None:
-        """Note that the weights are those of the last complete epoch, so that they may be saved."""
-        self._begun = model.epoch
-        return None
-
     def on_fit_end(self, model: Sequential) -> None:
-        """Save the last complete epoch, unless it has been saved."""
-        if self.saved != model.epoch and self._begun <= model.epoch:
+        """Save the last complete epoch, unless it has been saved; an epoch that failed was taken back."""
+        if self.saved != model.epoch:
             self.save(model)
 
     def save(self, model: Sequential) -> None:

@@ -33,6 +33,7 @@ from ldl_cy.estimators.sklearn_callbacks import CallbackSupportMixin, SklearnCal
 from ldl_cy.estimators.solvers import check_loss, make_optimizer, takes_full_batch
 from ldl_cy.estimators.training import train
 from ldl_cy.estimators.typed import DType, RandomState, Solver, available, validated
+from ldl_cy.exclusive import exclusive
 from ldl_cy.inference import outputs, predict
 from ldl_cy.layers.activation import ACTIVATIONS, ALIASES
 from ldl_cy.models import Sequential
@@ -220,6 +221,8 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         ValueError, TypeError
             A bad parameter, or data that do not fit each other or the fitted network; weights that became
             non-finite without early stopping.
+        RuntimeError
+            Another fit of this estimator is running, or one with the same callback.
         """
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together.")
@@ -236,39 +239,41 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
             raise ValueError("partial_fit does not support early_stopping=True")
         known = ["loss", "val_score"] if validation is not None or self.early_stopping else ["loss"]
         callbacks = CallbackList(self.callbacks, progress=bool(self.verbose) and not self._prints)
-        callbacks.check(make_optimizer(self, lambda: self.learning_rate_init), known)
-        first = not hasattr(self, "model_") or not (self.warm_start or incremental)
-        learn = first and not incremental
-        classes = "learn" if learn else "same" if self.warm_start else "known"
-        X, y = self._read_fit(X, y, reset=first, classes=classes)
-        sample_weight = read_weights(X, sample_weight)
-        weight, factors = sample_weight, self._class_weights(y)
-        if factors is not None:
-            weight = factors if weight is None else weight * factors
-        tasks = SklearnCallbacks(self, X, y, sample_weight, self._callback_context(incremental))
-        callbacks.append(tasks)
-        encoded = self._encode(y)
-        if first:
-            self._progress = FitProgress(check_random_state(self.random_state))
-            self._row_shape = X.shape[1:]
-            self._sample_shape = self._shape_of_samples(self._row_shape)
-            if not isinstance(X, Sequences):
-                check_row_shape(self, self._row_shape, self._sample_shape)
-            self._set_outputs(encoded)
-            self._build(X.dtype, self._progress.random_state)
-            TrainingMonitor.start(self)
-        check_steps(self, X, self._sample_shape)
-        rows, held = Rows(self._as_samples(X), self._as_targets(encoded), weight, lengths_of(X)), None
-        if validation is not None:
-            held = self._read_validation(*validation)
-        elif self.early_stopping:
-            rows, held = hold_out(rows, sample_weight, self.validation_fraction, self._progress.split_state(),
-                                  encoded if self._stratifies() else None)
-        if takes_full_batch(self.solver):
-            rows = canonical(rows)
-        self._train(rows, held, callbacks, incremental)
-        tasks.finish()
-        return self
+        with exclusive([self], "of this estimator"), callbacks.exclusive():
+            callbacks.check(make_optimizer(self, lambda: self.learning_rate_init), known)
+            first = not hasattr(self, "model_") or not (self.warm_start or incremental)
+            learn = first and not incremental
+            classes = "learn" if learn else "same" if self.warm_start else "known"
+            X, y = self._read_fit(X, y, reset=first, classes=classes)
+            sample_weight = read_weights(X, sample_weight)
+            weight, factors = sample_weight, self._class_weights(y)
+            if factors is not None:
+                weight = factors if weight is None else weight * factors
+            tasks = SklearnCallbacks(self, X, y, sample_weight, self._callback_context(incremental))
+            callbacks.append(tasks)
+            encoded = self._encode(y)
+            if first:
+                self._progress = FitProgress(check_random_state(self.random_state))
+                self._row_shape = X.shape[1:]
+                self._sample_shape = self._shape_of_samples(self._row_shape)
+                if not isinstance(X, Sequences):
+                    check_row_shape(self, self._row_shape, self._sample_shape)
+                self._set_outputs(encoded)
+                self._build(X.dtype, self._progress.random_state)
+                TrainingMonitor.start(self)
+            check_steps(self, X, self._sample_shape)
+            rows, held = Rows(self._as_samples(X), self._as_targets(encoded), weight, lengths_of(X)), None
+            if validation is not None:
+                held = self._read_validation(*validation)
+            elif self.early_stopping:
+                rows, held = hold_out(rows, sample_weight, self.validation_fraction, self._progress.split_state(),
+                                      encoded if self._stratifies() else None)
+            if takes_full_batch(self.solver):
+                rows = canonical(rows)
+            with exclusive([self.model_], "of this model"):
+                self._train(rows, held, callbacks, incremental)
+            tasks.finish()
+            return self
 
     def _train(self, rows: Rows, held: Rows | None, callbacks: CallbackList, incremental: bool) -> None:
         progress = self._progress
@@ -312,8 +317,7 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
             hidden = [*hidden, layers.Flatten()]
         self.model_ = Sequential(
             [*hidden, layers.Dense(self.n_outputs_)], dtype=np.dtype(dtype).name,
-            random_state=self._draw_seed(random_state))
-        self.model_.build(self._sample_shape)
+            random_state=self._draw_seed(random_state)).build(self._sample_shape)
         owners = {name.partition(".")[0] for name in self.model_.parameters}
         self.n_layers_ = len(owners) + 1
 

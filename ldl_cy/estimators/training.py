@@ -24,7 +24,10 @@ def train(
     estimator: Any, progress: FitProgress, rows: Rows, optimizer: Optimizer, loss: Any, batch_size: int | str,
     monitor: TrainingMonitor, callbacks: CallbackList, *, incremental: bool,
 ) -> None:
-    """Fit ``estimator.model_``: for one epoch (incremental), or until nothing improves, at most max_iter epochs."""
+    """Fit ``estimator.model_``: for one epoch (incremental), or until nothing improves, at most max_iter epochs.
+
+    The caller has the model for itself: see ``exclusive``.
+    """
     est, model = estimator, estimator.model_
     callbacks.model = model
     callbacks.prepend(monitor)
@@ -54,13 +57,12 @@ def fit(
     callbacks: CallbackList, shuffler: RowShuffler | None, epochs: int | None,
 ) -> History:
     """Fit the model, with scikit-learn's orders of rows; ``epochs=None`` is ``max_iter``."""
-    est, state = estimator, model.training_state
-    with state.exclusive():
-        Fit(
-            model.network, None, state, rows.X, rows.y, loss=loss, optimizer=optimizer, batch_size=batch_size,
-            epochs=est.max_iter if epochs is None else epochs, alpha=est.alpha, shuffle=False,
-            sample_weight=rows.weight, lengths=rows.lengths, callbacks=callbacks, n_threads=est.n_threads,
-            order_rows=shuffler).run()
+    est = estimator
+    Fit(
+        model.network, model.training_state, None, rows.X, rows.y, loss=loss, optimizer=optimizer,
+        batch_size=batch_size, epochs=est.max_iter if epochs is None else epochs, alpha=est.alpha, shuffle=False,
+        sample_weight=rows.weight, lengths=rows.lengths, callbacks=callbacks, n_threads=est.n_threads,
+        order_rows=shuffler).run()
     return callbacks.history
 
 

@@ -1,11 +1,14 @@
 """A fit on batches from an iterable: data out of core, augmented, or generated for each epoch."""
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from ldl_cy._engine.train import NON_FINITE
 from ldl_cy.data import validate_data
+from ldl_cy.training.whole import whole_epoch
 
 if TYPE_CHECKING:
     from ldl_cy.data import Arrays
@@ -74,26 +77,40 @@ class Batches:
 def run_batches(
     stepper: Stepper, batches: Batches, loss: Loss, n_threads: int, epochs: int, callbacks: CallbackDispatcher,
 ) -> None:
-    """Run epochs over the user's batches, each of which is a step."""
+    """Run epochs over the user's batches, each of which is a step.
+
+    An exception, also one of the iterable's, takes back the epoch that it ends.
+    """
     network, state = stepper.network, stepper.state
     for _ in range(epochs):
         callbacks.epoch_begins(state.epoch + 1)
-        saved = network.snapshot(), state.snapshot()
-        total = weight = 0.0
-        with stepper.swap_averaged_weights():
-            for X, y, sample_weight, lengths in batches.epoch():
-                data = validate_data(network, "X", X, y, sample_weight, lengths, loss, network.dtype)
-                with network.workspace(data.n, n_threads, training=True, loss_size=data.loss_op.target_size) as ws, \
-                        network.pool(ws, data.n) as pool:
-                    losses, reason, _ = stepper.run(ws, pool, data, data.n, 1)
-                if len(losses) == 0:
-                    break
-                share = data.total_weight
-                total, weight = total + share * float(losses[0]), weight + share
-        if len(losses) == 0:        # roll back the epoch
-            network.restore(saved[0])
-            state.restore(saved[1])
-        stepper.check_finite(reason)
-        state.count(epochs=1)
-        if callbacks.epoch_ends(state.epoch, {"loss": total / weight}):
+        with whole_epoch(network, state):
+            mean = run_epoch(stepper, batches, loss, n_threads)
+            state.count(epochs=1)
+        if callbacks.epoch_ends(state.epoch, {"loss": mean}):
             return
+
+
+def run_epoch(stepper: Stepper, batches: Batches, loss: Loss, n_threads: int) -> float:
+    """The steps of one epoch, and its mean loss Σ wᵢ lᵢ / Σ wᵢ."""
+    network, epoch = stepper.network, stepper.state.epoch + 1
+    total, weight, rows = 0.0, 0.0, 0
+    with stepper.swap_averaged_weights():
+        for X, y, sample_weight, lengths in batches.epoch():
+            data = validate_data(network, "X", X, y, sample_weight, lengths, loss, network.dtype, weightless=True)
+            share, rows = data.total_weight, rows + data.n
+            if share == 0:              # no step, as in a fit on arrays
+                continue
+            with network.workspace(data.n, n_threads, training=True, loss_size=data.loss_op.target_size) as ws, \
+                    network.pool(ws, data.n) as pool:
+                losses, reason, _ = stepper.run(ws, pool, data, data.n, 1, partial=True)
+            stepper.check_finite(reason)
+            total, weight = total + share * float(losses[0]), weight + share
+        if not math.isfinite(total):
+            stepper.check_finite(NON_FINITE)
+    if not rows:
+        raise ValueError(f"Sequential: batches must give a batch in each epoch, got none in epoch {epoch}.")
+    if not weight:
+        raise ValueError("Sequential: weights must not be zero for every row of an epoch, got only zeros in epoch "
+                         f"{epoch}.")
+    return total / weight

@@ -1,13 +1,17 @@
 """A fit by a full-batch method: each of its iterations is an epoch."""
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ldl_cy.optimizers.contract import check_scalars, read_ended, read_values
+from ldl_cy.training.whole import EXCHANGED, check_arrays, non_finite, whole_epoch
 
 if TYPE_CHECKING:
+    from ldl_cy.network import Network
     from ldl_cy.optimizers.contract import Declared
     from ldl_cy.optimizers.full_batch import FullBatchMethod
     from ldl_cy.optimizers.objective import Objective
@@ -18,11 +22,13 @@ if TYPE_CHECKING:
 class Iterations:
     """The iterations of a method: what it has made of the weights and of its state is checked after each one.
 
+    In a ``with`` statement, at whose end an exception of the method's, not of a callback, takes back what it has done
+    since the last whole iteration.
+
     Parameters
     ----------
     declared : Declared
-    theta : (n_params,) array
-        The network's weights, updated in place.
+    network : Network
     state : TrainingState
     epochs : int
     callbacks : CallbackDispatcher
@@ -34,27 +40,36 @@ class Iterations:
     """
 
     def __init__(
-        self, declared: Declared, theta: np.ndarray, state: TrainingState, epochs: int, callbacks: CallbackDispatcher,
+        self, declared: Declared, network: Network, state: TrainingState, epochs: int, callbacks: CallbackDispatcher,
     ) -> None:
-        self.declared, self.theta, self.state, self.callbacks = declared, theta, state, callbacks
+        self.declared, self.network, self.state, self.callbacks = declared, network, state, callbacks
         self.left, self.stopped = epochs, False
-        self._save()
+        self._given = state.optimizer, state.optimizer.slots, state.optimizer.scalars
+        self._epoch = ExitStack()
 
-    def _save(self) -> None:
+    def __enter__(self) -> Iterations:
+        self._begin()
+        return self
+
+    def __exit__(self, *exc: Any) -> bool | None:
+        return self._epoch.__exit__(*exc)
+
+    def _begin(self) -> None:
+        """Before an iteration or, after the last one, the end of the method."""
+        if self.left and not self.stopped:
+            self.callbacks.epoch_begins(self.state.epoch + 1)
         kept = self.state.optimizer
-        self._saved: tuple[Any, ...] | None = self.theta.copy(), kept.slots.copy(), dict(kept.scalars)
-
-    def restore(self) -> None:
-        """Return to the last whole iteration; after an exception in a callback, which has seen it, nothing changes."""
-        if self._saved is not None:
-            self.theta[:], self.state.optimizer.slots[:], self.state.optimizer.scalars = self._saved
+        check_arrays(self.network, self.state, self.declared.n_vectors)
+        if any(now is not given for now, given in zip((kept, kept.slots, kept.scalars), self._given)):
+            raise RuntimeError(EXCHANGED)       # the method would write to those of before
+        self._epoch.enter_context(iteration(self.network, self.state))
 
     def check_state(self, loss: float = 0.0) -> None:
         """Refuse a loss, weights and vectors that are not finite, and numbers that the method has not declared."""
-        slots = self.state.optimizer.slots
-        if not (np.isfinite(loss) and np.isfinite(self.theta).all() and np.isfinite(slots).all()):
+        kept = self.state.optimizer
+        if not (np.isfinite(loss) and np.isfinite(self.network.theta).all() and np.isfinite(kept.slots).all()):
             raise FloatingPointError("the loss, a weight or a number of the method's state is not finite")
-        check_scalars(self.declared, self.state.optimizer.scalars)
+        check_scalars(self.declared, kept.scalars)
 
     def after(self, given: Any) -> bool:
         """After an iteration with the values ``given``: whether a callback asks for a stop."""
@@ -65,16 +80,24 @@ class Iterations:
         self.check_state(values["loss"])
         self.state.count(steps=1, epochs=1)
         self.left -= 1
-        self._saved = None
+        self._epoch.close()                     # it is complete: what callbacks raise takes nothing back
         self.stopped = self.callbacks.epoch_ends(self.state.epoch, values)
-        if self.left and not self.stopped:
-            self.callbacks.epoch_begins(self.state.epoch + 1)
-        self._save()
+        self._begin()
         return self.stopped
 
 
+@contextmanager
+def iteration(network: Network, state: TrainingState) -> Iterator[None]:
+    """Context manager of an epoch, whose number a FloatingPointError of the method's gets."""
+    with whole_epoch(network, state):
+        try:
+            yield
+        except FloatingPointError as error:
+            raise non_finite(state, cause=f" ({error})") from error
+
+
 def run_full_batch(
-    method: FullBatchMethod, declared: Declared, objective: Objective, theta: np.ndarray, state: TrainingState,
+    method: FullBatchMethod, declared: Declared, objective: Objective, network: Network, state: TrainingState,
     epochs: int, callbacks: CallbackDispatcher,
 ) -> None:
     """Run at most ``epochs`` iterations, each of which counts as a step and as an epoch.
@@ -84,8 +107,8 @@ def run_full_batch(
     method : FullBatchMethod
     declared : Declared
     objective : Objective
-    theta : (n_params,) array
-        The network's weights, updated in place; the objective may compute in another dtype.
+        It may compute in another dtype than the network.
+    network : Network
     state : TrainingState
     epochs : int
     callbacks : CallbackDispatcher
@@ -95,26 +118,16 @@ def run_full_batch(
     FloatingPointError
         The loss or a weight became non-finite; the weights are those of the last finite epoch.
     TypeError, ValueError, RuntimeError
-        The method does something that its base class does not allow.
+        The method does something that its base class does not allow, or a callback exchanges what it writes to.
     """
     kept = state.optimizer
-    with objective:
-        callbacks.epoch_begins(state.epoch + 1)
-        iterations = Iterations(declared, theta, state, epochs, callbacks)
-        try:
-            # views, whose flags and shapes are the method's own
-            ended = method.minimize(objective, theta[:], kept.slots[:], kept.scalars, epochs, iterations.after)
-            if iterations.left == epochs:
-                raise TypeError(f"{declared.owner}: minimize must call callback after each iteration, got none.")
-            iterations.check_state()
-            ended = read_ended(declared, ended, not iterations.left or iterations.stopped)
-        except FloatingPointError as error:
-            iterations.restore()
-            raise FloatingPointError(
-                f"Sequential: the loss or a weight became non-finite in epoch {state.epoch + 1} ({error}); the "
-                f"weights are those of epoch {state.epoch}.") from error
-        except BaseException:
-            iterations.restore()
-            raise
+    with objective, Iterations(declared, network, state, epochs, callbacks) as iterations:
+        # views, whose flags and shapes are the method's own
+        ended = method.minimize(
+            objective, network.theta[:], kept.slots[:], kept.scalars, epochs, iterations.after)
+        if iterations.left == epochs:
+            raise TypeError(f"{declared.owner}: minimize must call callback after each iteration, got none.")
+        iterations.check_state()
+        ended = read_ended(declared, ended, not iterations.left or iterations.stopped)
     if ended is not None:
         callbacks.history.ended(*ended)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ldl_cy.inference import evaluate
 from ldl_cy.optimizers.contract import read_optimizer
 from ldl_cy.optimizers.objective import Objective
 from ldl_cy.optimizers.step_rule import StepRule
+from ldl_cy.state import TrainingState
 from ldl_cy.threads import choose_threads
 from ldl_cy.training.batches import Batches, run_batches
 from ldl_cy.training.full_batch import run_full_batch
@@ -22,7 +24,6 @@ from ldl_cy.training.steps import Stepper
 
 if TYPE_CHECKING:
     from ldl_cy.network import Network
-    from ldl_cy.state import TrainingState
     from ldl_cy.training.dispatcher import CallbackDispatcher
 
 OWNER = "Sequential"
@@ -38,10 +39,10 @@ class Fit:
     Parameters
     ----------
     network : Network or None
-        None: ``build`` makes it for the shape of X.
-    build : function of a shape, or None with a network
+        None: ``build`` makes it for the shape of X, and the fit begins with a state of its own.
     state : TrainingState
-        Used by this fit only: see ``TrainingState.exclusive``.
+        The network and the state are used by this fit only: see ``exclusive``.
+    build : function of a shape, or None with a network
     callbacks : CallbackDispatcher
     order_rows : function without arguments, default=None
         Returns the order of rows, (n,) ints, of each epoch; None shuffles by the network's own random numbers.
@@ -50,6 +51,7 @@ class Fit:
     Attributes
     ----------
     network : Network
+    state : TrainingState
     data : Data, with an iterable of batches that of the first batch
 
     Raises
@@ -59,12 +61,12 @@ class Fit:
     """
 
     def __init__(
-        self, network: Network | None, build: Callable[[Shape], Network] | None, state: TrainingState, X: Any,
+        self, network: Network | None, state: TrainingState, build: Callable[[Shape], Network] | None, X: Any,
         y: Any, *, loss: Any, optimizer: Any, batch_size: Any, epochs: Any, alpha: Any, shuffle: Any,
         sample_weight: Any = None, lengths: Any = None, validation_data: Any = None, validation_split: Any = 0.0,
         callbacks: CallbackDispatcher, n_threads: Any = None, order_rows: Callable[[], np.ndarray] | None = None,
     ) -> None:
-        self.state, self.callbacks, self.order_rows = state, callbacks, order_rows
+        self.callbacks, self.order_rows = callbacks, order_rows
         self.loss = losses.get(loss)
         self.optimizer = optimizers.get(optimizer)
         self.declared = read_optimizer(self.optimizer)
@@ -88,10 +90,12 @@ class Fit:
             # the caller stores the new network only after all checks, so that an error changes nothing
             rows = read_rows(OWNER, "X", given[0])
             given, network = (rows, *given[1:]), build(tuple(rows.shape[1:]))
-        self.network = network
+            state = TrainingState(network.n_params, network.dtype)
+        self.network, self.state = network, state
         method = self.declared.method
         self.dtype = (method and method.dtype) or network.dtype
-        self.data = validate_data(network, "X", *given, self.loss, self.dtype)
+        self.data = validate_data(
+            network, "X", *given, self.loss, self.dtype, weightless=self.batches is not None)
         self.batch_size = choose_batch_size(batch_size, self.optimizer, self.data.n)
         check_last_layer(network, self.loss)
         self.optimizer.check(network.graph, self.loss)
@@ -110,27 +114,32 @@ class Fit:
 
     def run(self) -> None:
         """Run the epochs; the history of the callback list records them."""
-        with RunningFit(), self.callbacks.fitting(self.epochs):
-            self._resume_state()
+        with RunningFit(), ExitStack() as stack:
+            before = self.state.optimizer
+            try:
+                self._begin_optimizer()
+                stack.enter_context(self.callbacks.fitting(self.epochs))
+                self.callbacks.load_states()
+            except BaseException:
+                self.state.optimizer = before           # a callback has refused the fit
+                raise
             try:
                 self._run_epochs()
             except FloatingPointError as error:
                 if not self.callbacks.non_finite(error):
                     raise
 
-    def _resume_state(self) -> None:
+    def _begin_optimizer(self) -> None:
         """Continue from the state of the last fit if its optimizer was of the same kind, else start a new one."""
         name, n_vectors, kept = self.declared.state_name, self.declared.n_vectors, self.state.optimizer
         if kept.name != name or len(kept.slots) != n_vectors:
             self.state.begin_optimizer(name, np.zeros((n_vectors, self.network.n_params), self.network.dtype))
-        self.callbacks.load_states()
 
     def _run_epochs(self) -> None:
         network, method = self.network, self.declared.method
         if method is not None:
             objective = Objective(network.astype(self.dtype), self.data, self.loss, self.alpha, self.n_threads)
-            run_full_batch(
-                method, self.declared, objective, network.theta, self.state, self.epochs, self.callbacks)
+            run_full_batch(method, self.declared, objective, network, self.state, self.epochs, self.callbacks)
         elif self.batches is None:
             self._run_compiled(self.stepper)
         else:
@@ -155,7 +164,6 @@ class Fit:
                     order[:] = order_rows()
                 with stepper.swap_averaged_weights():
                     losses, reason, largest = stepper.run(ws, pool, data, size, min(left, at_once), order, shuffle)
-                state.count(epochs=len(losses))
                 stepper.check_finite(reason)
                 left -= len(losses)
                 if callbacks.epochs_end(first, losses):

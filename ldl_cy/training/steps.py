@@ -10,6 +10,7 @@ import numpy as np
 
 from ldl_cy._engine.train import NON_FINITE, train
 from ldl_cy.optimizers.contract import read_coefficients, read_rule
+from ldl_cy.training.whole import check_arrays, non_finite
 
 if TYPE_CHECKING:
     from ldl_cy._engine.pool import Pool
@@ -47,9 +48,9 @@ class Stepper:
 
     def run(
         self, ws: Workspace, pool: Pool, data: Data, batch_size: int, epochs: int, order: np.ndarray | None = None,
-        reshuffle: bool = False,
+        reshuffle: bool = False, partial: bool = False,
     ) -> tuple[np.ndarray, int, float]:
-        """Run epochs over the data; counts the steps in the training state, not the epochs.
+        """Run epochs over the data, and count them and their steps in the training state.
 
         Parameters
         ----------
@@ -59,17 +60,20 @@ class Stepper:
         order : (n,) ints, default=None
             The order of rows, permuted in place with ``reshuffle``; None is the order of the data.
         reshuffle : bool, default=False
+        partial : bool, default=False
+            Whether the data are part of an epoch, which the caller counts.
 
         Returns
         -------
         losses : (completed epochs,) array
+            Fewer than ``epochs`` also after an epoch with a batch without weight: the next call takes the rest.
         reason : int
             Why the loop ended, a constant of ``_engine.train``.
         largest : float
             The largest absolute entry of the last gradient.
         """
         network, state, slots = self.network, self.state, self.state.optimizer
-        self._check_arrays()
+        check_arrays(self.network, self.state, self.declared.n_vectors)
         steps = -(-data.n // batch_size)
         losses = np.zeros(epochs)
         coefficients = read_coefficients(
@@ -80,32 +84,17 @@ class Stepper:
             data.loss_op, self.rule, coefficients, batch_size=batch_size, epochs=epochs, order=order,
             reshuffle=reshuffle, seed=network.seed, epoch=state.epoch, step=state.step, losses=losses, pool=pool,
             lengths=data.lengths, before=slots.scalars.get("loss", np.nan))
-        if reason == NON_FINITE:            # the failed epoch was rolled back
-            taken = done * steps
-        state.count(steps=taken)
+        state.count(steps=taken, epochs=0 if partial else done)
         if self.rule.by_loss and done:
             slots.scalars["loss"] = float(losses[done - 1])
         if error is not None:
-            state.count(epochs=done)
             raise error
         return losses[:done], reason, largest
-
-    def _check_arrays(self) -> None:
-        """Refuse to step over arrays that are not those that the fit began with, since compiled code trusts them."""
-        network, n_vectors = self.network, self.declared.n_vectors
-        for array, shape in ((network.theta, (network.n_params,)), (network.statistics, (network.graph.n_state,)),
-                             (self.state.optimizer.slots, (n_vectors, network.n_params))):
-            if array.shape != shape or array.dtype != network.dtype or not array.flags.carray:
-                raise RuntimeError("Sequential: the model was built, reset or restored to another state during its "
-                                   "fit.")
 
     def check_finite(self, reason: int) -> None:
         """Raise a FloatingPointError if a step had a non-finite loss or weight."""
         if reason == NON_FINITE:
-            epoch = self.state.epoch
-            raise FloatingPointError(
-                f"Sequential: the loss or a weight became non-finite in epoch {epoch + 1}; the weights are those of "
-                f"epoch {epoch}. A smaller learning_rate or clip_norm may help.")
+            raise non_finite(self.state, advice=" A smaller learning_rate or clip_norm may help.")
 
     def why_converged(self, largest: float) -> str:
         """The criterion that was met, as a sentence."""
@@ -124,7 +113,7 @@ class Stepper:
         if not self.rule.averages:
             yield
             return
-        self._check_arrays()
+        check_arrays(self.network, self.state, self.declared.n_vectors)
         checksum, state.average_checksum = state.average_checksum, None
         if checksum != zlib.crc32(theta.data):
             slots[-1] = theta

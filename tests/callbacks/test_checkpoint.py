@@ -196,25 +196,32 @@ def test_the_last_whole_epoch_is_saved(first, when, epoch, saved, tmp_path):
     assert [Sequential.load(tmp_path / name).epoch for name in files(tmp_path)] == saved
 
 
-def test_the_middle_of_an_epoch_is_not(tmp_path):
-    """What ends a fit between two steps leaves weights that no resumed fit would have."""
+def test_an_epoch_that_was_interrupted_is_not(tmp_path):
+    """It is taken back: the last complete one is saved, and resumes to the bits of a fit without interruption."""
     calls = []
 
     def forward(parameters, x):
         calls.append(1)
-        if len(calls) == 8:
+        if len(calls) == interrupted:
             raise KeyboardInterrupt
         return x + 0
 
     def backward(parameters, x, y, dy):
         return dy, {}
 
-    model = made([layers.Dense(3), layers.Custom(forward, backward, output_shape=3), layers.Dense(1)])
+    def stack():
+        return made([layers.Dense(3), layers.Custom(forward, backward, output_shape=3), layers.Dense(1)])
+
+    interrupted, model = 8, stack()             # in the third epoch, of three steps
     with pytest.raises(KeyboardInterrupt):
-        fit(model, Checkpoint(tmp_path / "m", every=50), batch_size=20)
-    assert model.epoch > 0 and model.step % 3 and files(tmp_path) == []
-    fit(model, Checkpoint(tmp_path / "m", every=50), batch_size=20)
-    assert files(tmp_path) == ["m"]
+        fit(model, Checkpoint(tmp_path / "m", every=50), 30, batch_size=20)
+    assert (model.epoch, model.step) == (2, 6) and files(tmp_path) == ["m"]
+    saved = Sequential.load(tmp_path / "m", {"forward": forward, "backward": backward})
+    assert state_of(saved) == state_of(model)
+    interrupted, whole = 0, stack()
+    fit(whole, (), 30, batch_size=20)
+    fit(saved, (), 30 - saved.epoch, batch_size=20)
+    assert state_of(saved) == state_of(whole)
 
 
 def test_the_last_finite_epoch_is_saved(tmp_path):

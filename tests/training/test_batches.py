@@ -88,17 +88,96 @@ def test_batches_are_made_for_each_epoch():
     assert seen == [1, 2, 3] and drawn.epochs == 3 and history.stop_reason == "callback"
 
 
-def test_a_batch_that_fails_leaves_the_steps_before_it():
+def as_bytes(model):
+    """All that a fit changes."""
+    network, state = model.network, model.training_state
+    return (network.theta.tobytes(), network.statistics.tobytes(), state.optimizer.slots.tobytes(), state.to_dict())
+
+
+def raises(batches, error):
+    yield from batches
+    raise error
+
+
+@pytest.mark.parametrize("optimizer", [optimizers.SGD(0.1, ema=0.9), optimizers.SGD(0.1, 0.9)], ids=["ema", "momentum"])
+@pytest.mark.parametrize("what", ["shape", "error", "interrupt", "loss", "no batch", "no weight"])
+def test_an_epoch_that_fails_is_taken_back(what, optimizer):
+    """Whatever ended it: the model is as after its last complete epoch, and continues to the same bits."""
+    X, y, w = data()
+    good = cut(X, y)
+    bad = {"shape": [*good[:2], (X[:3, :2], y[:3])], "error": raises(good[:2], OSError("mine")),
+           "interrupt": raises(good[:2], KeyboardInterrupt()), "loss": [*good[:2], *[(X[:3], y[:3] * 1e38)] * 2],
+           "no batch": [], "no weight": [(X, y, 0 * w)]}[what]
+    error, text = {"shape": (ValueError, "Sequential: X must have"), "error": (OSError, "mine"),
+                   "interrupt": (KeyboardInterrupt, None), "loss": (FloatingPointError, "non-finite in epoch 3"),
+                   "no batch": (ValueError, "Sequential: batches must give a batch in each epoch, got none in epoch 3"),
+                   "no weight": (ValueError, "Sequential: weights must not be zero for every row of an epoch, got only "
+                                             "zeros in epoch 3")}[what]
+
+    class Epochs:
+        made = 0
+
+        def __iter__(self):
+            self.made += 1
+            return iter(good if self.made < 3 else bad)
+
+    model, kept = Sequential(NET, random_state=1), []
+    options = {"loss": "squared_error", "optimizer": optimizer}
+    with pytest.raises(error, match=text):
+        model.fit(Epochs(), epochs=4, callbacks=lambda model, logs: kept.append(as_bytes(model)), **options)
+    assert len(kept) == 2 and as_bytes(model) == kept[-1]
+    whole = Sequential(NET, random_state=1)
+    whole.fit(good, epochs=4, **options)
+    model.fit(good, epochs=2, **options)
+    assert as_bytes(model) == as_bytes(whole)
+
+
+def test_a_checkpoint_after_an_epoch_that_failed(tmp_path):
+    """It is that of the last complete epoch."""
     X, y, _ = data()
-    batches = cut(X, y)
-    one, two = Sequential(NET, random_state=1), Sequential(NET, random_state=1)
-    options = {"loss": "squared_error", "optimizer": optimizers.SGD(0.1, ema=0.9)}
-    with pytest.raises(ValueError, match="Sequential: X must have"):
-        one.fit([*batches[:2], (X[:3, :2], y[:3])], **options)
-    assert (one.epoch, one.step) == (0, 2)
-    two.fit(batches[:2], epochs=1, **options)
-    np.testing.assert_array_equal(one.theta, two.theta)
-    one.fit(batches, **options)
+
+    class Fails:
+        made = 0
+
+        def __iter__(self):
+            self.made += 1
+            return iter(cut(X, y)) if self.made < 3 else raises(cut(X, y)[:2], OSError("mine"))
+
+    model = Sequential(NET, random_state=1)
+    with pytest.raises(OSError, match="mine"):
+        model.fit(Fails(), loss="squared_error", epochs=4,
+                  callbacks=callbacks.Checkpoint(tmp_path / "model", every=50))
+    loaded = Sequential.load(tmp_path / "model")
+    assert loaded.epoch == 2 and as_bytes(loaded) == as_bytes(model)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize("shuffles", [False, True])
+def test_batches_without_weight_are_no_steps(optimizer, shuffles):
+    """Over arrays and iterables, with schedules by step and by epoch: the steps, masks and averages of the others."""
+    X, y, w = data(64)
+    w[:32] = 0
+    options = {"loss": "squared_error", "optimizer": optimizer, "epochs": 5, "alpha": 0.1}
+    whole, parts, others = (Sequential(NET, "float64", 1) for _ in range(3))
+    expected = whole.fit(X, y, batch_size=16, shuffle=False, sample_weight=w, **options)
+    history = parts.fit(cut(X, y, w), **options)
+    others.fit(cut(X, y, w)[2:], **options)
+    assert as_bytes(whole) == as_bytes(parts) == as_bytes(others) and whole.step == 10
+    np.testing.assert_allclose(history.history["loss"], expected.history["loss"], rtol=1e-12)
+    if shuffles:                    # then some epochs have such a batch: the same with one call for each epoch
+        w = np.zeros(64)
+        w[:3] = 1
+        one, other = (Sequential(NET, "float64", 1) for _ in range(2))
+        one.fit(X, y, batch_size=16, sample_weight=w, **options)
+        other.fit(X, y, batch_size=16, sample_weight=w, callbacks=lambda model, logs: None, **options)
+        assert as_bytes(one) == as_bytes(other) and 5 <= one.step <= 15
+
+
+def test_a_first_batch_without_weight():
+    X, y, w = data()
+    model = Sequential(NET, random_state=1)
+    model.fit([(X[:9], y[:9], 0 * w[:9]), (X, y, w)], loss="squared_error", epochs=2)
+    assert (model.step, model.epoch) == (2, 2)
 
 
 def test_non_finite_batches_leave_the_epoch_before():

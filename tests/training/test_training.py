@@ -14,6 +14,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from ldl_cy import Sequential, callbacks, layers, losses, optimizers
+from ldl_cy.state import TrainingState
 
 NET = [layers.Dense(16, "tanh"), layers.Dropout(0.2), layers.Dense(3)]
 
@@ -405,34 +406,22 @@ def test_validation_data_that_are_changed_during_a_fit(kind):
     assert found[0] == found[1] and len(found[0]) == 3
 
 
-@pytest.mark.parametrize("what", ["reset", "build", "begin", "slots", "theta"])
+@pytest.mark.parametrize("what", ["begin", "slots", "optimizer"])
 @pytest.mark.parametrize("optimizer", [
-    optimizers.Adam(), optimizers.SGD(momentum=0.9), optimizers.SGD(ema=0.9)], ids=["adam", "sgd", "averages"])
+    optimizers.Adam(), optimizers.SGD(momentum=0.9), optimizers.SGD(ema=0.9), optimizers.ConjugateGradient()],
+    ids=["adam", "sgd", "averages", "cg"])
 def test_arrays_that_are_exchanged_during_a_fit(what, optimizer):
-    """Compiled steps trust them: the fit ends with a sentence, or goes on where they are still those of before."""
+    """Compiled steps and methods trust them: the fit ends with a sentence."""
     def change(model, logs):
-        state, network = model.training_state, model.network
+        state = model.training_state
         if model.epoch == 2:
-            {"reset": model.reset, "build": lambda: model.build(7), "begin": lambda: state.begin(3, "float64"),
+            {"begin": lambda: state.begin_optimizer("", np.zeros((0, 3))),
              "slots": lambda: setattr(state.optimizer, "slots", np.zeros((2, 0), "float32")),
-             "theta": lambda: setattr(network, "theta", np.zeros(0, "float32"))}[what]()
+             "optimizer": lambda: setattr(state, "optimizer", TrainingState().optimizer)}[what]()
 
     model = Sequential([layers.Dense(4), layers.Dense(3)], random_state=0)
     with pytest.raises(RuntimeError, match="was built, reset or restored to another state during its fit"):
         model.fit(X6, Y6, loss="log_loss", optimizer=optimizer, epochs=4, callbacks=change)
-
-
-def test_a_model_that_is_built_while_its_fit_is_prepared():
-    """The fit trains the network that the model then has."""
-    model = Sequential([layers.Dense(4, "tanh"), layers.Dense(1)], random_state=0)
-
-    def batches():
-        model.build(3)
-        for _ in range(5):
-            yield np.ones((4, 3)), np.ones((4, 1))
-
-    history = model.fit(batches(), loss="squared_error", epochs=1)
-    assert model.evaluate(np.ones((4, 3)), np.ones((4, 1)), loss="squared_error") < history.history["loss"][0]
 
 
 def test_the_seed_is_the_models():

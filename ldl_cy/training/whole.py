@@ -1,0 +1,47 @@
+"""Epochs that are made completely or not at all, and the checks on which compiled steps rely."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ldl_cy.network import Network
+    from ldl_cy.state import TrainingState
+
+EXCHANGED = "Sequential: the model was built, reset or restored to another state during its fit."
+
+
+@contextmanager
+def whole_epoch(network: Network, state: TrainingState) -> Iterator[None]:
+    """Context manager: an exception takes back all that has changed since its beginning."""
+    before = network.snapshot(), state.snapshot()
+    optimizer = state.optimizer
+    try:
+        yield
+    except BaseException:
+        state.optimizer = optimizer         # unless it was exchanged, which must not hide the exception
+        network.restore(before[0])
+        state.restore(before[1])
+        raise
+
+
+def check_arrays(network: Network, state: TrainingState, n_vectors: int) -> None:
+    """Refuse arrays that are not those that the fit began with, since compiled code trusts them.
+
+    Raises
+    ------
+    RuntimeError
+        A callback has exchanged them.
+    """
+    for array, shape in ((network.theta, (network.n_params,)), (network.statistics, (network.graph.n_state,)),
+                         (state.optimizer.slots, (n_vectors, network.n_params))):
+        if array.shape != shape or array.dtype != network.dtype or not array.flags.carray:
+            raise RuntimeError(EXCHANGED)
+
+
+def non_finite(state: TrainingState, *, cause: str = "", advice: str = "") -> FloatingPointError:
+    """The error of an epoch that was not counted because its loss or a weight is not finite."""
+    return FloatingPointError(
+        f"Sequential: the loss or a weight became non-finite in epoch {state.epoch + 1}{cause}; the weights are those "
+        f"of epoch {state.epoch}.{advice}")
