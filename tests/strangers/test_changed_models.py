@@ -7,8 +7,8 @@ import threading
 
 import joblib
 import numpy as np
-from small_estimators import EVERY, problem, small
 from sklearn.multioutput import MultiOutputRegressor
+from small_estimators import EVERY, problem, small
 from strangers import run, run_all
 
 from ldl_cy import MLPRegressor, Sequential, callbacks, layers, optimizers
