@@ -21,7 +21,7 @@ ROWS_AT_ONCE = 64                   # of a Jacobian: each row takes a gradient a
 
 
 def objective(
-    network: Network, state: TrainingState, data: Data, training: bool, n_threads: int,
+    network: Network, state: TrainingState, data: Data, n_threads: int, training: bool,
 ) -> Callable[[Any], tuple[float, np.ndarray]]:
     """The function theta -> (loss, gradient) over checked data; see ``Sequential.objective``."""
 

@@ -66,8 +66,7 @@ class Sequential:
 
     def __init__(self, layers: Iterable[Layer], dtype: str = "float32", random_state: int | None = None) -> None:
         self.layers, self.dtype, self._seed = check_settings(layers, dtype, random_state)
-        # replaced as one, so that another thread finds a network and a state that belong together
-        self._built: tuple[Network | None, TrainingState] = None, TrainingState()
+        self._built: tuple[Network | None, TrainingState] = None, TrainingState()       # replaced as one
 
     def build(self, input_shape: int | Sequence[int]) -> Sequential:
         """Infer all shapes and draw the initial weights; returns the model itself.
@@ -249,8 +248,8 @@ class Sequential:
         """
         network, state = self._built
         network = network or self.network
-        data, threads = bind_data(network, X, y, loss, sample_weight, lengths, n_threads)
-        return derivatives.objective(network, state, data, training, threads)
+        return derivatives.objective(
+            network, state, *bind_data(network, X, y, loss, sample_weight, lengths, n_threads), training)
 
     def jacobian(self, X: Any, *, theta: Any = None, n_threads: int | None = None) -> np.ndarray:
         """Derivatives of the raw outputs with respect to the weights, without dropout and with running statistics.

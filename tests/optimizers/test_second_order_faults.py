@@ -161,7 +161,7 @@ def test_a_gradient_that_is_not_finite_ends_the_search():
     layer = layers.Custom(lambda p, x: x + p["w"], backward, output_shape=2, parameters={"w": 2})
     model = Sequential([layer], "float64", 1).build(2)
     model.theta[:] = 0.5
-    with pytest.raises(FloatingPointError, match="non-finite in epoch 1 .*; the weights are those of epoch 0"):
+    with pytest.raises(FloatingPointError, match=r"non-finite in epoch 1 .*; the weights are those of epoch 0"):
         model.fit(Y, Y + 3, loss="squared_error", optimizer=CG, epochs=5)
     assert np.isfinite(model.theta).all()
 
