@@ -102,6 +102,15 @@ def as_numbers(owner: str, name: str, value: Any) -> np.ndarray:
     return array
 
 
+def as_result(owner: str, what: str, value: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """What a user's function has returned, as an array of real numbers of this shape; overflow makes infinity."""
+    array = as_numbers(owner, what, value)
+    if array.shape != shape:
+        raise ValueError(f"{owner}: {what} must have the shape {shape}, got {array.shape}.")
+    with np.errstate(over="ignore"):
+        return array.astype(dtype, copy=False)
+
+
 def in_dtype(owner: str, name: str, array: np.ndarray, dtype: str) -> np.ndarray:
     """Finite numbers as a C-contiguous, aligned array in ``dtype``; an overflow is refused."""
     with np.errstate(over="ignore"):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import expit, softmax
 
-from ldl_cy.checks import as_numbers, check_bool, check_finite, check_real, in_dtype
+from ldl_cy.checks import as_numbers, as_result, check_bool, check_finite, check_real, in_dtype
 
 if TYPE_CHECKING:
     from ldl_cy._engine.loss import LossKernel
@@ -370,7 +370,8 @@ class Custom(Loss):
     -----
     A step calls fn once for each block of rows, so the loss of a sample must not depend on other samples.
     Sample weights are applied outside fn, and the network runs on the calling thread. An exception in fn is
-    raised by the call that uses the loss; a fit keeps the weights of the last complete step.
+    raised by the call that uses the loss; a fit keeps the weights of the last complete step. NumPy's warnings about
+    numbers that are not finite are off in fn: such a number ends the fit with a FloatingPointError.
     y may have any shape (n, ...).
     """
 
@@ -387,7 +388,16 @@ class Custom(Loss):
         from ldl_cy._kernels.custom_loss import CustomKernel
 
         y = self._array(y, n)
-        return self._flat(y, dtype), CustomKernel(self.fn, dtype, y.shape[1:], output_shape, self.scale)
+        return self._flat(y, dtype), CustomKernel(self._call, dtype, y.shape[1:], output_shape, self.scale)
+
+    def _call(self, y_pred: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """fn's result, checked: losses (m,) in float64 and their gradient in the model's dtype."""
+        shape, dtype = y_pred.shape, y_pred.dtype
+        given = self.fn(y_pred, y)
+        if not isinstance(given, tuple) or len(given) != 2:
+            raise TypeError(f"Custom: fn must return a tuple (loss per sample, gradient), got {type(given).__name__}.")
+        return (as_result("Custom", "fn's loss per sample", given[0], shape[:1], float),
+                as_result("Custom", "fn's gradient", given[1], shape, dtype))
 
 
 LOSSES: dict[str, type[Loss]] = {c.name: c for c in (

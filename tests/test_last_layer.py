@@ -63,8 +63,7 @@ def test_applied_twice(stack, activation, name, loss):
 @pytest.mark.parametrize("stack", RAW, ids=str)
 def test_raw_outputs(stack, loss):
     model = Sequential(stack, random_state=0).build(6)
-    for use in uses(model, loss):
-        use()
+    assert all(use() is not None for use in uses(model, loss))
 
 
 @pytest.mark.parametrize("kind", [getattr(layers, name) for name in layers.__all__])

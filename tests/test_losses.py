@@ -455,8 +455,8 @@ def test_custom_exceptions(error):
 
 @pytest.mark.parametrize(("fn", "message"), [
     (lambda a, b: a, "Custom: fn must return a tuple (loss per sample, gradient), got ndarray."),
-    (lambda a, b: (a, a), "Custom: fn must return arrays of the shapes (4,) and (4, 2), got (4, 2) and (4, 2)."),
-    (lambda a, b: (a[:, 0], 1.0), "Custom: fn must return arrays of the shapes (4,) and (4, 2), got (4,) and ()."),
+    (lambda a, b: (a, a), "Custom: fn's loss per sample must have the shape (4,), got (4, 2)."),
+    (lambda a, b: (a[:, 0], 1.0), "Custom: fn's gradient must have the shape (4, 2), got ()."),
 ])
 def test_custom_returns(fn, message):
     model = Sequential([layers.Dense(2)], random_state=0).build(1)

@@ -4,6 +4,7 @@ The kernel takes the GIL and calls them; a program with such an op runs on the c
 exception is kept on the kernel and raises the stop flag; the engine raises it when the step has ended.
 """
 from cython cimport floating
+from libc.string cimport memcpy
 
 from ldl_cy._engine.op cimport PYTHON, Call, Kernel, Op, backward_t, forward_t
 
@@ -14,17 +15,25 @@ import numpy as np
 
 cdef extern from "Python.h":
     object PyMemoryView_FromMemory(char *start, Py_ssize_t size, int flags)
-    int PyBUF_READ, PyBUF_WRITE
+    int PyBUF_WRITE
 
 
-cdef object array(const floating *p, Py_ssize_t size, shape, bint writable):
-    """A NumPy view of a buffer."""
+cdef object view(floating *p, Py_ssize_t size, shape):
+    """A NumPy view of a buffer, which no user's function may see: the buffer ends before an array that is kept."""
     dtype = "float32" if floating is float else "float64"
     if size == 0:
         return np.zeros(shape, dtype)
-    memory = PyMemoryView_FromMemory(
-        <char*>p, size * <Py_ssize_t>sizeof(floating), PyBUF_WRITE if writable else PyBUF_READ)
+    memory = PyMemoryView_FromMemory(<char*>p, size * <Py_ssize_t>sizeof(floating), PyBUF_WRITE)
     return np.frombuffer(memory, dtype).reshape(shape)
+
+
+cdef object copied(const floating *p, Py_ssize_t size, shape):
+    """A read-only copy of a buffer, for a user's function, which may keep it."""
+    made = np.empty(shape, "float32" if floating is float else "float64")
+    if size > 0:
+        memcpy(<void*><size_t>made.ctypes.data, p, size * sizeof(floating))
+    made.flags.writeable = False
+    return made
 
 
 cdef void keep(const Op *op, const Call *call, object error) noexcept:
@@ -45,11 +54,11 @@ cdef void forward(
         kernel = <Kernel><void*><size_t>op.sizes[0]
         try:
             layer = kernel.config["layer"]
-            out = array(y, call.n * op.y_size, (call.n, *kernel.config["output_shape"]), True)
+            out = view(y, call.n * op.y_size, (call.n, *kernel.config["output_shape"]))
             out[...] = 0        # defined even where the function fails
             layer.run_forward(
-                kernel.config["parameters"], array(theta, op.n_params, (op.n_params,), False),
-                array(x, call.n * op.x_size, (call.n, *kernel.config["input_shape"]), False), out)
+                kernel.config["parameters"], copied(theta, op.n_params, (op.n_params,)),
+                copied(x, call.n * op.x_size, (call.n, *kernel.config["input_shape"])), out)
         except BaseException as error:
             keep(op, call, error)
 
@@ -69,14 +78,14 @@ cdef void backward(
             config = kernel.config
             out = None
             if dx != NULL:
-                out = array(dx, call.n * op.x_size, (call.n, *config["input_shape"]), True)
+                out = view(dx, call.n * op.x_size, (call.n, *config["input_shape"]))
                 out[...] = 0
             config["layer"].run_backward(
-                config["parameters"], array(theta, op.n_params, (op.n_params,), False),
-                array(x, call.n * op.x_size, (call.n, *config["input_shape"]), False),
-                array(y, call.n * op.y_size, (call.n, *config["output_shape"]), False),
-                array(dy, call.n * op.y_size, (call.n, *config["output_shape"]), False), out,
-                None if grad == NULL else array(grad, op.n_params, (op.n_params,), True))
+                config["parameters"], copied(theta, op.n_params, (op.n_params,)),
+                copied(x, call.n * op.x_size, (call.n, *config["input_shape"])),
+                copied(y, call.n * op.y_size, (call.n, *config["output_shape"])),
+                copied(<const floating*>dy, call.n * op.y_size, (call.n, *config["output_shape"])), out,
+                None if grad == NULL else view(grad, op.n_params, (op.n_params,)))
         except BaseException as error:
             keep(op, call, error)
 

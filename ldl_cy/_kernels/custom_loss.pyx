@@ -30,7 +30,7 @@ cdef class CustomKernel(LossKernel):
     Parameters
     ----------
     fn : callable
-        (y_pred, y) -> (loss per sample, gradient)
+        (y_pred, y) -> (loss per sample, gradient): float64 (n,), and (n, *output_shape) in ``dtype``
     dtype : str
     y_shape, output_shape : tuple of ints
         Shapes of a sample's target and output.
@@ -54,19 +54,13 @@ cdef class CustomKernel(LossKernel):
         y_pred = copied(y, shape, self.dtype)
         if dy != NULL:
             memset(dy, 0, n * s.k * item)       # defined even where the function fails
-        given = self.fn(y_pred, copied(t, (n, *self.y_shape), self.dtype))
-        if not isinstance(given, tuple) or len(given) != 2:
-            raise TypeError("Custom: fn must return a tuple (loss per sample, gradient), "
-                            f"got {type(given).__name__}.")
-        losses, gradient = np.asarray(given[0], float), np.asarray(given[1], self.dtype)
-        if losses.shape != (n,) or gradient.shape != shape:
-            raise ValueError(f"Custom: fn must return arrays of the shapes {(n,)} and {shape}, "
-                             f"got {losses.shape} and {gradient.shape}.")
-        weights = np.ones(n) if w == NULL else copied(w, (n,), self.dtype)
-        used = weights > 0                      # a loss without weight may be infinite
-        if dy != NULL:
-            change = np.zeros(shape, self.dtype)
-            factor = (scale * s.scale * weights[used]).reshape(-1, *[1] * len(self.output_shape))
-            change[used] = factor * gradient[used]
-            memcpy(dy, <void*><size_t>change.ctypes.data, change.nbytes)
-        return (weights[used] * losses[used]).sum() * s.scale
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            losses, gradient = self.fn(y_pred, copied(t, (n, *self.y_shape), self.dtype))
+            weights = np.ones(n) if w == NULL else copied(w, (n,), self.dtype)
+            used = weights > 0                      # a loss without weight may be infinite
+            if dy != NULL:
+                change = np.zeros(shape, self.dtype)
+                factor = (scale * s.scale * weights[used]).reshape(-1, *[1] * len(self.output_shape))
+                change[used] = factor * gradient[used]
+                memcpy(dy, <void*><size_t>change.ctypes.data, change.nbytes)
+            return (weights[used] * losses[used]).sum() * s.scale

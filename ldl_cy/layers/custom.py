@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ldl_cy.checks import check_ints
+from ldl_cy.checks import as_result, check_ints
 from ldl_cy.initializers import get as get_initializer
 from ldl_cy.layers.base import Built, Layer, Parameter, Shape
 
@@ -23,7 +23,9 @@ class Custom(Layer):
         row must not depend on other rows, since a batch is passed in blocks.
     backward : function (parameters, x, y, dy) -> (dx, gradients)
         dy is the gradient of y; dx must be (n, *input_shape), ``gradients`` maps each parameter's name to an array
-        of its shape, summed over the rows. Both functions get read-only arrays in the model's dtype.
+        of its shape, summed over the rows. Both functions get read-only arrays in the model's dtype, which they may
+        keep. NumPy's warnings about numbers that are not finite are off in them: such a number ends the fit with a
+        FloatingPointError.
     output_shape : tuple of ints, or function input_shape -> tuple
     parameters : dict of name to shape, default=None
         A shape is an int or a tuple of ints.
@@ -38,8 +40,8 @@ class Custom(Layer):
     Raises
     ------
     TypeError, ValueError
-        Bad arguments. In use, a result of the wrong shape; exceptions of the functions are raised by the call that
-        ran them, the step is discarded, and the model stays usable.
+        Bad arguments. In use, a result of the wrong shape or of other than real numbers. Exceptions of the functions
+        are raised by the call that ran them, the step is discarded, and the model stays usable.
 
     Notes
     -----
@@ -96,16 +98,13 @@ class Custom(Layer):
             start += size
         return views
 
-    def _checked(self, what: str, value: Any, shape: Shape) -> np.ndarray:
-        array = np.asarray(value)
-        if array.shape != shape:
-            raise ValueError(f"Custom: {what} must have the shape {shape}, got {array.shape}.")
-        return array
-
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def run_forward(self, parameters: Any, theta: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
         """Called by the kernel; writes y."""
-        y[...] = self._checked("the result of forward", self.forward(self._views(parameters, theta), x), y.shape)
+        given = self.forward(self._views(parameters, theta), x)
+        y[...] = as_result("Custom", "the result of forward", given, y.shape, y.dtype)
 
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def run_backward(
         self, parameters: Any, theta: np.ndarray, x: np.ndarray, y: np.ndarray, dy: np.ndarray,
         dx: np.ndarray | None, grad: np.ndarray | None,
@@ -115,10 +114,17 @@ class Custom(Layer):
         if not isinstance(result, tuple) or len(result) != 2:
             raise TypeError(f"Custom: backward must return (dx, gradients), got {type(result).__name__}.")
         if dx is not None:
-            dx[...] = self._checked("dx", result[0], dx.shape)
+            dx[...] = as_result("Custom", "dx", result[0], dx.shape, dx.dtype)
         if grad is None:
             return
+        gradients = {} if result[1] is None else result[1]
+        if not isinstance(gradients, Mapping):
+            raise TypeError("Custom: backward must return gradients as a dict of parameters' names to arrays, got "
+                            f"{type(gradients).__name__}.")
+        found = {}
         for key, view in self._views(parameters, grad).items():
-            if key not in (result[1] or {}):
-                raise ValueError(f"Custom: backward must return a gradient for {key!r}, got {list(result[1] or {})}.")
-            view += self._checked(f"the gradient of {key!r}", result[1][key], view.shape)
+            if key not in gradients:
+                raise ValueError(f"Custom: backward must return a gradient for {key!r}, got {list(gradients)}.")
+            found[key] = as_result("Custom", f"the gradient of {key!r}", gradients[key], view.shape, view.dtype)
+        for key, view in self._views(parameters, grad).items():
+            view += found[key]
