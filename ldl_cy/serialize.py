@@ -25,6 +25,7 @@ from ldl_cy.state import TrainingState, least_in_memory
 
 FORMAT = 1
 LARGEST_COUNT = 1 << 53         # epochs and steps
+LONGEST_INT = 1 << 13           # bits: Python reads ints of some 14,000
 
 
 def _encode(value: Any) -> Any:
@@ -137,6 +138,17 @@ def _check_callbacks(states: Any) -> None:
         raise ValueError(f"load: callbacks must be names with the states of callbacks, got {states!r}.")
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether a value comes back from JSON as it is: tuples and keys that are numbers become others."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, int):
+        return value.bit_length() <= LONGEST_INT
+    return value is None or isinstance(value, (float, str))
+
+
 def _count(described: dict[str, Any], name: str) -> int:
     """A count >= 0 that leaves room for further counting in 64 bits."""
     count = check_int("load", name, described[name], 0)
@@ -178,13 +190,11 @@ def save(saved: Saved, path: Any) -> None:
         The file cannot be written, e.g. since the disk is full. It names the path, under which nothing has changed.
     """
     found = to_dict(saved)
-    try:
-        text = json.dumps({**found["described"], "layers": [_encode(layer) for layer in found["layers"]]}, indent=1)
-    except TypeError as error:
-        if str(error).startswith("save:"):
-            raise
-        raise TypeError(f"save: the state of a callback must be numbers, strings, and lists and dicts of them: {error}"
-                        ) from error
+    for key, state in found["described"].get("callbacks", {}).items():
+        if not _is_plain(state):
+            raise TypeError("save: the state of a callback must be numbers, strings, and lists and dicts of them with "
+                            f"strings as keys, got another one from {key!r}.")
+    text = json.dumps({**found["described"], "layers": [_encode(layer) for layer in found["layers"]]}, indent=1)
     if len(text) > LARGEST_JSON:
         raise ValueError(f"save: the description must be of at most {LARGEST_JSON} characters, got {len(text)}; arrays "
                          "are no part of a callback's state.")

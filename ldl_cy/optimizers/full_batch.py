@@ -47,12 +47,14 @@ class IterativeMethod(FullBatchMethod):
         for _ in range(epochs):
             with np.errstate(over="ignore", invalid="ignore"):      # steps that overflow are rejected
                 values, ended = self._next(iterations)
+            before = theta.copy()
             if callback(values):
                 return None
             if ended is not None:
                 return ended
+            if not np.array_equal(theta, before):       # a callback has set others: as in a further fit
+                iterations = self.iterate(objective, theta, slots, scalars)
         return None
-
 
     def _next(self, iterations: Any) -> Iteration:
         """What a user's generator yields next, if it is one."""

@@ -58,28 +58,34 @@ class LBFGS(FullBatchMethod):
         callback: Callable[[dict[str, float]], bool],
     ) -> Ended | None:
         """See ``FullBatchMethod.minimize``; ``Ended.result`` is SciPy's result."""
-        start, halted = theta.astype(float), []
+        done, halted, moved = 0, False, True
+
+        def evaluate(x: np.ndarray) -> tuple[float, np.ndarray]:
+            with np.errstate(over="ignore", invalid="ignore"):      # steps that overflow are rejected
+                return objective.value_and_grad(x)
 
         def after_iteration(intermediate_result: scipy.optimize.OptimizeResult) -> None:
-            theta[:] = intermediate_result.x
-            if callback({"loss": float(intermediate_result.fun)}):
-                halted.append(True)
+            nonlocal done, halted, moved
+            theta[:] = at = intermediate_result.x.astype(theta.dtype)
+            done += 1
+            halted = callback({"loss": float(intermediate_result.fun)})
+            moved = not np.array_equal(theta, at)
+            if halted or moved:
                 raise StopIteration     # ends SciPy's iterations from a callback
 
-        result = scipy.optimize.minimize(
-            objective.value_and_grad, start, jac=True, method="L-BFGS-B", callback=after_iteration,
-            options={"maxcor": self.memory, "maxfun": self.max_fun, "maxiter": epochs, "gtol": self.tol,
-                     "ftol": self.loss_tol})
-        if not (np.isfinite(result.x).all() and np.isfinite(result.fun)):
-            raise FloatingPointError("the search met a loss or a weight that is not finite")
-        theta[:] = result.x
-        if not result.nit:
-            halted.append(callback({"loss": float(result.fun)}))
-        if any(halted):
-            return None
-        return self._end(result, epochs)._replace(result=result)
+        while moved and not halted and done < epochs:       # again if a callback has set other weights
+            moved = False
+            result = scipy.optimize.minimize(
+                evaluate, theta.astype(float), jac=True, method="L-BFGS-B", callback=after_iteration,
+                options={"maxcor": self.memory, "maxfun": self.max_fun, "maxiter": epochs - done, "gtol": self.tol,
+                         "ftol": self.loss_tol})
+            if not (np.isfinite(result.x).all() and np.isfinite(result.fun)):
+                raise FloatingPointError("the search met a loss or a weight that is not finite")
+        if not done:
+            halted = callback({"loss": float(result.fun)})
+        return None if halted else self._end(result, done >= epochs)._replace(result=result)
 
-    def _end(self, result: scipy.optimize.OptimizeResult, epochs: int) -> Ended:
+    def _end(self, result: scipy.optimize.OptimizeResult, complete: bool) -> Ended:
         """Why SciPy has ended; its own words do not tell whether the gradient is as small as it was asked for."""
         grad = result.jac
         if (ended := small_gradient(grad, self.tol)) is not None:
@@ -91,6 +97,6 @@ class LBFGS(FullBatchMethod):
             return stalled("no iteration lowers the loss", grad, self.tol)
         if result.nfev >= self.max_fun:
             return stalled(f"the loss was evaluated max_fun={self.max_fun} times", grad, self.tol)
-        if result.nit >= epochs:
+        if complete:
             return Ended("epochs", f"all epochs were made; {largest_entry(grad)}above tol={self.tol:g}")
         return stalled("the line search finds no lower loss", grad, self.tol)

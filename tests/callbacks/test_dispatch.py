@@ -280,3 +280,68 @@ def test_a_fit_on_batches_keeps_states_too():
     model = made()
     model.fit([(X, Y), (X, Y)], loss="squared_error", epochs=2, callbacks=Counter())
     assert model.training_state.callbacks == {"Counter": {"epochs": 2}}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "ema"])
+def test_a_rate_that_is_set_before_the_first_epoch(optimizer):
+    """Also before the model's first fit, and before one with another optimizer."""
+    class Slows(Callback):
+        def on_fit_begin(self, model, epochs):
+            model.training_state.rate_factor = 0.25
+
+    for first in (None, "gd"):
+        slowed, other = made(), made()
+        if first:
+            fit(slowed, optimizer=first)
+            fit(other, optimizer=first)
+        fit(slowed, Slows(), optimizer=optimizer)
+        fit(other, optimizer=optimizer)
+        assert slowed.training_state.rate_factor == 0.25 and other.training_state.rate_factor == 1.0
+        assert (slowed.theta != other.theta).any()
+
+
+def test_a_fit_that_a_callback_refuses_keeps_the_optimizers_state():
+    class Refuses(Callback):
+        def on_fit_begin(self, model, epochs):
+            model.training_state.rate_factor = 0.5
+            raise ValueError("mine")
+
+    class Rejects(Counter):
+        def load_state_dict(self, state):
+            raise ValueError("mine")
+
+    model = made()
+    fit(model, Counter())
+    before = model.training_state.to_dict(), model.training_state.optimizer.slots.copy()
+    for watcher, optimizer in ((Refuses(), "ema"), (Rejects(), "adam")):
+        with pytest.raises(ValueError, match="mine"):
+            fit(model, watcher, optimizer=optimizer)
+        assert model.training_state.to_dict() == before[0]
+        np.testing.assert_array_equal(model.training_state.optimizer.slots, before[1])
+
+
+@pytest.mark.parametrize("state", [
+    {"a": float("nan"), "b": float("inf"), "c": -0.0}, {"a": 2**200, "b": -1}, {"a": [1, [2.5, {"b": None}]], "c": "d"},
+    {"a": True, "": "\ud800\u20ac\x00"}])
+def test_states_come_back_from_a_file_as_they_were(state, tmp_path):
+    class Keeps(Callback):
+        def state_dict(self):
+            return state
+
+    model = made()
+    fit(model, Keeps(), epochs=1)
+    model.save(tmp_path / "m")
+    assert repr(Sequential.load(tmp_path / "m").training_state.callbacks) == repr({"Keeps": state})
+
+
+@pytest.mark.parametrize("state", [
+    {1: 2}, {"a": {None: 1}}, {"a": {1.5: 1}}, {"a": {("b", 1): 1}}, {"a": (1, 2)}, {"a": 10**5000}, {"a": {1, 2}},
+    {"a": b"bytes"}, {"a": np.int64(1)}])
+def test_states_that_would_come_back_as_others_are_refused(state, tmp_path):
+    """When the model is saved, with a sentence that names the callback's state; in memory they are what they are."""
+    model = made()
+    fit(model)
+    model.training_state.callbacks = {"Keeps": state}
+    with pytest.raises(TypeError, match="save: the state of a callback must be numbers, strings, and lists and dicts"):
+        model.save(tmp_path / "m")
+    assert not list(tmp_path.iterdir())

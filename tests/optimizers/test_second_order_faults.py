@@ -186,3 +186,43 @@ def test_an_interrupted_fit_resumes_as_if_it_were_not(optimizer, dtype):
     for each in (model, whole):
         each.fit(FLAT, Y, epochs=3, **options)
     np.testing.assert_array_equal(model.theta, whole.theta)
+
+
+# -- weights that a callback sets ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["cg", "gd", "lm", "gauss_newton_cg", "lbfgs"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_that_a_callback_sets(name, dtype):
+    """The next iteration begins with them: as in a further fit, and after a snapshot as if nothing had been."""
+    rule = {"gd": GD(0.1, tol=0, line_search=True)}.get(name, name)
+    options = {"loss": "squared_error", "optimizer": rule}
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((60, 3))
+    b = np.sin(A[:, :1] * A[:, 1:2])
+    stack = [layers.Dense(5, "tanh"), layers.Dense(1)]
+    one, parts, back, short = (Sequential(stack, dtype, 1).build(3) for _ in range(4))
+    saved = []
+
+    def double(model, logs):
+        if model.epoch == 2:
+            model.theta = 2 * model.theta
+
+    def restore(model, logs):
+        if model.epoch == 2 and not saved:
+            saved.extend([model.network.snapshot(), model.training_state.snapshot()])
+        elif model.epoch == 4 and len(saved) == 2:
+            model.network.restore(saved[0])
+            model.training_state.restore(saved[1])
+            saved.append(None)
+
+    one.fit(A, b, epochs=5, callbacks=double, **options)
+    parts.fit(A, b, epochs=2, **options)
+    parts.theta = 2 * parts.theta
+    parts.fit(A, b, epochs=3, **options)
+    np.testing.assert_array_equal(one.theta, parts.theta)
+    back.fit(A, b, epochs=6, callbacks=restore, **options)
+    short.fit(A, b, epochs=2, **options)
+    short.fit(A, b, epochs=2, **options)
+    np.testing.assert_array_equal(back.theta, short.theta)
+    assert back.epoch == 4 and back.training_state.to_dict() == short.training_state.to_dict()
