@@ -22,7 +22,7 @@ def predict(network: Network, X: Any, lengths: Any, batch_size: int | None, n_th
     lengths = network.check_lengths(lengths, n)
     size = check_int(OWNER, "batch_size", batch_size) if batch_size is not None else n
     threads = choose_threads(OWNER, n_threads)
-    if network.predictor is None or network.predictor.abandoned:
+    if network.predictor is None or network.predictor.abandoned or n > network.predictor.most_rows:
         network.prepare_predictor(n)
     return outputs(network, rows, lengths, threads, size)
 
@@ -33,7 +33,7 @@ def outputs(
     """The last layer's raw output, (n, *output_shape), for checked rows and lengths."""
     n = len(rows)
     size = n if batch_size is None else batch_size
-    with network.workspace(0, n_threads) as ws, network.pool(ws, n) as pool:
+    with network.workspace(size, n_threads) as ws, network.pool(ws, n) as pool:
         out = np.empty((n, *network.output_shape), network.dtype)
         flat = out.reshape(n, -1)
         if ws.plan.whole:
@@ -48,7 +48,7 @@ def outputs(
 def evaluate(network: Network, data: Data, n_threads: int) -> float:
     """The mean loss Σ wᵢ lᵢ / Σ wᵢ over checked data."""
     total = weight = 0.0
-    with network.workspace(0, n_threads, loss_size=data.loss_op.target_size) as ws, \
+    with network.workspace(data.n, n_threads, loss_size=data.loss_op.target_size) as ws, \
             network.pool(ws, data.n) as pool:
         size = ws.plan.capacity if ws.plan.whole else data.n
         for start in range(0, data.n, size):
@@ -65,7 +65,7 @@ def trace(network: Network, X: Any) -> dict[str, np.ndarray]:
     rows = network.check_rows("X", X)
     kept = tuple(sorted({graph.buffers[v] for v in graph.outputs.values()} - {0}))
     parts: dict[str, list[np.ndarray]] = {name: [] for name in graph.outputs}
-    with network.workspace(0, 1, keep=kept) as ws, network.pool(ws, 1) as pool:
+    with network.workspace(len(rows), 1, keep=kept) as ws, network.pool(ws, 1) as pool:
         for start in range(0, len(rows), ws.plan.capacity):
             part = np.ascontiguousarray(rows[start:start + ws.plan.capacity], network.dtype)
             ws.predict(part, None, network.theta, network.statistics, pool)

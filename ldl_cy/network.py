@@ -23,7 +23,8 @@ from ldl_cy.threads import find_blas
 from ldl_cy.workspaces import BorrowedWorkspace, WorkspaceCache, choose_pool
 
 OWNER = "Sequential"
-PREDICT_ROWS = 1024                 # capacity of a predict whose buffers hold the whole batch
+PREDICT_ROWS = 1024                 # of a plan for inference, whose buffers may hold the whole batch
+FEW_ROWS = (1, 32)                  # calls with at most so many rows have memory for no more
 
 Snapshot = tuple[np.ndarray, np.ndarray]
 
@@ -173,7 +174,8 @@ class Network:
         Parameters
         ----------
         n : int
-            Rows of the largest batch; used with ``training`` only, since predictions take any number of rows.
+            Rows of the largest batch; without ``training``, of the call: a workspace for more rows than a few takes any
+            number.
         n_threads : int
         training : bool, default=False
             Whether a backward pass follows.
@@ -184,20 +186,21 @@ class Network:
         input_gradient : bool, default=False
             Whether the gradient with respect to the input is computed as well.
         """
+        rows = n if training else memory_rows(n)
+
         def make() -> Workspace:
             plan = Plan(self.graph, training, n if training else PREDICT_ROWS, loss_size, keep,
-                        input_gradient=input_gradient)
+                        input_gradient=input_gradient, rows=rows)
             return Workspace(plan, n_threads)
 
-        return self.workspaces.borrow((n if training else 0, n_threads, training, loss_size, keep, input_gradient),
-                                      make)
+        return self.workspaces.borrow((rows, n_threads, training, loss_size, keep, input_gradient), make)
 
     def pool(self, workspace: Workspace, n: int) -> AbstractContextManager[Pool]:
         """The pool for n rows: worker threads, or the calling thread for small work."""
         return choose_pool(workspace, n)
 
     def prepare_predictor(self, n: int) -> None:
-        """Make the fast path if n rows can take it: few enough that worker threads would not help."""
+        """Make the fast path, for n rows or more, if they can take it: few enough that worker threads would not help."""
         graph = self.graph
         if self.fast_rows is None:
             plan = Plan(graph, False, PREDICT_ROWS)
@@ -209,9 +212,13 @@ class Network:
             usable = not any(k.calls_python for k in kernels) and not graph.input_checks
             self.fast_rows = min(rows, plan.capacity) if usable else 0
         if n <= self.fast_rows:
-            workspace = Workspace(Plan(graph, False, PREDICT_ROWS), 1)
-            self.predictor = Predictor(
-                workspace, self.theta, self.statistics, graph.input_shape, graph.shapes[-1], self.fast_rows)
+            rows = min(memory_rows(n) or self.fast_rows, self.fast_rows)
+            workspace = Workspace(Plan(graph, False, PREDICT_ROWS, rows=rows), 1)
+            predictor = Predictor(workspace, self.theta, self.statistics, graph.input_shape, graph.shapes[-1], rows)
+            if predictor.most_rows < n:         # it refuses this network
+                self.fast_rows = 0
+            else:
+                self.predictor = predictor
 
     # -- checks of arguments ---------------------------------------------------------------------------
 
@@ -236,6 +243,15 @@ class Network:
             raise ValueError(f"Sequential: theta must have the shape {self.theta.shape}, got {values.shape}.")
         with np.errstate(over="ignore"):
             return np.require(values, self.dtype, ["C", "A"])
+
+
+def memory_rows(n: int) -> int | None:
+    """The rows for which an inference call of n rows has memory: a few sizes, so that workspaces are used again.
+
+    None is for any number; blocks of rows, and so the results, are the same for all sizes.
+    """
+    fewest, few = FEW_ROWS
+    return fewest if n <= fewest else few if n <= few else None
 
 
 def check_settings(layers: Any, dtype: Any, random_state: Any) -> tuple[tuple[Layer, ...], str, int]:

@@ -8,6 +8,7 @@ import operator
 import pickle
 import signal
 import threading
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -338,3 +339,38 @@ def test_without_a_hold_only_small_products_take_the_fast_path(monkeypatch):
     np.testing.assert_array_equal(model.predict(X), general(model, X))
     assert model.network.predictor is None and model.network.fast_rows == 2
     np.testing.assert_array_equal(fast_path(model, X[:2]), general(model, X[:2]))
+
+
+@pytest.mark.parametrize(("stack", "shape"), [
+    ([layers.Conv2D(16, 3, padding="same"), layers.Conv2D(16, 3, padding="same"), layers.GlobalAvgPool2D()],
+     (128, 128, 3)),
+    ([layers.LSTM(16, return_sequences=True), layers.GRU(8), layers.Dense(1)], (10_000, 8)),
+])
+def test_one_row_takes_the_memory_of_one_row(stack, shape, monkeypatch):
+    """Not that of a block of rows, let alone of the rows that a plan is for."""
+    model = Sequential(stack, "float32", 0).build(shape)
+    x = np.random.default_rng(0).standard_normal((40, *shape)).astype("float32")
+    y = np.zeros((1, *model.output_shape))
+    row = sum(model.network.graph.sizes) * 4
+    for call in (model.predict, model.trace, lambda x: model.evaluate(x, y, loss="squared_error")):
+        tracemalloc.start()
+        call(x[:1])
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 6 * row
+    found = [model.predict(x[:n], n_threads=1) for n in (1, 2, 33)]
+    # the same blocks, so the same bits, with memory for any number of rows
+    monkeypatch.setattr("ldl_cy.network.FEW_ROWS", (0, 0))
+    model = Sequential(stack, "float32", 0).build(shape)
+    for n, got in zip((1, 2, 33), found):
+        np.testing.assert_array_equal(model.predict(x[:n], n_threads=1), got)
+
+
+def test_the_fast_path_grows_with_the_calls():
+    model = Sequential([layers.Dense(3, "tanh"), layers.Dense(2)], random_state=0).build(4)
+    x = np.random.default_rng(0).standard_normal((200, 4)).astype("float32")
+    rows = []
+    for n in (1, 1, 2, 32, 33, 1, 200):
+        np.testing.assert_array_equal(model.predict(x[:n]), model.predict(x[:n], n_threads=1))
+        rows.append(model.network.predictor.most_rows)
+    assert rows[:4] == [1, 1, 32, 32] and rows[4] == rows[5] == rows[6] >= 200

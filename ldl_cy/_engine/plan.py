@@ -69,12 +69,14 @@ class Plan:
     lanes: int = 0
     defer: bool | None = None           # gradients of weights that outnumber the rows; None: chosen here
     input_gradient: bool = False        # also make the gradient of the input
+    rows: int | None = None             # of an inference call at most: memory is for them, blocks are as for capacity
     actions: list[tuple[int, int]] = field(default_factory=list)        # kind, node
     phases: list[tuple[int, int, bool]] = field(default_factory=list)   # first, last + 1, column tiles
     buffers: list[Buffer] = field(default_factory=list)
     nodes: list[Planned] = field(default_factory=list)
     arena: int = 0                      # numbers a thread needs
     whole: int = 0                      # numbers a row of the whole-batch buffers
+    held_rows: int = 0                  # rows of the whole-batch buffers, and of blocks if those have more
     n_partial: int = 0
     n_derived: int = 0
 
@@ -96,7 +98,13 @@ class Plan:
         self._line_up()
         self._lifetimes()
         self._choose_blocks()
-        self.arena, self.whole = place(self.buffers, self.block_rows)
+        self.held_rows = self.capacity if self.rows is None else min(self.rows, self.capacity)
+        self.arena, self.whole = place(self.buffers, min(self.block_rows, self.held_rows))
+
+    @property
+    def limited(self) -> bool:
+        """Whether a call may have at most ``held_rows`` rows."""
+        return self.training or self.whole > 0 or (self.rows is not None and self.held_rows <= self.block_rows)
 
     def shares(self, n: int) -> bool:
         """Whether n rows make more than one task of some phase."""
@@ -296,10 +304,10 @@ class Plan:
 
     def scratch(self) -> tuple[int, int]:
         """Numbers of scratch a thread needs; for the kernels, and after them for a tile of gradient."""
-        most = tile = 0
+        most, tile, rows = 0, 0, min(self.block_rows, self.held_rows)
         for p in self.nodes:
             if p.node.kernel is not None:
-                most = max(most, self.block_rows * p.node.kernel.scratch_size + p.node.kernel.scratch_fixed)
+                most = max(most, rows * p.node.kernel.scratch_size + p.node.kernel.scratch_fixed)
                 if p.deferred:
                     tile = max(tile, p.node.kernel.gradient_tile)
         return -(-most // ALIGN) * ALIGN, tile

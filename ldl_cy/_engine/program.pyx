@@ -198,9 +198,12 @@ cdef class Workspace:
         arena = lines(plan.arena)
         scratch, tile = plan.scratch()
         tile_place, scratch = scratch, lines(scratch + tile)
-        gathered = lines(plan.block_rows * (plan.target_size + 2))
+        if plan.limited and plan.held_rows <= plan.block_rows and not plan.training:
+            n_threads = 1                           # one block is one task
+        # inference reads targets and weights in place
+        gathered = lines(plan.block_rows * (plan.target_size + 2) if plan.training else 0)
         arenas = aligned(arena * n_threads, self.dtype)
-        whole = aligned(plan.whole * plan.capacity, self.dtype)
+        whole = aligned(plan.whole * plan.held_rows, self.dtype)
         scratches = aligned(scratch * n_threads, self.dtype)
         gathereds = aligned(gathered * n_threads, self.dtype)
         derived = aligned(max(1, plan.n_derived), self.dtype)
@@ -220,7 +223,7 @@ cdef class Workspace:
             if buffer.offset < 0:
                 continue
             if buffer.whole:
-                run.places[i].base = <char*>pointer(whole) + <Py_ssize_t>(buffer.offset * plan.capacity) * item
+                run.places[i].base = <char*>pointer(whole) + <Py_ssize_t>(buffer.offset * plan.held_rows) * item
                 run.places[i].row_bytes = buffer.size * item
             else:
                 run.places[i].base = <char*>pointer(arenas) + <Py_ssize_t>buffer.offset * item
@@ -278,8 +281,8 @@ cdef class Workspace:
         run.theta, run.state = <const char*>pointer(theta), <char*>pointer(state)
         run.stop, run.next_poll, self.error = 0, 0, None
         capacity = self.plan.capacity
-        if n > capacity and (self.plan.whole or run.backward):
-            raise ValueError(f"Workspace: planned for {capacity} rows, got {n}.")
+        if n > self.plan.held_rows and self.plan.limited:
+            raise ValueError(f"Workspace: planned for {self.plan.held_rows} rows, got {n}.")
         run.blocks_per_lane = max(1, ceil_div(ceil_div(capacity, run.block_rows), max(1, run.n_lanes)))
         if not run.backward:
             run.blocks_per_lane = 1
@@ -450,7 +453,7 @@ cdef class Workspace:
     def kept(self, buffer, n):
         """A copy of n rows of a buffer that the plan keeps (see Plan.keep)."""
         b = self.plan.buffers[buffer]
-        start = b.offset * self.plan.capacity
+        start = b.offset * self.plan.held_rows
         return self.memory[1][start:start + n * b.size].reshape(n, b.size).copy()
 
     cdef object take_error(self):

@@ -57,7 +57,7 @@ class Objective:
             self._ws = stack.enter_context(
                 network.workspace(self.data.n, self.n_threads, training=True, loss_size=size))
             self._pool = stack.enter_context(network.pool(self._ws, self.data.n))
-            self._forward = stack.enter_context(network.workspace(0, self.n_threads, loss_size=size))
+            self._forward = stack.enter_context(network.workspace(self.data.n, self.n_threads, loss_size=size))
             self._stack = stack.pop_all()
         return self
 
