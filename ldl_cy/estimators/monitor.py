@@ -69,6 +69,7 @@ class TrainingMonitor(Callback):
         estimator.n_iter_ = 0
         estimator.t_ = 0
         estimator.loss_curve_ = []
+        estimator.loss_ = np.nan        # until an epoch is complete
         estimator.best_loss_ = None
         estimator.validation_scores_ = None
         estimator.best_validation_score_ = None

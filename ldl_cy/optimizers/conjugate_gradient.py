@@ -68,6 +68,10 @@ class ConjugateGradient(IterativeMethod):
                 p = -grad           # restart along the gradient, as after every P iterations
                 since = 0
             squared, descent = float(p @ p), -float(p @ grad)
+            check_finite(squared, grad)
+            if not self.scale * squared * descent > 0:      # underflow, of a gradient of some 1e-100
+                ended = stalled("no step changes the loss by more than rounding", grad, self.tol)
+                break
             # [2] pᵀ H p by a difference of gradients
             sigma = self.sigma / np.sqrt(squared)
             shifted = objective.value_and_grad(at + sigma * p)[1]
@@ -84,7 +88,7 @@ class ConjugateGradient(IterativeMethod):
                 new = (at + descent / delta * p).astype(theta.dtype)
                 new_value = objective.value(new.astype(float))
                 # [6] the gain divided by the predicted gain, descent²/(2 δ)
-                predicted = descent**2 / (2 * delta)
+                predicted = descent * descent / (2 * delta)
                 ratio = (value - new_value) / predicted
                 if not ratio > WORST_RATIO:
                     ratio = WORST_RATIO             # also for a loss that explodes or is NaN
