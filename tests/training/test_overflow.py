@@ -52,7 +52,7 @@ def test_fits(dtype, name, what):
 
 def test_losses_of_batches_whose_sum_overflows():
     """Each of them is finite, that of the epoch is not: the same with arrays and with an iterable."""
-    y = np.full((40, 1), 1e154)
+    y = np.full((40, 1), 5e153)
     options = {"loss": losses.SquaredError(scale=0.5), "optimizer": optimizers.SGD(1e-300), "epochs": 2}
     for given in ((X, y), ([(X[i:i + 4], y[i:i + 4]) for i in range(0, 40, 4)], None)):
         model = Sequential([layers.Dense(1)], "float64", 0).build(5)
