@@ -26,7 +26,7 @@ MOST_NUMBERS = 1 << 48              # of a sample or of all weights, where C's i
 MOST_AXES = 31                      # of a sample: NumPy 1's arrays have 32
 MOST_NODES = 100_000
 MOST_LEVELS = 64                    # of branches in branches: what walks through them is recursive
-LONGEST_NAME = 2000                 # of a layer, after those of the branches that it is in
+LONGEST_NAME = 1100                 # of a layer, after those of the branches that it is in
 
 
 class Layer(Protocol):
