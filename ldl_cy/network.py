@@ -200,7 +200,7 @@ class Network:
         return choose_pool(workspace, n)
 
     def prepare_predictor(self, n: int) -> None:
-        """Make the fast path, for n rows or more, if they can take it: few enough that worker threads would not help."""
+        """Make the fast path for n rows or more, if they can take it: few enough that worker threads are no help."""
         graph = self.graph
         if self.fast_rows is None:
             plan = Plan(graph, False, PREDICT_ROWS)
