@@ -183,7 +183,7 @@ def test_what_each_optimizer_keeps(tmp_path):
 
 def test_a_users_optimizer(tmp_path):
     class Mine(optimizers.ConjugateGradient):
-        n_slots = 5
+        n_slots, slot_counts = 5, (5,)
 
         def iterate(self, problem, theta, slots, memory):
             memory["mine"] = -1.0
