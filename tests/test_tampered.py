@@ -184,6 +184,7 @@ def test_what_each_optimizer_keeps(tmp_path):
 def test_a_users_optimizer(tmp_path):
     class Mine(optimizers.ConjugateGradient):
         n_slots, slot_counts = 5, (5,)
+        state_scalars = {**optimizers.ConjugateGradient.state_scalars, "mine": -np.inf}     # noqa: RUF012
 
         def iterate(self, problem, theta, slots, memory):
             memory["mine"] = -1.0
