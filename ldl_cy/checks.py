@@ -53,7 +53,10 @@ def check_real(
     text = f"{owner}: {name} must be a number{left}{' and' if left and right else ''}{right}, got {value!r}."
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(text)
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:           # an int that no float holds
+        number = math.inf
     inside = (number > low if low_open else number >= low) and (
         number < high if high_open else number <= high)
     if not math.isfinite(number) or not inside:
@@ -91,7 +94,10 @@ def check_input_rank(owner: str, input_shape: tuple[int, ...], rank: int, axes: 
 
 
 def as_numbers(owner: str, name: str, value: Any) -> np.ndarray:
-    """An array of real numbers."""
+    """An array of real numbers, none of them masked."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(f"{owner}: {name} must have no masked values, got {np.ma.getmaskarray(value).sum()} of "
+                         "them.")
     try:
         array = np.asarray(value)
     except ValueError:

@@ -154,6 +154,7 @@ def find_learning_rate(
                          "batch.")
     lowest = check_real(OWNER, "lowest", lowest, 0, low_open=True)
     highest = check_real(OWNER, "highest", highest, lowest, low_open=True)
+    check_real(OWNER, "highest / lowest", highest / lowest, 1, low_open=True)
     n_steps = check_int(OWNER, "n_steps", n_steps, 3 * SPAN)
     batch_size = check_int(OWNER, "batch_size", batch_size)
     data = read_arrays(OWNER, (X, y, sample_weight, lengths))

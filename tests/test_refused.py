@@ -3,12 +3,14 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
-from ldl_cy import MLPRegressor, Sequential, initializers, layers, optimizers, schedules
+from ldl_cy import MLPRegressor, Sequential, find_learning_rate, initializers, layers, optimizers, schedules
 
 X = np.random.default_rng(0).standard_normal((6, 4))
 Y = X[:, :1]
 RAGGED = [[1.0, 2.0], [3.0]]
+MASKED = np.ma.array(X, mask=np.arange(24).reshape(6, 4) < 3)
 
 
 def built(dtype="float32"):
@@ -41,6 +43,23 @@ def fit(model, X=X, y=Y, **options):
     (lambda m: setattr(m, "theta", ["a"] * m.n_parameters), "Sequential: theta must be an array of numbers"),
     (lambda m: setattr(m, "theta", RAGGED), "Sequential: theta must be an array of numbers, got nested"),
     (lambda m: setattr(m, "theta", None), "Sequential: theta must be an array of numbers"),
+    (lambda m: fit(m, MASKED), "Sequential: X must have no masked values, got 3 of them."),
+    (lambda m: fit(m, MASKED, validation_split=0.5), "Sequential: X must have no masked values, got 3 of them."),
+    (lambda m: fit(m, validation_data=(MASKED, Y)), "Sequential: validation_data must have no masked values, got 3"),
+    (lambda m: m.predict(MASKED), "Sequential: X must have no masked values, got 3 of them."),
+    (lambda m: fit(m, y=MASKED[:, :1]), "squared_error: y must have no masked values, got 1 of them."),
+    (lambda m: fit(m, sample_weight=MASKED[:, 0]), "Sequential: sample_weight must have no masked values, got 1"),
+    (lambda m: find_learning_rate(m, MASKED, Y, loss="squared_error"), "find_learning_rate: X must have no masked"),
+    (lambda m: fit(m, None, validation_split=0.3), "Sequential: X must be an array of numbers, got dtype object."),
+    (lambda m: fit(m, "abc", validation_split=0.3), "Sequential: X must be an array of numbers, got dtype <U3."),
+    (lambda m: fit(m, [], validation_split=0.3), "Sequential: X must have at least one row, got the shape (0,)."),
+    (lambda m: fit(m, y=Y[:5], validation_split=0.3), "Sequential: y must have as many rows as X, 6, got the shape (5"),
+    (lambda m: fit(m, sp.coo_array(np.ones(4))), "Sequential: X must have the shape (n, 4), got (4,)."),
+    (lambda m: find_learning_rate(m, None, Y, loss="squared_error"), "find_learning_rate: X must be an array of num"),
+    (lambda m: find_learning_rate(m, X, Y, loss="squared_error", lowest=1e-300, highest=1e300),
+     "find_learning_rate: highest / lowest must be a number > 1, got inf."),
+    (lambda m: fit(m, alpha=10**310), "Sequential: alpha must be a number >= 0, got 1000"),
+    (lambda m: fit(m, validation_split=10**310), "Sequential: validation_split must be a number >= 0 and < 1, got 1"),
 ])
 def test_refused(call, message):
     model = built()
@@ -197,3 +216,49 @@ def test_estimators_refuse_what_does_not_fit(large):
         warnings.simplefilter("error")
         with pytest.raises(ValueError, match=r"contains infinity or a value too large|MLPRegressor: y must fit into "):
             MLPRegressor(dtype="float32").fit(**{"X": X, "y": Y.ravel(), **large})
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"X": MASKED}, "Input X contains masked values."),
+    ({"y": MASKED[:, 0]}, "Input y contains masked values."),
+    ({"sample_weight": MASKED[:, 0]}, "Input sample_weight contains masked values."),
+    ({"X": [[10**400] * 4] * 6}, "Input X or y contains infinity or a value too large for dtype"),
+    ({"sample_weight": 10**400}, "Input sample_weight contains infinity or a value too large for dtype"),
+    ({"sample_weight": np.inf}, "Input sample_weight contains infinity or a value too large for dtype"),
+    ({"y": sp.csr_array(Y)}, "Sparse data was passed for y, but dense data is required."),
+    ({"X_val": MASKED, "y_val": Y[:, 0]}, "Input X contains masked values."),
+])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_estimators_refuse(arguments, message, solver):
+    estimator = MLPRegressor(hidden_layer_sizes=3, max_iter=2, solver=solver, random_state=0, warm_start=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator.fit(X, Y[:, 0])
+        before = estimator.model_.theta.copy()
+        warnings.simplefilter("error")
+        with pytest.raises((TypeError, ValueError)) as error:
+            estimator.fit(**{"X": X, "y": Y[:, 0], **arguments})
+    assert str(error.value).startswith(message)
+    np.testing.assert_array_equal(estimator.model_.theta, before)
+
+
+def test_a_mask_that_hides_nothing():
+    whole = np.ma.array(X, mask=False)
+    model = built()
+    np.testing.assert_array_equal(model.predict(whole), model.predict(X))
+
+
+def test_sparse_token_ids():
+    ids = np.array([[0, 2, 1], [3, 0, 0]])
+    model = Sequential([layers.Embedding(4, 2), layers.Flatten()], random_state=0).build(3)
+    np.testing.assert_array_equal(model.predict(sp.csr_array(ids)), model.predict(ids))
+    with pytest.raises(ValueError, match=r"Embedding: token ids must be whole numbers 0 \.\. 3, got 6\."):
+        model.predict(sp.csr_array(ids * 3))
+
+
+def test_epochs_beyond_any_memory():
+    """Nothing is made for all of them at once."""
+    for optimizer in ("sgd", "lbfgs"):
+        model = built()
+        fit(model, epochs=10**30, batch_size="auto", optimizer=optimizer, callbacks=[lambda m, logs: m.epoch == 2])
+        assert model.epoch == 2

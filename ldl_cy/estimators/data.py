@@ -13,6 +13,7 @@ from ldl_cy.sparse import as_csr, is_sparse
 
 Shape = tuple[int, ...]
 NO_Y = "no_validation"
+TOO_LARGE = "contains infinity or a value too large for dtype('float64')."      # scikit-learn's words
 
 
 class Rows(NamedTuple):
@@ -51,7 +52,6 @@ class Accepts(NamedTuple):
     sample_shape: Shape | None
 
 
-@np.errstate(over="ignore", invalid="ignore")         # numbers too large for float32 become infinity, and are refused
 def read(
     estimator: Any, accepts: Accepts, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeric: bool = False,
 ) -> Any:
@@ -61,15 +61,29 @@ def read(
     arrays of three or four axes also accepts rows of two axes, and vice versa: then the sizes of the samples
     are compared instead.
     """
+    try:
+        # numbers too large for float32 become infinity, and are refused
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _read(estimator, accepts, X, y, reset, y_numeric)
+    except OverflowError as error:              # of ints that no float holds
+        raise ValueError(f"Input {'X' if isinstance(y, str) and y == NO_Y else 'X or y'} {TOO_LARGE}") from error
+
+
+def _read(estimator: Any, accepts: Accepts, X: Any, y: Any, reset: bool, y_numeric: bool) -> Any:
     options: dict[str, Any] = {
         "accept_sparse": "csr" if accepts.sparse else False,
         "dtype": accepts.dtypes, "order": "C", "allow_nd": accepts.nd}
     with_y = not (isinstance(y, str) and y == NO_Y)
+    refuse_masked("X", X)
+    refuse_masked("y", y)
     # SciPy trusts the indices of a matrix, and scikit-learn leaves the checks to SciPy
     if accepts.sparse and is_sparse(X) and X.ndim == 2:
         X = as_csr("X", X)
-    if is_sparse(y) and y.ndim == 2:
-        y = as_csr("y", y)
+    if is_sparse(y):
+        if y_numeric:
+            raise TypeError("Sparse data was passed for y, but dense data is required. Use '.toarray()' to convert to "
+                            "a dense numpy array.")
+        y = as_csr("y", y) if y.ndim == 2 else y
     if accepts.lists and is_list_of_sequences(X):
         n_features = None if reset or accepts.sample_shape is None else accepts.sample_shape[1]
         sequences = read_sequences(estimator, X, accepts.dtypes, n_features)
@@ -98,7 +112,23 @@ def read(
 @np.errstate(over="ignore", invalid="ignore")
 def read_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
     """(n,) weights >= 0, or None."""
-    return None if sample_weight is None else _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+    if sample_weight is None:
+        return None
+    refuse_masked("sample_weight", sample_weight)
+    try:
+        weights = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        finite = np.isfinite(weights.sum(dtype=float))
+    except (OverflowError, TypeError) as error:         # of a number that is no float
+        raise ValueError(f"Input sample_weight {TOO_LARGE}") from error
+    if not finite:
+        raise ValueError(f"Input sample_weight {TOO_LARGE}")
+    return weights
+
+
+def refuse_masked(name: str, array: Any) -> None:
+    """Refuse masked values, which scikit-learn would read as the numbers under the mask."""
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise ValueError(f"Input {name} contains masked values.")
 
 
 def count_axes(X: Any) -> int:

@@ -70,9 +70,9 @@ class Embedding(Layer):
 
     def check_input(self, X: np.ndarray) -> None:
         """Refuse rows that have anything but ids."""
-        rows = max(1, CHECKED_AT_A_TIME // max(1, X[0].size))
+        rows = max(1, CHECKED_AT_A_TIME // max(1, X.shape[1]))
         for start in range(0, len(X), rows):
-            part = X[start:start + rows]
+            part = np.asarray(X[start:start + rows])
             good = (part >= 0) & (part < self.input_dim) & (part == np.floor(part))
             if not good.all():
                 bad = float(part[~good][0])
