@@ -111,7 +111,9 @@ class Network:
 
     def initial(self) -> Network:
         """The same network with its initial weights and running statistics, in arrays of its own."""
-        return Network(self.layers, self.graph, *initial_values(self.graph, self.seed), self.seed)
+        network = Network(self.layers, self.graph, *initial_values(self.graph, self.seed), self.seed)
+        network.workspaces = self.workspaces        # planned for the same graph
+        return network
 
     def snapshot(self) -> Snapshot:
         """Copies of theta and of the running statistics, for ``restore``."""

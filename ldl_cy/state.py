@@ -58,16 +58,18 @@ class OptimizerState:
 
     def restore(self, saved: OptimizerState) -> None:
         """Return to a copy, in place: a method that runs keeps the vectors and the dict of scalars."""
-        kept = self.slots, self.scalars
         self.slots[:] = saved.slots
+        scalars = self.scalars
         self._take(saved)
-        self.slots, self.scalars = kept
-        self.scalars.clear()
-        self.scalars.update(saved.scalars)
+        scalars.clear()
+        scalars.update(saved.scalars)
+        self.scalars = scalars
 
     def _take(self, other: OptimizerState) -> None:
         """Everything but the vectors, copied."""
-        vars(self).update({name: copy.deepcopy(value) for name, value in vars(other).items() if name != "slots"})
+        vars(self).update(
+            vars(other), slots=self.slots, scalars=dict(other.scalars),
+            callbacks=copy.deepcopy(other.callbacks) if other.callbacks else {})
 
 
 class TrainingState:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldl_cy._engine.train import NON_FINITE
 from ldl_cy.data import validate_data
-from ldl_cy.training.whole import whole_epoch
+from ldl_cy.training.whole import WholeEpoch
 
 if TYPE_CHECKING:
     from ldl_cy.data import Arrays
@@ -84,7 +84,7 @@ def run_batches(
     network, state = stepper.network, stepper.state
     for _ in range(epochs):
         callbacks.epoch_begins(state.epoch + 1)
-        with whole_epoch(network, state):
+        with WholeEpoch(network, state):
             mean = run_epoch(stepper, batches, loss, n_threads)
             state.count(epochs=1)
         if callbacks.epoch_ends(state.epoch, {"loss": mean}):

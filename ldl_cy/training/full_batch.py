@@ -1,14 +1,12 @@
 """A fit by a full-batch method: each of its iterations is an epoch."""
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ldl_cy.optimizers.contract import check_scalars, read_ended, read_values
-from ldl_cy.training.whole import EXCHANGED, check_arrays, non_finite, whole_epoch
+from ldl_cy.training.whole import EXCHANGED, WholeEpoch, check_arrays, non_finite
 
 if TYPE_CHECKING:
     from ldl_cy.network import Network
@@ -45,14 +43,17 @@ class Iterations:
         self.declared, self.network, self.state, self.callbacks = declared, network, state, callbacks
         self.left, self.stopped = epochs, False
         self._given = state.optimizer, state.optimizer.slots, state.optimizer.scalars
-        self._epoch = ExitStack()
+        self._epoch = WholeEpoch(network, state)
 
     def __enter__(self) -> Iterations:
         self._begin()
         return self
 
-    def __exit__(self, *exc: Any) -> bool | None:
-        return self._epoch.__exit__(*exc)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        within = self._epoch.begun
+        self._epoch.__exit__(kind)
+        if within and isinstance(error, FloatingPointError):
+            raise non_finite(self.state, cause=f" ({error})") from error
 
     def _begin(self) -> None:
         """Before an iteration or, after the last one, the end of the method."""
@@ -62,7 +63,7 @@ class Iterations:
         check_arrays(self.network, self.state, self.declared.n_vectors)
         if any(now is not given for now, given in zip((kept, kept.slots, kept.scalars), self._given)):
             raise RuntimeError(EXCHANGED)       # the method would write to those of before
-        self._epoch.enter_context(iteration(self.network, self.state))
+        self._epoch.begin()
 
     def check_state(self, loss: float = 0.0) -> None:
         """Refuse a loss, weights and vectors that are not finite, and numbers that the method has not declared."""
@@ -80,20 +81,10 @@ class Iterations:
         self.check_state(values["loss"])
         self.state.count(steps=1, epochs=1)
         self.left -= 1
-        self._epoch.close()                     # it is complete: what callbacks raise takes nothing back
+        self._epoch.complete()                  # what callbacks raise takes nothing back
         self.stopped = self.callbacks.epoch_ends(self.state.epoch, values)
         self._begin()
         return self.stopped
-
-
-@contextmanager
-def iteration(network: Network, state: TrainingState) -> Iterator[None]:
-    """Context manager of an epoch, whose number a FloatingPointError of the method's gets."""
-    with whole_epoch(network, state):
-        try:
-            yield
-        except FloatingPointError as error:
-            raise non_finite(state, cause=f" ({error})") from error
 
 
 def run_full_batch(

@@ -1,9 +1,7 @@
 """Epochs that are made completely or not at all, and the checks on which compiled steps rely."""
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ldl_cy.network import Network
@@ -12,18 +10,41 @@ if TYPE_CHECKING:
 EXCHANGED = "Sequential: the model was built, reset or restored to another state during its fit."
 
 
-@contextmanager
-def whole_epoch(network: Network, state: TrainingState) -> Iterator[None]:
-    """Context manager: an exception takes back all that has changed since its beginning."""
-    before = network.snapshot(), state.snapshot()
-    optimizer = state.optimizer
-    try:
-        yield
-    except BaseException:
-        state.optimizer = optimizer         # unless it was exchanged, which must not hide the exception
-        network.restore(before[0])
-        state.restore(before[1])
-        raise
+class WholeEpoch:
+    """In a ``with`` statement: an exception takes back all that has changed since ``begin``, until ``complete``.
+
+    Parameters
+    ----------
+    network : Network
+    state : TrainingState
+    """
+
+    def __init__(self, network: Network, state: TrainingState) -> None:
+        self.network, self.state = network, state
+        self._before: tuple[Any, ...] | None = None
+
+    def begin(self) -> None:
+        """Copy all that an epoch changes."""
+        self._before = self.state.optimizer, self.network.snapshot(), self.state.snapshot()
+
+    @property
+    def begun(self) -> bool:
+        """Whether an exception would take something back."""
+        return self._before is not None
+
+    def complete(self) -> None:
+        """Keep the epoch, whatever follows."""
+        self._before = None
+
+    def __enter__(self) -> WholeEpoch:
+        self.begin()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and self._before is not None:
+            self.state.optimizer, numbers, counts = self._before    # it may have been exchanged
+            self.network.restore(numbers)
+            self.state.restore(counts)
 
 
 def check_arrays(network: Network, state: TrainingState, n_vectors: int) -> None:
