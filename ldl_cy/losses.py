@@ -242,7 +242,8 @@ class Poisson(Loss):
 
     def curvature(self, raw: np.ndarray, v: np.ndarray) -> np.ndarray:
         """exp(ŷ)/k ∘ v"""
-        return self.scale / raw.shape[1] * np.exp(raw) * v
+        with np.errstate(over="ignore", invalid="ignore"):      # infinite where the loss is
+            return self.scale / raw.shape[1] * np.exp(raw) * v
 
 
 class LogLoss(Loss):
@@ -370,7 +371,7 @@ class Custom(Loss):
     -----
     A step calls fn once for each block of rows, so the loss of a sample must not depend on other samples.
     Sample weights are applied outside fn, and the network runs on the calling thread. An exception in fn is
-    raised by the call that uses the loss; a fit keeps the weights of the last complete step. NumPy's warnings about
+    raised by the call that uses the loss; a fit keeps the weights of the last complete epoch. NumPy's warnings about
     numbers that are not finite are off in fn: such a number ends the fit with a FloatingPointError.
     y may have any shape (n, ...).
     """

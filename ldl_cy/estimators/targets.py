@@ -225,6 +225,7 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
     def _averaged_outputs(self) -> int:
         return self.n_outputs_ if isinstance(self.loss, str) and self.loss != "poisson" else 1
 
+    @np.errstate(over="ignore")                 # a mean too large for its dtype is infinite
     def _activate(self, raw: np.ndarray) -> np.ndarray:
         return np.exp(raw) if self.out_activation_ == "exp" else raw
 

@@ -41,7 +41,7 @@ class Custom(Layer):
     ------
     TypeError, ValueError
         Bad arguments. In use, a result of the wrong shape or of other than real numbers. Exceptions of the functions
-        are raised by the call that ran them, the step is discarded, and the model stays usable.
+        are raised by the call that ran them, the epoch is discarded, and the model stays usable.
 
     Notes
     -----
