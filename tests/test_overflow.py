@@ -115,5 +115,5 @@ def test_means_that_are_infinite():
     est = MLPRegressor(loss="poisson", random_state=0, max_iter=2).fit(np.eye(4), np.ones(4))
     est.model_.theta[:] = 1e3
     assert est.predict(np.eye(4)).tolist() == [np.inf] * 4
-    with pytest.raises(ValueError, match="^Input contains infinity"):
+    with pytest.raises(ValueError, match=r"^Input contains infinity"):
         est.score(np.eye(4), np.ones(4))

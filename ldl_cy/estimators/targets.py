@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import (
@@ -22,6 +22,7 @@ from ldl_cy._kernels.probabilities import class_probabilities
 from ldl_cy.estimators.base import BaseNetwork, _check_partial_fit
 from ldl_cy.estimators.data import Rows, read
 from ldl_cy.estimators.typed import ClassWeight, available, validated
+from ldl_cy.sparse import is_sparse
 
 REGRESSION_LOSSES = {"squared_error", "absolute_error", "huber", "quantile", "poisson"}
 
@@ -201,6 +202,10 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
 
     def _read_fit(self, X: Any, y: Any, *, reset: bool, classes: str) -> tuple[np.ndarray, np.ndarray]:
         X, y = read(self, self._accepts(reset=reset), X, y, reset=reset, y_numeric=True)
+        if is_sparse(y):
+            check_array(y, input_name="y")          # scikit-learn's sentence
+        if y.dtype.kind not in "fiub":
+            raise TypeError(f"y must be an array of numbers, got the dtype {y.dtype}.")
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y

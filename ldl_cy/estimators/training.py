@@ -60,7 +60,7 @@ def fit(
     est = estimator
     Fit(
         model.network, model.training_state, None, rows.X, rows.y, loss=loss, optimizer=optimizer,
-        batch_size=batch_size, epochs=est.max_iter if epochs is None else epochs, alpha=est.alpha, shuffle=False,
+        batch_size=batch_size, epochs=int(est.max_iter) if epochs is None else epochs, alpha=est.alpha, shuffle=False,
         sample_weight=rows.weight, lengths=rows.lengths, callbacks=callbacks, n_threads=est.n_threads,
         order_rows=shuffler).run()
     return callbacks.history
