@@ -239,7 +239,8 @@ fitted("early stopping: almost all", X, R, REGRESSOR, early_stopping=True, valid
 WEIGHTS = {
     "ones": np.ones(24), "ints": np.arange(24), "a list": list(range(24)), "float32": np.ones(24, "float32"),
     "a number": 2.0, "an int": 2, "zeros": np.zeros(24), "one that is not zero": np.eye(24)[3],
-    "negative": -np.ones(24), "one negative": 1 - 2 * np.eye(24)[3], "NaN": np.full(24, np.nan), "infinite": np.full(24, np.inf),
+    "negative": -np.ones(24), "one negative": 1 - 2 * np.eye(24)[3], "NaN": np.full(24, np.nan),
+    "infinite": np.full(24, np.inf),
     "a column": np.ones((24, 1)), "too few": np.ones(20), "too many": np.ones(30), "words": np.array(["a"] * 24),
     "None in a list": [None] * 24, "complex": np.ones(24) * 1j, "bools": Y > 0, "objects": np.ones(24, object),
     "a dict": {0: 1.0, 1: 2.0}, "a word": "balanced", "huge": np.full(24, 1e200), "tiny": np.full(24, 1e-200),
