@@ -130,7 +130,8 @@ def check_finite(owner: str, name: str, array: np.ndarray) -> None:
     """Refuse NaN and infinity."""
     if array.dtype.kind != "f" or not array.size or all_finite(array):
         return
-    # not finite, or a layout that all_finite does not take
+    # not finite, or a layout that all_finite does not take; an axis of stride 0 repeats the same numbers, maybe forever
+    array = array[tuple(slice(None, 1 if step == 0 else None) for step in array.strides)]
     # a finite sum proves that all numbers are finite, without a second array; an overflowing one proves nothing
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(array.sum()):
