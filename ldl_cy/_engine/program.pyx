@@ -80,8 +80,8 @@ cdef object aligned(object size, str dtype):
 
 cdef object no_memory(object n_bytes):
     """The error of a workspace that is too large."""
-    return MemoryError(f"Sequential: a workspace of {n_bytes / 2**30:,.1f} GiB does not fit into memory; summary() shows "
-                       "how much a sample takes.")
+    return MemoryError(f"Sequential: a workspace of {n_bytes / 2**30:,.1f} GiB does not fit into memory; summary() "
+                       "shows how much a sample takes.")
 
 
 cdef void combine(Run *run, Instruction *s, bint forward) noexcept nogil:
