@@ -9,7 +9,10 @@ import errno
 import io
 import math
 import os
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -83,6 +86,12 @@ def _opened(file: Any) -> AbstractContextManager[IO[bytes]]:
     return nullcontext(file if seekable is not None and seekable() else io.BytesIO(file.read()))
 
 
+# What zipfile, json, NumPy and layers raise for damaged input.
+FAULTS = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, SyntaxError,
+          TypeError, ValueError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zipfile.LargeZipFile,
+          zlib.error)
+
+
 def read_model(file: Any, read: Callable[[zipfile.ZipFile], T]) -> T:
     """``read``'s result for the archive; any fault of it is a ValueError.
 
@@ -99,7 +108,9 @@ def read_model(file: Any, read: Callable[[zipfile.ZipFile], T]) -> T:
             return found
         except MemoryError:
             raise MemoryError(f"load: {_shown(file)} does not fit into memory.") from None
-        except Exception as error:      # zipfile, json, NumPy and layers raise many kinds of errors for damaged input
+        except TimeoutError:            # an alarm of the caller's, like all errors that are not among the FAULTS
+            raise
+        except FAULTS as error:
             if isinstance(error, ValueError) and str(error).startswith("load:"):
                 raise
             raise ValueError(f"load: {_shown(file)} is not a readable ldl_cy model: {error}") from error

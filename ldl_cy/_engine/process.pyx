@@ -20,6 +20,16 @@ cdef extern from * nogil:
     """
     long own_fits "ldl_own_fits"            # of this thread
 
+cdef extern from "Python.h":
+    ctypedef struct PyInterpreterState
+    PyInterpreterState *PyInterpreterState_Get()
+    long long PyInterpreterState_GetID(PyInterpreterState *) except -1
+
+# Without the GIL a thread finds its way back to the main interpreter only: in another one it would wait for ever.
+if PyInterpreterState_GetID(PyInterpreterState_Get()) != 0:
+    raise ImportError("ldl_cy: the interpreter must be the main one of its process, got another one. Cython's modules "
+                      "work there alone.")
+
 cdef long forks = 0
 cdef long n_fits = 0                        # of all threads
 

@@ -90,24 +90,36 @@ def cases() -> list[str]:
 
 EPOCHS = 30
 LARGE = [layers.Dense(600, "relu"), layers.Dropout(0.3), layers.Dense(500, "tanh"), layers.Dense(1)]
+NORMED = [layers.Dense(500, "relu"), layers.BatchNorm(), layers.Dense(300, "tanh"), layers.LayerNorm(), layers.Dense(1)]
+SMALL = [layers.Dense(30, "tanh"), layers.Dense(1)]
 MANY = rng.standard_normal((120, 64))
+COSINE = schedules.Cosine(1e-3, length=2 * EPOCHS)
+# Layers and optimizers of each kind of state: running statistics, one vector or several, averages, scalars.
+KILLED: dict[str, tuple[list[layers.Layer], optimizers.Optimizer]] = {
+    "adam": (LARGE, optimizers.Adam(COSINE)),
+    "averages": (LARGE, optimizers.AdamW(COSINE, ema=0.9)),
+    "momentum": (NORMED, optimizers.SGD(schedules.Step(0.01, 0.5, 4, by="epoch"), 0.9)),
+    "averages of momentum": (NORMED, optimizers.RMSprop(
+        schedules.OneCycle(1e-3, 4 * EPOCHS), momentum=0.5, centered=True, ema=0.8)),
+    "damping": (SMALL, optimizers.LevenbergMarquardt()),
+}
 
 
-def train_on(folder: Path, watchers: list[Callback]) -> Sequential:
+def train_on(kind: str, folder: Path, watchers: list[Callback]) -> Sequential:
     """From the checkpoint, or from the beginning where there is none, to the last epoch."""
-    path = folder / "model.ldl"
-    model = Sequential.load(path) if path.exists() else Sequential(LARGE, random_state=1).build(64)
+    path, (net, optimizer) = folder / "model.ldl", KILLED[kind]
+    model = Sequential.load(path) if path.exists() else Sequential(net, random_state=1).build(64)
+    plateau = [] if optimizer.method is not None else [ReduceOnPlateau("loss", 0.8, 2, min_delta=0.1)]
     if model.epoch < EPOCHS:
-        adam = optimizers.Adam(schedules.Cosine(1e-3, length=2 * EPOCHS))
-        model.fit(MANY, np.sin(MANY[:, :1]), loss="squared_error", optimizer=adam, epochs=EPOCHS - model.epoch,
-                  n_threads=1, callbacks=[ReduceOnPlateau("loss", 0.8, 2, min_delta=0.1), Checkpoint(path), *watchers])
+        model.fit(MANY, np.sin(MANY[:, :1]), loss="squared_error", optimizer=optimizer, epochs=EPOCHS - model.epoch,
+                  n_threads=1, callbacks=[*plateau, Checkpoint(path), *watchers])
     return model
 
 
 def main(task: str, folder: Path) -> None:
-    if task == "train":
+    if task.startswith("train "):
         print("ready", flush=True)
-        train_on(folder, [CSVLogger(folder / "log.csv", append=True)])
+        train_on(task.removeprefix("train "), folder, [CSVLogger(folder / "log.csv", append=True)])
     elif task == "fits":
         for path in sorted(folder.glob("*.ldl")):
             model, case = Sequential.load(path), Case(path.stem.replace("+", "/"))

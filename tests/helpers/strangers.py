@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any
 
 HELPERS = Path(__file__).resolve().parent
 SECONDS = 120                   # for one case; the slowest takes a few, and more under a sanitizer
+ENDS: Counter[str] = Counter()  # how the cases of this session ended: "result" or "sentence"
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def run_all(case: Callable[..., Any], arguments: Sequence[Sequence[Any]], *, sec
             process.stdin.close()
             how = wait(process, report, seconds)
         ends = [Ended(*json.loads(line)) for line in report.read_text().splitlines()] if report.exists() else []
+        ENDS.update("sentence" if ended.error else "result" for ended in ends)
         if how or len(ends) < len(arguments):
             which = arguments[len(ends)] if len(ends) < len(arguments) else "the end of the process"
             said = errors.read_text(errors="replace")[-4000:]
