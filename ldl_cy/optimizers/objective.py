@@ -1,8 +1,7 @@
 """Objective: the function that a full-batch method minimises, and its derivatives, over checked data."""
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -52,17 +51,23 @@ class Objective:
             self.decay[low:high] = alpha / self.total_weight
 
     def __enter__(self) -> Objective:
-        with ExitStack() as stack:
-            network, size = self.network, self.data.loss_op.target_size
-            self._ws = stack.enter_context(
-                network.workspace(self.data.n, self.n_threads, training=True, loss_size=size))
-            self._pool = stack.enter_context(network.pool(self._ws, self.data.n))
-            self._forward = stack.enter_context(network.workspace(self.data.n, self.n_threads, loss_size=size))
-            self._stack = stack.pop_all()
+        self._borrowing = self._borrow()
+        try:
+            next(self._borrowing)
+        except BaseException:       # a signal's handler may raise after all was borrowed
+            self._borrowing.close()
+            raise
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        self._stack.close()
+        self._borrowing.close()
+
+    def _borrow(self) -> Generator[None, None, None]:
+        network, size = self.network, self.data.loss_op.target_size
+        with network.workspace(self.data.n, self.n_threads, training=True, loss_size=size) as self._ws, \
+                network.pool(self._ws, self.data.n) as self._pool, \
+                network.workspace(self.data.n, self.n_threads, loss_size=size) as self._forward:
+            yield
 
     def _at(self, theta: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(theta, self.network.dtype)
