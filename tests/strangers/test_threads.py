@@ -329,4 +329,4 @@ def estimators_at_once():
         thread.join()
     alone = MLPClassifier((20,), max_iter=3, random_state=0).fit(X, Y)
     assert np.array_equal(estimator.fit(X, Y).predict_proba(X), alone.predict_proba(X))
-    return sorted({error for error in errors if ": Sequential: another fit of this model is running." not in error})
+    return sorted({error for error in errors if ": another fit of this " not in error})
