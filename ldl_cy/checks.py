@@ -48,20 +48,18 @@ def check_real(
     *, low_open: bool = False, high_open: bool = False,
 ) -> float:
     """A finite real number in an interval, which is closed unless ``low_open`` or ``high_open``."""
-    left = "" if low == -math.inf else f" {'>' if low_open else '>='} {low:g}"
-    right = "" if high == math.inf else f" {'<' if high_open else '<='} {high:g}"
-    text = f"{owner}: {name} must be a number{left}{' and' if left and right else ''}{right}, got {value!r}."
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(text)
+    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     try:
-        number = float(value)
+        number = float(value) if is_real else math.nan
     except OverflowError:           # an int that no float holds
         number = math.inf
-    inside = (number > low if low_open else number >= low) and (
-        number < high if high_open else number <= high)
-    if not math.isfinite(number) or not inside:
-        raise ValueError(text)
-    return number
+    if math.isfinite(number) and (number > low if low_open else number >= low) and (
+            number < high if high_open else number <= high):
+        return number
+    left = "" if low == -math.inf else f" {'>' if low_open else '>='} {low:g}"
+    right = "" if high == math.inf else f" {'<' if high_open else '<='} {high:g}"
+    raise (ValueError if is_real else TypeError)(
+        f"{owner}: {name} must be a number{left}{' and' if left and right else ''}{right}, got {value!r}.")
 
 
 def check_bool(owner: str, name: str, value: Any) -> bool:

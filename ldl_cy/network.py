@@ -83,6 +83,7 @@ class Network:
         self.decayed = np.array(
             [(e.offset, e.offset + e.parameter.size) for e in graph.parameters if e.parameter.decays and e.trainable],
             np.int64).reshape(-1, 2)
+        self.decayed.flags.writeable = False        # compiled updates trust them
         self.workspaces = WorkspaceCache()
         self.predictor: Predictor | None = None
         self.fast_rows: int | None = None

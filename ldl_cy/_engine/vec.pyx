@@ -77,8 +77,9 @@ def check_rule(str owner, rule_id, Py_ssize_t n_slots, const double[:, :] rows):
                     fewest = digit
                     break
     if not fewest <= n_slots <= most:
-        raise ValueError(f"{owner}: the rule {RULES[rule_id]} must have {fewest} to {most} slots with these "
-                         f"coefficients, got {n_slots}.")
+        count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+        raise ValueError(f"{owner}: the rule {RULES[rule_id]} must have {count} slots with these coefficients, "
+                         f"got {n_slots}.")
 
 
 table = ldl_tables[ldl_n_tables() - 1]

@@ -105,15 +105,21 @@ def read_rule(optimizer: StepRule, declared: Declared, alpha: float, ranges: np.
     if rule.averages != (optimizer.ema is not None):
         raise ValueError(f"{owner}: rule's averages must be {not rule.averages} with ema={optimizer.ema!r}, "
                          f"got {rule.averages}.")
-    given = np.asarray(rule.ranges)
-    if given.dtype.kind not in "iu" or given.ndim != 2 or given.shape[1] != 2 or (given.size and not (
-            given.min() >= 0 and np.all(given[:, 0] <= given[:, 1]) and given.max() <= n_params)):
-        raise ValueError(f"{owner}: rule's ranges must be an (m, 2) array of ints within 0 .. {n_params}, "
-                         f"got {rule.ranges!r}.")
+    if rule.ranges is not ranges:
+        check_ranges(owner, rule.ranges, n_params)
     # one row for any rate: what it reads, and how many columns there are
     check_rule(owner, rule.rule_id, declared.n_vectors - rule.averages,
                check_formula(owner, optimizer.formula(np.ones(1), 0), 1))
     return rule
+
+
+def check_ranges(owner: str, ranges: Any, n_params: int) -> None:
+    """Refuse ranges of theta that a rule of its own choice acts on, unless they are pairs of ints within theta."""
+    given = np.asarray(ranges)
+    if given.dtype.kind not in "iu" or given.ndim != 2 or given.shape[1] != 2 or (given.size and not (
+            given.min() >= 0 and np.all(given[:, 0] <= given[:, 1]) and given.max() <= n_params)):
+        raise ValueError(f"{owner}: rule's ranges must be an (m, 2) array of ints within 0 .. {n_params}, "
+                         f"got {ranges!r}.")
 
 
 def read_coefficients(

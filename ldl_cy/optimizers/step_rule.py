@@ -26,7 +26,10 @@ AVERAGED = "+ema"               # suffix of the names of states whose last vecto
 
 def table(*columns: Any) -> np.ndarray:
     """Rows of coefficients, (count, m); a column is an array of count numbers, or one number for all rows."""
-    return np.column_stack(np.broadcast_arrays(*columns))
+    rows = np.empty((max(map(np.size, columns)), len(columns)))
+    for j, column in enumerate(columns):
+        rows[:, j] = column
+    return rows
 
 
 def check_formula(owner: str, given: Any, count: int) -> np.ndarray:
@@ -186,11 +189,12 @@ class StepRule(Optimizer):
         """
         same = not (callable(self.learning_rate) or self.depends_on_step or self.ema is not None)
         rates = factor * self.rates(first, 1 if same else count, epoch, steps_per_epoch)
-        shares = np.zeros(len(rates))
-        if self.ema is not None:
-            shares = np.maximum(1 - self.ema, 1 / np.arange(first + 1, first + len(rates) + 1))
         rows = check_formula(type(self).__name__, self.formula(rates, first), len(rates))
-        return np.column_stack([self.weight_decay * rates, shares, rows])
+        found = np.zeros((len(rates), 2 + rows.shape[1]))
+        found[:, 0], found[:, 2:] = self.weight_decay * rates, rows
+        if self.ema is not None:
+            found[:, 1] = np.maximum(1 - self.ema, 1 / np.arange(first + 1, first + len(rates) + 1))
+        return found
 
     def rule(self, alpha: float, ranges: np.ndarray) -> Rule:
         """The settings of the compiled update that do not change from step to step.

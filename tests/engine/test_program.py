@@ -140,11 +140,13 @@ def test_slots_and_coefficients_are_those_of_the_rule():
                   step=0, losses=np.zeros(1), pool=pool)
 
     coef = adam.coefficients(0, 1)
-    for n_slots, row in ((3, coef), (2, coef[:, :-1])):
+    for n_slots, row, message in (
+            (3, coef, "Rule: the rule adam must have 2 slots with these coefficients, got 3."),
+            (1, coef, "Rule: the rule adam must have 2 slots with these coefficients, got 1."),
+            (2, coef[:, :-1], "Rule: the rule adam must have 5 coefficients, got 4.")):
         with pytest.raises(ValueError) as error:
             run(n_slots, np.ascontiguousarray(row))
-        assert str(error.value) == ("Rule: adam must have at most 2 slots and 5 coefficients, "
-                                    f"got {n_slots} and {row.shape[1] - 2}.")
+        assert str(error.value) == message
     run(2, coef)
 
 

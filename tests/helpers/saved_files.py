@@ -86,7 +86,9 @@ def settings() -> list[Any]:
         losses.Poisson(), losses.LogLoss(0.1), losses.BinaryLogLoss(), losses.Hinge(),
         optimizers.GD(0.1, 1e-4), optimizers.SGD(0.1, 0.5, True), optimizers.RMSprop(momentum=0.5),
         optimizers.Adagrad(), optimizers.Adadelta(), optimizers.Adam(clip_norm=2.0), optimizers.AdamW(),
-        optimizers.Nadam(), optimizers.LBFGS(memory=5), optimizers.ConjugateGradient(),
+        optimizers.Nadam(),
+        # SciPy's ftol, which was the default when the pickle was written
+        optimizers.LBFGS(memory=5, loss_tol=1e7 * np.finfo(float).eps), optimizers.ConjugateGradient(),
         optimizers.LevenbergMarquardt(bayesian=True), optimizers.GaussNewtonCG(),
         schedules.Constant(0.1), schedules.Step(0.1, 0.5, 3), schedules.Exponential(0.1, 0.9),
         schedules.InverseScaling(0.1), schedules.Linear(0.1, length=9), schedules.Cosine(0.1, 9),
