@@ -8,7 +8,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -105,8 +105,7 @@ def replace_file(owner: str, path: Path, write: Callable[[IO[bytes]], object]) -
         temporary = target.with_name(f".{_stem(target.name)}.{secrets.token_hex(8)}{HALF}")
         try:
             # private until it has the old one's permissions; otherwise as the process's umask has it
-            opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0),
-                             0o666 if before is None else 0o600)
+            opened = _created(temporary, 0o666 if before is None else 0o600)
             with _in_use(opened):
                 with open(opened, "wb") as file:
                     write(file)
@@ -129,31 +128,50 @@ def _keep_permissions(path: Path, before: os.stat_result) -> None:
     os.chmod(path, stat.S_IMODE(before.st_mode))
 
 
+def _created(path: Path, mode: int) -> int:
+    """A new file with a lock, by which ``delete_leftovers`` knows that its process lives; none on Windows."""
+    while True:
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+        if fcntl is not None:
+            with suppress(OSError):         # a file system without locks
+                fcntl.flock(opened, fcntl.LOCK_EX)
+        if os.path.exists(path):
+            return opened
+        os.close(opened)                    # another process has deleted it before it was locked
+
+
 @contextmanager
 def _in_use(opened: int) -> Iterator[None]:
-    """A lock on a temporary file, by which ``leftovers`` knows that its process lives; not on Windows."""
-    if fcntl is None:
-        yield
-        return
-    kept = os.dup(opened)           # beyond the end of writing, until the file has its name
+    """Keep the lock beyond the end of writing, until the file has its name."""
+    kept = os.dup(opened)
     try:
-        with suppress(OSError):
-            fcntl.flock(kept, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(kept)
 
 
-def _is_in_use(path: Path) -> bool:
-    try:
-        with open(path, "rb") as file:
-            if fcntl is not None:
+def delete_leftovers(path: Path) -> None:
+    """Delete temporary files of processes that were killed while they wrote the file, under names of all versions."""
+    target = Path(os.path.realpath(path))
+    for stem in {_stem(target.name), target.name}:
+        for half in target.parent.glob(f".{glob.escape(stem)}.*{HALF}"):
+            if "." not in half.name[len(stem) + 2:-len(HALF)]:
+                _delete_unused(half)
+
+
+def _delete_unused(path: Path) -> None:
+    """Delete a temporary file, unless it is locked or, on Windows, open."""
+    with suppress(BlockingIOError, FileNotFoundError, PermissionError), ExitStack() as stack:
+        if fcntl is not None:
+            file = stack.enter_context(open(path, "r+b"))        # NFS locks only what can be written
+            try:
+                # until it is deleted, so that no process believes that it is its own
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, FileNotFoundError, PermissionError):
-        return True
-    except OSError:                 # a file system without locks
-        return False
-    return False
+            except BlockingIOError:
+                raise
+            except OSError:                 # a file system without locks
+                pass
+        path.unlink()
 
 
 def _stem(name: str) -> str:
@@ -164,14 +182,3 @@ def _stem(name: str) -> str:
     while len(os.fsencode(short)) > LONGEST_STEM - 17:
         short = short[:-1]
     return f"{short}~{hashlib.blake2b(os.fsencode(name), digest_size=8).hexdigest()}"
-
-
-def leftovers(path: Path) -> list[Path]:
-    """Temporary files of processes that were killed while they wrote the file, under names of all versions."""
-    target = Path(os.path.realpath(path))
-    found = []
-    for stem in {_stem(target.name), target.name}:
-        for half in target.parent.glob(f".{glob.escape(stem)}.*{HALF}"):
-            if "." not in half.name[len(stem) + 2:-len(HALF)] and not _is_in_use(half):
-                found.append(half)
-    return found

@@ -15,7 +15,7 @@ import pytest
 from states import check_same
 
 from ldl_cy import Sequential, layers
-from ldl_cy.replacing import leftovers, replace_file
+from ldl_cy.replacing import delete_leftovers, replace_file
 
 POSIX = os.name == "posix"
 posix = pytest.mark.skipif(not POSIX, reason="links, permissions, pipes and devices as POSIX has them")
@@ -161,27 +161,45 @@ def test_read_only_files_stay(tmp_path):
 
 
 def test_leftovers(tmp_path):
-    """Of processes that were killed: found under the names of all versions, but not those of a process that lives."""
+    """Of processes that were killed: deleted under the names of all versions, but not those of a process that lives."""
     name = "n" * 250
     made().save(tmp_path / name)
     seen = []
 
     def write(file):
         seen.extend(files(tmp_path))
-        assert leftovers(tmp_path / name) == []
+        delete_leftovers(tmp_path / name)
+        assert files(tmp_path) == seen
 
     replace_file("save", tmp_path / name, write)
     half, = set(seen) - {name}
     assert half.startswith(".nnn") and half.endswith(".part") and len(half) < 140
     assert files(tmp_path) == [name]
-    (tmp_path / half).write_text("half")
-    for other in (".m.0123456789abcdef.part", ".m.mine.0123456789abcdef.part", f"{half}.txt"):
-        (tmp_path / other).write_text("half")
-    assert leftovers(tmp_path / name) == [tmp_path / half]
-    assert leftovers(tmp_path / "m") == [tmp_path / ".m.0123456789abcdef.part"]
     long = "k" * 120                                # as earlier versions called it
-    (tmp_path / f".{long}.0123456789abcdef.part").write_text("half")
-    assert leftovers(tmp_path / long) == [tmp_path / f".{long}.0123456789abcdef.part"]
+    left = {half: name, ".m.0123456789abcdef.part": "m", f".{long}.0123456789abcdef.part": long}
+    others = [name, ".m.mine.0123456789abcdef.part", f"{half}.txt"]
+    for other in (*left, *others[1:]):
+        (tmp_path / other).write_text("half")
+    for target in left.values():
+        delete_leftovers(tmp_path / target)
+    assert files(tmp_path) == sorted(others)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="an open file cannot be deleted there")
+def test_a_temporary_file_that_another_process_deletes_before_it_is_locked(tmp_path, monkeypatch):
+    import fcntl
+
+    others = []
+
+    def deleted_first(file, how, flock=fcntl.flock):
+        if not others:                              # another run, which begins between the two calls
+            others.append(how)
+            delete_leftovers(tmp_path / "m")
+        return flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", deleted_first)
+    made(2).save(tmp_path / "m")
+    assert others and files(tmp_path) == ["m"] and Sequential.load(tmp_path / "m").random_state == 2
 
 
 LIMITED = """

@@ -26,7 +26,7 @@ cdef extern from "vec/cpu.h" nogil:
     void ldl_restore_denormals(unsigned long long)
 
 cdef double POLL_SECONDS = 0.05             # how often the calling thread looks for Ctrl-C
-MOST_BYTES = 1 << 47                        # that a process can address
+cdef object MOST_BYTES = 1 << 47            # that a process can address
 SHARED_FLOPS = 2e6                          # a phase with less work is not shared among threads
 
 

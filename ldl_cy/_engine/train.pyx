@@ -194,8 +194,8 @@ cdef size_t where(object array) except? 0:
     return 0 if array is None else array.ctypes.data
 
 
-def check_memory(int rule_id, Py_ssize_t n_slots, bint averages, double[:, ::1] coef, ranges, Py_ssize_t n_params,
-                 Py_ssize_t steps):
+cdef int check_memory(int rule_id, Py_ssize_t n_slots, bint averages, double[:, ::1] coef, object ranges,
+                      Py_ssize_t n_params, Py_ssize_t steps) except -1:
     """Refuse settings and coefficients with which the update would read or write where it must not."""
     if n_slots < averages or coef.shape[1] < 2 or coef.shape[0] not in (1, steps):
         raise ValueError("Rule: there must be a vector for the average, if there is one, and one row of coefficients "
@@ -205,6 +205,7 @@ def check_memory(int rule_id, Py_ssize_t n_slots, bint averages, double[:, ::1] 
     if ranges.ndim != 2 or ranges.shape[1] != 2 or (ranges.size and not 0 <= ranges.min() <= ranges.max() <= n_params):
         raise ValueError(f"Rule: ranges must be an (m, 2) array of ints in 0 .. {n_params}, got {ranges}.")
     check_rule("Rule", rule_id, n_slots - averages, coef[:, 2:])
+    return 0
 
 
 def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, double[:, ::1] coef, *,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ldl_cy.callbacks.base import Callback, check_file
 from ldl_cy.checks import check_int
-from ldl_cy.replacing import as_path, check_regular, leftovers, replace_file
+from ldl_cy.replacing import as_path, check_regular, delete_leftovers, replace_file
 from ldl_cy.serialize import describe_network, read_description
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ class Checkpoint(Callback):
             raise ValueError("Checkpoint: path must be a new file or a checkpoint of the same network, "
                              f"got {str(self.path)!r}, which is another network's.")
         self.saved = model.epoch
-        for half in leftovers(self.path):
-            half.unlink(missing_ok=True)        # from a process that was killed
+        delete_leftovers(self.path)
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
         """Save the model after every ``every`` epochs."""
