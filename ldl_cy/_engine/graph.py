@@ -14,12 +14,11 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Protocol
 
+from ldl_cy._engine.op import Kernel
 from ldl_cy._engine.spec import Built, Parameter, Shape
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from ldl_cy._engine.op import Kernel
 
 LINE = 16                           # numbers: 64 bytes of float32
 MOST_NUMBERS = 1 << 48              # of a sample or of all weights, where C's integers have 63 bits
@@ -95,6 +94,32 @@ def check_kernel(kernel: Kernel) -> None:
                          f"sample, got {largest}.")
 
 
+def check_built(owner: str, built: Built, before: Shape) -> None:
+    """Refuse what a layer's ``build`` must not return for an input of this shape: compiled code trusts it."""
+    if not isinstance(built, Built):
+        raise TypeError(f"{owner}: build must return a Built, got {built!r}.")
+    shapes = {"output_shape": built.output_shape, **{p.name: p.shape for p in (*built.parameters, *built.state)}}
+    for name, shape in shapes.items():
+        if not isinstance(shape, tuple) or not all(isinstance(n, int) and n >= 1 for n in shape):
+            raise ValueError(f"{owner}: {name} must be a tuple of ints >= 1, got {shape!r}.")
+    if built.kernel is None and math.prod(built.output_shape) != math.prod(before):
+        raise ValueError(f"{owner}: output_shape must hold the numbers of the input {before} where there is no kernel, "
+                         f"got {built.output_shape}.")
+
+
+def check_sizes(owner: str, kernel: Kernel, built: Built, before: Shape, dtype: str) -> None:
+    """Refuse a kernel that would read or write other numbers than those that ``build`` has named."""
+    if not isinstance(kernel, Kernel) or kernel.dtype != dtype:
+        raise TypeError(f"{owner}: the kernel must be one of {dtype}, got {kernel!r}.")
+    for what, given, needed in (
+            ("input", math.prod(before), kernel.x_size), ("output_shape", math.prod(built.output_shape), kernel.y_size),
+            ("parameters", sum(p.size for p in built.parameters), kernel.n_params),
+            ("state", sum(p.size for p in built.state), kernel.n_state)):
+        if given != needed:
+            raise ValueError(f"{owner}: {what} must hold the {needed} numbers of the kernel {kernel.name}, "
+                             f"got {given}.")
+
+
 @dataclass
 class Graph:
     """A network being built for one dtype and one input shape.
@@ -159,7 +184,10 @@ class Graph:
                 if len(name) > LONGEST_NAME:
                     raise ValueError(f"Sequential: names of layers must have at most {LONGEST_NAME} characters, with "
                                      f"those of the branches that they are in, got {len(name)}.")
-                x = layer.connect(self, x, name)
+                y = layer.connect(self, x, name)
+                if not isinstance(y, int) or not 0 <= y < len(self.shapes):
+                    raise ValueError(f"{type(layer).__name__}: connect must return the number of a value, got {y!r}.")
+                x = y
             except ValueError as error:
                 if self.refused:                # inside a branch: the error names the innermost layer
                     raise
@@ -181,24 +209,27 @@ class Graph:
 
     def add_layer(self, layer: Layer, x: int, name: str) -> int:
         """Build a layer on value x; returns the value of its output."""
-        built = layer.build(self.shapes[x])
+        owner, before = type(layer).__name__, self.shapes[x]
+        built = layer.build(before)
+        check_built(owner, built, before)
         check_size(built.output_shape)
         if built.check_input is not None:
             if self.buffers[x] != 0:
-                raise ValueError(f"{type(layer).__name__}: must read the model's input, which is checked, "
+                raise ValueError(f"{owner}: must read the model's input, which is checked, "
                                  "got another layer's output.")
             self.input_checks.append(built.check_input)
         trainable = layer.trainable and not self.frozen
         self.n_layers += 1
         if built.kernel is None:
             y = self.new_value(built.output_shape, self.buffers[x],
-                               self.steps[x] if built.output_shape == self.shapes[x] else 0)
+                               self.steps[x] if built.output_shape == before else 0)
         else:
             try:
                 kernel = built.kernel(self.dtype)
             except OverflowError:
-                raise ValueError(f"{type(layer).__name__}: sizes must fit into C's integers of 63 bits, got the input "
-                                 f"{self.shapes[x]}.") from None
+                raise ValueError(f"{owner}: sizes must fit into C's integers of 63 bits, got the input {before}."
+                                 ) from None
+            check_sizes(owner, kernel, built, before, self.dtype)
             y = self.add_kernel(kernel, x, built.output_shape, trainable,
                                 self.place(self.parameters, built.parameters, name, trainable),
                                 self.place(self.state, built.state, name, trainable))
