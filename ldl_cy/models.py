@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from ldl_cy import derivatives, inference, losses, serialize, summary
+from ldl_cy._engine.process import Exclusive
 from ldl_cy.callbacks import CallbackList
 from ldl_cy.checks import check_int, check_ints
 from ldl_cy.data import bind_data
-from ldl_cy.exclusive import exclusive
 from ldl_cy.layers.base import Layer, Shape
 from ldl_cy.network import Network, check_settings
 from ldl_cy.state import TrainingState
@@ -91,7 +91,7 @@ class Sequential:
 
     def adopt(self, network: Network) -> None:
         """Take over a network that was built from the model's layers; training is counted from 0."""
-        with exclusive([self], "of this model"):
+        with Exclusive([self], "of this model"):
             self._built = network, TrainingState(network.n_params, network.dtype)
 
     def reset(self) -> Sequential:
@@ -335,7 +335,7 @@ class Sequential:
             Another fit of this model is running, or one with the same callback.
         """
         watched = CallbackList(callbacks, self, progress=bool(verbose))
-        with exclusive([self], "of this model"), watched.exclusive():
+        with Exclusive([self], "of this model"), watched.exclusive():
             fit = Fit(
                 *self._built, lambda shape: Network.build(self.layers, shape, self.dtype, self._seed), X, y, loss=loss,
                 optimizer=optimizer, batch_size=batch_size, epochs=epochs, alpha=alpha, shuffle=shuffle,

@@ -63,6 +63,48 @@ cdef class RunningFit:
         ldl_add(&n_fits, -1)
 
 
+cdef dict used = {}     # the Exclusive of an object, by the object's id; in a child, without the other threads, by other keys
+
+
+cdef class Exclusive:
+    """``with Exclusive(objects, "of this model"):`` until its end this fit alone uses the objects.
+
+    No object is changed, so that it can be copied and pickled meanwhile. Nothing waits: a second fit is refused.
+
+    Parameters
+    ----------
+    objects : iterable
+    what : str
+        How the fit uses them.
+
+    Raises
+    ------
+    RuntimeError
+        Another fit, in any thread or around this one, uses one of them.
+    """
+    cdef dict held
+    cdef str what
+
+    def __init__(self, objects, str what):
+        self.held, self.what = {(forks, id(one)): one for one in objects}, what
+
+    def __enter__(self):
+        for key, one in self.held.items():
+            # one operation, which no other thread can interrupt
+            if used.setdefault(key, self) is not self:
+                self.leave()
+                raise RuntimeError(f"{type(one).__name__}: another fit {self.what} is running.")
+
+    def __exit__(self, *exc):
+        self.leave()
+
+    cdef int leave(self) except -1:
+        for key in self.held:
+            if used.get(key) is self:
+                del used[key]
+        return 0
+
+
 def count_fits():
     """The number of fits that run in this process."""
     return ldl_load(&n_fits)

@@ -1,3 +1,5 @@
+from typing import Any, final
+
 from numpy import ndarray
 
 from ldl_cy._engine.loss import LossKernel
@@ -15,5 +17,11 @@ def train(
     ws: Workspace, theta: ndarray, slots: ndarray, state: ndarray, X: ndarray | SparseRows, targets: ndarray,
     weights: ndarray | None, loss: LossKernel, rule: Rule, coef: ndarray, *, batch_size: int, epochs: int,
     order: ndarray | None, reshuffle: bool, seed: int, epoch: int, step: int, losses: ndarray, pool: Pool,
-    lengths: ndarray | None = None, before: float = ...,
-) -> tuple[int, int, int, float, BaseException | None]: ...
+    lengths: ndarray | None = None, before: float = ..., counts: Any = None, partial: bool = False,
+) -> tuple[int, int, float, BaseException | None]: ...
+
+@final
+class SwappedAverage:
+    def __init__(self, theta: ndarray, optimizer: Any) -> None: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *exc: object) -> None: ...

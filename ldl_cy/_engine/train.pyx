@@ -11,6 +11,8 @@ from ldl_cy._engine.rng cimport ldl_key, shuffle
 from ldl_cy._engine.run cimport SHARED_UPDATE, Run
 from ldl_cy._engine.tasks cimport gradient_tile
 
+from zlib import crc32
+
 import numpy as np
 
 from ldl_cy._engine.rng import PERMUTATION
@@ -210,7 +212,7 @@ cdef int check_memory(int rule_id, Py_ssize_t n_slots, bint averages, double[:, 
 
 def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, double[:, ::1] coef, *,
           Py_ssize_t batch_size, Py_ssize_t epochs, order, bint reshuffle, seed, Py_ssize_t epoch, Py_ssize_t step,
-          double[::1] losses, Pool pool, lengths=None, double before=NAN):
+          double[::1] losses, Pool pool, lengths=None, double before=NAN, counts=None, bint partial=False):
     """Run up to ``epochs`` epochs and apply a rule after each batch.
 
     Parameters
@@ -227,10 +229,13 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
     seed, epoch, step : where in the random streams this begins
     losses : (epochs,) receives each epoch's mean loss, penalty included
     before : the loss of the epoch before, NaN where there was none
+    counts : TrainingState or None, to which epochs, steps and the loss of a rule that converges by it are added here: a
+        signal's handler may raise as soon as this function has returned
+    partial : bool, whether the data are part of an epoch, which the caller counts
 
     Returns
     -------
-    (epochs done, their steps, reason, largest gradient entry of the last step, an exception or None)
+    (epochs done, reason, largest gradient entry of the last step, an exception or None)
 
     After NON_FINITE and STOPPED theta, slots and state are those of the last complete epoch. A batch without weight is
     no step; after an epoch with one the run ends, since the rows of ``coef`` for later epochs are those of other steps.
@@ -344,10 +349,57 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
             if skipped:
                 break
         ldl_restore_denormals(mode)
+    if counts is not None:
+        count(counts, whole, 0 if partial else done)
+        if by_loss and done:
+            counts.optimizer.scalars["loss"] = losses[done - 1]
     error = ws.take_error()
     if error is None:
         try:
-            PyErr_CheckSignals()    # of the last 50 ms: the caller counts the epochs, then raises
+            PyErr_CheckSignals()    # of the last 50 ms
         except BaseException as interrupt:
             error = interrupt
-    return done, whole, reason, largest, error
+    return done, reason, largest, error
+
+
+cdef int count(counts, Py_ssize_t steps, Py_ssize_t epochs) except -1:
+    """``TrainingState.count``, which nothing interrupts."""
+    optimizer = counts.optimizer
+    counts.step, optimizer.steps = counts.step + steps, optimizer.steps + steps
+    counts.epoch, optimizer.epochs = counts.epoch + epochs, optimizer.epochs + epochs
+    return 0
+
+
+cdef class SwappedAverage:
+    """``with SwappedAverage(theta, optimizer):`` theta holds the steps' own weights inside, and their average outside.
+
+    The other vector is the last of the slots. If theta was changed since the last swap, which its checksum shows,
+    both start from the current theta. Compiled, since a signal's handler must not raise between two of its assignments.
+
+    Parameters
+    ----------
+    theta : (n_params,) array
+    optimizer : OptimizerState
+    """
+    cdef object theta, optimizer
+
+    def __init__(self, theta, optimizer):
+        self.theta, self.optimizer = theta, optimizer
+
+    def __enter__(self):
+        if self.optimizer.average_checksum == crc32(self.theta.data):
+            self.swap()
+        else:
+            self.optimizer.slots[len(self.optimizer.slots) - 1] = self.theta
+        self.optimizer.average_checksum = None
+
+    def __exit__(self, *exc):
+        if self.optimizer.steps:
+            self.swap()
+            self.optimizer.average_checksum = float(crc32(self.theta.data))
+
+    cdef int swap(self) except -1:
+        slots, before = self.optimizer.slots, self.theta.copy()
+        self.theta[:] = slots[len(slots) - 1]
+        slots[len(slots) - 1] = before
+        return 0

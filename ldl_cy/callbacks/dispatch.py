@@ -3,14 +3,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ldl_cy._engine.process import Exclusive
 from ldl_cy.callbacks.base import AnyCallback, Callback, Callbacks, check_callbacks
 from ldl_cy.callbacks.history import History, ProgressBar
-from ldl_cy.exclusive import exclusive
 
 if TYPE_CHECKING:
     from ldl_cy.models import Sequential
@@ -51,9 +51,9 @@ class CallbackList:
             self.callbacks.append(ProgressBar())
         self._checked = False
 
-    def exclusive(self) -> AbstractContextManager[None]:
+    def exclusive(self) -> Exclusive:
         """Context manager of a fit: RuntimeError if another one that runs has one of the callbacks."""
-        return exclusive(self.callbacks, "with this callback")
+        return Exclusive(self.callbacks, "with this callback")
 
     def check(self, optimizer: Optimizer, known: Collection[str]) -> None:
         """Let every callback refuse the fit, only the first time; ``known`` are the names in ``logs``."""

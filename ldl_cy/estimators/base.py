@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ldl_cy import layers, optimizers
+from ldl_cy._engine.process import Exclusive
 from ldl_cy.callbacks import Callback, CallbackList, Callbacks
 from ldl_cy.checks import in_dtype
 from ldl_cy.estimators.data import (
@@ -33,7 +34,6 @@ from ldl_cy.estimators.sklearn_callbacks import CallbackSupportMixin, SklearnCal
 from ldl_cy.estimators.solvers import check_loss, make_optimizer, takes_full_batch
 from ldl_cy.estimators.training import train
 from ldl_cy.estimators.typed import DType, RandomState, Solver, available, validated
-from ldl_cy.exclusive import exclusive
 from ldl_cy.inference import outputs, predict
 from ldl_cy.layers.activation import ACTIVATIONS, ALIASES
 from ldl_cy.models import Sequential
@@ -239,7 +239,7 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
             raise ValueError("partial_fit does not support early_stopping=True")
         known = ["loss", "val_score"] if validation is not None or self.early_stopping else ["loss"]
         callbacks = CallbackList(self.callbacks, progress=bool(self.verbose) and not self._prints)
-        with exclusive([self], "of this estimator"), callbacks.exclusive():
+        with Exclusive([self], "of this estimator"), callbacks.exclusive():
             callbacks.check(make_optimizer(self, lambda: self.learning_rate_init), known)
             first = not hasattr(self, "model_") or not (self.warm_start or incremental)
             learn = first and not incremental
@@ -270,7 +270,7 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
                                       encoded if self._stratifies() else None)
             if takes_full_batch(self.solver):
                 rows = canonical(rows)
-            with exclusive([self.model_], "of this model"):
+            with Exclusive([self.model_], "of this model"):
                 self._train(rows, held, callbacks, incremental)
             tasks.finish()
             return self

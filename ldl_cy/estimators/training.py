@@ -26,7 +26,7 @@ def train(
 ) -> None:
     """Fit ``estimator.model_``: for one epoch (incremental), or until nothing improves, at most max_iter epochs.
 
-    The caller has the model for itself: see ``exclusive``.
+    The caller has the model for itself: see ``Exclusive``.
     """
     est, model = estimator, estimator.model_
     callbacks.model = model

@@ -41,7 +41,7 @@ class Fit:
     network : Network or None
         None: ``build`` makes it for the shape of X, and the fit begins with a state of its own.
     state : TrainingState
-        The network and the state are used by this fit only: see ``exclusive``.
+        The network and the state are used by this fit only: see ``Exclusive``.
     build : function of a shape, or None with a network
     callbacks : CallbackDispatcher
     order_rows : function without arguments, default=None

@@ -1,14 +1,12 @@
 """Stepper: runs the engine's compiled loop with an optimizer's rule and a training state."""
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ldl_cy._engine.train import NON_FINITE, train
+from ldl_cy._engine.train import NON_FINITE, SwappedAverage, train
 from ldl_cy.optimizers.contract import read_coefficients, read_rule
 from ldl_cy.training.whole import check_arrays, non_finite
 
@@ -79,14 +77,11 @@ class Stepper:
         coefficients = read_coefficients(
             self.optimizer, self.declared, self.rule, first=slots.steps, count=epochs * steps, epoch=slots.epochs,
             steps_per_epoch=steps, factor=state.rate_factor)
-        done, taken, reason, largest, error = train(
+        done, reason, largest, error = train(
             ws, network.theta, slots.slots, network.statistics, data.rows, data.targets, data.weights,
             data.loss_op, self.rule, coefficients, batch_size=batch_size, epochs=epochs, order=order,
             reshuffle=reshuffle, seed=network.seed, epoch=state.epoch, step=state.step, losses=losses, pool=pool,
-            lengths=data.lengths, before=slots.scalars.get("loss", np.nan))
-        state.count(steps=taken, epochs=0 if partial else done)
-        if self.rule.by_loss and done:
-            slots.scalars["loss"] = float(losses[done - 1])
+            lengths=data.lengths, before=slots.scalars.get("loss", np.nan), counts=state, partial=partial)
         if error is not None:
             raise error
         return losses[:done], reason, largest
@@ -102,26 +97,9 @@ class Stepper:
             return f"the loss changed by at most tol={self.rule.tol:g} of itself"
         return f"the largest entry of the gradient, {largest:.3g}, is at most tol={self.rule.tol:g}"
 
-    @contextmanager
-    def swap_averaged_weights(self) -> Iterator[None]:
-        """With averaged weights: theta holds the steps' own weights inside the context, and their average outside.
-
-        The other vector is the last of the slots. If theta was changed since the last swap, which its checksum shows,
-        both start from the current theta.
-        """
-        theta, state, slots = self.network.theta, self.state, self.state.optimizer.slots
+    def swap_averaged_weights(self) -> AbstractContextManager[None]:
+        """With averaged weights: theta holds the steps' own weights inside the context, and their average outside."""
         if not self.rule.averages:
-            yield
-            return
+            return nullcontext()
         check_arrays(self.network, self.state, self.declared.n_vectors)
-        checksum, state.average_checksum = state.average_checksum, None
-        if checksum != zlib.crc32(theta.data):
-            slots[-1] = theta
-        else:
-            theta[:], slots[-1] = slots[-1].copy(), theta.copy()
-        try:
-            yield
-        finally:
-            if state.optimizer.steps:
-                theta[:], slots[-1] = slots[-1].copy(), theta.copy()
-                state.average_checksum = float(zlib.crc32(theta.data))
+        return SwappedAverage(self.network.theta, self.state.optimizer)

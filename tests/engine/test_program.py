@@ -10,6 +10,7 @@ from ldl_cy._engine.plan import BACKWARD, Plan
 from ldl_cy._engine.pool import Pool
 from ldl_cy._engine.program import Workspace
 from ldl_cy._engine.train import train
+from ldl_cy.state import TrainingState
 
 N_IN, N_OUT = 5, 3
 
@@ -113,13 +114,13 @@ def test_training_is_the_same_for_any_number_of_threads(build, dtype):
             workspace.share_above = 0
             state, found = np.zeros(graph.n_state, dtype), np.zeros(6)
             slots = np.zeros((optimizer.n_slots, graph.n_params), dtype)
-            ranges = np.array([(0, graph.n_params)])
+            ranges, counts = np.array([(0, graph.n_params)]), TrainingState(graph.n_params, dtype)
             with Pool(threads) as pool:
-                done, steps, *_, error = train(
+                done, *_, error = train(
                     workspace, theta, slots, state, X, targets, weights, kernel, optimizer.rule(0.1, ranges),
                     optimizer.coefficients(0, 24), batch_size=17, epochs=6, order=np.arange(61), reshuffle=True,
-                    seed=1, epoch=0, step=0, losses=found, pool=pool)
-            assert (done, steps, error) == (6, 24, None)
+                    seed=1, epoch=0, step=0, losses=found, pool=pool, counts=counts)
+            assert (done, counts.epoch, counts.step, error) == (6, 6, 24, None)
             assert found[-1] < found[0]
             results.append((theta, slots, state, found))
         for other in results[1:]:

@@ -10,7 +10,7 @@ from small_estimators import EVERY, problem, small
 from small_fits import METHODS, X, Y, fit, made
 
 from ldl_cy import Sequential, callbacks, layers
-from ldl_cy.exclusive import exclusive
+from ldl_cy._engine.process import Exclusive
 
 MODEL = "Sequential: another fit of this model is running."
 
@@ -160,17 +160,17 @@ def test_an_estimator_is_fitted_once_at_a_time(name, solver, threads):
 def test_every_estimator_takes_itself():
     for name in EVERY:
         est = small(name, max_iter=1)
-        with exclusive([est], "of this estimator"), pytest.raises(RuntimeError, match=f"{name}: another fit of this"):
+        with Exclusive([est], "of this estimator"), pytest.raises(RuntimeError, match=f"{name}: another fit of this"):
             est.fit([[1.0]], [1.0])
         assert not hasattr(est, "model_")
 
 
 def test_an_object_is_free_after_an_exception_in_the_middle_of_several():
     one, other = Sequential([layers.Dense(1)]), Sequential([layers.Dense(1)])
-    with exclusive([other], "of this model"):
-        with pytest.raises(RuntimeError, match=MODEL), exclusive([one, other], "of this model"):
+    with Exclusive([other], "of this model"):
+        with pytest.raises(RuntimeError, match=MODEL), Exclusive([one, other], "of this model"):
             pass
-        with exclusive([one, one], "of this model"):
+        with Exclusive([one, one], "of this model"):
             pass
-    with exclusive([one, other], "of this model"):
+    with Exclusive([one, other], "of this model"):
         pass

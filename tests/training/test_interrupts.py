@@ -1,0 +1,87 @@
+"""An exception at any line of a fit, as Ctrl-C raises it: the model is whole, and continues to the same bits."""
+import linecache
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ldl_cy
+from ldl_cy import Sequential, layers
+from ldl_cy._engine.process import count_fits
+from ldl_cy.optimizers import GD, Adam
+
+rng = np.random.default_rng(0)
+X, Y = rng.standard_normal((24, 3)).astype("f"), rng.standard_normal((24, 1)).astype("f")
+EPOCHS = 2
+# what is done between the engine's calls; the checks of arguments before them change nothing
+ROOT = Path(ldl_cy.__file__).parent
+PLACES = {str(ROOT / name) for name in ("models.py", "network.py", "state.py", "workspaces.py")}
+PLACES |= {str(path) for folder in ("training", "callbacks") for path in (ROOT / folder).glob("*.py")}
+WITH = re.compile(r" *(with |try:|.* as \w+:$)")
+FITS = {
+    "one call": dict(optimizer="adam"),
+    "callbacks": dict(optimizer="adam", callbacks=[lambda model, logs: None]),
+    "averages": dict(optimizer=Adam(ema=0.9), callbacks=[lambda model, logs: None]),
+    "by the loss": dict(optimizer=GD(tol=1e-9), callbacks=[lambda model, logs: None]),
+    "batches": dict(optimizer=Adam(ema=0.9)),
+    "method": dict(optimizer="lm"),
+}
+
+
+class Interrupt(BaseException):
+    """What the line raises."""
+
+
+def fitted(kind, model, epochs):
+    data = ([(X[:12], Y[:12]), (X[12:], Y[12:])],) if kind == "batches" else (X, Y)
+    return model.fit(*data, loss="squared_error", epochs=epochs, n_threads=1, **FITS[kind])
+
+
+def interrupted(kind, model, line):
+    """Whether the fit, which ends before its line of this number, has so many lines."""
+    left = line
+
+    def trace(frame, event, argument):
+        nonlocal left
+        if frame.f_code.co_filename not in PLACES:
+            return None
+        # where a tracer comes between a with statement and what ends it, as no signal does
+        left -= event == "line" and not WITH.match(linecache.getline(frame.f_code.co_filename, frame.f_lineno))
+        if left < 0:
+            sys.settrace(None)
+            raise Interrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        fitted(kind, model, EPOCHS)
+    except Interrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def made():
+    return Sequential([layers.Dense(4, "tanh"), layers.Dense(1)], random_state=0).build(3)
+
+
+def numbers(model):
+    state = model.training_state
+    return (model.theta.tobytes(), state.optimizer.slots.tobytes(), state.to_dict())
+
+
+@pytest.mark.parametrize("kind", FITS)
+def test_an_exception_at_any_line(kind):
+    whole = made()
+    fitted(kind, whole, EPOCHS)
+    line, model = 0, made()
+    while interrupted(kind, model, line):
+        if model.epoch < EPOCHS:
+            fitted(kind, model, EPOCHS - model.epoch)
+        assert numbers(model) == numbers(whole) and count_fits() == 0, line
+        line, model = line + 1, made()
+    assert line > 100 and numbers(model) == numbers(whole)
