@@ -109,15 +109,15 @@ def _read(estimator: Any, accepts: Accepts, X: Any, y: Any, reset: bool, y_numer
     return (X, y) if with_y else X
 
 
-@np.errstate(over="ignore", invalid="ignore")
 def read_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
     """(n,) weights >= 0, or None."""
     if sample_weight is None:
         return None
     refuse_masked("sample_weight", sample_weight)
     try:
-        weights = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
-        finite = np.isfinite(weights.sum(dtype=float))
+        with np.errstate(over="ignore", invalid="ignore"):
+            weights = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+            finite = np.isfinite(weights.sum(dtype=float))
     except (OverflowError, TypeError) as error:         # of a number that is no float
         raise ValueError(f"Input sample_weight {TOO_LARGE}") from error
     if not finite:

@@ -230,9 +230,9 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
     def _averaged_outputs(self) -> int:
         return self.n_outputs_ if isinstance(self.loss, str) and self.loss != "poisson" else 1
 
-    @np.errstate(over="ignore")                 # a mean too large for its dtype is infinite
     def _activate(self, raw: np.ndarray) -> np.ndarray:
-        return np.exp(raw) if self.out_activation_ == "exp" else raw
+        with np.errstate(over="ignore"):        # a mean too large for its dtype is infinite
+            return np.exp(raw) if self.out_activation_ == "exp" else raw
 
     def _score_encoded(self, raw: np.ndarray, rows: Rows) -> float:
         guess = self._activate(raw)

@@ -98,19 +98,19 @@ class Custom(Layer):
             start += size
         return views
 
-    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def run_forward(self, parameters: Any, theta: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
         """Called by the kernel; writes y."""
-        given = self.forward(self._views(parameters, theta), x)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            given = self.forward(self._views(parameters, theta), x)
         y[...] = as_result("Custom", "the result of forward", given, y.shape, y.dtype)
 
-    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def run_backward(
         self, parameters: Any, theta: np.ndarray, x: np.ndarray, y: np.ndarray, dy: np.ndarray,
         dx: np.ndarray | None, grad: np.ndarray | None,
     ) -> None:
         """Called by the kernel; writes dx and adds to grad."""
-        result = self.backward(self._views(parameters, theta), x, y, dy)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            result = self.backward(self._views(parameters, theta), x, y, dy)
         if not isinstance(result, tuple) or len(result) != 2:
             raise TypeError(f"Custom: backward must return (dx, gradients), got {type(result).__name__}.")
         if dx is not None:
@@ -126,5 +126,6 @@ class Custom(Layer):
             if key not in gradients:
                 raise ValueError(f"Custom: backward must return a gradient for {key!r}, got {list(gradients)}.")
             found[key] = as_result("Custom", f"the gradient of {key!r}", gradients[key], view.shape, view.dtype)
-        for key, view in self._views(parameters, grad).items():
-            view += found[key]
+        with np.errstate(over="ignore", invalid="ignore"):
+            for key, view in self._views(parameters, grad).items():
+                view += found[key]

@@ -152,3 +152,17 @@ def test_settings_survive():
     assert layer == AFFINE and layer.build((4,)).output_shape == (3,)
     assert type(layer)(**layer.get_config()) == layer
     assert math.prod(layer.parameters["weight"]) == 12
+
+
+def test_a_layer_within_another_ones_function_leaves_numpys_settings():
+    """NumPy 1's errstate forgets them where one object of it is entered twice, as that of a decorator is."""
+    def through_another(p, x):
+        return inner.predict(x)
+
+    inner = Sequential([layers.Custom(square, square_backward, (3,))]).build(3)
+    outer = Sequential([layers.Custom(through_another, square_backward, (3,))]).build(3)
+    X = np.arange(6.0).reshape(2, 3)
+    with np.errstate(over="raise", invalid="warn", divide="print"):
+        before = np.geterr()
+        np.testing.assert_array_equal(outer.predict(X), X**2)
+        assert np.geterr() == before
