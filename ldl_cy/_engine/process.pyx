@@ -63,7 +63,8 @@ cdef class RunningFit:
         ldl_add(&n_fits, -1)
 
 
-cdef dict used = {}     # the Exclusive of an object, by the object's id; in a child, without the other threads, by other keys
+# the Exclusive of an object, by the object's id; in a child, where the other threads do not run, by other keys
+cdef dict used = {}
 
 
 cdef class Exclusive:
