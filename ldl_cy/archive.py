@@ -20,6 +20,7 @@ from typing import IO, Any, TypeVar
 
 import numpy as np
 
+from ldl_cy.messages import shown
 from ldl_cy.replacing import as_path, check_regular, naming, replace_file
 
 DESCRIPTION = "model.json"
@@ -66,7 +67,7 @@ class _Whole(io.BufferedIOBase):
 
 def _check_binary(owner: str, file: Any, attempt: Callable[[], Any], purpose: str) -> None:
     """Refuse text files, and files that are closed or open for something else."""
-    text = f"{owner}: the file must be a binary one that is open and can {purpose}, got {file!r}."
+    text = f"{owner}: the file must be a binary one that is open and can {purpose}, got {shown(file)}."
     if isinstance(file, io.TextIOBase):
         raise TypeError(text)
     try:

@@ -13,9 +13,11 @@ import numpy as np
 
 from ldl_cy._engine.finite import all_finite
 from ldl_cy._engine.sparse import SparseRows
+from ldl_cy.messages import shown
 from ldl_cy.sparse import as_csr, is_sparse
 
 BLAS_INT_MAX = 2**31 - 1
+MOST_BITS = 128
 
 
 def _is_int(value: Any) -> bool:
@@ -25,22 +27,28 @@ def _is_int(value: Any) -> bool:
 def check_int(owner: str, name: str, value: Any, minimum: int = 1) -> int:
     """An int >= minimum; NumPy's ints are accepted, bools are not."""
     if not _is_int(value):
-        raise TypeError(f"{owner}: {name} must be an int >= {minimum}, got {value!r}.")
+        raise TypeError(f"{owner}: {name} must be an int >= {minimum}, got {shown(value)}.")
     if value < minimum:
-        raise ValueError(f"{owner}: {name} must be an int >= {minimum}, got {value!r}.")
-    return int(value)
+        raise ValueError(f"{owner}: {name} must be an int >= {minimum}, got {shown(value)}.")
+    return check_bits(owner, name, int(value))
+
+
+def check_bits(owner: str, name: str, value: int) -> int:
+    """An int that can be multiplied with others and written: the largest seeds of NumPy have as many bits."""
+    if value.bit_length() > MOST_BITS:
+        raise ValueError(f"{owner}: {name} must be an int < 2^{MOST_BITS}, got {shown(value)}.")
+    return value
 
 
 def check_ints(owner: str, name: str, value: Any, count: int, minimum: int = 1) -> tuple[int, ...]:
     """An int >= minimum or ``count`` of them, as a tuple of ``count`` ints."""
     several = {1: "a 1-tuple of one", 2: "a pair of them"}.get(count, f"{count} of them")
-    text = f"{owner}: {name} must be an int >= {minimum} or {several}, got {value!r}."
     given = (value,) * count if _is_int(value) else value
-    if not isinstance(given, (tuple, list)) or not all(_is_int(v) for v in given):
-        raise TypeError(text)
-    if len(given) != count or any(v < minimum for v in given):
-        raise ValueError(text)
-    return tuple(int(v) for v in given)
+    ints = isinstance(given, (tuple, list)) and all(_is_int(v) for v in given)
+    if not ints or len(given) != count or any(v < minimum for v in given):
+        raise (ValueError if ints else TypeError)(
+            f"{owner}: {name} must be an int >= {minimum} or {several}, got {shown(value)}.")
+    return tuple(check_bits(owner, name, int(v)) for v in given)
 
 
 def check_real(
@@ -59,13 +67,13 @@ def check_real(
     left = "" if low == -math.inf else f" {'>' if low_open else '>='} {low:g}"
     right = "" if high == math.inf else f" {'<' if high_open else '<='} {high:g}"
     raise (ValueError if is_real else TypeError)(
-        f"{owner}: {name} must be a number{left}{' and' if left and right else ''}{right}, got {value!r}.")
+        f"{owner}: {name} must be a number{left}{' and' if left and right else ''}{right}, got {shown(value)}.")
 
 
 def check_bool(owner: str, name: str, value: Any) -> bool:
     """True or False, also NumPy's."""
     if type(value).__name__ not in {"bool", "bool_"}:
-        raise TypeError(f"{owner}: {name} must be True or False, got {value!r}.")
+        raise TypeError(f"{owner}: {name} must be True or False, got {shown(value)}.")
     return bool(value)
 
 
@@ -74,7 +82,7 @@ def check_choice(owner: str, name: str, value: Any, choices: Iterable[str]) -> s
     known = list(choices)
     if not isinstance(value, str) or value not in known:
         kind = ValueError if isinstance(value, str) else TypeError
-        raise kind(f"{owner}: {name} must be one of {', '.join(map(repr, known))}, got {value!r}.")
+        raise kind(f"{owner}: {name} must be one of {', '.join(map(repr, known))}, got {shown(value)}.")
     return value
 
 
@@ -124,12 +132,17 @@ def in_dtype(owner: str, name: str, array: np.ndarray, dtype: str) -> np.ndarray
     return new
 
 
+def without_repeats(array: np.ndarray) -> np.ndarray:
+    """The same numbers, those of axes of stride 0 only once, which may be repeated 10^12 times."""
+    return array[tuple(slice(None, 1 if step == 0 else None) for step in array.strides)]
+
+
 def check_finite(owner: str, name: str, array: np.ndarray) -> None:
     """Refuse NaN and infinity."""
     if array.dtype.kind != "f" or not array.size or all_finite(array):
         return
-    # not finite, or a layout that all_finite does not take; an axis of stride 0 repeats the same numbers, maybe forever
-    array = array[tuple(slice(None, 1 if step == 0 else None) for step in array.strides)]
+    # not finite, or a layout that all_finite does not take
+    array = without_repeats(array)
     # a finite sum proves that all numbers are finite, without a second array; an overflowing one proves nothing
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(array.sum()):
@@ -145,9 +158,10 @@ def check_finite(owner: str, name: str, array: np.ndarray) -> None:
 def check_values(owner: str, name: str, X: np.ndarray, dtype: str) -> None:
     """Refuse numbers that are not finite, or will not be once converted to ``dtype``."""
     check_finite(owner, name, X)
-    if (X.dtype.char == "d" and dtype == "float32" and not all_finite(X, True)
-            and np.abs(X).max(initial=0) > np.finfo(dtype).max):
-        raise ValueError(f"{owner}: {name} must fit into float32, got {np.abs(X).max():g}.")
+    if X.dtype.char == "d" and dtype == "float32" and not all_finite(X, True):
+        largest = np.abs(without_repeats(X)).max(initial=0)
+        if largest > np.finfo(dtype).max:
+            raise ValueError(f"{owner}: {name} must fit into float32, got {largest:g}.")
 
 
 def read_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None = None) -> Any:
@@ -213,9 +227,10 @@ def check_weights(
     if w.shape != (n,):
         raise ValueError(f"{owner}: sample_weight must have the shape {(n,)}, got {w.shape}.")
     check_finite(owner, "sample_weight", w)
-    if w.min() < 0:
-        raise ValueError(f"{owner}: sample_weight must be >= 0, got {w.min()}.")
-    if w.max() == 0:
+    distinct = without_repeats(w)
+    if distinct.min() < 0:
+        raise ValueError(f"{owner}: sample_weight must be >= 0, got {distinct.min()}.")
+    if distinct.max() == 0:
         if weightless:
             return np.zeros(n, dtype)
         raise ValueError(f"{owner}: sample_weight must not be zero for every row.")

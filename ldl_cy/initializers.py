@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ldl_cy.messages import shown
+
 Shape = tuple[int, ...]
 Draw = Callable[[Shape, Any], np.ndarray]
 
@@ -185,4 +187,4 @@ def get(owner: str, argument: str, initializer: Any) -> Draw:
         return initializer
     raise (ValueError if isinstance(initializer, str) else TypeError)(
         f"{owner}: {argument} must be one of {', '.join(INITIALIZERS)} or a function of (shape, stream), "
-        f"got {initializer!r}.")
+        f"got {shown(initializer)}.")

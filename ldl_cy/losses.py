@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import expit, softmax
 
-from ldl_cy.checks import as_numbers, as_result, check_bool, check_finite, check_real, in_dtype
+from ldl_cy.checks import (
+    as_numbers,
+    as_result,
+    check_bool,
+    check_finite,
+    check_real,
+    in_dtype,
+    without_repeats,
+)
+from ldl_cy.messages import shown
 
 if TYPE_CHECKING:
     from ldl_cy._engine.loss import LossKernel
@@ -70,7 +79,7 @@ class Loss:
             Targets of another shape, or values for which the loss is not defined.
         """
         y = self._outputs(y, n, output_shape)
-        self._check_values(y)
+        self._check_values(without_repeats(y))
         steps, k = self._steps(output_shape)
         return self._flat(y, dtype), self._kernel(self.name, dtype, steps, k, 1 / (steps * k), self._option())
 
@@ -276,7 +285,7 @@ class LogLoss(Loss):
         if k < 2:
             raise ValueError("log_loss: the output must have 2 classes or more, got 1; binary_log_loss takes one.")
         if y.shape == (n, *output_shape[:-1]):
-            self._check_codes(y, k)
+            self._check_codes(without_repeats(y), k)
             return self._flat(y, dtype), self._kernel(
                 "log_loss_codes", dtype, steps, k, 1 / steps, self.label_smoothing)
         if y.shape == (n, *output_shape):
@@ -338,16 +347,17 @@ class Hinge(Loss):
         steps, k = self._steps(output_shape)
         if k == 1:
             y = self._outputs(y, n, output_shape)
-            if np.all((y == 0) | (y == 1)):
+            values = without_repeats(y)
+            if np.all((values == 0) | (values == 1)):
                 y = np.where(y == 1, 1.0, -1.0)
-            elif not np.all((y == -1) | (y == 1)):
+            elif not np.all((values == -1) | (values == 1)):
                 raise ValueError("hinge: y must hold 0 and 1 or -1 and 1 for one output, "
                                  f"got {', '.join(str(v) for v in np.unique(y)[:4])}.")
             return self._flat(y, dtype), self._kernel("binary_hinge", dtype, steps, k, 1 / steps)
         y = self._array(y, n)
         if y.shape != (n, *output_shape[:-1]):
             raise ValueError(f"hinge: y must have the shape {(n, *output_shape[:-1])} (class codes), got {y.shape}.")
-        self._check_codes(y, k)
+        self._check_codes(without_repeats(y), k)
         return self._flat(y, dtype), self._kernel("hinge", dtype, steps, k, 1 / steps)
 
 
@@ -381,7 +391,7 @@ class Custom(Loss):
     def __init__(self, fn: Callable[[np.ndarray, np.ndarray], tuple[Any, Any]], *, scale: float = 1.0) -> None:
         super().__init__(scale=scale)
         if not callable(fn):
-            raise TypeError(f"Custom: fn must be a function, got {fn!r}.")
+            raise TypeError(f"Custom: fn must be a function, got {shown(fn)}.")
         self.fn = fn
 
     def encode_targets(self, y: np.ndarray, n: int, output_shape: Shape, dtype: str) -> tuple[np.ndarray, LossKernel]:
@@ -412,4 +422,4 @@ def get(loss: Any) -> Loss:
     if isinstance(loss, str) and loss in LOSSES:
         return LOSSES[loss]()
     raise (ValueError if isinstance(loss, str) else TypeError)(
-        f"Sequential: loss must be one of {', '.join(LOSSES)} or a Loss, got {loss!r}.")
+        f"Sequential: loss must be one of {', '.join(LOSSES)} or a Loss, got {shown(loss)}.")

@@ -11,10 +11,9 @@ import numpy as np
 from ldl_cy import derivatives, inference, losses, serialize, summary
 from ldl_cy._engine.process import Exclusive
 from ldl_cy.callbacks import CallbackList
-from ldl_cy.checks import check_int, check_ints
 from ldl_cy.data import bind_data
 from ldl_cy.layers.base import Layer, Shape
-from ldl_cy.network import Network, check_settings
+from ldl_cy.network import Network, check_input_shape, check_network, check_settings
 from ldl_cy.state import TrainingState
 from ldl_cy.threads import choose_threads
 from ldl_cy.training import Fit
@@ -81,16 +80,17 @@ class Sequential:
         ValueError
             A layer does not fit the shape that reaches it; the message names both.
         """
-        if isinstance(input_shape, (tuple, list)):
-            shape = check_ints("Sequential", "input_shape", tuple(input_shape), len(input_shape))
-        else:
-            shape = (check_int("Sequential", "input_shape", input_shape),)
+        shape = check_input_shape(input_shape)
         if shape != self.input_shape:
             self.adopt(Network.build(self.layers, shape, self.dtype, self._seed))
         return self
 
     def adopt(self, network: Network) -> None:
-        """Take over a network that was built from the model's layers; training is counted from 0."""
+        """Take over a network that was built from the model's layers; training is counted from 0.
+
+        A TypeError or a ValueError if it is no network, one of other layers, or one in another dtype.
+        """
+        check_network(network, self.layers, self.dtype)
         with Exclusive([self], "of this model"):
             self._built = network, TrainingState(network.n_params, network.dtype)
 

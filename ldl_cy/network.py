@@ -16,9 +16,18 @@ from ldl_cy._engine.predictor import BLAS_THREADED_FLOPS, Predictor
 from ldl_cy._engine.program import SHARED_FLOPS, Workspace
 from ldl_cy._engine.rng import INITIAL_WEIGHTS, Stream
 from ldl_cy._kernels.activation import activation
-from ldl_cy.checks import as_numbers, check_choice, check_int, check_lengths, check_rows, check_values
+from ldl_cy.checks import (
+    as_numbers,
+    check_choice,
+    check_int,
+    check_ints,
+    check_lengths,
+    check_rows,
+    check_values,
+)
 from ldl_cy.initializers import get as get_initializer
 from ldl_cy.layers.base import Layer, Shape, layer_names
+from ldl_cy.messages import shown
 from ldl_cy.threads import find_blas
 from ldl_cy.workspaces import BorrowedWorkspace, WorkspaceCache, choose_pool
 
@@ -265,7 +274,7 @@ def check_settings(layers: Any, dtype: Any, random_state: Any) -> tuple[tuple[La
         stack = [layers]
     for layer in stack:
         if not isinstance(layer, Layer):
-            raise TypeError(f"Sequential: layers must be a list of layers, got {layer!r}.")
+            raise TypeError(f"Sequential: layers must be a list of layers, got {shown(layer)}.")
     if not stack:
         raise ValueError("Sequential: layers must hold at least one layer, got [].")
     if isinstance(dtype, (type, np.dtype)):
@@ -277,6 +286,22 @@ def check_settings(layers: Any, dtype: Any, random_state: Any) -> tuple[tuple[La
         seed = check_int(OWNER, "random_state", random_state, 0)
     layer_names(OWNER, stack)
     return tuple(stack), dtype, seed
+
+
+def check_input_shape(input_shape: Any) -> Shape:
+    """The shape of a sample as a tuple of ints >= 1; an int is the length of its one axis."""
+    if isinstance(input_shape, (tuple, list)):
+        return check_ints(OWNER, "input_shape", tuple(input_shape), len(input_shape))
+    return (check_int(OWNER, "input_shape", input_shape),)
+
+
+def check_network(network: Any, layers: Sequence[Layer], dtype: str) -> None:
+    """Refuse what is no network of these layers in this dtype."""
+    if not isinstance(network, Network):
+        raise TypeError(f"{OWNER}: network must be a Network, got {shown(network)}.")
+    if network.layers != tuple(layers) or network.dtype != dtype:
+        raise ValueError(f"{OWNER}: network must be built from the model's layers in {dtype}, got one in "
+                         f"{network.dtype} from {shown(network.layers)}.")
 
 
 def make_graph(layers: Sequence[Layer], input_shape: Shape, dtype: str) -> Graph:

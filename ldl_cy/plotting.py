@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ldl_cy.messages import shown
 from ldl_cy.models import Sequential
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ class FilterDisplay:
         layer = next(iter(kernels), None) if layer is None else layer
         if layer not in kernels:
             known = ", ".join(map(repr, kernels)) or "none"
-            raise ValueError(f"FilterDisplay: layer must be one of {known}, got {layer!r}.")
+            raise ValueError(f"FilterDisplay: layer must be one of {known}, got {shown(layer)}.")
         return cls(_as_images(kernels[layer], channel, image_shape), name or layer).plot(ax=ax, **kwargs)
 
     def plot(

@@ -12,6 +12,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from ldl_cy.messages import shown
+
 try:
     import fcntl
 except ImportError:             # Windows, where an open file cannot be deleted anyway
@@ -32,11 +34,11 @@ def as_path(owner: str, path: Any) -> Path:
     try:
         text = os.fsdecode(path)
     except TypeError:
-        raise TypeError(f"{owner}: path must be a path, got {path!r}.") from None
+        raise TypeError(f"{owner}: path must be a path, got {shown(path)}.") from None
     if not text or "\0" in text:
-        raise ValueError(f"{owner}: path must be a path, got {path!r}.")
+        raise ValueError(f"{owner}: path must be a path, got {shown(path)}.")
     if text.endswith(tuple(filter(None, (os.sep, os.altsep)))):
-        raise ValueError(f"{owner}: path must be a file, got the folder {text!r}.")
+        raise ValueError(f"{owner}: path must be a file, got the folder {shown(text)}.")
     return Path(text)
 
 
@@ -59,9 +61,9 @@ def check_regular(owner: str, path: Path) -> os.stat_result | None:
     except FileNotFoundError:
         return None
     if stat.S_ISDIR(found.st_mode):
-        raise ValueError(f"{owner}: path must be a file, got the folder {str(path)!r}.")
+        raise ValueError(f"{owner}: path must be a file, got the folder {shown(str(path))}.")
     if not stat.S_ISREG(found.st_mode):
-        raise ValueError(f"{owner}: path must be a file, got {str(path)!r}, which is a device or a pipe; "
+        raise ValueError(f"{owner}: path must be a file, got {shown(str(path))}, which is a device or a pipe; "
                          "an open file can be passed instead.")
     return found
 

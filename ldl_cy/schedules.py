@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ldl_cy.checks import check_choice, check_int, check_real
+from ldl_cy.messages import shown
 
 __all__ = ["Constant", "Cosine", "Exponential", "InverseScaling", "Linear", "OneCycle", "Schedule", "Step", "Warmup"]
 
@@ -55,7 +56,7 @@ class Schedule:
         """
         t = np.asarray(position, float)
         if not np.all(t >= 0):
-            raise ValueError(f"{type(self).__name__}: position must be >= 0, got {position!r}.")
+            raise ValueError(f"{type(self).__name__}: position must be >= 0, got {shown(position)}.")
         # a scalar is computed as an array: NumPy's power of two scalars may round differently from its array loop
         with np.errstate(over="ignore", invalid="ignore"):      # a fit refuses rates that are not finite
             return np.asarray(self.formula(t.ravel())).reshape(t.shape)[()]
@@ -132,7 +133,7 @@ class Step(Schedule):
         if isinstance(every, (tuple, list, np.ndarray)):
             self.every = tuple(check_int("Step", "every", milestone) for milestone in every)
             if not self.every or any(a >= b for a, b in zip(self.every, self.every[1:])):
-                raise ValueError(f"Step: every must be an int >= 1 or increasing ints, got {every!r}.")
+                raise ValueError(f"Step: every must be an int >= 1 or increasing ints, got {shown(every)}.")
         else:
             self.every = check_int("Step", "every", every)
         super().__init__(by=by)
@@ -318,12 +319,12 @@ class Warmup(Schedule):
     def __init__(self, schedule: Schedule | float, length: int, *, by: str | None = None) -> None:
         if isinstance(schedule, Schedule):
             if by is not None and check_choice("Warmup", "by", by, UNITS) != schedule.by:
-                raise ValueError(f"Warmup: by must be {schedule.by!r} as its schedule's, got {by!r}.")
+                raise ValueError(f"Warmup: by must be {schedule.by!r} as its schedule's, got {shown(by)}.")
             by = schedule.by
         elif isinstance(schedule, numbers.Real):
             schedule, by = self._positive("schedule", schedule), "step" if by is None else by
         else:
-            raise TypeError(f"Warmup: schedule must be a Schedule or a number > 0, got {schedule!r}.")
+            raise TypeError(f"Warmup: schedule must be a Schedule or a number > 0, got {shown(schedule)}.")
         self.schedule = schedule
         self.length = self._length(length)
         super().__init__(by=by)

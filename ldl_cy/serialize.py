@@ -18,6 +18,7 @@ from ldl_cy.archive import LARGEST_JSON, read_array, read_model, read_text, writ
 from ldl_cy.checks import check_int, check_ints, check_real
 from ldl_cy.initializers import Constant
 from ldl_cy.layers.base import Layer, Shape
+from ldl_cy.messages import shown
 from ldl_cy.network import Network, check_settings, make_graph
 from ldl_cy.optimizers import OPTIMIZERS
 from ldl_cy.optimizers.step_rule import AVERAGED
@@ -25,6 +26,7 @@ from ldl_cy.state import TrainingState, least_in_memory
 
 FORMAT = 1
 LARGEST_COUNT = 1 << 53         # epochs and steps
+MOST_LEVELS = 100               # of dicts and lists in a callback's state
 LONGEST_INT = 1 << 13           # bits: Python reads ints of some 14,000
 
 
@@ -41,7 +43,7 @@ def _encode(value: Any) -> Any:
         return value
     if callable(value) and getattr(value, "__name__", "").isidentifier():
         return {"function": value.__name__}     # only its name: the caller of load passes the function
-    raise TypeError(f"save: {value!r} cannot be written to a file; it needs a name that can be given to load.")
+    raise TypeError(f"save: {shown(value)} cannot be written to a file; it needs a name that can be given to load.")
 
 
 def _decode(value: Any, classes: dict[str, Any]) -> Any:
@@ -56,7 +58,8 @@ def _decode(value: Any, classes: dict[str, Any]) -> Any:
         kind = "class" if "class" in value else "function"
         # a function is passed to the layer, never called with values from the file
         if name not in classes or (kind == "class" and not isinstance(classes[name], type)):
-            raise ValueError(f"load: the file needs the {kind} {name!r}; pass it as custom={{{name!r}: ...}}.")
+            raise ValueError(f"load: the file needs the {kind} {shown(name)}; pass it as custom={{{shown(name)}: "
+                             "...}.")
         if "function" in value:
             return classes[name]
         make = getattr(classes[name], "from_config", lambda config: classes[name](**config))
@@ -135,15 +138,17 @@ def from_dict(found: dict[str, Any]) -> Saved:
 def _check_callbacks(states: Any) -> None:
     """Refuse anything but a dict of dicts; each callback checks its own state when it loads it."""
     if not isinstance(states, dict) or not all(isinstance(state, dict) for state in states.values()):
-        raise ValueError(f"load: callbacks must be names with the states of callbacks, got {states!r}.")
+        raise ValueError(f"load: callbacks must be names with the states of callbacks, got {shown(states)}.")
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: Any, levels: int = MOST_LEVELS) -> bool:
     """Whether a value comes back from JSON as it is: tuples and keys that are numbers become others."""
+    if isinstance(value, (dict, list)) and not levels:
+        return False
     if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+        return all(isinstance(key, str) and _is_plain(item, levels - 1) for key, item in value.items())
     if isinstance(value, list):
-        return all(map(_is_plain, value))
+        return all(_is_plain(item, levels - 1) for item in value)
     if isinstance(value, int):
         return value.bit_length() <= LONGEST_INT
     return value is None or isinstance(value, (float, str))
@@ -160,13 +165,14 @@ def _count(described: dict[str, Any], name: str) -> int:
 def _check_optimizer(name: Any, memory: Any, n_slots: int) -> int:
     """Refuse a state that the named optimizer cannot have; return ``n_slots``. A user's own optimizer can have any."""
     if not isinstance(name, str) or not isinstance(memory, dict):
-        raise ValueError(f"load: optimizer must be a name, and memory names with numbers, got {name!r} and {memory!r}.")
+        raise ValueError(f"load: optimizer must be a name, and memory names with numbers, got {shown(name)} and "
+                         f"{shown(memory)}.")
     kinds = {kind.__name__: kind for kind in OPTIMIZERS.values()}
     kind = kinds.get(name.removesuffix(AVERAGED))
     for key, value in memory.items():
         least = kind.state_scalars.get(key, least_in_memory(key)) if kind else least_in_memory(key)
         if least is None and (kind or not name):
-            raise ValueError(f"load: memory must hold what {name or 'a model'} keeps, got {key!r}.")
+            raise ValueError(f"load: memory must hold what {name or 'a model'} keeps, got {shown(key)}.")
         check_real("load", f"memory[{key!r}]", value, -np.inf if least is None else least)
     possible = (0,) if not name else () if kind is None else kind.slot_counts
     possible = tuple(count + name.endswith(AVERAGED) for count in possible)
@@ -193,7 +199,7 @@ def save(saved: Saved, path: Any) -> None:
     for key, state in found["described"].get("callbacks", {}).items():
         if not _is_plain(state):
             raise TypeError("save: the state of a callback must be numbers, strings, and lists and dicts of them with "
-                            f"strings as keys, got another one from {key!r}.")
+                            f"strings as keys, at most {MOST_LEVELS} levels deep, got another one from {shown(key)}.")
     text = json.dumps({**found["described"], "layers": [_encode(layer) for layer in found["layers"]]}, indent=1)
     if len(text) > LARGEST_JSON:
         raise ValueError(f"save: the description must be of at most {LARGEST_JSON} characters, got {len(text)}; arrays "
@@ -204,8 +210,8 @@ def save(saved: Saved, path: Any) -> None:
 def _read_description(archive: zipfile.ZipFile) -> dict[str, Any]:
     described = json.loads(read_text(archive))
     if not isinstance(described, dict) or described.get("format") != FORMAT:
-        raise ValueError("model.json must describe a model of format "
-                         f"{FORMAT}, got {described.get('format') if isinstance(described, dict) else described!r}")
+        found = described.get("format") if isinstance(described, dict) else described
+        raise ValueError(f"model.json must describe a model of format {FORMAT}, got {shown(found)}")
     return described
 
 

@@ -275,3 +275,18 @@ def test_layers_stay_the_users():
     """Nothing that is built is kept in a layer."""
     one, other = made(NET).build(5), made(NET).build(7)
     assert one.layers == other.layers and one.theta.size != other.theta.size
+
+
+@pytest.mark.parametrize("given, error, message", [
+    (None, TypeError, "Sequential: network must be a Network, got None"),
+    (Sequential([layers.Dense(2)], "float64", 0).build(3).network, ValueError,
+     "Sequential: network must be built from the model's layers in float32, got one in float64"),
+    (Sequential([layers.Dense(3)], random_state=0).build(3).network, ValueError,
+     "Sequential: network must be built from the model's layers in float32, got one in float32 from"),
+])
+def test_adopt_refuses_another_network(given, error, message):
+    model = Sequential([layers.Dense(2)], random_state=0).build(3)
+    before = model.network
+    with pytest.raises(error, match=message):
+        model.adopt(given)
+    assert model.network is before

@@ -117,15 +117,19 @@ cdef inline double binary_hinge(
 cdef inline double hinge(
     Py_ssize_t k, const floating *y, const floating *t, floating c, floating *dy) noexcept nogil:
     """l = max(0, 1 + y_r - y_code), r the first largest of the others; dl = 1 at r, -1 at code where l > 0"""
-    cdef Py_ssize_t j, r = -1, code
+    cdef Py_ssize_t j, r, code
     cdef double a
     if floating is float:
         code = ldl_code_f32(t, k)
     else:
         code = ldl_code_f64(t, k)
-    for j in range(k):
-        # a NaN counts as the largest, so that it reaches the loss
-        if j != code and (r < 0 or y[j] > y[r] or y[j] != y[j]):
+    r = 1 if code == 0 else 0
+    # a NaN counts as the largest, so that it reaches the loss
+    for j in range(code):
+        if y[j] > y[r] or y[j] != y[j]:
+            r = j
+    for j in range(code + 1, k):
+        if y[j] > y[r] or y[j] != y[j]:
             r = j
     a = 1 + <double>y[r] - y[code]
     if dy != NULL:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ldl_cy.messages import shown
+
 if TYPE_CHECKING:
     from ldl_cy.models import Sequential
     from ldl_cy.optimizers import Optimizer
@@ -122,9 +124,9 @@ class Function(Callback):
 def check_file(owner: str, path: Path) -> None:
     """Refuse a path in a folder that does not exist, or that is itself a folder; links are followed."""
     if not (path.parent.is_dir() and Path(os.path.realpath(path)).parent.is_dir()):
-        raise ValueError(f"{owner}: path must lie in a folder that exists, got {str(path)!r}.")
+        raise ValueError(f"{owner}: path must lie in a folder that exists, got {shown(str(path))}.")
     if path.is_dir():
-        raise ValueError(f"{owner}: path must be a file, got the folder {str(path)!r}.")
+        raise ValueError(f"{owner}: path must be a file, got the folder {shown(str(path))}.")
 
 
 # types of the ``callbacks`` argument of a fit
@@ -140,9 +142,9 @@ def check_callbacks(callbacks: Any) -> list[Callback]:
         given = [] if callbacks is None else list(callbacks)
     except TypeError:
         raise TypeError(
-            f"Sequential: callbacks must be a list of callbacks or functions, got {callbacks!r}.") from None
+            f"Sequential: callbacks must be a list of callbacks or functions, got {shown(callbacks)}.") from None
     for callback in given:
         # a class is callable too, but an object of it is meant
         if isinstance(callback, type) or not (isinstance(callback, Callback) or callable(callback)):
-            raise TypeError(f"Sequential: callbacks must be callbacks or functions, got {callback!r}.")
+            raise TypeError(f"Sequential: callbacks must be callbacks or functions, got {shown(callback)}.")
     return sorted([c if isinstance(c, Callback) else Function(c) for c in given], key=lambda c: c.last)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ldl_cy.callbacks.base import Callback, check_file
 from ldl_cy.checks import check_int
+from ldl_cy.messages import shown
 from ldl_cy.replacing import as_path, check_regular, delete_leftovers, replace_file
 from ldl_cy.serialize import describe_network, read_description
 
@@ -61,20 +62,20 @@ class Checkpoint(Callback):
         check_file("Checkpoint", self.path)
         if self.keep > 1 and len(os.fsencode(self._aside(0).name)) > LONGEST_NAME:
             raise ValueError("Checkpoint: path must have a name that leaves room for the epoch in older names, or "
-                             f"keep=1, got {str(self.path)!r}.")
+                             f"keep=1, got {shown(str(self.path))}.")
         if check_regular("Checkpoint", self.path) is not None:
             try:
                 read_description(self.path)
             except ValueError as error:
                 raise ValueError("Checkpoint: path must be a new file or a checkpoint of the same network, "
-                                 f"got {str(self.path)!r}, which is no model.") from error
+                                 f"got {shown(str(self.path))}, which is no model.") from error
 
     def on_fit_begin(self, model: Sequential, epochs: int) -> None:
         """Refuse a model that cannot be written, and a file of another network; delete what a killed process left."""
         network = describe_network(model.layers, model.dtype, model.input_shape)
         if self.path.exists() and any(read_description(self.path).get(name) != network[name] for name in network):
             raise ValueError("Checkpoint: path must be a new file or a checkpoint of the same network, "
-                             f"got {str(self.path)!r}, which is another network's.")
+                             f"got {shown(str(self.path))}, which is another network's.")
         self.saved = model.epoch
         delete_leftovers(self.path)
 

@@ -11,6 +11,7 @@ import numpy as np
 from ldl_cy._engine.process import Exclusive
 from ldl_cy.callbacks.base import AnyCallback, Callback, Callbacks, check_callbacks
 from ldl_cy.callbacks.history import History, ProgressBar
+from ldl_cy.messages import shown
 
 if TYPE_CHECKING:
     from ldl_cy.models import Sequential
@@ -97,10 +98,15 @@ class CallbackList:
         """Store a callback's state in the model's training state, or drop it if there is none."""
         state, training = callback.state_dict(), self.model.training_state
         if not isinstance(state, dict):
-            raise TypeError(f"{type(callback).__name__}: state_dict must return a dict, got {state!r}.")
+            raise TypeError(f"{type(callback).__name__}: state_dict must return a dict, got {shown(state)}.")
+        try:
+            state = copy.deepcopy(state)
+        except RecursionError:
+            raise ValueError(f"{type(callback).__name__}: state_dict must return a dict of fewer levels than Python's "
+                             "limit of recursion.") from None
         # a new dict: another thread may read the one that is there
         others = {other: value for other, value in training.callbacks.items() if other != key}
-        training.callbacks = {**others, key: copy.deepcopy(state)} if state else others
+        training.callbacks = {**others, key: state} if state else others
 
     def _by_key(self) -> Iterator[tuple[str, Callback]]:
         """Callbacks with distinct keys: a number is appended to a key that is taken."""
@@ -108,7 +114,7 @@ class CallbackList:
         for callback in self.callbacks:
             own, count = callback.state_key, 1
             if not isinstance(own, str):
-                raise TypeError(f"{type(callback).__name__}: state_key must be a str, got {own!r}.")
+                raise TypeError(f"{type(callback).__name__}: state_key must be a str, got {shown(own)}.")
             key = own
             while key in taken:
                 count += 1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ldl_cy.callbacks.base import Callback, check_file
 from ldl_cy.checks import check_bool
+from ldl_cy.messages import shown
 from ldl_cy.replacing import as_path, naming
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class CSVLogger(Callback):
         missing = [name for name in ("epoch", *known) if name not in names]
         if names and missing:
             raise ValueError(f"CSVLogger: path must be a file with the columns {', '.join(('epoch', *known))} where "
-                             f"append=True, got {str(self.path)!r} without {', '.join(missing)}.")
+                             f"append=True, got {shown(str(self.path))} without {', '.join(missing)}.")
 
     def _names_there(self) -> list[str]:
         """The columns of the file to append to; [] if a new file is written."""

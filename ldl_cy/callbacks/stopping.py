@@ -8,6 +8,7 @@ import numpy as np
 
 from ldl_cy.callbacks.base import Callback
 from ldl_cy.checks import check_bool, check_choice, check_int, check_real
+from ldl_cy.messages import shown
 
 if TYPE_CHECKING:
     from ldl_cy.models import Sequential
@@ -22,7 +23,7 @@ class Monitor(Callback):
     def __init__(self, monitor: str, patience: int, min_delta: float, mode: str) -> None:
         owner = type(self).__name__
         if not isinstance(monitor, str):
-            raise TypeError(f"{owner}: monitor must be the name of a value such as 'val_loss', got {monitor!r}.")
+            raise TypeError(f"{owner}: monitor must be the name of a value such as 'val_loss', got {shown(monitor)}.")
         self.monitor = monitor
         self.patience = check_int(owner, "patience", patience, 0)
         self.min_delta = check_real(owner, "min_delta", min_delta, 0)
@@ -35,7 +36,7 @@ class Monitor(Callback):
             validates = any(name.startswith("val_") for name in known)
             hint = "; it needs validation data" if self.monitor.startswith("val_") and not validates else ""
             raise ValueError(f"{type(self).__name__}: monitor must be one of {', '.join(map(repr, known))}, "
-                             f"got {self.monitor!r}{hint}.")
+                             f"got {shown(self.monitor)}{hint}.")
 
     def improves(self, logs: dict[str, float], best: float) -> bool:
         """Whether the value is better than ``best``, which has the sign that makes smaller better."""

@@ -8,6 +8,7 @@ from typing import Any
 from ldl_cy._engine.vec import ACTIVATIONS
 from ldl_cy.checks import check_real
 from ldl_cy.layers.base import Applied, Built, Layer, Shape
+from ldl_cy.messages import shown
 
 __all__ = ["ACTIVATIONS", "ALIASES", "Activation", "check_activation"]
 
@@ -21,7 +22,7 @@ def check_activation(owner: str, activation: Any) -> str:
     known = (*ACTIVATIONS, *ALIASES)
     if not isinstance(activation, str) or activation not in known:
         raise (ValueError if isinstance(activation, str) else TypeError)(
-            f"{owner}: activation must be None or one of {', '.join(known)}, got {activation!r}.")
+            f"{owner}: activation must be None or one of {', '.join(known)}, got {shown(activation)}.")
     return ALIASES.get(activation, activation)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 from ldl_cy._engine.graph import Graph
 from ldl_cy._engine.spec import Built, Parameter, Shape
 from ldl_cy.checks import check_bool, check_ints
+from ldl_cy.messages import shown
 
 __all__ = ["Applied", "Built", "Layer", "Parameter", "Shape", "layer_names", "output_activations"]
 
@@ -41,7 +42,7 @@ class Layer:
         owner = type(self).__name__
         if name is not None and (not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_]\w*", name)):
             raise (ValueError if isinstance(name, str) else TypeError)(
-                f"{owner}: name must be None or a word of letters, digits and '_', got {name!r}.")
+                f"{owner}: name must be None or a word of letters, digits and '_', got {shown(name)}.")
         self.name = name
         self.trainable = check_bool(owner, "trainable", trainable)
 
@@ -153,14 +154,14 @@ class Layer:
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        shown = []
+        settings = []
         for name, p in self._arguments().items():
             value = getattr(self, name)
             if p.default is inspect.Parameter.empty:
-                shown.append(repr(value))
+                settings.append(repr(value))
             elif value != p.default:
-                shown.append(f"{name}={value!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+                settings.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(settings)})"
 
 
 def layer_names(owner: str, layers: Sequence[Layer]) -> list[str]:
@@ -168,7 +169,7 @@ def layer_names(owner: str, layers: Sequence[Layer]) -> list[str]:
     names = [layer.name or f"{layer.default_name()}_{i}" for i, layer in enumerate(layers)]
     for name, count in Counter(names).items():
         if count > 1:
-            raise ValueError(f"{owner}: names of layers must differ, got {name!r} twice.")
+            raise ValueError(f"{owner}: names of layers must differ, got {shown(name)} twice.")
     return names
 
 

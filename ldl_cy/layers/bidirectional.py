@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ldl_cy.checks import check_choice
 from ldl_cy.layers.base import Applied, Layer
 from ldl_cy.layers.recurrent import Recurrent
+from ldl_cy.messages import shown
 
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
@@ -63,7 +64,7 @@ class Bidirectional(Layer):
     ) -> None:
         super().__init__(name=name, trainable=trainable)
         if not isinstance(layer, Recurrent):
-            raise TypeError(f"Bidirectional: layer must be an RNN, LSTM or GRU, got {layer!r}.")
+            raise TypeError(f"Bidirectional: layer must be an RNN, LSTM or GRU, got {shown(layer)}.")
         self.layer = layer
         self.merge_mode = check_choice("Bidirectional", "merge_mode", merge_mode, ("concat", "sum"))
 

@@ -9,6 +9,7 @@ from ldl_cy.initializers import get as get_initializer
 from ldl_cy.layers.activation import check_activation
 from ldl_cy.layers.base import Built, Layer, Parameter, Shape
 from ldl_cy.layers.windows import Padding, check_padding, check_sizes, image_shape, lay_windows, pair
+from ldl_cy.messages import shown
 
 # "auto" is Winograd from this many channels and filters on, if it saves at least this factor of multiplications.
 WINOGRAD_CHANNELS = 16
@@ -213,8 +214,8 @@ class Conv2D(_Conv):
         if algorithm == "winograd" and not self._is_3x3():
             raise ValueError(
                 "Conv2D: algorithm='winograd' needs kernel_size 3, strides 1, dilation_rate 1 and groups 1, got "
-                f"kernel_size={kernel_size!r}, strides={strides!r}, dilation_rate={dilation_rate!r}, "
-                f"groups={groups!r}.")
+                f"kernel_size={shown(kernel_size)}, strides={shown(strides)}, dilation_rate={shown(dilation_rate)}, "
+                f"groups={shown(groups)}.")
 
     def _is_3x3(self) -> bool:
         return (pair(self.kernel_size, 2) == (3, 3) and pair(self.strides, 2) == pair(self.dilation_rate, 2) == (1, 1)

@@ -11,6 +11,7 @@ import numpy as np
 from ldl_cy.checks import as_result, check_ints
 from ldl_cy.initializers import get as get_initializer
 from ldl_cy.layers.base import Built, Layer, Parameter, Shape
+from ldl_cy.messages import shown
 
 
 class Custom(Layer):
@@ -57,17 +58,17 @@ class Custom(Layer):
         super().__init__(name=name, trainable=trainable)
         for argument, value in (("forward", forward), ("backward", backward)):
             if not callable(value):
-                raise TypeError(f"Custom: {argument} must be a function, got {value!r}.")
+                raise TypeError(f"Custom: {argument} must be a function, got {shown(value)}.")
         self.forward, self.backward = forward, backward
         if not callable(output_shape):
             output_shape = self._shape("output_shape", output_shape)
         self.output_shape = output_shape
         if parameters is not None and not isinstance(parameters, Mapping):
-            raise TypeError(f"Custom: parameters must be a dict of name to shape, got {parameters!r}.")
+            raise TypeError(f"Custom: parameters must be a dict of name to shape, got {shown(parameters)}.")
         shapes = {}
         for key, shape in (parameters or {}).items():
             if not isinstance(key, str) or not key.isidentifier():
-                raise ValueError(f"Custom: parameters must have names that are words, got {key!r}.")
+                raise ValueError(f"Custom: parameters must have names that are words, got {shown(key)}.")
             shapes[key] = self._shape(f"parameters[{key!r}]", shape)
         self.parameters = shapes
         self.initializer = initializer
@@ -124,7 +125,7 @@ class Custom(Layer):
         found = {}
         for key, view in self._views(parameters, grad).items():
             if key not in gradients:
-                raise ValueError(f"Custom: backward must return a gradient for {key!r}, got {list(gradients)}.")
+                raise ValueError(f"Custom: backward must return a gradient for {key!r}, got {shown(list(gradients))}.")
             found[key] = as_result("Custom", f"the gradient of {key!r}", gradients[key], view.shape, view.dtype)
         with np.errstate(over="ignore", invalid="ignore"):
             for key, view in self._views(parameters, grad).items():

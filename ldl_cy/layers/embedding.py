@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ldl_cy.checks import check_blas_size, check_int
+from ldl_cy.checks import check_blas_size, check_int, without_repeats
 from ldl_cy.initializers import get as get_initializer
 from ldl_cy.layers.base import Built, Layer, Parameter, Shape
 
@@ -70,6 +70,8 @@ class Embedding(Layer):
 
     def check_input(self, X: np.ndarray) -> None:
         """Refuse rows that have anything but ids."""
+        if isinstance(X, np.ndarray):
+            X = without_repeats(X)
         rows = max(1, CHECKED_AT_A_TIME // max(1, X.shape[1]))
         for start in range(0, len(X), rows):
             part = np.asarray(X[start:start + rows])

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ldl_cy._engine.graph import MOST_LEVELS
 from ldl_cy.layers.base import Applied, Layer, Shape, layer_names, output_activations
+from ldl_cy.messages import shown
 
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
@@ -22,7 +23,7 @@ class Branches(Layer):
         for path in paths:
             layers = [path] if isinstance(path, Layer) else path
             if not isinstance(layers, (list, tuple)) or not all(isinstance(layer, Layer) for layer in layers):
-                raise TypeError(f"{owner}: each path must be a list of layers, got {path!r}.")
+                raise TypeError(f"{owner}: each path must be a list of layers, got {shown(path)}.")
             layer_names(owner, layers)
             kept.append(list(layers))
         if len(kept) < 2:

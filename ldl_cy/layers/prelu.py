@@ -7,6 +7,7 @@ from typing import Any
 from ldl_cy.checks import check_int
 from ldl_cy.initializers import get as get_initializer
 from ldl_cy.layers.base import Built, Layer, Parameter, Shape
+from ldl_cy.messages import shown
 
 MOST_AXES = 16                  # that the kernel has room for, neighbours of one kind counted as one
 
@@ -23,7 +24,7 @@ def check_axes(shared_axes: Any) -> tuple[int, ...] | None:
             raise ValueError
     except (TypeError, ValueError) as error:
         raise type(error)("PReLU: shared_axes must be None, an int >= 1 or a tuple of different ones, "
-                          f"got {shared_axes!r}.") from None
+                          f"got {shown(shared_axes)}.") from None
     return axes
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from ldl_cy._engine.graph import MOST_AXES
 from ldl_cy.checks import check_int
 from ldl_cy.layers.base import Applied, Built, Layer, Shape
+from ldl_cy.messages import shown
 
 
 class Flatten(Layer):
@@ -53,7 +54,7 @@ class Reshape(Layer):
         entries = target_shape if isinstance(target_shape, (tuple, list)) else (target_shape,)
         if len(entries) > MOST_AXES:
             raise ValueError(f"Reshape: target_shape must have at most {MOST_AXES} entries, got {len(entries)}.")
-        text = f"Reshape: target_shape must be ints >= 1, at most one of them -1, got {target_shape!r}."
+        text = f"Reshape: target_shape must be ints >= 1, at most one of them -1, got {shown(target_shape)}."
         try:
             self.target_shape = tuple(check_int("Reshape", "target_shape", entry, -1) for entry in entries)
         except (TypeError, ValueError) as error:

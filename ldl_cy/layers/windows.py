@@ -5,6 +5,7 @@ from typing import Any
 
 from ldl_cy.checks import check_int, check_ints
 from ldl_cy.layers.base import Shape
+from ldl_cy.messages import shown
 
 Padding = str | int | tuple[int, ...]
 LONGEST_AXIS = 2**31 - 1            # so that C's integers hold every place in a window
@@ -23,7 +24,7 @@ def check_padding(owner: str, padding: Any, axes: int, names: tuple[str, ...] = 
     """A name, an int >= 0 or, with two axes, a pair; returned unchanged, but lists as tuples."""
     known = ", ".join(repr(name) for name in names)
     text = (f"{owner}: padding must be {known}{' or' if axes == 1 else ','} an int >= 0"
-            f"{'' if axes == 1 else ' or a pair of them'}, got {padding!r}.")
+            f"{'' if axes == 1 else ' or a pair of them'}, got {shown(padding)}.")
     if isinstance(padding, str):
         if padding not in names:
             raise ValueError(text)
@@ -83,8 +84,8 @@ def lay_windows(
                          f"{LONGEST_AXIS}, got {largest}.")
     if min(output) < 1:
         reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations))
-        shown, dilated, into = (t if axes == 2 else t[1] for t in (kernel, reach, padded))
+        window, dilated, into = (t if axes == 2 else t[1] for t in (kernel, reach, padded))
         raise ValueError(
-            f"{owner}: {name} {shown}{'' if reach == kernel else f' (dilated {dilated})'} does not fit into "
+            f"{owner}: {name} {window}{'' if reach == kernel else f' (dilated {dilated})'} does not fit into "
             f"the padded input {into}.")
     return {"image": image, "kernel": kernel, "strides": steps, "padding": before, "output": output}

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ldl_cy.messages import shown
 from ldl_cy.optimizers.adam import Adam, AdamW, Nadam
 from ldl_cy.optimizers.adaptive import Adadelta, Adagrad, RMSprop
 from ldl_cy.optimizers.base import Optimizer, Rule
@@ -35,4 +36,4 @@ def get(optimizer: Any) -> Optimizer:
     if isinstance(optimizer, str) and optimizer in OPTIMIZERS:
         return OPTIMIZERS[optimizer]()
     raise (ValueError if isinstance(optimizer, str) else TypeError)(
-        f"Sequential: optimizer must be one of {', '.join(OPTIMIZERS)} or an Optimizer, got {optimizer!r}.")
+        f"Sequential: optimizer must be one of {', '.join(OPTIMIZERS)} or an Optimizer, got {shown(optimizer)}.")

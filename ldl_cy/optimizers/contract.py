@@ -10,6 +10,7 @@ import numpy as np
 from ldl_cy._engine.rule import Rule
 from ldl_cy._engine.vec import check_rule
 from ldl_cy.checks import check_real
+from ldl_cy.messages import shown
 from ldl_cy.optimizers.base import Ended, FullBatchMethod, Optimizer
 from ldl_cy.optimizers.step_rule import StepRule, check_formula
 
@@ -48,20 +49,20 @@ def read_optimizer(optimizer: Optimizer) -> Declared:
     owner = type(optimizer).__name__
     method = optimizer.method
     if not (isinstance(method, FullBatchMethod) or (method is None and isinstance(optimizer, StepRule))):
-        raise TypeError(f"{owner}: method must be a FullBatchMethod, or None for a StepRule, got {method!r}.")
+        raise TypeError(f"{owner}: method must be a FullBatchMethod, or None for a StepRule, got {shown(method)}.")
     if not isinstance(optimizer.full_batch, bool):
-        raise TypeError(f"{owner}: full_batch must be True or False, got {optimizer.full_batch!r}.")
+        raise TypeError(f"{owner}: full_batch must be True or False, got {shown(optimizer.full_batch)}.")
     if not callable(optimizer.check):
-        raise TypeError(f"{owner}: check must be a method, got {optimizer.check!r}.")
+        raise TypeError(f"{owner}: check must be a method, got {shown(optimizer.check)}.")
     if method is not None and method.dtype not in (None, "float32", "float64"):
-        raise ValueError(f"{owner}: dtype must be None, 'float32' or 'float64', got {method.dtype!r}.")
+        raise ValueError(f"{owner}: dtype must be None, 'float32' or 'float64', got {shown(method.dtype)}.")
     name, keys = optimizer.state_name, optimizer.log_keys
     if not isinstance(name, str) or not name:
-        raise TypeError(f"{owner}: state_name must be a str of one letter or more, got {name!r}.")
+        raise TypeError(f"{owner}: state_name must be a str of one letter or more, got {shown(name)}.")
     if not isinstance(keys, tuple) or not all(isinstance(key, str) for key in keys):
-        raise TypeError(f"{owner}: log_keys must be a tuple of str, got {keys!r}.")
+        raise TypeError(f"{owner}: log_keys must be a tuple of str, got {shown(keys)}.")
     if {"loss", "val_loss"} & set(keys):
-        raise ValueError(f"{owner}: log_keys must be other names than 'loss' and 'val_loss', got {keys!r}.")
+        raise ValueError(f"{owner}: log_keys must be other names than 'loss' and 'val_loss', got {shown(keys)}.")
     return Declared(owner, method, read_n_vectors(owner, optimizer), name, keys, read_scalars(owner, optimizer))
 
 
@@ -69,15 +70,16 @@ def read_n_vectors(owner: str, optimizer: Optimizer) -> int:
     """The number of vectors of state, with that of an average."""
     counts = optimizer.slot_counts
     if not isinstance(counts, tuple) or not counts or not all(is_count(count) for count in counts):
-        raise TypeError(f"{owner}: slot_counts must be a tuple of ints >= 0, got {counts!r}.")
+        raise TypeError(f"{owner}: slot_counts must be a tuple of ints >= 0, got {shown(counts)}.")
     n_slots = optimizer.n_slots
     if not is_count(n_slots) or n_slots not in counts:
         raise (ValueError if is_count(n_slots) else TypeError)(
-            f"{owner}: n_slots must be one of slot_counts={counts}, got {n_slots!r}.")
+            f"{owner}: n_slots must be one of slot_counts={counts}, got {shown(n_slots)}.")
     expected = n_slots + (isinstance(optimizer, StepRule) and optimizer.ema is not None)
     n_vectors = optimizer.n_vectors
     if not is_count(n_vectors) or n_vectors != expected:
-        raise ValueError(f"{owner}: n_vectors must be n_slots, and one more with ema, {expected}, got {n_vectors!r}.")
+        raise ValueError(f"{owner}: n_vectors must be n_slots, and one more with ema, {expected}, "
+                         f"got {shown(n_vectors)}.")
     return expected
 
 
@@ -86,7 +88,7 @@ def read_scalars(owner: str, optimizer: Optimizer) -> dict[str, float]:
     scalars = optimizer.state_scalars
     if not isinstance(scalars, Mapping) or not all(
             isinstance(key, str) and is_number(least) for key, least in scalars.items()):
-        raise TypeError(f"{owner}: state_scalars must map names to smallest values, got {scalars!r}.")
+        raise TypeError(f"{owner}: state_scalars must map names to smallest values, got {shown(scalars)}.")
     return dict(scalars)
 
 
@@ -94,14 +96,14 @@ def read_rule(optimizer: StepRule, declared: Declared, alpha: float, ranges: np.
     """A step rule's settings of the compiled update, which fit its formula and the memory that the update reads."""
     owner, rule = declared.owner, optimizer.rule(alpha, ranges)
     if not isinstance(rule, Rule):
-        raise TypeError(f"{owner}: rule must return a Rule, got {rule!r}.")
+        raise TypeError(f"{owner}: rule must return a Rule, got {shown(rule)}.")
     if not is_count(rule.rule_id):
-        raise TypeError(f"{owner}: rule_id must be the place of a kernel in vec.RULES, got {rule.rule_id!r}.")
+        raise TypeError(f"{owner}: rule_id must be the place of a kernel in vec.RULES, got {shown(rule.rule_id)}.")
     for name in ("alpha", "clip_norm", "tol"):
         check_real(owner, f"rule's {name}", getattr(rule, name), 0)
     for name in ("by_loss", "averages"):
         if not isinstance(getattr(rule, name), bool):
-            raise TypeError(f"{owner}: rule's {name} must be True or False, got {getattr(rule, name)!r}.")
+            raise TypeError(f"{owner}: rule's {name} must be True or False, got {shown(getattr(rule, name))}.")
     if rule.averages != (optimizer.ema is not None):
         raise ValueError(f"{owner}: rule's averages must be {not rule.averages} with ema={optimizer.ema!r}, "
                          f"got {rule.averages}.")
@@ -119,7 +121,7 @@ def check_ranges(owner: str, ranges: Any, n_params: int) -> None:
     if given.dtype.kind not in "iu" or given.ndim != 2 or given.shape[1] != 2 or (given.size and not (
             given.min() >= 0 and np.all(given[:, 0] <= given[:, 1]) and given.max() <= n_params)):
         raise ValueError(f"{owner}: rule's ranges must be an (m, 2) array of ints within 0 .. {n_params}, "
-                         f"got {ranges!r}.")
+                         f"got {shown(ranges)}.")
 
 
 def read_coefficients(
@@ -130,10 +132,10 @@ def read_coefficients(
     owner = declared.owner
     given = optimizer.coefficients(first, count, epoch, steps_per_epoch, factor)
     if not isinstance(given, np.ndarray) or given.dtype != float or given.ndim != 2 or len(given) not in (1, count):
-        raise ValueError(f"{owner}: coefficients must return one row of floats or {count}, got {given!r}.")
+        raise ValueError(f"{owner}: coefficients must return one row of floats or {count}, got {shown(given)}.")
     if given.shape[1] < 2 or (given[:, 1].any() and not rule.averages):
         raise ValueError(f"{owner}: coefficients must begin with a weight decay and a share of the average, which is 0 "
-                         f"without ema, got {given[0]!r}.")
+                         f"without ema, got {shown(given[0])}.")
     check_rule(owner, rule.rule_id, declared.n_vectors - rule.averages, given[:, 2:])
     return np.ascontiguousarray(given)
 
@@ -143,7 +145,7 @@ def read_values(declared: Declared, values: Any) -> dict[str, float]:
     names = ("loss", *declared.log_keys)
     if not isinstance(values, dict) or set(values) != set(names) or not all(map(is_number, values.values())):
         raise ValueError(f"{declared.owner}: the values of an iteration must be a dict of the numbers "
-                         f"{', '.join(names)}, got {values!r}.")
+                         f"{', '.join(names)}, got {shown(values)}.")
     return {name: float(values[name]) for name in names}
 
 
@@ -153,7 +155,7 @@ def check_scalars(declared: Declared, scalars: dict[str, Any]) -> None:
         least = declared.state_scalars.get(key)
         if least is None or not is_number(value) or not value >= least:
             raise ValueError(f"{declared.owner}: its scalars must be numbers under the names in state_scalars, and no "
-                             f"smaller than these allow, got {key!r}: {value!r}.")
+                             f"smaller than these allow, got {shown(key)}: {shown(value)}.")
 
 
 def read_ended(declared: Declared, ended: Any, complete: bool) -> Ended | None:
@@ -162,7 +164,7 @@ def read_ended(declared: Declared, ended: Any, complete: bool) -> Ended | None:
         return None
     if not isinstance(ended, Ended) or ended.reason not in REASONS or not isinstance(ended.message, str):
         raise TypeError(f"{declared.owner}: minimize must return None after all its iterations, or else an Ended with "
-                        f"the reason 'converged' or 'stalled' and a message, got {ended!r}.")
+                        f"the reason 'converged' or 'stalled' and a message, got {shown(ended)}.")
     return ended
 
 

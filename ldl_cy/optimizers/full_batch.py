@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ldl_cy.messages import shown
 from ldl_cy.optimizers.base import Ended, FullBatchMethod
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class IterativeMethod(FullBatchMethod):
         given = next(iterations, None) if isinstance(iterations, Iterator) else iterations
         if not (isinstance(given, tuple) and len(given) == 2 and (given[1] is None or isinstance(given[1], Ended))):
             raise TypeError(f"{type(self).__name__}: iterate must yield (values, None), or (values, Ended) for the "
-                            f"last iteration, got {given!r}.")
+                            f"last iteration, got {shown(given)}.")
         return given
 
 

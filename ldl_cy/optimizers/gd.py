@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from ldl_cy._engine.vec import RULES
+from ldl_cy.messages import shown
 from ldl_cy.optimizers.base import Rule
 from ldl_cy.optimizers.full_batch import FullBatchMethod
 from ldl_cy.optimizers.line_search import ArmijoDescent
@@ -74,7 +75,7 @@ class GD(StepRule):
             return 0.0
         if callable(rate) or others != (None, 0.0, None):
             raise ValueError("GD: line_search=True takes a float as learning_rate, and no clip_norm, weight_decay or "
-                             f"ema, got {rate!r}, {others[0]!r}, {others[1]!r} and {others[2]!r}.")
+                             f"ema, got {shown(rate)}, {shown(others[0])}, {shown(others[1])} and {shown(others[2])}.")
         return rate
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:

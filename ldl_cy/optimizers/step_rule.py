@@ -12,6 +12,7 @@ import numpy as np
 
 from ldl_cy._engine.vec import RULES
 from ldl_cy.checks import as_numbers, check_real
+from ldl_cy.messages import shown
 from ldl_cy.optimizers.base import Optimizer, Rule
 from ldl_cy.optimizers.settings import Real, RealOrNone, Setting
 from ldl_cy.schedules import Schedule
@@ -38,7 +39,7 @@ def check_formula(owner: str, given: Any, count: int) -> np.ndarray:
     if rows.ndim != 2 or len(rows) != count:
         raise ValueError(f"{owner}: the result of formula must have the shape ({count}, m), got {rows.shape}.")
     if np.isnan(rows).any():
-        raise ValueError(f"{owner}: the result of formula must be numbers, got NaN in {rows!r}.")
+        raise ValueError(f"{owner}: the result of formula must be numbers, got NaN in {shown(rows)}.")
     return rows
 
 
@@ -53,7 +54,7 @@ class Rate(Setting[LearningRate]):
             return check_real(owner, self.name, value, 0, low_open=True)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{owner}: {self.name} must be a float > 0, a schedule or a function of the step, "
-                              f"got {value!r}.") from None
+                              f"got {shown(value)}.") from None
 
 
 class StepRule(Optimizer):
@@ -109,7 +110,7 @@ class StepRule(Optimizer):
         owner = type(self).__name__
         rule_id = getattr(self, "rule_id", None)
         if rule_id not in range(len(RULES)):
-            raise TypeError(f"{owner}: rule_id must be the place of a kernel in vec.RULES, got {rule_id!r}.")
+            raise TypeError(f"{owner}: rule_id must be the place of a kernel in vec.RULES, got {shown(rule_id)}.")
         self.learning_rate = learning_rate
         self.clip_norm, self.weight_decay, self.ema = clip_norm, weight_decay, ema
 
@@ -177,7 +178,7 @@ class StepRule(Optimizer):
         rates = rates.astype(float)
         if rates.shape != (count,) or not np.all(np.isfinite(rates)) or np.any(rates < 0):
             raise ValueError(f"{type(self).__name__}: learning_rate must return {count} finite numbers >= 0, "
-                             f"got {rates!r}.")
+                             f"got {shown(rates)}.")
         return rates
 
     def coefficients(

@@ -13,6 +13,7 @@ from ldl_cy._engine.train import CONVERGED
 from ldl_cy.checks import check_bool, check_int, check_real, read_rows
 from ldl_cy.data import Arrays, check_last_layer, split_validation, validate_data
 from ldl_cy.inference import evaluate
+from ldl_cy.messages import shown
 from ldl_cy.optimizers.contract import read_optimizer
 from ldl_cy.optimizers.objective import Objective
 from ldl_cy.optimizers.step_rule import StepRule
@@ -178,7 +179,7 @@ def choose_batch_size(batch_size: Any, optimizer: optimizers.Optimizer, n: int) 
     if isinstance(batch_size, str) and batch_size in ("auto", "full"):
         return n if batch_size == "full" or optimizer.full_batch else min(32, n)
     if isinstance(batch_size, str):
-        raise ValueError(f"Sequential: batch_size must be an int >= 1, 'auto' or 'full', got {batch_size!r}.")
+        raise ValueError(f"Sequential: batch_size must be an int >= 1, 'auto' or 'full', got {shown(batch_size)}.")
     size = check_int(OWNER, "batch_size", batch_size)
     if optimizer.full_batch:
         raise ValueError(f"Sequential: batch_size must be 'auto' or 'full' with {type(optimizer).__name__}, "

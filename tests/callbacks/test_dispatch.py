@@ -7,7 +7,7 @@ import pytest
 from small_estimators import problem, small
 from small_fits import X, Y, fail, fit, made
 
-from ldl_cy import Sequential, optimizers
+from ldl_cy import Sequential, layers, optimizers
 from ldl_cy.callbacks import Callback, Checkpoint, EarlyStopping, ReduceOnPlateau
 
 
@@ -345,3 +345,38 @@ def test_states_that_would_come_back_as_others_are_refused(state, tmp_path):
     with pytest.raises(TypeError, match="save: the state of a callback must be numbers, strings, and lists and dicts"):
         model.save(tmp_path / "m")
     assert not list(tmp_path.iterdir())
+
+
+def nested(levels):
+    found = {}
+    for _ in range(levels):
+        found = {"a": found}
+    return found
+
+
+class Nested(Callback):
+    def __init__(self, levels):
+        self.levels = levels
+
+    def state_dict(self):
+        return nested(self.levels)
+
+
+def test_states_of_many_levels(tmp_path):
+    X = np.ones((4, 2))
+    model = Sequential([layers.Dense(1)], random_state=0)
+    with pytest.raises(ValueError, match="Nested: state_dict must return a dict of fewer levels"):
+        model.fit(X, X[:, 0], loss="squared_error", epochs=1, callbacks=[Nested(10**5)])
+    for levels in (200, 900):
+        model = Sequential([layers.Dense(1)], random_state=0)
+        try:
+            model.fit(X, X[:, 0], loss="squared_error", epochs=1, callbacks=[Nested(levels)])
+        except ValueError as error:
+            assert "fewer levels" in str(error)
+            continue
+        with pytest.raises(TypeError, match="at most 100 levels deep"):
+            model.save(tmp_path / "m")
+    model = Sequential([layers.Dense(1)], random_state=0)
+    model.fit(X, X[:, 0], loss="squared_error", epochs=1, callbacks=[Nested(99)])
+    model.save(tmp_path / "m")
+    assert Sequential.load(tmp_path / "m").training_state.callbacks == model.training_state.callbacks

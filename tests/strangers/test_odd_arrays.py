@@ -34,6 +34,14 @@ def a_huge_array(dtype, columns, what):
             model.evaluate(X, y, loss="squared_error")
         elif what == "jacobian":
             model.jacobian(X)
+        elif what == "ids":
+            Sequential([layers.Embedding(2, 3), layers.Flatten(), layers.Dense(1)]).build(columns).predict(X)
+        elif what == "as many weights":
+            model.fit(X, y, loss="squared_error", sample_weight=np.broadcast_to(1.0, HUGE))
+        elif what == "counts":
+            model.evaluate(X, np.broadcast_to(1.0, (HUGE, 1)), loss="poisson")
+        elif what == "labels":
+            model.evaluate(X, np.broadcast_to(1.0, (HUGE, 1)), loss="hinge")
         elif what == "find":
             find_learning_rate(model, X, y, loss="squared_error")
     finally:
@@ -44,7 +52,8 @@ def a_huge_array(dtype, columns, what):
 def test_huge_arrays():
     """Refused, by NumPy for the lack of memory or here for a shape, before any work that grows with the rows."""
     cases = [(dtype, columns, what) for what in (
-        "predict", "fit", "split", "few targets", "weights", "evaluate", "jacobian", "find")
+        "predict", "fit", "split", "few targets", "weights", "evaluate", "jacobian", "find", "ids", "as many weights",
+        "counts", "labels")
         for dtype, columns in (("float32", 1), ("float32", 4), ("float64", 4), ("uint8", 4), ("int8", 4))]
     for case, ended in zip(cases, run_all(a_huge_array, cases)):
         assert ended.error in ("MemoryError", "_ArrayMemoryError", "ValueError"), (case, ended)
@@ -74,3 +83,74 @@ def test_windows_that_overlap():
     for m, x in ((model, windows), (other, windows.copy())):
         m.fit(x, x[:, :1], loss="squared_error", epochs=2)
     np.testing.assert_array_equal(model.theta, other.theta)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="files with holes may take their whole size elsewhere")
+def test_rows_further_apart_than_an_int_counts(tmp_path):
+    """The first columns of a memmap whose rows are longer than BLAS's int: the same bits as for a copy."""
+    rng = np.random.default_rng(0)
+    near = rng.standard_normal((12, 4)).astype("f")
+    far = np.memmap(tmp_path / "rows", np.float32, "w+", shape=(12, 2**31 + 8))[:, :4]
+    far[:] = near
+    for stack in ([layers.Dense(3), layers.Dense(1)], [layers.Reshape((4, 1)), layers.LSTM(2), layers.Dense(1)],
+                  [layers.Reshape((2, 2, 1)), layers.Conv2D(2, 2), layers.Flatten(), layers.Dense(1)]):
+        for batch_size in (5, "full"):
+            models = [Sequential(stack, random_state=0).build(4) for _ in range(2)]
+            for model, X in zip(models, (far, near)):
+                model.fit(X, near[:, :1], loss="squared_error", epochs=2, batch_size=batch_size)
+            assert (models[0].theta == models[1].theta).all()
+            assert (models[0].predict(far) == models[0].predict(near)).all()
+            assert (models[0].jacobian(far) == models[0].jacobian(near)).all()
+
+
+class Shifting:
+    """An array that answers otherwise each time: as long as its first answer is kept, nothing else is read."""
+
+    def __init__(self):
+        self.asked = 0
+
+    @property
+    def shape(self):
+        self.asked += 1
+        return (self.asked, 4)
+
+    def __len__(self):
+        self.asked += 1
+        return self.asked
+
+    @property
+    def dtype(self):
+        self.asked += 1
+        return np.dtype("f4" if self.asked % 2 else "O")
+
+    def __array__(self, dtype=None, copy=None):
+        self.asked += 1
+        return np.ones((8 + self.asked % 3, 4 + self.asked % 2), dtype or "f8")
+
+
+def a_shifting_array(what, asked):
+    X = Shifting()
+    X.asked = asked
+    model = Sequential([layers.Dense(1)], random_state=0).build(4)
+    y, known = np.ones((8, 1)), np.ones((8, 4))
+    fit = {"loss": "squared_error", "epochs": 1}
+    calls = {
+        "predict": lambda: model.predict(X), "fit": lambda: model.fit(X, y, **fit),
+        "unbuilt": lambda: Sequential([layers.Dense(1)]).fit(X, y, **fit), "y": lambda: model.fit(known, X, **fit),
+        "weights": lambda: model.fit(known, y, sample_weight=X, **fit), "trace": lambda: model.trace(X),
+        "split": lambda: model.fit(X, X, validation_split=0.5, **fit), "batches": lambda: model.fit([(X, X)], **fit),
+        "validation": lambda: model.fit(known, y, validation_data=(X, X), **fit),
+        "find": lambda: find_learning_rate(model, X, X, loss="squared_error"), "theta": lambda: setattr(model,
+        "theta", X),
+        "jacobian": lambda: model.jacobian(X), "lengths": lambda: model.predict(known, lengths=X),
+        "objective": lambda: model.objective(X, X, loss="squared_error")(X)}
+    calls[what]()
+
+
+def test_arrays_that_answer_otherwise_each_time():
+    cases = [(what, asked) for asked in range(6) for what in (
+        "predict", "fit", "unbuilt", "y", "weights", "trace", "split", "batches", "validation", "find", "theta",
+        "jacobian", "lengths", "objective")]
+    for case, ended in zip(cases, run_all(a_shifting_array, cases)):
+        assert ended.error in ("", "ValueError", "TypeError"), (case, ended)
+        assert not ended.error or " must " in ended.text or "lengths" in ended.text, (case, ended)

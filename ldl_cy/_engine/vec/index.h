@@ -5,15 +5,24 @@
 #define LDL_INDEX_H
 
 #include <stddef.h>
+#include <stdint.h>
 
-/* The class code *t, in 0 .. k - 1. NaN gives 0, since a cast of what no integer holds is undefined. Written as a maximum
-   and a minimum, which are one instruction each; the last one is for k - 1 that T rounds up. */
+#if defined(__GNUC__)
+#define LDL_UNLIKELY(x) __builtin_expect(x, 0)
+#else
+#define LDL_UNLIKELY(x) (x)
+#endif
+
+/* The class code *t, in 0 .. k - 1. What no integer holds, NaN included, gives 0, since its cast is undefined. Branches,
+   not a maximum and a minimum: they are predicted, so that the reads at the code need not wait for the comparisons. */
 #define LDL_CODE(T, name)                                                                         \
     static inline ptrdiff_t name(const T *t, ptrdiff_t k)                                         \
     {                                                                                             \
-        const T last = (T)(k - 1), read = *(const volatile T *)t, above = read > 0 ? read : 0;    \
-        const ptrdiff_t code = (ptrdiff_t)(above < last ? above : last);                          \
-        return code < k ? code : k - 1;                                                           \
+        const T read = *(const volatile T *)t;                                                    \
+        if (LDL_UNLIKELY(!(read >= 0 && read < (T)PTRDIFF_MAX)))                                  \
+            return 0;                                                                             \
+        const ptrdiff_t code = (ptrdiff_t)read;                                                   \
+        return LDL_UNLIKELY(code >= k) ? k - 1 : code;                                            \
     }
 LDL_CODE(float, ldl_code_f32)
 LDL_CODE(double, ldl_code_f64)
