@@ -1,6 +1,7 @@
 """BaseNetwork, the base class of all estimators: parameters, fitting and predicting."""
 from __future__ import annotations
 
+import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from ldl_cy.estimators.data import (
     read_weights,
 )
 from ldl_cy.estimators.monitor import TrainingMonitor
-from ldl_cy.estimators.progress import FitProgress
+from ldl_cy.estimators.progress import FitProgress, unchanged_without_epoch
 from ldl_cy.estimators.sequences import Sequences, check_steps, lengths_of
 from ldl_cy.estimators.sklearn_callbacks import CallbackSupportMixin, SklearnCallbacks
 from ldl_cy.estimators.solvers import check_loss, make_optimizer, takes_full_batch
@@ -36,6 +37,7 @@ from ldl_cy.estimators.training import train
 from ldl_cy.estimators.typed import DType, RandomState, Solver, available, validated
 from ldl_cy.inference import outputs, predict
 from ldl_cy.layers.activation import ACTIVATIONS, ALIASES
+from ldl_cy.messages import shown
 from ldl_cy.models import Sequential
 from ldl_cy.network import Network
 from ldl_cy.sparse import is_sparse
@@ -174,6 +176,9 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
     def _score_encoded(self, raw: np.ndarray, rows: Rows) -> float:
         """Accuracy or R² of the network's raw outputs for rows with encoded targets."""
 
+    def _declare_classes(self, y: Any, classes: Any) -> None:
+        """Learn the classes of all calls of ``partial_fit`` in the first one; only classifiers have any."""
+
     def _class_weights(self, y: Any) -> np.ndarray | None:
         """A factor for each sample from ``class_weight``, or None."""
         return None
@@ -220,7 +225,8 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         ------
         ValueError, TypeError
             A bad parameter, or data that do not fit each other or the fitted network; weights that became
-            non-finite without early stopping.
+            non-finite without early stopping. Before the first complete epoch, any error leaves the estimator as it
+            was, fitted or not.
         RuntimeError
             Another fit of this estimator is running, or one with the same callback.
         """
@@ -233,18 +239,21 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, *, validation: tuple[Any, Any, Any] | None = None,
-        incremental: bool = False,
+        incremental: bool = False, classes: Any = None,
     ) -> Self:
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         known = ["loss", "val_score"] if validation is not None or self.early_stopping else ["loss"]
         callbacks = CallbackList(self.callbacks, progress=bool(self.verbose) and not self._prints)
-        with Exclusive([self], "of this estimator"), callbacks.exclusive():
+        with Exclusive([self], "of this estimator"), callbacks.exclusive(), unchanged_without_epoch(self):
+            self._check_floats()
             callbacks.check(make_optimizer(self, lambda: self.learning_rate_init), known)
             first = not hasattr(self, "model_") or not (self.warm_start or incremental)
+            if incremental:
+                self._declare_classes(y, classes)
             learn = first and not incremental
-            classes = "learn" if learn else "same" if self.warm_start else "known"
-            X, y = self._read_fit(X, y, reset=first, classes=classes)
+            X, y = self._read_fit(
+                X, y, reset=first, classes="learn" if learn else "same" if self.warm_start else "known")
             sample_weight = read_weights(X, sample_weight)
             weight, factors = sample_weight, self._class_weights(y)
             if factors is not None:
@@ -274,6 +283,15 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
                 self._train(rows, held, callbacks, incremental)
             tasks.finish()
             return self
+
+    def _check_floats(self) -> None:
+        """Refuse ints that no float holds, which scikit-learn's check of the parameters accepts."""
+        for name, constraints in self._parameter_constraints.items():
+            reals = any(isinstance(c, Interval) and c.type is Real for c in constraints)
+            value: Any = getattr(self, name)
+            if reals and isinstance(value, Integral) and abs(int(value)) > sys.float_info.max:
+                raise ValueError(f"The {name!r} parameter of {type(self).__name__} must fit into a float, got "
+                                 f"{shown(value)}.")
 
     def _train(self, rows: Rows, held: Rows | None, callbacks: CallbackList, incremental: bool) -> None:
         progress = self._progress

@@ -1,6 +1,7 @@
 """CNN estimators: convolutional networks for images and signals."""
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar
@@ -94,8 +95,8 @@ class BaseCNN(BaseNetwork):
 
 
 def as_tuple(size: Any) -> Any:
-    """Lists and arrays of sizes as tuples, ints as they are."""
-    return tuple(size) if hasattr(size, "__iter__") else size
+    """Lists and arrays of sizes as tuples, of one more than any layer takes if they have more; ints as they are."""
+    return tuple(itertools.islice(size, 3)) if hasattr(size, "__iter__") else size
 
 
 @share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")

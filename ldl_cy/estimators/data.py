@@ -1,6 +1,7 @@
 """Input of estimators: validation of X and y, held-out rows, and the canonical form for full-batch solvers."""
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -8,12 +9,16 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight, check_array, check_X_y, validate_data
 
-from ldl_cy.estimators.sequences import is_list_of_sequences, read_sequences
+from ldl_cy.estimators.sequences import list_of_sequences, read_sequences, refuse_masked
+from ldl_cy.messages import shown
 from ldl_cy.sparse import as_csr, is_sparse
 
 Shape = tuple[int, ...]
 NO_Y = "no_validation"
 TOO_LARGE = "contains infinity or a value too large for dtype('float64')."      # scikit-learn's words
+
+UNKNOWN_LABELS = ("Unknown label type: unknown. Maybe you are trying to fit a classifier, which expects discrete "
+                  "classes on a regression target with continuous values.")
 
 
 class Rows(NamedTuple):
@@ -75,23 +80,20 @@ def _read(estimator: Any, accepts: Accepts, X: Any, y: Any, reset: bool, y_numer
         "dtype": accepts.dtypes, "order": "C", "allow_nd": accepts.nd}
     with_y = not (isinstance(y, str) and y == NO_Y)
     refuse_masked("X", X)
-    refuse_masked("y", y)
     # SciPy trusts the indices of a matrix, and scikit-learn leaves the checks to SciPy
     if accepts.sparse and is_sparse(X) and X.ndim == 2:
         X = as_csr("X", X)
-    if is_sparse(y):
-        if y_numeric:
-            raise TypeError("Sparse data was passed for y, but dense data is required. Use '.toarray()' to convert to "
-                            "a dense numpy array.")
-        y = as_csr("y", y) if y.ndim == 2 else y
-    if accepts.lists and is_list_of_sequences(X):
+    if with_y:
+        y = read_targets("y", y, y_numeric)
+    parts = list_of_sequences(X) if accepts.lists else None
+    if parts is not None:
         n_features = None if reset or accepts.sample_shape is None else accepts.sample_shape[1]
-        sequences = read_sequences(estimator, X, accepts.dtypes, n_features)
+        sequences = read_sequences(estimator, parts, accepts.dtypes, n_features)
         if reset:
             estimator.n_features_in_ = sequences.shape[1]
             vars(estimator).pop("feature_names_in_", None)
         if with_y:
-            y = check_X_y(np.zeros((len(X), 1)), y, multi_output=True, y_numeric=y_numeric, estimator=estimator)[1]
+            y = check_X_y(np.zeros((len(parts), 1)), y, multi_output=True, y_numeric=y_numeric, estimator=estimator)[1]
         return (sequences, y) if with_y else sequences
     if with_y:
         options.update(multi_output=True, y_numeric=y_numeric)
@@ -109,6 +111,31 @@ def _read(estimator: Any, accepts: Accepts, X: Any, y: Any, reset: bool, y_numer
     return (X, y) if with_y else X
 
 
+def read_targets(name: str, y: Any, numeric: bool) -> Any:
+    """y, or what else holds labels, without what scikit-learn does not refuse in a sentence or passes to SciPy."""
+    refuse_masked(name, y)
+    if is_sparse(y):
+        if numeric:
+            raise TypeError("Sparse data was passed for y, but dense data is required. Use '.toarray()' to convert to "
+                            "a dense numpy array.")
+        return as_csr(name, y) if y.ndim == 2 else y
+    try:
+        array = np.asarray(y) if isinstance(y, (list, tuple)) else y
+    except (OverflowError, ValueError):         # nested lists of different lengths
+        return y
+    if isinstance(array, np.ndarray) and array.dtype.kind == "V":
+        raise TypeError(f"{name} must be an array of {'numbers' if numeric else 'labels'}, got the dtype "
+                        f"{array.dtype}.")
+    if isinstance(array, np.ndarray) and array.dtype == object and not numeric:
+        # objects have no order, and scikit-learn refuses them where it does not compare them first
+        others = [label for label in array.flat if not isinstance(label, str)]
+        if any(isinstance(label, float) and math.isnan(label) for label in others):
+            raise ValueError("Input contains NaN")
+        if others:
+            raise ValueError(UNKNOWN_LABELS)
+    return y
+
+
 def read_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
     """(n,) weights >= 0, or None."""
     if sample_weight is None:
@@ -118,17 +145,11 @@ def read_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
         with np.errstate(over="ignore", invalid="ignore"):
             weights = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
             finite = np.isfinite(weights.sum(dtype=float))
-    except (OverflowError, TypeError) as error:         # of a number that is no float
+    except OverflowError as error:              # of ints that no float holds
         raise ValueError(f"Input sample_weight {TOO_LARGE}") from error
     if not finite:
-        raise ValueError(f"Input sample_weight {TOO_LARGE}")
+        raise ValueError(f"Input sample_weight {'contains NaN.' if np.isnan(weights).any() else TOO_LARGE}")
     return weights
-
-
-def refuse_masked(name: str, array: Any) -> None:
-    """Refuse masked values, which scikit-learn would read as the numbers under the mask."""
-    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
-        raise ValueError(f"Input {name} contains masked values.")
 
 
 def count_axes(X: Any) -> int:
@@ -153,13 +174,14 @@ def check_input_shape(estimator: Any, n_axes: tuple[int, ...]) -> Shape | None:
     if given is None:
         return None
     try:
-        shape = tuple(int(size) for size in given)
-        whole = all(a == b and a >= 1 for a, b in zip(shape, given))
-    except (TypeError, ValueError):
+        sizes = list(itertools.islice(given, max(n_axes) + 1))      # no more: some sequences never end
+        shape = tuple(int(size) for size in sizes)
+        whole = all(a == b and a >= 1 for a, b in zip(shape, sizes))
+    except (OverflowError, TypeError, ValueError):
         shape, whole = (), False
     if not whole or len(shape) not in n_axes:
         counts = " or ".join(map(str, n_axes))
-        raise ValueError(f"input_shape must be None or {counts} ints >= 1, got {given!r}.")
+        raise ValueError(f"input_shape must be None or {counts} ints >= 1, got {shown(given)}.")
     return shape
 
 

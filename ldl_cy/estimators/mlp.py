@@ -14,6 +14,7 @@ from ldl_cy.estimators.docs import VERBOSE_LINES, share
 from ldl_cy.estimators.stacks import dense_layers, read_sizes
 from ldl_cy.estimators.targets import ClassifierNetwork, RegressorNetwork
 from ldl_cy.estimators.typed import ClassWeight, DType, RandomState, Sizes, Solver
+from ldl_cy.messages import shown
 
 HIDDEN = """hidden_layer_sizes : int or sequence of ints >= 1, default=(100,)
         Units of the hidden layers.
@@ -49,7 +50,7 @@ class BaseMLP(BaseNetwork):
         if len(self.activation) != count:
             raise ValueError(
                 f"activation must be one name, or one for each of {count} hidden layers, "
-                f"got {self.activation!r}.")
+                f"got {shown(self.activation)}.")
         return list(self.activation)
 
     def _hidden_layers(self, shape: Shape) -> list[layers.Layer]:

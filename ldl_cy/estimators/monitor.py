@@ -90,7 +90,8 @@ class TrainingMonitor(Callback):
             self._record_score(network)
             logs["val_score"] = float(est.validation_scores_[-1])
         if est.solver == "sgd" and est.learning_rate == "invscaling":
-            self.progress.step_size = est.learning_rate_init / (est.t_ + 1) ** est.power_t
+            with np.errstate(over="ignore"):        # a power that no float holds gives the rate 0
+                self.progress.step_size = float(est.learning_rate_init / np.float64(est.t_ + 1) ** float(est.power_t))
         return (self.compiled or est.early_stopping) and self._stops()
 
     def reported_loss(self, loss: float, squares: float) -> float:

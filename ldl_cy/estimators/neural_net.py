@@ -14,6 +14,7 @@ from ldl_cy.estimators.docs import VERBOSE_BAR, share
 from ldl_cy.estimators.targets import REGRESSION_LOSSES, ClassifierNetwork, RegressorNetwork
 from ldl_cy.estimators.typed import ClassWeight, DType, RandomState, Solver
 from ldl_cy.layers import Dense, Layer
+from ldl_cy.messages import shown
 
 LAYERS = """layers : list of layers, default=None
         The layers before the output layer. The output layer is a `Dense` layer whose size follows from y, after
@@ -40,7 +41,7 @@ class BaseNeuralNet(BaseNetwork):
         stack: list[Layer] = [Dense(100, "relu")] if self.layers is None else list(self.layers)
         for layer in stack:
             if not isinstance(layer, Layer):
-                raise TypeError(f"layers must be None or a list of ldl_cy layers, got {layer!r} in it.")
+                raise TypeError(f"layers must be None or a list of ldl_cy layers, got {shown(layer)} in it.")
         return stack
 
 
@@ -103,7 +104,7 @@ class NeuralNetClassifier(ClassifierNetwork, BaseNeuralNet):
         kind = losses.LogLoss if self.out_activation_ == "softmax" else losses.BinaryLogLoss
         if not isinstance(self.loss, kind):
             raise ValueError(
-                f"loss must be 'auto' or a {kind.__name__} object for these classes, got {self.loss!r}.")
+                f"loss must be 'auto' or a {kind.__name__} object for these classes, got {shown(self.loss)}.")
         return self.loss
 
 

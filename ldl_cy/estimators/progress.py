@@ -1,6 +1,9 @@
 """The state of an estimator's training that is neither in its model nor in its public attributes."""
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -41,6 +44,15 @@ class FitProgress:
         again.set_state(self.split)
         return again
 
+    def snapshot(self) -> dict[str, Any]:
+        """Everything, for ``restore``."""
+        return {**vars(self), "random_state": self.random_state.get_state(legacy=False)}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Return to a snapshot; the random state stays the same object, which may be the user's."""
+        self.random_state.set_state(saved["random_state"])
+        vars(self).update({**saved, "random_state": self.random_state})
+
     @classmethod
     def upgrade(cls, attributes: dict[str, Any]) -> dict[str, Any]:
         """The attributes of a pickled estimator, converted from those of older versions."""
@@ -57,6 +69,32 @@ class FitProgress:
             progress.best = theta, np.concatenate([*parts, np.zeros(0, theta.dtype)])
         return {**{name: value for name, value in attributes.items() if name not in OLD_ATTRIBUTES},
                 "_progress": progress}
+
+
+@contextmanager
+def unchanged_without_epoch(estimator: Any) -> Iterator[None]:
+    """A fit that ends with an error before its first complete epoch leaves all but the parameters as it was.
+
+    Data, parameters and losses are refused in several places, some of which need the new model; so what the fit has set
+    until then is taken back here. An unfitted estimator stays unfitted, and a fitted one predicts as before.
+    """
+    attributes, parameters = vars(estimator), set(estimator.get_params(deep=False))
+    fitted: dict[str, Any] = {
+        name: copy.copy(value) if isinstance(value, list) else value
+        for name, value in attributes.items() if name not in parameters}
+    model, progress = fitted.get("model_"), fitted.get("_progress")
+    epoch, saved = (0, None) if model is None or progress is None else (model.epoch, progress.snapshot())
+    try:
+        yield
+    except BaseException:
+        new = attributes.get("model_")
+        if new is None or new.epoch == (epoch if new is model else 0):
+            for name in set(attributes) - parameters - set(fitted):
+                del attributes[name]
+            attributes.update(fitted)
+            if saved is not None:
+                fitted["_progress"].restore(saved)
+        raise
 
 
 class RowShuffler:

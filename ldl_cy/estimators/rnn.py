@@ -14,6 +14,7 @@ from ldl_cy.estimators.docs import VERBOSE_BAR, share
 from ldl_cy.estimators.stacks import dense_layers, dropout_layers, read_sizes
 from ldl_cy.estimators.targets import ClassifierNetwork, RegressorNetwork
 from ldl_cy.estimators.typed import ClassWeight, DType, RandomState, Sizes, Solver
+from ldl_cy.messages import shown
 
 LAYERS = """cell : {'gru', 'lstm', 'rnn'}, default='gru'
         Kind of the recurrent layers.
@@ -66,7 +67,7 @@ class BaseRNN(BaseNetwork):
     def _hidden_layers(self, shape: Shape) -> list[layers.Layer]:
         units = read_sizes("units", self.units)
         if not units:
-            raise ValueError(f"units must name at least one recurrent layer, got {self.units!r}.")
+            raise ValueError(f"units must name at least one recurrent layer, got {shown(self.units)}.")
         cell = getattr(layers, CELLS[self.cell])
         stack = [cell(n, return_sequences=i < len(units) - 1) for i, n in enumerate(units)]
         if self.bidirectional:

@@ -26,24 +26,27 @@ class Sequences:
         return self.values if more <= 0 else np.pad(self.values, ((0, 0), (0, more), (0, 0)))
 
 
-def is_list_of_sequences(X: Any) -> bool:
-    """Whether X is a list, a tuple or an object array of elements with two axes."""
+def list_of_sequences(X: Any) -> list[np.ndarray] | None:
+    """The elements of a list, a tuple or an object array as arrays if all of them have two axes, otherwise None."""
     if isinstance(X, np.ndarray):
         listed = X.ndim == 1 and X.dtype == object
     else:
         listed = isinstance(X, (list, tuple))
-    if not listed or not len(X):
-        return False
-    try:
-        return all(np.ndim(x) == 2 for x in X)
-    except ValueError:              # nested lists of different lengths
-        return False
+    parts: list[np.ndarray] = []
+    for x in X if listed else ():
+        refuse_masked("X", x)
+        try:
+            parts.append(np.asarray(x))     # once: an object may answer otherwise the next time
+        except ValueError:                  # nested lists of different lengths
+            return None
+        if parts[-1].ndim != 2:
+            return None
+    return parts or None
 
 
-def read_sequences(estimator: Any, X: Any, dtypes: list[Any], n_features: int | None) -> Sequences:
-    """Check a list of (T_i, n_features) arrays of finite numbers and pad it; n_features=None is any number."""
+def read_sequences(estimator: Any, parts: list[np.ndarray], dtypes: list[Any], n_features: int | None) -> Sequences:
+    """Check (T_i, n_features) arrays of finite numbers and pad them; n_features=None is any number."""
     name = type(estimator).__name__
-    parts = [np.asarray(x) for x in X]
     widths = sorted({x.shape[1] for x in parts})
     if len(widths) > 1:
         raise ValueError(f"X must be a list of arrays (steps, features) with as many features in each, got {widths}.")
@@ -58,6 +61,12 @@ def read_sequences(estimator: Any, X: Any, dtypes: list[Any], n_features: int | 
     values = np.zeros((len(parts), lengths.max(), widths[0]), steps.dtype)
     values[np.arange(lengths.max()) < lengths[:, None]] = steps
     return Sequences(values, lengths)
+
+
+def refuse_masked(name: str, array: Any) -> None:
+    """Refuse masked values, which scikit-learn would read as the numbers under the mask."""
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise ValueError(f"Input {name} contains masked values.")
 
 
 def check_steps(estimator: Any, X: Any, sample_shape: tuple[int, ...]) -> None:

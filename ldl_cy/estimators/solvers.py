@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ldl_cy import optimizers
+from ldl_cy.messages import shown
 from ldl_cy.optimizers.lbfgs import SCIPYS_LOSS_TOL
 
 
@@ -39,7 +40,7 @@ class Adam(optimizers.Adam):
 def check_loss(estimator: Any, loss: Any) -> None:
     """Refuse a loss that the solver cannot minimise."""
     if isinstance(estimator.solver, str) and estimator.solver == "lm" and loss.name != "squared_error":
-        raise ValueError(f"solver='lm' minimises squared errors only, got the loss {loss.name!r} of "
+        raise ValueError(f"solver='lm' minimises squared errors only, got the loss {shown(loss.name)} of "
                          f"{type(estimator).__name__}; solver='lbfgs' and solver='cg' minimise any.")
 
 

@@ -1,19 +1,28 @@
 """Parts of networks that families share."""
 from __future__ import annotations
 
+import itertools
+import numbers
 import operator
 from typing import Any
 
-import numpy as np
-
 from ldl_cy import layers
+from ldl_cy.messages import shown
+
+MOST_SIZES = 100_000            # the most layers of a network
 
 
-def read_sizes(name: str, sizes: Any) -> list[int]:
+def read_sizes(name: str, sizes: Any, most: int = MOST_SIZES) -> list[int]:
     """An int or a sequence of ints as a list; a ValueError if one is not positive, a TypeError if one is no int."""
-    given = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-    if np.any(np.array(given) <= 0):
-        raise ValueError(f"{name} must be > 0, got {given}.")
+    # no more of them is read: some sequences never end
+    given = list(itertools.islice(sizes, most + 1)) if hasattr(sizes, "__iter__") else [sizes]
+    if len(given) > most:
+        raise ValueError(f"{name} must be at most {most} ints, got more.")
+    for size in given:
+        if not hasattr(size, "__index__") and not isinstance(size, numbers.Real):
+            raise TypeError(f"{name} must be ints > 0, got {shown(size)}.")
+    if any(size <= 0 for size in given):
+        raise ValueError(f"{name} must be > 0, got {shown(given)}.")
     return [operator.index(size) for size in given]
 
 

@@ -1,7 +1,7 @@
 """ClassifierNetwork and RegressorNetwork: targets, losses, scores and predictions of the two kinds of estimators."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
@@ -19,9 +19,11 @@ from sklearn.utils.multiclass import (
 
 from ldl_cy import losses
 from ldl_cy._kernels.probabilities import class_probabilities
+from ldl_cy.checks import check_real
 from ldl_cy.estimators.base import BaseNetwork, _check_partial_fit
-from ldl_cy.estimators.data import Rows, read
+from ldl_cy.estimators.data import TOO_LARGE, Rows, read, read_targets, read_weights
 from ldl_cy.estimators.typed import ClassWeight, available, validated
+from ldl_cy.messages import shown
 from ldl_cy.sparse import is_sparse
 
 REGRESSION_LOSSES = {"squared_error", "absolute_error", "huber", "quantile", "poisson"}
@@ -33,9 +35,6 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
     class_weight: ClassWeight
     classes_: np.ndarray
 
-    if TYPE_CHECKING:       # defined by the mixin
-        def score(self, X: Any, y: Any, sample_weight: Any = None) -> float: ...
-
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseNetwork._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
@@ -45,8 +44,8 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         X, y = read(self, self._accepts(reset=reset), X, y, reset=reset)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
         if classes == "learn":
-            check_classification_targets(y)
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
             return X, y
@@ -73,7 +72,17 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         self.n_outputs_ = len(self.classes_) if many else encoded.shape[1]
 
     def _class_weights(self, y: np.ndarray) -> np.ndarray | None:
-        return None if self.class_weight is None else compute_sample_weight(self.class_weight, y)
+        given = self.class_weight
+        if given is None:
+            return None
+        for weights in given if isinstance(given, list) else [given]:
+            if isinstance(weights, dict):
+                for label, weight in weights.items():
+                    check_real(type(self).__name__, f"class_weight[{shown(label)}]", weight, 0)
+            elif not (isinstance(weights, str) and weights == "balanced"):
+                raise TypeError(f"{type(self).__name__}: class_weight must be a dict, 'balanced' or a list of them, "
+                                f"got {shown(given)}.")
+        return compute_sample_weight(given, y)
 
     def _stratifies(self) -> bool:
         return not self._label_binarizer.y_type_.startswith("multilabel")
@@ -120,10 +129,16 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit, which sees a part of the data. "
                 "Pass the weights as a dict: compute_class_weight('balanced', classes=classes, y=y).")
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
+
+    def _declare_classes(self, y: Any, classes: Any) -> None:
+        if classes is not None:
+            classes = read_targets("classes", classes, False)
+            check_classification_targets(classes)
         if _check_partial_fit_first_call(self, classes):
+            y = read_targets("y", y, False)
             several = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if several else classes)
-        return self._fit(X, y, sample_weight, incremental=True)
 
     def _activated(self, X: Any) -> np.ndarray:
         """Probabilities, one column per output, in [eps, 1 - eps]."""
@@ -150,6 +165,35 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         if kind == "binary" and len(self.classes_) == 2:
             return self.classes_.take(proba.ravel() > 0.5)
         return self._label_binarizer.inverse_transform(proba.ravel() if self.n_outputs_ == 1 else proba)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The accuracy of the predictions for X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The input data.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            The true classes.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+            The share of samples whose classes, with several labels all of them, are predicted.
+        """
+        y = read_targets("y", y, False)
+        weights, guess = read_weights(y, sample_weight), self.predict(X)
+        try:
+            return float(accuracy_score(y, guess, sample_weight=weights))
+        except TypeError as error:
+            if type(error) is TypeError:
+                raise
+            # NumPy's own class, for dates beside numbers
+            raise TypeError(f"y must have labels that can be compared with {self.classes_}.") from error
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Estimate class probabilities.
@@ -192,9 +236,6 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
 
     loss: Any
 
-    if TYPE_CHECKING:       # defined by the mixin
-        def score(self, X: Any, y: Any, sample_weight: Any = None) -> float: ...
-
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseNetwork._parameter_constraints,
         "loss": [StrOptions(REGRESSION_LOSSES)],
@@ -206,6 +247,8 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
             check_array(y, input_name="y")          # scikit-learn's sentence
         if y.dtype.kind not in "fiub":
             raise TypeError(f"y must be an array of numbers, got the dtype {y.dtype}.")
+        if y.dtype.kind == "f" and not np.isfinite(y).all():
+            check_array(y, input_name="y", ensure_2d=False)         # scikit-learn checks before it converts objects
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y
@@ -256,6 +299,31 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
         """
         y = self._activate(self._raw(X))
         return y.ravel() if self.n_outputs_ == 1 else y
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R², the coefficient of determination, of the predictions for X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The input data.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The true values.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+            1 for perfect predictions, 0 for those of the mean of y; the mean over outputs.
+        """
+        y = read_targets("y", y, True)
+        try:
+            return float(super().score(X, y, read_weights(y, sample_weight)))
+        except OverflowError as error:          # of ints that no float holds
+            raise ValueError(f"Input X or y {TOO_LARGE}") from error
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

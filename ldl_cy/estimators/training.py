@@ -1,6 +1,7 @@
 """The fit of an estimator's model: epochs until nothing improves, and scikit-learn's warnings about how it ended."""
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -58,9 +59,10 @@ def fit(
 ) -> History:
     """Fit the model, with scikit-learn's orders of rows; ``epochs=None`` is ``max_iter``."""
     est = estimator
+    epochs = min(int(est.max_iter), sys.maxsize) if epochs is None else epochs
     Fit(
         model.network, model.training_state, None, rows.X, rows.y, loss=loss, optimizer=optimizer,
-        batch_size=batch_size, epochs=int(est.max_iter) if epochs is None else epochs, alpha=est.alpha, shuffle=False,
+        batch_size=batch_size, epochs=epochs, alpha=est.alpha, shuffle=False,
         sample_weight=rows.weight, lengths=rows.lengths, callbacks=callbacks, n_threads=est.n_threads,
         order_rows=shuffler).run()
     return callbacks.history

@@ -460,6 +460,7 @@ DTYPE = "it predicts in the dtype in which it was fitted, whatever the dtype of 
 WORDS = "what fit takes as numbers, predict does too"
 DATES = "scikit-learn fits to dates as numbers and fails in its first product of matrices in predict"
 NONFINITE = "a loss that is not finite is refused, not only weights"
+MASKED = "masked values are refused, not read as the numbers under the mask"
 NEGATIVE = "negative weights are refused: a loss with them has no minimum"
 CURVE = "loss_curve_ has the losses of each solver"
 ORDER = "labels of several kinds are refused before they are compared"
@@ -471,7 +472,7 @@ DEVIATIONS = {
     "X of float32 with what overflows in squares": NONFINITE, "y: huge": NONFINITE,
     "sparse labels": "scikit-learn's regressor fails in a product of matrices",
     "partial_fit by lbfgs": "a solver of all rows has no partial_fit, for regressors as for classifiers",
-    "lbfgs of zeros": CURVE, "lbfgs with one class": CURVE,
+    "masked with a mask": MASKED, "lbfgs of zeros": CURVE, "lbfgs with one class": CURVE,
     "y: None": ORDER, "y: mixed": ORDER, "weights: negative": NEGATIVE, "weights: one negative": NEGATIVE,
 }
 # Sentences that are not scikit-learn's: they name choices that it does not have, its own base class, the repr of a
