@@ -23,7 +23,7 @@
         `--> train.pyx                     adds the lanes of the gradient and applies the rule
     kernels and rules --> vec.pxd (vec/*.c, one build for each instruction set), blas.pxd, rng.pxd
 
-    Beside it: process.pyx  one fit of a model at a time, and what is left in a forked child; blas_threads.pyx  BLAS
-    limited to one thread; finite.pyx  the check of input data; profile.pyx  times of single ops; docs/design.md says
-    how it works and what was measured.
+    Beside it: process.pyx  one fit of a model at a time, and what is left in a forked child; whole.pyx  epochs that
+    are made completely or not at all; blas_threads.pyx  BLAS limited to one thread; finite.pyx  the check of input
+    data; profile.pyx  times of single ops; docs/design.md says how it works and what was measured.
 """

@@ -7,8 +7,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ldl_cy._engine.train import NON_FINITE
+from ldl_cy._engine.whole import WholeEpoch
 from ldl_cy.data import validate_data
-from ldl_cy.training.whole import WholeEpoch
 
 if TYPE_CHECKING:
     from ldl_cy.data import Arrays

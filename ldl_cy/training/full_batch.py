@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ldl_cy._engine.whole import WholeEpoch
 from ldl_cy.optimizers.contract import check_scalars, read_ended, read_values
-from ldl_cy.training.whole import EXCHANGED, WholeEpoch, check_arrays, non_finite
+from ldl_cy.training.whole import EXCHANGED, check_arrays, non_finite
 
 if TYPE_CHECKING:
     from ldl_cy.network import Network
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 class Iterations:
     """The iterations of a method: what it has made of the weights and of its state is checked after each one.
 
-    In a ``with`` statement, at whose end an exception of the method's, not of a callback, takes back what it has done
-    since the last whole iteration.
+    In a ``with`` statement around one of its ``epoch``: an exception of the method's, not of a callback, takes back
+    what it has done since the last whole iteration.
 
     Parameters
     ----------
@@ -35,24 +36,24 @@ class Iterations:
     ----------
     left : int, iterations that may still be made
     stopped : bool, whether a callback has asked for a stop
+    epoch : WholeEpoch, of the iteration
+    within : bool, whether the method is at work, not a callback
     """
 
     def __init__(
         self, declared: Declared, network: Network, state: TrainingState, epochs: int, callbacks: CallbackDispatcher,
     ) -> None:
         self.declared, self.network, self.state, self.callbacks = declared, network, state, callbacks
-        self.left, self.stopped = epochs, False
+        self.left, self.stopped, self.within = epochs, False, False
         self._given = state.optimizer, state.optimizer.slots, state.optimizer.scalars
-        self._epoch = WholeEpoch(network, state)
+        self.epoch = WholeEpoch(network, state)
 
     def __enter__(self) -> Iterations:
         self._begin()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
-        within = self._epoch.begun
-        self._epoch.__exit__(kind)
-        if within and isinstance(error, FloatingPointError):
+        if self.within and isinstance(error, FloatingPointError):
             raise non_finite(self.state, cause=f" ({error})") from error
 
     def _begin(self) -> None:
@@ -63,7 +64,8 @@ class Iterations:
         check_arrays(self.network, self.state, self.declared.n_vectors)
         if any(now is not given for now, given in zip((kept, kept.slots, kept.scalars), self._given)):
             raise RuntimeError(EXCHANGED)       # the method would write to those of before
-        self._epoch.begin()
+        self.epoch.begin()
+        self.within = True
 
     def check_state(self, loss: float = 0.0) -> None:
         """Refuse a loss, weights and vectors that are not finite, and numbers that the method has not declared."""
@@ -81,7 +83,8 @@ class Iterations:
         self.check_state(values["loss"])
         self.state.count(steps=1, epochs=1)
         self.left -= 1
-        self._epoch.complete()                  # what callbacks raise takes nothing back
+        self.epoch.complete()                   # what callbacks raise takes nothing back
+        self.within = False
         self.stopped = self.callbacks.epoch_ends(self.state.epoch, values)
         self._begin()
         return self.stopped
@@ -112,7 +115,7 @@ def run_full_batch(
         The method does something that its base class does not allow, or a callback exchanges what it writes to.
     """
     kept = state.optimizer
-    with objective, Iterations(declared, network, state, epochs, callbacks) as iterations:
+    with objective, Iterations(declared, network, state, epochs, callbacks) as iterations, iterations.epoch:
         # views, whose flags and shapes are the method's own
         ended = method.minimize(
             objective, network.theta[:], kept.slots[:], kept.scalars, epochs, iterations.after)

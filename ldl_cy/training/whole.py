@@ -1,50 +1,13 @@
-"""Epochs that are made completely or not at all, and the checks on which compiled steps rely."""
+"""The checks on which compiled steps rely, and the error of an epoch that was taken back."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ldl_cy.network import Network
     from ldl_cy.state import TrainingState
 
 EXCHANGED = "Sequential: the model was built, reset or restored to another state during its fit."
-
-
-class WholeEpoch:
-    """In a ``with`` statement: an exception takes back all that has changed since ``begin``, until ``complete``.
-
-    Parameters
-    ----------
-    network : Network
-    state : TrainingState
-    """
-
-    def __init__(self, network: Network, state: TrainingState) -> None:
-        self.network, self.state = network, state
-        self._before: tuple[Any, ...] | None = None
-
-    def begin(self) -> None:
-        """Copy all that an epoch changes."""
-        self._before = self.state.optimizer, self.network.snapshot(), self.state.snapshot()
-
-    @property
-    def begun(self) -> bool:
-        """Whether an exception would take something back."""
-        return self._before is not None
-
-    def complete(self) -> None:
-        """Keep the epoch, whatever follows."""
-        self._before = None
-
-    def __enter__(self) -> WholeEpoch:
-        self.begin()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and self._before is not None:
-            self.state.optimizer, numbers, counts = self._before    # it may have been exchanged
-            self.network.restore(numbers)
-            self.state.restore(counts)
 
 
 def check_arrays(network: Network, state: TrainingState, n_vectors: int) -> None:

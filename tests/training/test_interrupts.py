@@ -71,7 +71,8 @@ def made():
 
 def numbers(model):
     state = model.training_state
-    return (model.theta.tobytes(), state.optimizer.slots.tobytes(), state.to_dict())
+    return (model.theta.tobytes(), [v.tobytes() for v in model.state.values()], state.optimizer.slots.tobytes(),
+            state.to_dict())
 
 
 @pytest.mark.parametrize("kind", FITS)
@@ -85,3 +86,53 @@ def test_an_exception_at_any_line(kind):
         assert numbers(model) == numbers(whole) and count_fits() == 0, line
         line, model = line + 1, made()
     assert line > 100 and numbers(model) == numbers(whole)
+
+
+class Twice:
+    """Two batches; the second epoch is interrupted after the first of them, and the fit then by a tracer as well."""
+
+    def __init__(self, tracer=None):
+        self.epochs, self.tracer = 0, tracer
+
+    def __iter__(self):
+        self.epochs += 1
+        yield X[:12], Y[:12]
+        if self.epochs == 2 and self.tracer:
+            sys.settrace(self.tracer)
+            raise KeyboardInterrupt
+        yield X[12:], Y[12:]
+
+
+def test_a_second_exception_while_the_first_takes_back_an_epoch():
+    """At the n-th bytecode that follows, as Ctrl-C pressed twice does."""
+    def new():
+        return Sequential([layers.Dense(4, "tanh"), layers.BatchNorm(), layers.Dense(1)], random_state=0)
+
+    def fit(model, tracer, epochs):
+        model.fit(Twice(tracer), loss="squared_error", optimizer=Adam(ema=0.9), epochs=epochs, n_threads=1)
+
+    def trace(frame, event, argument):
+        nonlocal left
+        if not frame.f_code.co_filename.startswith(str(ROOT)):
+            return None
+        frame.f_trace_opcodes = True
+        left -= event == "opcode"
+        if left < 0:
+            sys.settrace(None)
+            raise Interrupt
+        return trace
+
+    plain, at, left = new(), -1, -1
+    fit(plain, None, 1)
+    before = sys.gettrace()
+    while left < 0:                     # the fit was interrupted twice
+        at += 1
+        model, left = new(), at
+        try:
+            fit(model, trace, 3)
+        except (KeyboardInterrupt, Interrupt):
+            pass
+        finally:
+            sys.settrace(before)
+        assert numbers(model) == numbers(plain), f"at bytecode {at}"
+        model.reset()

@@ -1,0 +1,53 @@
+"""Epochs that are made completely or not at all.
+
+Compiled as in ``process.pyx``: a signal's handler, which may raise, runs between bytecodes. So a second Ctrl-C finds
+all of what the first one takes back, or nothing of it.
+"""
+
+
+cdef class WholeEpoch:
+    """In a ``with`` statement: an exception takes back all that has changed since ``begin``, until ``complete``.
+
+    Parameters
+    ----------
+    network : Network
+    state : TrainingState
+    """
+
+    cdef object network, state
+    cdef tuple before               # arrays and dicts with their copies, and the scalars with theirs
+
+    def __init__(self, network, state):
+        self.network, self.state = network, state
+
+    def begin(self):
+        """Copy all that an epoch changes."""
+        network, state, optimizer = self.network, self.state, self.state.optimizer
+        slots, scalars = optimizer.slots, optimizer.scalars
+        theta, statistics = network.snapshot()
+        counts = state.snapshot()
+        copied = counts["optimizer"]
+        arrays = (network.theta, theta), (network.statistics, statistics), (slots, copied.slots)
+        dicts = ((vars(state), {**counts, "optimizer": optimizer}),
+                 (vars(optimizer), {**vars(copied), "slots": slots, "scalars": scalars}))
+        self.before = arrays, dicts, scalars, copied.scalars
+
+    def complete(self):
+        """Keep the epoch, whatever follows."""
+        self.before = None
+
+    def __enter__(self):
+        if self.before is None:
+            self.begin()
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        if kind is None or self.before is None:
+            return
+        arrays, dicts, scalars, numbers = self.before
+        for array, copied in arrays:
+            array[...] = copied
+        for attributes, copied in dicts:    # also of the optimizer's state, which may have been exchanged
+            attributes.update(copied)
+        scalars.clear()                     # a method that runs keeps this dict
+        scalars.update(numbers)
