@@ -258,6 +258,53 @@ def test_a_child_that_returns_into_the_fit():
             assert child[1:] == [again, True], case
 
 
+def refitted(kind, change):
+    """A child may do with the model what its parent may not meanwhile; then it returns into the fit of its parent."""
+    model, mine, read = new(kind), os.getpid(), []
+
+    def fork(m=None, logs=None):
+        if os.getpid() != mine or read:
+            return
+        reads, writes = os.pipe()
+        if os.fork():
+            os.close(writes)
+            read.append(reads)
+            return
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(SECONDS)
+        read.append(writes)
+        if change == "fit":
+            model.fit(X, Y, epochs=1, **OPTIONS)
+        elif change == "optimizer":
+            model.fit(X, Y, epochs=1, **{**OPTIONS, "optimizer": "lion"})
+        elif change == "reset":
+            model.reset()
+        else:
+            model.build(7)
+
+    try:
+        model.fit(X, Y, epochs=3, callbacks=[fork], **OPTIONS)
+        said = ""
+    except RuntimeError as error:
+        said = str(error)
+    if os.getpid() != mine:
+        os.write(read[0], pickle.dumps([said, everything(new(kind)), np.isfinite(model.theta).all(), count_fits()]))
+        os._exit(0)
+    with os.fdopen(read[0], "rb") as file:
+        content = file.read()
+    os.wait()
+    assert not said and model.epoch == 3
+    child = pickle.loads(content)
+    return [child[0], child[1] == everything(new(kind)), bool(child[2]), child[3]]
+
+
+def test_a_child_that_changes_the_model_and_returns():
+    cases = [[kind, change] for kind in KINDS for change in ("fit", "optimizer", "reset", "build")]
+    said = {"optimizer": "Sequential: the model was built, reset or restored to another state during its fit."}
+    for case, ended in zip(cases, run_all(refitted, cases, seconds=2 * SECONDS)):
+        assert ended.result() == [said.get(case[1], ""), True, True, 0], case
+
+
 # -- processes that begin in a callback ---------------------------------------------------------------------------
 
 
