@@ -24,6 +24,9 @@ from typing import Any
 
 HELPERS = Path(__file__).resolve().parent
 SECONDS = 120                   # for one case; the slowest takes a few, and more under a sanitizer
+ROUNDS = int(os.environ.get("LDL_CY_ROUNDS") or 1)      # how often what depends on the moment is tried; ci/full: 5
+# the address sanitizer maps terabytes: a limit of the address space ends the process
+LIMITS_MEMORY = "libasan" not in os.environ.get("LD_PRELOAD", "")
 ENDS: Counter[str] = Counter()  # how the cases of this session ended: "result" or "sentence"
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from strangers import run_all
+from strangers import LIMITS_MEMORY, run_all
 
 from ldl_cy import Sequential, layers
 
@@ -219,6 +219,7 @@ ACCEPTED = {"many layers": "predicts (1, 3)", "many members": "predicts (1, 1)",
             "layers of long names": "predicts (1, 1)", "images": "MemoryError Sequential: a workspace of "}
 
 
+@pytest.mark.skipif(not LIMITS_MEMORY, reason="the address sanitizer needs the address space")
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits of memory as Linux has them")
 @pytest.mark.parametrize("group", ["layers", "texts", "archives"])
 def test_hostile_files(group):

@@ -3,7 +3,7 @@ import sys
 
 import numpy as np
 import pytest
-from strangers import run_all
+from strangers import LIMITS_MEMORY, run_all
 
 from ldl_cy import Sequential, find_learning_rate, layers
 
@@ -48,6 +48,7 @@ def a_huge_array(dtype, columns, what):
         assert (model.theta == before).all() and model.epoch == 0
 
 
+@pytest.mark.skipif(not LIMITS_MEMORY, reason="the address sanitizer needs the address space")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the address space can be limited on Linux only")
 def test_huge_arrays():
     """Refused, by NumPy for the lack of memory or here for a shape, before any work that grows with the rows."""

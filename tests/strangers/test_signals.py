@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from strangers import run_all
+from strangers import ROUNDS, run_all
 
 from ldl_cy import MLPClassifier, Sequential, layers, losses, optimizers
 from ldl_cy._engine.process import count_fits
@@ -20,7 +20,7 @@ from ldl_cy.callbacks import Callback
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that send signals")
 
-ROUNDS = 30                     # interrupted calls of each kind
+MOMENTS = 12 * ROUNDS           # interrupted calls of each kind
 rng = np.random.default_rng(0)
 X, Y = rng.standard_normal((200, 300)).astype("float32"), rng.integers(0, 3, 200)
 LOSS = "log_loss"
@@ -146,10 +146,10 @@ def interrupted(name, how):
     expected = after.predict(X)
     signal.signal(signal.SIGALRM, handle)
     count = 0
-    for i in range(ROUNDS):
+    for i in range(MOMENTS):
         model = pickle.loads(start)
         try:
-            signal.setitimer(signal.ITIMER_REAL, max(1e-6, duration * (i + 0.5) / ROUNDS))
+            signal.setitimer(signal.ITIMER_REAL, max(1e-6, duration * (i + 0.5) / MOMENTS))
             try:
                 call(model)
             finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from strangers import run, run_all
+from strangers import ROUNDS, run, run_all
 
 from ldl_cy import MLPClassifier, Sequential, layers
 
@@ -84,7 +84,7 @@ def everything_at_once(which, rounds):
 
 
 def test_everything_at_once_with_one_model():
-    for ended in run_all(everything_at_once, [["narrow", 60], ["wide", 25]]):
+    for ended in run_all(everything_at_once, [["narrow", 15 * ROUNDS], ["wide", 6 * ROUNDS]]):
         assert ended.result() == []
 
 
@@ -113,7 +113,7 @@ def built_for_other_shapes(rounds):
 
 
 def test_built_for_other_shapes_in_several_threads():
-    assert run(built_for_other_shapes, 40).result() == []
+    assert run(built_for_other_shapes, 10 * ROUNDS).result() == []
 
 
 # -- many threads, and none ------------------------------------------------------------------------------------------
