@@ -1,4 +1,4 @@
-"""How the cases of this folder ended: printed at the end of the session."""
+"""How the cases of this folder ended: printed at the end of the run."""
 from collections import Counter
 
 import pytest

@@ -239,7 +239,7 @@ def exchanged_in_a_callback(what, optimizer):
             elif what == "network":
                 model.network.restore(other.network.snapshot())
             elif what == "adopt":
-                model.adopt(other.network)
+                model.adopt(Sequential(net).build(9).network)
             elif what == "theta":
                 model.network.theta = np.zeros(3)
             elif what == "statistics":

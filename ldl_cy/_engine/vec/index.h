@@ -13,14 +13,14 @@
 #define LDL_UNLIKELY(x) (x)
 #endif
 
-/* The class code *t, in 0 .. k - 1. What no integer holds, NaN included, gives 0, since its cast is undefined. Branches,
+/* The class code *t, in 0 .. k - 1; NaN gives 0. The cast of what no integer holds is undefined. Branches,
    not a maximum and a minimum: they are predicted, so that the reads at the code need not wait for the comparisons. */
 #define LDL_CODE(T, name)                                                                         \
     static inline ptrdiff_t name(const T *t, ptrdiff_t k)                                         \
     {                                                                                             \
         const T read = *(const volatile T *)t;                                                    \
         if (LDL_UNLIKELY(!(read >= 0 && read < (T)PTRDIFF_MAX)))                                  \
-            return 0;                                                                             \
+            return read > 0 ? k - 1 : 0;                                                          \
         const ptrdiff_t code = (ptrdiff_t)read;                                                   \
         return LDL_UNLIKELY(code >= k) ? k - 1 : code;                                            \
     }
