@@ -14,7 +14,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -33,12 +33,18 @@ T = TypeVar("T")
 def write_model(file: Any, text: str, arrays: Mapping[str, np.ndarray]) -> None:
     """Write the description and the arrays to a path, atomically, or to a binary file object."""
     def write(target: Any) -> None:
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        archive = zipfile.ZipFile(target, "w", zipfile.ZIP_STORED)
+        try:
             archive.writestr(DESCRIPTION, text)
             for name, array in arrays.items():
                 buffer = io.BytesIO()
                 np.lib.format.write_array(buffer, array, allow_pickle=False)
                 archive.writestr(f"{name}.npy", buffer.getbuffer())
+        except BaseException:
+            with suppress(ValueError):      # of a member that a signal has left open: its exception counts
+                archive.close()
+            raise
+        archive.close()
 
     if not hasattr(file, "write"):
         replace_file("save", as_path("save", file), write)
