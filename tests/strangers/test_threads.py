@@ -119,6 +119,15 @@ def test_built_for_other_shapes_in_several_threads():
 # -- many threads, and none ------------------------------------------------------------------------------------------
 
 
+def in_threads(work, count):
+    """Run ``work(i)`` in as many threads, and wait for them."""
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def digests_in_threads(count):
     """As many models as threads, each of which fits and ends while others do; the weights are those of one thread."""
     expected = wide()
@@ -130,11 +139,7 @@ def digests_in_threads(count):
         model.fit(X, Y, epochs=2, n_threads=1 + i % 4, **FIT)
         found.append(np.array_equal(model.theta, expected.theta))
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, count)
     return [sum(found), threading.active_count()]
 
 
@@ -143,7 +148,7 @@ def test_many_models_in_as_many_threads():
 
 
 def without_threads(allowed):
-    """The weights if the system starts only so many threads more; the bits are those of one thread."""
+    """The weights if the system starts only ``allowed`` more threads; the bits are those of one thread."""
     import _thread
 
     expected = wide()
@@ -253,11 +258,7 @@ def failing(n_threads):
             model.fit(X, Y, epochs=2, n_threads=n_threads, **FIT)
             found.append("failed")
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 8)
     return [sorted(found), threading.active_count()]
 
 
@@ -290,7 +291,7 @@ except ImportError as error:
 
 @pytest.mark.parametrize("first", ["import ldl_cy.models", ""], ids=["second", "first"])
 def test_another_interpreter_is_refused(first, tmp_path):
-    """A second interpreter of the process: an ImportError. The main one goes on, unless it comes after the other."""
+    """A second interpreter of the process: an ImportError. The main one continues, unless it comes after the other."""
     new = sys.version_info >= (3, 13)
     program = INTERPRETERS.format(
         kind="" if new else "isolated=False", run="exec" if new else "run_string", first=first)

@@ -31,6 +31,15 @@ def in_another_thread(action):
     return said[0]
 
 
+def refusal(action, in_thread):
+    """What an action raises, a RuntimeError, here or in a thread of its own, as a string."""
+    if in_thread:
+        return in_another_thread(action)
+    with pytest.raises(RuntimeError) as error:
+        action()
+    return f"RuntimeError: {error.value}"
+
+
 CHANGES = {
     "fit": lambda model: fit(model, epochs=1), "reset": lambda model: model.reset(),
     "build": lambda model: model.build(7), "adopt": lambda model: model.adopt(made().build(5).network)}
@@ -42,12 +51,7 @@ CHANGES = {
 def test_what_changes_a_model_is_refused_during_a_fit(method, change, threads):
     """In a callback and in other threads; the fit gives the bits of one that was not asked."""
     def ask(model, logs):
-        if threads:
-            said.append(in_another_thread(lambda: CHANGES[change](model)))
-        else:
-            with pytest.raises(RuntimeError) as error:
-                CHANGES[change](model)
-            said.append(f"RuntimeError: {error.value}")
+        said.append(refusal(lambda: CHANGES[change](model), threads))
         model.build(5)                      # changes nothing
         again = pickle.loads(pickle.dumps(copy.deepcopy(model)))
         np.testing.assert_array_equal(again.theta, model.theta)
@@ -109,12 +113,7 @@ def test_a_callback_serves_one_fit_at_a_time(name, threads, estimator, tmp_path)
         else:
             other = made()
             ask = functools.partial(fit, other, watcher, epochs=1)
-        if threads:
-            said.append(in_another_thread(ask))
-        else:
-            with pytest.raises(RuntimeError) as error:
-                ask()
-            said.append(f"RuntimeError: {error.value}")
+        said.append(refusal(ask, threads))
         assert not hasattr(est, "model_") if estimator else other.input_shape is None
 
     watcher, said = WATCHERS[name](tmp_path), []
@@ -139,12 +138,7 @@ def test_an_estimator_is_fitted_once_at_a_time(name, solver, threads):
     def again(model, logs):
         for ask in (lambda: est.fit(A, b), lambda: est.set_params(warm_start=True).fit(A, b),
                     *([lambda: est.partial_fit(A, b)] if solver == "adam" else []), lambda: est.model_.reset()):
-            if threads:
-                said.append(in_another_thread(ask))
-            else:
-                with pytest.raises(RuntimeError) as error:
-                    ask()
-                said.append(f"RuntimeError: {error.value}")
+            said.append(refusal(ask, threads))
 
     said, expected = [], small(name, solver=solver, max_iter=2)
     A, b = problem(expected)
