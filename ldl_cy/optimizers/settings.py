@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, Generic, TypeVar, overload
 
@@ -10,15 +11,15 @@ from ldl_cy.checks import check_bool, check_choice, check_int, check_real
 T = TypeVar("T")
 
 
-class Setting(Generic[T]):
+class Setting(ABC, Generic[T]):
     """An argument of a constructor that the object keeps under its own name; a subclass defines ``checked``."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
+    @abstractmethod
     def checked(self, owner: str, value: Any) -> T:
-        """The value as it is kept; a TypeError or a ValueError, which begins with ``owner``, if it is not allowed."""
-        raise NotImplementedError
+        """The value to keep; a TypeError or a ValueError, which begins with ``owner``, if it is not allowed."""
 
     @overload
     def __get__(self, instance: None, kind: type) -> Setting[T]: ...
