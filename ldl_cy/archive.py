@@ -136,7 +136,7 @@ def _open(archive: zipfile.ZipFile, name: str) -> tuple[IO[bytes], int]:
     # zipfile allocates memory by one of the sizes and reads by the other
     largest = max(info.file_size, info.compress_size)
     if info.compress_type != zipfile.ZIP_STORED or largest > archive.fp.seek(0, os.SEEK_END):
-        raise ValueError(f"{name} must lie in the file as it is")
+        raise ValueError(f"{name} must be stored uncompressed, with sizes within the file")
     return archive.open(info), info.file_size
 
 

@@ -259,5 +259,5 @@ def check_lengths(owner: str, lengths: Any, n: int, n_steps: int, fault: str) ->
     if fault:
         raise ValueError(f"{owner}: lengths do not fit this network: {fault}.")
     if given.min() < 1 or given.max() > n_steps:
-        raise ValueError(f"{owner}: lengths must lie in 1 .. {n_steps}, got {given.min()} .. {given.max()}.")
+        raise ValueError(f"{owner}: lengths must be in 1 .. {n_steps}, got {given.min()} .. {given.max()}.")
     return given.astype(np.int32)

@@ -323,7 +323,7 @@ class BinaryLogLoss(Loss):
 
     def _check_values(self, y: np.ndarray) -> None:
         if y.size and (y.min() < 0 or y.max() > 1):
-            raise ValueError(f"binary_log_loss: y must lie in [0, 1], got values from {y.min()} to {y.max()}.")
+            raise ValueError(f"binary_log_loss: y must be in [0, 1], got values from {y.min()} to {y.max()}.")
 
 
 class Hinge(Loss):

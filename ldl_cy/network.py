@@ -33,7 +33,7 @@ from ldl_cy.workspaces import BorrowedWorkspace, WorkspaceCache, choose_pool
 
 OWNER = "Sequential"
 PREDICT_ROWS = 1024                 # of a plan for inference, whose buffers may hold the whole batch
-FEW_ROWS = (1, 32)                  # calls with at most so many rows have memory for no more
+FEW_ROWS = (1, 32)                  # memory is planned for 1 row, for up to 32, or for any number
 
 Snapshot = tuple[np.ndarray, np.ndarray]
 

@@ -263,7 +263,7 @@ def _as_images(kernel: np.ndarray, channel: int | None, image_shape: tuple[int, 
         return kernel.T.reshape(n, *shape)
     channels = kernel.shape[-2]
     if channel is not None and not 0 <= channel < channels:
-        raise ValueError(f"FilterDisplay: channel must lie in 0 .. {channels - 1}, got {channel}.")
+        raise ValueError(f"FilterDisplay: channel must be in 0 .. {channels - 1}, got {channel}.")
     flat = kernel.mean(axis=-2) if channel is None else kernel[..., channel, :]
     if flat.ndim == 2:              # of a 1-D convolution: one row
         flat = flat[None]

@@ -125,7 +125,7 @@ def _keep_permissions(path: Path, before: os.stat_result) -> None:
     try:
         if hasattr(os, "chown") and (os.stat(path).st_uid, os.stat(path).st_gid) != (before.st_uid, before.st_gid):
             os.chown(path, before.st_uid, before.st_gid)
-    except PermissionError:         # somebody else's file in a folder of ours
+    except PermissionError:         # only its owner and root may keep the owner of another user's file
         pass
     os.chmod(path, stat.S_IMODE(before.st_mode))
 

@@ -85,7 +85,7 @@ def range_fault(name: str, indices: np.ndarray, size: int) -> str:
     if indices.dtype.kind not in "iu":
         return f"each {name} must be an int, got dtype {indices.dtype}"
     if indices.size and (indices.min() < 0 or indices.max() >= size):
-        return f"each {name} must lie in 0 .. {size - 1}, got {indices.min()} .. {indices.max()}"
+        return f"each {name} must be in 0 .. {size - 1}, got {indices.min()} .. {indices.max()}"
     return ""
 
 

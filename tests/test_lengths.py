@@ -122,8 +122,8 @@ X7, _, _ = data()
 @pytest.mark.parametrize(("stack", "lengths", "message"), [
     ("lstm", LENGTHS[:3], "Sequential: lengths must have the shape (7,), got (3,)."),
     ("lstm", LENGTHS + 1.0, "Sequential: lengths must be an array of ints, got dtype float64."),
-    ("lstm", LENGTHS + 1, "Sequential: lengths must lie in 1 .. 7, got 2 .. 8."),
-    ("lstm", LENGTHS - 1, "Sequential: lengths must lie in 1 .. 7, got 0 .. 6."),
+    ("lstm", LENGTHS + 1, "Sequential: lengths must be in 1 .. 7, got 2 .. 8."),
+    ("lstm", LENGTHS - 1, "Sequential: lengths must be in 1 .. 7, got 0 .. 6."),
     ("strided", LENGTHS, "Sequential: lengths do not fit this network: conv changes the number of steps from 7 to 3"),
 ])
 def test_bad_lengths(stack, lengths, message):

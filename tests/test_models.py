@@ -278,7 +278,7 @@ NAN = np.where(X > 1.2, np.nan, X)
     (lambda: built().evaluate(X, np.ones((6, 2)), loss="log_loss"), "log_loss: y must have the shape (6,)"),
     (lambda: built().evaluate(X, Y, loss="squared_error"), "squared_error: y must have the shape (6, 3)"),
     (lambda: built().evaluate(X, X[:, :3] * np.nan, loss="squared_error"), "squared_error: y must be finite, got NaN."),
-    (lambda: built().evaluate(X, X[:, :3] * 9, loss="binary_log_loss"), "binary_log_loss: y must lie in [0, 1]"),
+    (lambda: built().evaluate(X, X[:, :3] * 9, loss="binary_log_loss"), "binary_log_loss: y must be in [0, 1]"),
     (lambda: built().evaluate(X, Y.astype(str), loss="log_loss"), "log_loss: y must be an array of numbers"),
     (lambda: built().evaluate(X, Y, loss="mse"),
      "Sequential: loss must be one of squared_error, absolute_error, huber, quantile, poisson, log_loss, "

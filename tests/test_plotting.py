@@ -94,7 +94,7 @@ def test_filters_of_other_layers():
     (lambda: FilterDisplay.from_estimator(Sequential([layers.Dense(2)]).build(4), image_shape=(3, 3)),
      r"image_shape must hold 4 numbers, got \(3, 3\)"),
     (lambda: FilterDisplay.from_estimator(Sequential([layers.Conv2D(2, 3)]).build((4, 4, 3)), channel=3),
-     r"channel must lie in 0 \.\. 2, got 3"),
+     r"channel must be in 0 \.\. 2, got 3"),
     (lambda: FilterDisplay(np.zeros((2, 3))), r"filters must have the shape \(n, height, width\), got \(2, 3\)"),
 ])
 def test_bad_input(call, message):

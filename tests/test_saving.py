@@ -185,7 +185,7 @@ def test_leftovers(tmp_path):
     assert files(tmp_path) == sorted(others)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="an open file cannot be deleted there")
+@pytest.mark.skipif(os.name != "posix", reason="Windows does not delete open files")
 def test_a_temporary_file_that_another_process_deletes_before_it_is_locked(tmp_path, monkeypatch):
     import fcntl
 

@@ -13,8 +13,8 @@ class SparseRows:
     ----------
     data : (nnz,) float32 or float64 values; duplicate entries are added
     indices : (nnz,) int32 or int64 columns; one that is out of range when it is read is skipped
-    indptr : (n + 1,) int64; row i has the entries indptr[i] .. indptr[i + 1] - 1. Compiled code trusts it: nobody else
-        may have it
+    indptr : (n + 1,) int64; row i has the entries indptr[i] .. indptr[i + 1] - 1. It must be
+        an array of its own, since compiled code does not check it again
     width : int
         Number of columns.
     """

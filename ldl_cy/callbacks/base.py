@@ -124,7 +124,7 @@ class Function(Callback):
 def check_file(owner: str, path: Path) -> None:
     """Refuse a path in a folder that does not exist, or that is itself a folder; links are followed."""
     if not (path.parent.is_dir() and Path(os.path.realpath(path)).parent.is_dir()):
-        raise ValueError(f"{owner}: path must lie in a folder that exists, got {shown(str(path))}.")
+        raise ValueError(f"{owner}: path must be in a folder that exists, got {shown(str(path))}.")
     if path.is_dir():
         raise ValueError(f"{owner}: path must be a file, got the folder {shown(str(path))}.")
 

@@ -99,7 +99,7 @@ class ProgressBar(Callback):
 
 
 def open_at_once(path: str, flags: int) -> int:
-    """For ``open``: a pipe that nobody reads is an error instead of a wait."""
+    """For ``open``: a pipe without a reader is an error; opening it does not wait for one."""
     opened = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
     if hasattr(os, "O_NONBLOCK"):
         os.set_blocking(opened, True)

@@ -196,7 +196,7 @@ SCORES = "monitor must be one of 'loss', got 'val_loss'; it needs validation dat
      "ReduceOnPlateau: the optimizer must take steps of a learning rate, got LBFGS."),
     (lambda folder: ReduceOnPlateau("loss"), "line_search",
      "ReduceOnPlateau: the optimizer must take steps of a learning rate, got GD."),
-    (lambda folder: CSVLogger(folder / "no" / "log"), "adam", "CSVLogger: path must lie in a folder that exists, got "),
+    (lambda folder: CSVLogger(folder / "no" / "log"), "adam", "CSVLogger: path must be in a folder that exists, got "),
     (lambda folder: CSVLogger(folder), "adam", "CSVLogger: path must be a file, got the folder "),
     (lambda folder: CSVLogger(folder / "other", append=True), "adam",
      "CSVLogger: path must be a file with the columns epoch, loss where append=True, got "),

@@ -131,7 +131,7 @@ def test_another_networks_file_is_refused(other, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "message"), [
-    ("nowhere/m", "Checkpoint: path must lie in a folder that exists, got "),
+    ("nowhere/m", "Checkpoint: path must be in a folder that exists, got "),
     ("folder", "Checkpoint: path must be a file, got the folder "),
     ("table.csv", "Checkpoint: path must be a new file or a checkpoint of the same network, got "),
     ("half", "Checkpoint: path must be a new file or a checkpoint of the same network, got "),

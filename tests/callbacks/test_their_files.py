@@ -66,7 +66,7 @@ def test_a_log_through_a_link(tmp_path):
 def test_where_links_lead_to_nothing(tmp_path):
     (tmp_path / "m").symlink_to("nowhere/m")
     for make in kinds(tmp_path):
-        with pytest.raises(ValueError, match="path must lie in a folder that exists"):
+        with pytest.raises(ValueError, match="path must be in a folder that exists"):
             fit(made(), make())
     (tmp_path / "m").unlink()
     (tmp_path / "m").symlink_to("m")
@@ -199,6 +199,6 @@ def test_another_run_that_lives_keeps_its_temporary_file(tmp_path):
         made().build(3).save(file)
 
     if os.name != "posix":
-        pytest.skip("an open file cannot be deleted there")
+        pytest.skip("Windows does not delete open files")
     replace_file("save", tmp_path / "m", write)
     assert Sequential.load(tmp_path / "m").epoch == 0 and files(tmp_path) == ["m", "m-000002", "m-000003"]

@@ -135,8 +135,8 @@ def test_best_weights(name, solver):
      "ReduceOnPlateau: the optimizer must take steps of a learning rate, got LBFGS."),
     ({"callbacks": [ReduceOnPlateau("loss")], "solver": optimizers.GD(line_search=True)},
      "ReduceOnPlateau: the optimizer must take steps of a learning rate, got GD."),
-    ({"callbacks": [CSVLogger("no/such/folder")]}, "CSVLogger: path must lie in a folder that exists"),
-    ({"callbacks": [Checkpoint("no/such/folder")]}, "Checkpoint: path must lie in a folder that exists"),
+    ({"callbacks": [CSVLogger("no/such/folder")]}, "CSVLogger: path must be in a folder that exists"),
+    ({"callbacks": [Checkpoint("no/such/folder")]}, "Checkpoint: path must be in a folder that exists"),
     ({"callbacks": [3]}, "Sequential: callbacks must be callbacks or functions, got 3."),
     ({"callbacks": [EarlyStopping]}, "Sequential: callbacks must be callbacks or functions, got <class"),
 ])

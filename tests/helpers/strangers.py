@@ -89,7 +89,7 @@ def wait(process: subprocess.Popen[str], report: Path, seconds: float) -> str:
     """Wait until the process ends; how it failed, "" if it did not. Each case has ``seconds``."""
     done, since = 0, time.monotonic()
     while process.poll() is None:
-        time.sleep(0.02)
+        time.sleep(0.02)            # between two looks at the report
         size = report.stat().st_size if report.exists() else 0
         if size != done:
             done, since = size, time.monotonic()

@@ -76,7 +76,7 @@ KINDS = ["codes", "many codes", "hinge", "columns", "rows", "lengths", "steps", 
 
 
 def clean(kind, dtype):
-    """The same data, which nobody writes to."""
+    """The same data, which are not written to."""
     return Changed(kind, dtype, 0).data()
 
 

@@ -219,8 +219,8 @@ ACCEPTED = {"many layers": "predicts (1, 3)", "many members": "predicts (1, 1)",
             "layers of long names": "predicts (1, 1)", "images": "MemoryError Sequential: a workspace of "}
 
 
-@pytest.mark.skipif(not LIMITS_MEMORY, reason="the address sanitizer needs the address space")
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits of memory as Linux has them")
+@pytest.mark.skipif(not LIMITS_MEMORY, reason="the address sanitizer reserves more address space than the limit")
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux alone has this file")
 @pytest.mark.parametrize("group", ["layers", "texts", "archives"])
 def test_hostile_files(group):
     names = {"layers": LAYERS, "texts": TEXTS, "archives": ARCHIVES}[group]
@@ -333,7 +333,7 @@ def read_while(kinds, seconds):
             try:
                 model = Sequential.load(path)
             except FileNotFoundError:
-                time.sleep(0.01)
+                time.sleep(0.01)            # until a writer has made the file
                 continue
             except ValueError as error:
                 assert str(error).startswith("load: ")
@@ -349,7 +349,7 @@ def read_while(kinds, seconds):
     return [models, sentences, names]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="a file that a reader has open cannot be replaced there")
+@pytest.mark.skipif(os.name != "posix", reason="Windows does not replace a file that a reader has open")
 def test_readers_beside_writers():
     for (models, sentences, names), kinds in zip(
             (ended.result() for ended in run_all(read_while, [(["save", "save"], 1), (["fit", "fit"], 1)])),

@@ -139,7 +139,7 @@ def fork_beside(kind, work):
     try:
         found = []
         for i in range(5):
-            time.sleep(0.005 * i)
+            time.sleep(0.005 * i)           # each fork at another moment of the fit
             found.append(in_child(lambda: work(model)))
     finally:
         ended.set()

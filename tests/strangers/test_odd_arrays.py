@@ -48,7 +48,7 @@ def a_huge_array(dtype, columns, what):
         assert (model.theta == before).all() and model.epoch == 0
 
 
-@pytest.mark.skipif(not LIMITS_MEMORY, reason="the address sanitizer needs the address space")
+@pytest.mark.skipif(not LIMITS_MEMORY, reason="the address sanitizer reserves more address space than the limit")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the address space can be limited on Linux only")
 def test_huge_arrays():
     """Refused, by NumPy for the lack of memory or here for a shape, before any work that grows with the rows."""
@@ -86,7 +86,7 @@ def test_windows_that_overlap():
     np.testing.assert_array_equal(model.theta, other.theta)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="files with holes may take their whole size elsewhere")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems may store the holes of the sparse file")
 def test_rows_further_apart_than_an_int_counts(tmp_path):
     """The first columns of a memmap whose rows are longer than BLAS's int: the same bits as for a copy."""
     rng = np.random.default_rng(0)

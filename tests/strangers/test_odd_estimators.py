@@ -242,7 +242,7 @@ def odd_parameter(kind, family, name, i):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the address space can be limited on Linux only")
-@pytest.mark.skipif(not LIMITS_MEMORY, reason="the address sanitizer needs more of the address space")
+@pytest.mark.skipif(not LIMITS_MEMORY, reason="the address sanitizer reserves more address space than the limit")
 def test_odd_parameters():
     """Refused at once, without memory for what they ask for, or accepted where they mean "as many as there are"."""
     cases = [
