@@ -1,0 +1,35 @@
+"""Weights and networks in and out: torch, Keras, scikit-learn and ONNX. Each function imports its package when called.
+
+    from_torch  from_keras  from_sklearn  from_onnx           to_torch  to_keras  to_sklearn  to_onnx
+              \\      |           |       /                            \\     |         |     /
+               chains   (a graph of nodes -> branches)                   parts   (layers with their weights)
+               assembly (layers and weights -> Sequential)                 |
+                              \\________________ Sequential _______________/
+
+Every mapping is a file of its own: what a layer is called there, how its weights are laid out, and what has no
+counterpart, which is refused by name before anything is built.
+"""
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+# where each function is defined
+_ROOMS = {
+}
+
+__all__ = sorted(_ROOMS)
+
+if TYPE_CHECKING:
+    pass
+else:       # hidden from type checkers, which accept any name of a module that has a __getattr__
+    def __getattr__(name):
+        if name not in _ROOMS:
+            raise AttributeError(f"module 'ldl_cy.interop' has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"ldl_cy.interop.{_ROOMS[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
