@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 # where each function is defined
-_ROOMS = {
+_ROOMS: dict[str, str] = {
 }
 
 __all__ = sorted(_ROOMS)
