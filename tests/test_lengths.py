@@ -125,9 +125,14 @@ X7, _, _ = data()
     ("lstm", LENGTHS + 1, "Sequential: lengths must be in 1 .. 7, got 2 .. 8."),
     ("lstm", LENGTHS - 1, "Sequential: lengths must be in 1 .. 7, got 0 .. 6."),
     ("strided", LENGTHS, "Sequential: lengths do not fit this network: conv changes the number of steps from 7 to 3"),
+    ("reshaped", LENGTHS, "Sequential: lengths do not fit this network: gru reads an axis of 2 that is no longer"),
+    ("reshaped, pooled", LENGTHS, "Sequential: lengths do not fit this network: mean_pool reads an axis of 4"),
 ])
 def test_bad_lengths(stack, lengths, message):
-    chosen = {**stacks(), "strided": [layers.Conv1D(3, 3, strides=2), layers.GRU(3), layers.Dense(3)]}[stack]
+    chosen = {**stacks(), "strided": [layers.Conv1D(3, 3, strides=2), layers.GRU(3), layers.Dense(3)],
+              "reshaped": [layers.Reshape((2, 7)), layers.GRU(3)],
+              "reshaped, pooled": [layers.Dense(4), layers.Reshape((4, 7)), layers.GlobalAvgPool1D(), layers.Dense(3)],
+              }[stack]
     model = Sequential(chosen, random_state=0).build((T, 2))
     y = np.zeros((7, 3))
     for call in (lambda: model.predict(X7, lengths=lengths),

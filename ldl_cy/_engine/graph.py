@@ -259,6 +259,12 @@ class Graph:
         if self.steps[x] and len(shape) >= 2 and not steps and not self.length_fault:
             self.length_fault = (f"{kernel.name} changes the number of steps from {self.steps[x]} to {shape[0]}, "
                                  "and lengths have no meaning after it")
+        if (kernel.uses_lengths and kernel.n_state == 0 and self.steps[0] and not self.steps[x]
+                and len(self.shapes[x]) >= 2):
+            # it would take the lengths for those of another axis, and read past the end of a shorter one, as BatchNorm
+            # does not
+            self.length_fault = self.length_fault or (
+                f"{kernel.name} reads an axis of {self.shapes[x][0]} that is no longer that of the steps")
         y = self.new_value(tuple(shape), steps=steps)
         self.nodes.append(Node("op", self.buffers[x], self.buffers[y], kernel=kernel, theta=theta,
                                state=state, derived=self.n_derived, y_steps=steps,
