@@ -13,8 +13,8 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -46,11 +46,24 @@ def write_model(file: Any, text: str, arrays: Mapping[str, np.ndarray]) -> None:
             raise
         archive.close()
 
+    write_file("save", file, write)
+
+
+def write_file(owner: str, file: Any, write: Callable[[Any], object]) -> None:
+    """Call ``write`` with the new file of a path, which is replaced atomically, or with a binary file object.
+
+    Parameters
+    ----------
+    owner : str
+        The function that writes, for errors.
+    file : path or binary file object
+    write : function of an open file
+    """
     if not hasattr(file, "write"):
-        replace_file("save", as_path("save", file), write)
+        replace_file(owner, as_path(owner, file), write)
         return
     with naming(getattr(file, "name", file)):
-        _check_binary("save", file, lambda: file.write(b""), "be written")
+        _check_binary(owner, file, lambda: file.write(b""), "be written")
         write(_Whole(file) if isinstance(file, io.RawIOBase) else file)
         file.flush()
 
@@ -82,13 +95,13 @@ def _check_binary(owner: str, file: Any, attempt: Callable[[], Any], purpose: st
         raise (TypeError if isinstance(error, TypeError) else ValueError)(text) from error
 
 
-def _opened(file: Any) -> AbstractContextManager[IO[bytes]]:
+def open_file(owner: str, file: Any) -> AbstractContextManager[IO[bytes]]:
     """The file of a path, or a file object, which is not closed; one that cannot seek is read to its end."""
     if not hasattr(file, "read"):
-        path = as_path("load", file)
-        check_regular("load", path)
+        path = as_path(owner, file)
+        check_regular(owner, path)
         return open(path, "rb")
-    _check_binary("load", file, lambda: file.read(0) + b"", "be read")
+    _check_binary(owner, file, lambda: file.read(0) + b"", "be read")
     seekable = getattr(file, "seekable", None)
     return nullcontext(file if seekable is not None and seekable() else io.BytesIO(file.read()))
 
@@ -99,6 +112,21 @@ FAULTS = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError
           zlib.error)
 
 
+@contextmanager
+def readable(owner: str, file: Any, kind: str) -> Iterator[None]:
+    """Faults within make a ValueError that names the file: it is not a readable file of this kind."""
+    try:
+        yield
+    except MemoryError:
+        raise MemoryError(f"{owner}: {_shown(file)} does not fit into memory.") from None
+    except TimeoutError:            # an alarm of the caller's, like all errors that are not among the FAULTS
+        raise
+    except FAULTS as error:
+        if isinstance(error, ValueError) and str(error).startswith(f"{owner}:"):
+            raise
+        raise ValueError(f"{owner}: {_shown(file)} is not a readable {kind}: {error}") from error
+
+
 def read_model(file: Any, read: Callable[[zipfile.ZipFile], T]) -> T:
     """``read``'s result for the archive; any fault of it is a ValueError.
 
@@ -107,20 +135,11 @@ def read_model(file: Any, read: Callable[[zipfile.ZipFile], T]) -> T:
     file : path or binary file object
     read : function of a ZipFile
     """
-    with _opened(file) as opened:
-        try:
-            with zipfile.ZipFile(opened) as archive:
-                found = read(archive)
-            opened.seek(0, os.SEEK_END)
-            return found
-        except MemoryError:
-            raise MemoryError(f"load: {_shown(file)} does not fit into memory.") from None
-        except TimeoutError:            # an alarm of the caller's, like all errors that are not among the FAULTS
-            raise
-        except FAULTS as error:
-            if isinstance(error, ValueError) and str(error).startswith("load:"):
-                raise
-            raise ValueError(f"load: {_shown(file)} is not a readable ldl_cy model: {error}") from error
+    with open_file("load", file) as opened, readable("load", file, "ldl_cy model"):
+        with zipfile.ZipFile(opened) as archive:
+            found = read(archive)
+        opened.seek(0, os.SEEK_END)
+    return found
 
 
 def _shown(file: Any) -> str:

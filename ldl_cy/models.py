@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from ldl_cy import derivatives, inference, losses, serialize, summary
+from ldl_cy import derivatives, inference, losses, serialize, summary, weights
 from ldl_cy._engine.process import Exclusive
 from ldl_cy.callbacks import CallbackList
+from ldl_cy.checks import check_bool
 from ldl_cy.data import bind_data
 from ldl_cy.layers.base import Layer, Shape
 from ldl_cy.network import Network, check_input_shape, check_network, check_settings
@@ -382,6 +383,47 @@ class Sequential:
         loaded = Sequential.__new__(Sequential)
         loaded._restore(serialize.load(path, dict(custom or {})))
         return loaded
+
+    def save_weights(self, path: str | Path | BinaryIO) -> None:
+        """Write parameters and running statistics to a safetensors file, atomically, or to a binary file object.
+
+        They have the names of ``parameters`` and ``state``. Metadata: "format", which is "ldl_cy", and "model", the
+        layers, dtype and input shape in JSON, unless a setting is a function without a name. Needs the package
+        safetensors, the extra ``io``. Errors as ``save``'s, and a ValueError before ``build``.
+        """
+        weights.save(self.network, self.layers, path)
+
+    def load_weights(
+        self, source: Any, *, strict: bool = True, rename: Mapping[str, str] | Callable[[str], str] | None = None,
+    ) -> weights.WeightsReport:
+        """Replace weights and running statistics by arrays of the same names, all of them or, on an error, none.
+
+        As with ``theta = ...``, training is counted on, and the optimizer's state stays as it is.
+
+        Parameters
+        ----------
+        source : path or binary file object of a safetensors file, or mapping of names to arrays or torch's tensors
+            Arrays of float16, float32 or float64.
+        strict : bool, default=True
+            False skips names that only one side has, and arrays of other shapes.
+        rename : dict of old to new prefixes, or function of a name, default=None
+            Makes the model's names of the source's.
+
+        Returns
+        -------
+        report : NamedTuple with the lists ``loaded, missing, unexpected, mismatched``
+
+        Raises
+        ------
+        ValueError, TypeError
+            No such file; with ``strict``, names and shapes that differ, all of them listed; two names that become one;
+            with ``strict=False`` too, numbers to be loaded that are no floats, not finite, or too large for the dtype.
+        RuntimeError
+            A fit of the model is running.
+        """
+        network = self.network
+        with Exclusive([self], "of this model"):
+            return weights.load(network, source, check_bool("Sequential", "strict", strict), rename)
 
     def _saved(self) -> serialize.Saved:
         return serialize.Saved(self.layers, self.dtype, self._seed, *self._built)

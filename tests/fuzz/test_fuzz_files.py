@@ -81,8 +81,12 @@ def check(tally, kind, content, path):
 
 @given(st.integers(0, 1), st.data())
 def test_bytes(tally, files, tmp_path_factory, which, data):
+    check(tally, "damaged files", damaged(files[which], data), tmp_path_factory.mktemp("fuzz") / "model")
+
+
+def damaged(content, data):
     """Cut, flipped, overwritten, repeated."""
-    content = bytearray(files[which])
+    content = bytearray(content)
     places = st.integers(0, len(content) - 1)
     for _ in range(data.draw(st.integers(1, 4))):
         how = data.draw(st.sampled_from(["flip", "flip", "write", "cut", "insert", "repeat", "number"]))
@@ -100,7 +104,7 @@ def test_bytes(tally, files, tmp_path_factory, which, data):
             content[at:at + 4] = struct.pack("<I", data.draw(st.sampled_from([0, 1, 2**31, 2**32 - 1])))
         else:
             content[at:] = content[at // 2:]
-    check(tally, "damaged files", bytes(content), tmp_path_factory.mktemp("fuzz") / "model")
+    return bytes(content)
 
 
 @given(st.binary(max_size=300))
@@ -194,3 +198,57 @@ def test_members(tally, files, tmp_path_factory, which, data):
         for name, content in members:
             archive.writestr(name, content)
     check(tally, "files of other members", buffer.getvalue(), tmp_path_factory.mktemp("fuzz") / "model")
+
+
+# -- files of weights -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def weights_file():
+    """A model, and its weights in a safetensors file, as bytes."""
+    pytest.importorskip("safetensors", reason="writes the file that is damaged")
+    model = Sequential([layers.Dense(3, "tanh"), layers.BatchNorm(), layers.Dense(2)], random_state=0).build(4)
+    buffer = io.BytesIO()
+    model.save_weights(buffer)
+    model.load_weights(io.BytesIO(buffer.getvalue()))
+    return model, buffer.getvalue()
+
+
+def check_weights(tally, kind, model, content, path, strict):
+    """Load a file of weights: what comes in is finite, and after an error the model has the bits that it had."""
+    path.write_bytes(content)
+    before = model.theta.tobytes(), model.network.statistics.tobytes()
+    tracemalloc.start()
+    try:
+        report = attempt(lambda: model.load_weights(path, strict=strict), re.compile("load_weights: "))
+    finally:
+        largest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    tally(kind, "refused" if isinstance(report, Refused) else "loaded")
+    assert largest < LARGEST
+    assert np.isfinite(model.theta).all() and np.isfinite(model.network.statistics).all()
+    if isinstance(report, Refused):
+        assert (model.theta.tobytes(), model.network.statistics.tobytes()) == before
+
+
+@given(st.booleans(), st.data())
+def test_bytes_of_weights(tally, weights_file, tmp_path_factory, strict, data):
+    model, content = weights_file
+    path = tmp_path_factory.mktemp("fuzz") / "w"
+    check_weights(tally, "damaged weights", model, damaged(content, data), path, strict)
+
+
+@given(st.booleans(), st.data())
+def test_headers_of_weights(tally, weights_file, tmp_path_factory, strict, data):
+    """A header that is JSON, with values that are not what they should be."""
+    model, content = weights_file
+    length, = struct.unpack("<Q", content[:8])
+    if data.draw(st.integers(0, 4)):
+        text = json.dumps(spoilt_json(data.draw, json.loads(content[8:8 + length]))).encode()
+    else:
+        text = deep(data.draw)
+    numbers = content[8 + length:]
+    if data.draw(st.booleans()):
+        numbers = data.draw(st.sampled_from([b"", numbers[:-1], numbers * 2, b"\xff" * len(numbers)]))
+    check_weights(tally, "headers of weights", model, struct.pack("<Q", len(text)) + text + numbers,
+                  tmp_path_factory.mktemp("fuzz") / "w", strict)
