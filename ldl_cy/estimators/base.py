@@ -262,14 +262,7 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
             callbacks.append(tasks)
             encoded = self._encode(y)
             if first:
-                self._progress = FitProgress(check_random_state(self.random_state))
-                self._row_shape = X.shape[1:]
-                self._sample_shape = self._shape_of_samples(self._row_shape)
-                if not isinstance(X, Sequences):
-                    check_row_shape(self, self._row_shape, self._sample_shape)
-                self._set_outputs(encoded)
-                self._build(X.dtype, self._progress.random_state)
-                TrainingMonitor.start(self)
+                self._start(X, encoded)
             check_steps(self, X, self._sample_shape)
             rows, held = Rows(self._as_samples(X), self._as_targets(encoded), weight, lengths_of(X)), None
             if validation is not None:
@@ -283,6 +276,17 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
                 self._train(rows, held, callbacks, incremental)
             tasks.finish()
             return self
+
+    def _start(self, X: Any, encoded: np.ndarray) -> None:
+        """A new model for these rows and encoded targets, and the attributes of an estimator without any epoch."""
+        self._progress = FitProgress(check_random_state(self.random_state))
+        self._row_shape = X.shape[1:]
+        self._sample_shape = self._shape_of_samples(self._row_shape)
+        if not isinstance(X, Sequences):
+            check_row_shape(self, self._row_shape, self._sample_shape)
+        self._set_outputs(encoded)
+        self._build(X.dtype, self._progress.random_state)
+        TrainingMonitor.start(self)
 
     def _check_floats(self) -> None:
         """Refuse ints that no float holds, which scikit-learn's check of the parameters accepts."""

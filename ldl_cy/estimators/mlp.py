@@ -2,12 +2,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from ldl_cy import layers
 from ldl_cy.callbacks.base import Callbacks
+from ldl_cy.checks import check_values
 from ldl_cy.estimators.base import ACTIVATION, DROPOUT, SIZES, BaseNetwork
 from ldl_cy.estimators.data import Shape
 from ldl_cy.estimators.docs import VERBOSE_LINES, share
@@ -85,6 +88,42 @@ class BaseMLP(BaseNetwork):
             raise ValueError(f"There are {len(views)} layers, got arrays for {len(arrays)}.")
         for view, array in zip(views, arrays):
             view[...] = array
+
+    def adopt(
+        self, y: np.ndarray, coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray], record: Mapping[str, Any],
+    ) -> None:
+        """Become fitted, with weights from another library.
+
+        Parameters
+        ----------
+        y : array
+            Targets as ``fit`` takes them, with every class.
+        coefs, intercepts : sequences of arrays of shapes (n_in, n_out) and (n_out,)
+            One per layer; the network computes in the dtype of the first.
+        record : mapping
+            Further attributes of a fitted estimator, by name: ``loss_curve_``, ``n_iter_``.
+
+        Raises
+        ------
+        ValueError
+            The weights do not have the shapes of the hidden layers and of y, or are not finite.
+        """
+        # rows without an entry take no memory, however many classes and features there are
+        X = csr_matrix((len(y), coefs[0].shape[0]), dtype=coefs[0].dtype)
+        X, y = self._read_fit(X, y, reset=True, classes="learn")
+        self._start(X, self._encode(y))
+        for views, arrays in ((self.coefs_, coefs), (self.intercepts_, intercepts)):
+            shapes, given = [view.shape for view in views], [array.shape for array in arrays]
+            if shapes != given:
+                raise ValueError(f"{type(self).__name__}: weights must have the shapes {shown(shapes)}, got "
+                                 f"{shown(given)}.")
+            for view, array in zip(views, arrays):
+                check_values(type(self).__name__, "weights", array, view.dtype.name)
+                view[...] = array
+        for name, value in record.items():
+            setattr(self, name, value)
+        if self.early_stopping:
+            self._progress.best = self.model_.network.snapshot()
 
     @property
     def _no_improvement_count(self) -> int:

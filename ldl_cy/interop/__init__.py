@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 
 # where each function is defined
 _ROOMS: dict[str, str] = {
+    "from_sklearn": "sklearn", "to_sklearn": "sklearn",
 }
 
 __all__ = sorted(_ROOMS)
 
 if TYPE_CHECKING:
-    pass
+    from ldl_cy.interop.sklearn import from_sklearn as from_sklearn
+    from ldl_cy.interop.sklearn import to_sklearn as to_sklearn
 else:       # hidden from type checkers, which accept any name of a module that has a __getattr__
     def __getattr__(name):
         if name not in _ROOMS:
