@@ -34,7 +34,8 @@ class Activation(Layer):
     activation : str
         identity (linear), relu, leaky_relu, elu, selu, gelu (exact, by erf), silu (swish), softplus,
         tanh, logistic (sigmoid), softmax (along the last axis), mish, hard_sigmoid (relu6(x + 3)/6),
-        hard_silu (hard_swish; x relu6(x + 3)/6).
+        hard_silu (hard_swish; x relu6(x + 3)/6), relu6 (the smaller of relu and 6), gelu_tanh (gelu by its
+        approximation 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))).
     negative_slope : float >= 0, default=0.01
         Slope of leaky_relu below 0.
     name, trainable : see ``Layer``
@@ -50,9 +51,10 @@ class Activation(Layer):
 
     References
     ----------
-    elu: Clevert et al., ICLR 2016. selu: Klambauer et al., NeurIPS 2017. gelu: Hendrycks and Gimpel,
-    arXiv:1606.08415. silu: Elfwing et al., Neural Networks 107 (2018). mish: Misra, BMVC 2020.
-    hard_sigmoid, hard_silu: Howard et al. (MobileNetV3), ICCV 2019.
+    elu: Clevert et al., ICLR 2016. selu: Klambauer et al., NeurIPS 2017. gelu, gelu_tanh: Hendrycks and
+    Gimpel, arXiv:1606.08415. silu: Elfwing et al., Neural Networks 107 (2018). mish: Misra, BMVC 2020.
+    hard_sigmoid, hard_silu: Howard et al. (MobileNetV3), ICCV 2019. relu6: Krizhevsky, "Convolutional deep belief
+    networks on CIFAR-10", University of Toronto 2010; Howard et al. (MobileNets), arXiv:1704.04861.
     """
 
     def __init__(

@@ -1,4 +1,5 @@
 """Independent NumPy formulas that several test files compare with."""
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -31,6 +32,8 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "mish": lambda z: z * np.tanh(np.logaddexp(0, z)),
     "hard_sigmoid": lambda z: np.clip(z + 3, 0, 6) / 6,
     "hard_silu": lambda z: z * np.clip(z + 3, 0, 6) / 6,
+    "relu6": lambda z: np.clip(z, 0, 6),
+    "gelu_tanh": lambda z: z * special.expit(2 * math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)),
 }
 
 

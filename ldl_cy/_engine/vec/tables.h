@@ -21,7 +21,9 @@
     OTHER(SOFTMAX, softmax, 0, 1.0)                                                               \
     LOOP(MISH, mish, 1, 1.0)                                                                      \
     LOOP(HARD_SIGMOID, hard_sigmoid, 0, 1.0)                                                      \
-    LOOP(HARD_SILU, hard_silu, 1, 1.0)
+    LOOP(HARD_SILU, hard_silu, 1, 1.0)                                                            \
+    LOOP(RELU6, relu6, 0, 1.0)                                                                    \
+    LOOP(GELU_TANH, gelu_tanh, 1, 1.0)
 
 /* (constant, name, slots, coefficients): rule_<name> of rules.inc; how many vectors of state it reads and writes in any
    case; and a digit for each number of its row of coefficients: how many it does if that number is not 0. rmsprop has

@@ -58,6 +58,8 @@ def test_special_values(dtype):
         "mish": [nan, inf, 0, big, 0, 0],
         "hard_sigmoid": [nan, 1, 0, 1, 0, 0.5],
         "hard_silu": [nan, inf, 0, big, 0, 0],
+        "relu6": [nan, 6, 0, 6, 0, 0],
+        "gelu_tanh": [nan, inf, 0, big, 0, 0],
     }
     missing = [name for name in vec.ACTIVATIONS if name not in expected and name != "softmax"]
     assert not missing, f"what {', '.join(missing)} makes of NaN and infinity is not in this file"
@@ -69,7 +71,7 @@ def test_special_values(dtype):
     assert_array_equal(vec.activation("tanh", x), x)            # also below the normal numbers
     # gradients stay finite at both ends and keep NaN
     x = np.array([inf, -inf, big, -big, nan], dtype)
-    for name in ("gelu", "silu", "mish", "hard_silu"):
+    for name in ("gelu", "silu", "mish", "hard_silu", "gelu_tanh"):
         d = vec.activation_grad(name, x, np.ones_like(x))
         assert_array_equal(d, np.array([1, 0, 1, 0, nan], dtype), err_msg=name)
     for name in vec.ACTIVATIONS:
@@ -97,9 +99,9 @@ def test_activation(name, dtype, rng):
             guarded.check()
 
 
-@pytest.mark.parametrize("name", ["gelu", "silu", "mish"])
-def test_activation_keeps_the_lower_tail(name, dtype):
-    z = np.linspace(-12, -1, 301).astype(dtype)
+@pytest.mark.parametrize(("name", "lowest"), [("gelu", -12), ("silu", -12), ("mish", -12), ("gelu_tanh", -10)])
+def test_activation_keeps_the_lower_tail(name, lowest, dtype):
+    z = np.linspace(lowest, -1, 301).astype(dtype)
     want = activate(name, z.astype(np.float64))
     assert_allclose(vec.activation(name, z), want, rtol=2e-5 if dtype is np.float32 else 1e-13)
 
@@ -109,8 +111,8 @@ def test_activation_keeps_the_lower_tail(name, dtype):
 def test_activation_grad(name, n, dtype, rng):
     tol = 2e-6 if dtype is np.float32 else TOLERANCE
     z = rng.normal(0, 2, (3, n))
-    z[np.abs(np.abs(z) - 3) < 1e-3] = 0.5               # away from the corners
-    z[np.abs(z) < 1e-3] = 0.5
+    for corner in (0, 3, 6):
+        z[np.abs(np.abs(z) - corner) < 1e-3] = 0.5      # away from it
     dy = rng.normal(0, 1, (3, n))
     guarded = Guarded(dtype)
     a = guarded(z if vec.keeps_z(name) else activate(name, z, 0.3) if n else z)

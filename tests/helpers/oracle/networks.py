@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from ldl_cy import layers as L
 
-SMOOTH = ["identity", "elu", "gelu", "silu", "softplus", "tanh", "logistic", "softmax", "mish"]
+SMOOTH = ["identity", "elu", "gelu", "silu", "softplus", "tanh", "logistic", "softmax", "mish", "gelu_tanh"]
 # A value within rounding of a kink may take either slope: in float32 such a network is not compared.
-KINKED = ["relu", "leaky_relu", "selu", "hard_sigmoid", "hard_silu"]
+KINKED = ["relu", "leaky_relu", "selu", "hard_sigmoid", "hard_silu", "relu6"]
 
 
 def kinked(layer):

@@ -17,7 +17,7 @@ ACTIVATIONS = {
     "softmax": lambda x: F.softmax(x, dim=-1), "mish": F.mish,
     # F.hardsigmoid takes the gradient's 1/6 in float32 whatever the dtype
     "hard_sigmoid": lambda x: F.relu6(x + 3) / 6,
-    "hard_silu": F.hardswish,
+    "hard_silu": F.hardswish, "relu6": F.relu6, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
 }
 CONVOLUTION = {1: F.conv1d, 2: F.conv2d}
 POOL = {"max": {1: F.max_pool1d, 2: F.max_pool2d}, "mean": {1: F.avg_pool1d, 2: F.avg_pool2d}}
