@@ -15,6 +15,8 @@ def stacks():
         "dense first": [layers.Dense(4, "relu"), layers.Dropout(0.3), layers.GRU(5), layers.Dense(3)],
         "convolution": [layers.Conv1D(4, 3, padding="same", activation="gelu"), layers.Conv1D(4, 3, padding="causal"),
                         layers.GRU(4), layers.Dense(3)],
+        "one side": [layers.Conv1D(4, 3, padding=(0, 2), activation="tanh"), layers.MaxPool1D(2, 1, (0, 1)),
+                     layers.AvgPool1D(3, 1, (2, 0)), layers.GRU(4), layers.Dense(3)],
         "pooled": [layers.Conv1D(4, 3, padding="same"), layers.GlobalMaxPool1D(), layers.Dense(3)],
         "mean": [layers.Dense(4, "tanh"), layers.GlobalAvgPool1D(), layers.Dense(3)],
         "sequence to sequence": [layers.GRU(4, return_sequences=True), layers.Dense(4, "tanh"), layers.Dense(3)],

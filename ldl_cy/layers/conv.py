@@ -102,10 +102,10 @@ class Conv1D(_Conv):
         Steps that a window covers.
     strides : int >= 1, default=1
         Steps from one window to the next.
-    padding : {"valid", "same", "causal"} or int >= 0, default="valid"
+    padding : {"valid", "same", "causal"}, int >= 0 or a pair (before, after), default="valid"
         Zeros around the sequence. "valid": none. "same": as many as give ceil(steps / strides) output steps,
         with the odd one at the end. "causal": only before, so that no output depends on later steps. An int:
-        that many at both ends.
+        that many at both ends. A pair of ints >= 0: that many before the sequence and after it.
     dilation_rate : int >= 1, default=1
         Steps from one cell of a window to the next.
     groups : int >= 1, default=1
@@ -154,9 +154,10 @@ class Conv2D(_Conv):
         Pixels that a window covers.
     strides : int >= 1 or a pair, default=1
         Pixels from one window to the next.
-    padding : {"valid", "same"}, int >= 0 or a pair of them, default="valid"
+    padding : {"valid", "same"}, int >= 0, a pair of them or of pairs, default="valid"
         Zeros around the image. "valid": none. "same": as many as give ceil(n / strides) output pixels along an
-        axis of n, with the odd one at the end. An int: that many on both sides of each axis.
+        axis of n, with the odd one at the end. An int: that many on both sides of each axis. A pair: the same along
+        the height and the width. ((top, bottom), (left, right)): each side its own.
     dilation_rate : int >= 1 or a pair, default=1
         Pixels from one cell of a window to the next.
     groups : int >= 1, default=1

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from ldl_cy.layers.base import Built, Layer, Shape
-from ldl_cy.layers.windows import Padding, check_padding, check_sizes, image_shape, lay_windows, pair
+from ldl_cy.layers.windows import Padding, check_padding, check_sizes, image_shape, lay_windows, pads, pair
 
 MOST_CELLS = 2**31 - 1              # of a maximum's window: its kernel keeps the cell of each as an int32
 
@@ -34,8 +34,8 @@ class _Pool(Layer):
         self.padding = check_padding(owner, padding, self.axes)
         if isinstance(self.padding, str):
             return
-        sizes, pads = pair(self.pool_size, self.axes), pair(self.padding, self.axes)
-        if any(before >= size for size, before in list(zip(sizes, pads))[-self.axes:]):
+        sizes = pair(self.pool_size, self.axes)[-self.axes:]
+        if any(max(around) >= size for size, around in zip(sizes, pads(self.padding, self.axes))):
             # otherwise a window could cover nothing but padding
             raise ValueError(
                 f"{owner}: padding must be less than pool_size {self.pool_size}, got {self.padding}.")
@@ -79,9 +79,10 @@ class MaxPool1D(_Pool):
         Steps that a window covers.
     strides : int >= 1, default=None
         Steps from one window to the next; None is ``pool_size``.
-    padding : {"valid", "same"} or int >= 0, default="valid"
+    padding : {"valid", "same"}, int >= 0 or a pair (before, after), default="valid"
         Steps of -inf around the sequence. "valid": none. "same": as many as give ceil(n / strides) output steps
-        for n steps, with the odd one at the end. An int, less than ``pool_size``: that many at both ends.
+        for n steps, with the odd one at the end. An int, less than ``pool_size``: that many at both ends. A pair of
+        them: that many before the sequence and after it.
     name, trainable : see ``Layer``
 
     Shape
@@ -115,9 +116,10 @@ class MaxPool2D(_Pool):
         Pixels that a window covers.
     strides : int >= 1 or a pair (height, width), default=None
         Pixels from one window to the next; None is ``pool_size``.
-    padding : {"valid", "same"}, int >= 0 or a pair of them, default="valid"
+    padding : {"valid", "same"}, int >= 0, a pair of them or of pairs, default="valid"
         Pixels of -inf around the image. "valid": none. "same": as many as give ceil(n / strides) output pixels
-        for n pixels, with the odd one at the end. An int, less than ``pool_size``: that many on both sides.
+        for n pixels, with the odd one at the end. An int, less than ``pool_size``: that many on both sides of each
+        axis. A pair: the same along the height and the width. ((top, bottom), (left, right)): each side its own.
     name, trainable : see ``Layer``
 
     Shape
@@ -151,10 +153,10 @@ class AvgPool1D(_Pool):
         Steps that a window covers.
     strides : int >= 1, default=None
         Steps from one window to the next; None is ``pool_size``.
-    padding : {"valid", "same"} or int >= 0, default="valid"
+    padding : {"valid", "same"}, int >= 0 or a pair (before, after), default="valid"
         Steps around the sequence that are left out of the mean. "valid": none. "same": as many as give
         ceil(n / strides) output steps for n steps, with the odd one at the end. An int, less than ``pool_size``:
-        that many at both ends.
+        that many at both ends. A pair of them: that many before the sequence and after it.
     name, trainable : see ``Layer``
 
     Shape
@@ -184,10 +186,11 @@ class AvgPool2D(_Pool):
         Pixels that a window covers.
     strides : int >= 1 or a pair (height, width), default=None
         Pixels from one window to the next; None is ``pool_size``.
-    padding : {"valid", "same"}, int >= 0 or a pair of them, default="valid"
+    padding : {"valid", "same"}, int >= 0, a pair of them or of pairs, default="valid"
         Pixels around the image that are left out of the mean. "valid": none. "same": as many as give
         ceil(n / strides) output pixels for n pixels, with the odd one at the end. An int, less than
-        ``pool_size``: that many on both sides.
+        ``pool_size``: that many on both sides of each axis. A pair: the same along the height and the width.
+        ((top, bottom), (left, right)): each side its own.
     name, trainable : see ``Layer``
 
     Shape

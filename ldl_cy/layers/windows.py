@@ -7,7 +7,7 @@ from ldl_cy.checks import check_int, check_ints
 from ldl_cy.layers.base import Shape
 from ldl_cy.messages import shown
 
-Padding = str | int | tuple[int, ...]
+Padding = str | int | tuple[int, ...] | tuple[tuple[int, int], ...]
 LONGEST_AXIS = 2**31 - 1            # so that C's integers hold every place in a window
 AXES = {1: "(time, features)", 2: "(height, width, channels)"}
 
@@ -21,21 +21,33 @@ def check_sizes(owner: str, name: str, value: Any, axes: int) -> Any:
 
 
 def check_padding(owner: str, padding: Any, axes: int, names: tuple[str, ...] = ("valid", "same")) -> Any:
-    """A name, an int >= 0 or, with two axes, a pair; returned unchanged, but lists as tuples."""
-    known = ", ".join(repr(name) for name in names)
-    text = (f"{owner}: padding must be {known}{' or' if axes == 1 else ','} an int >= 0"
-            f"{'' if axes == 1 else ' or a pair of them'}, got {shown(padding)}.")
+    """A name, an int >= 0 or a pair of them, with two axes also a pair of pairs; lists are returned as tuples.
+
+    With one axis a pair is (before, after). With two a pair has the same number on both sides of each axis, and a pair
+    of pairs is ((top, bottom), (left, right)).
+    """
+    known = "".join(f"{name!r}, " for name in names)
+    forms = ("an int >= 0 or a pair (before, after) of them" if axes == 1
+             else "an int >= 0, a pair of them or ((top, bottom), (left, right))")
+    text = f"{owner}: padding must be {known}{forms}, got {shown(padding)}."
     if isinstance(padding, str):
         if padding not in names:
             raise ValueError(text)
         return padding
+    several = isinstance(padding, (tuple, list))
     try:
-        if axes == 1:
-            return check_int(owner, "padding", padding, 0)
-        sizes = check_ints(owner, "padding", padding, axes, 0)
+        if axes == 2 and several and len(padding) == 2 and all(isinstance(one, (tuple, list)) for one in padding):
+            return tuple(check_ints(owner, "padding", one, 2, 0) for one in padding)
+        sizes = check_ints(owner, "padding", padding, 2, 0)
     except (TypeError, ValueError) as error:
         raise type(error)(text) from None
-    return sizes if isinstance(padding, (tuple, list)) else sizes[0]
+    return sizes if several else sizes[0]
+
+
+def pads(padding: Any, axes: int) -> tuple[tuple[int, int], ...]:
+    """(before, after) of each axis, of a padding in numbers."""
+    given = (padding,) if axes == 1 else padding if isinstance(padding, tuple) else (padding, padding)
+    return tuple(one if isinstance(one, tuple) else (one, one) for one in given)
 
 
 def pair(value: Any, axes: int) -> tuple[int, int]:
@@ -52,7 +64,7 @@ def image_shape(owner: str, input_shape: Shape, axes: int) -> tuple[int, int, in
     return (1, *input_shape) if axes == 1 else tuple(input_shape)  # type: ignore[return-value]
 
 
-def place(n: int, size: int, stride: int, dilation: int, padding: str | int) -> tuple[int, int, int]:
+def place(n: int, size: int, stride: int, dilation: int, padding: Any) -> tuple[int, int, int]:
     """(padding before the axis, length of the padded axis, number of windows) for an axis of length n."""
     reach = (size - 1) * dilation + 1
     if padding == "same":
@@ -62,9 +74,10 @@ def place(n: int, size: int, stride: int, dilation: int, padding: str | int) -> 
     elif padding == "causal":
         # a window covers its own cell and those before it
         total = before = reach - 1
+    elif padding == "valid":
+        before = total = 0
     else:
-        before = 0 if padding == "valid" else int(padding)
-        total = 2 * before
+        before, total = padding[0], sum(padding)
     return before, n + total, (n + total - reach) // stride + 1
 
 
@@ -74,10 +87,9 @@ def lay_windows(
 ) -> dict[str, Any]:
     """The geometry of windows on an image, as kernels take it; a ValueError if no window fits."""
     kernel, steps, dilations = pair(size, axes), pair(strides, axes), pair(dilation, axes)
-    pads = padding if isinstance(padding, tuple) else (padding, padding)
-    if axes == 1:
-        pads = ("valid", padding)
-    before, padded, output = zip(*map(place, image[:2], kernel, steps, dilations, pads))
+    around = (padding,) * axes if isinstance(padding, str) else pads(padding, axes)
+    around = ("valid", *around)[-2:]
+    before, padded, output = zip(*map(place, image[:2], kernel, steps, dilations, around))
     largest = max(*kernel, *steps, *dilations, *padded)
     if largest > LONGEST_AXIS:
         raise ValueError(f"{owner}: {name}, strides, dilations and the padded input's axes must be at most "

@@ -16,7 +16,7 @@ def pads(n, k, stride, dilation, padding):
     if padding == "same":
         total = max(0, (int(np.ceil(n / stride)) - 1) * stride + span + 1 - n)
         return total // 2, total - total // 2
-    return padding, padding
+    return two(padding)
 
 
 def two(value):

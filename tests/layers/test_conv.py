@@ -33,6 +33,13 @@ CASES = [
     case("dilation and stride", Conv2D(3, 2, 2, 1, (2, 3)), (6, 7, 3)),
     case("kernel beyond the map", Conv2D(3, 5, padding=2), (2, 3, 2)),
     case("kernel beyond the map, same", Conv2D(3, (7, 4), padding="same"), (3, 2, 16)),
+    case("before and after", Conv2D(3, 3, padding=((2, 0), (0, 1))), (3, 5, 2)),
+    case("before and after, stride, dilation", Conv2D(3, 2, (2, 3), ((0, 3), (2, 1)), (2, 1)), (5, 4, 17)),
+    case("before and after, one channel", Conv2D(5, 3, padding=((0, 4), (3, 1)), activation="tanh"), (3, 4, 1)),
+    case("before and after, 16 to 16", Conv2D(16, (3, 2), padding=((1, 0), (0, 2))), (3, 3, 16)),
+    case("before and after, one pixel", Conv2D(16, 1, padding=((1, 0), (0, 2))), (2, 3, 16)),
+    case("before and after, groups", Conv2D(6, 3, padding=((0, 2), (1, 0)), groups=2), (3, 4, 4)),
+    case("before and after, depthwise", Conv2D(5, 3, 2, ((3, 0), (0, 2)), groups=5, activation="relu"), (4, 5, 5)),
     case("groups", Conv2D(6, 3, padding="same", groups=2), (4, 5, 4)),
     case("groups of 16", Conv2D(4, 2, groups=2, activation="silu"), (3, 4, 32)),
     case("groups, stride, dilation", Conv2D(6, 2, 2, "same", 2, 3), (5, 6, 6)),
@@ -56,6 +63,8 @@ CASES = [
     case("1D causal", Conv1D(4, 3, padding="causal"), (6, 2)),
     case("1D causal, dilation, stride", Conv1D(3, 3, 2, "causal", 2), (7, 17)),
     case("1D int", Conv1D(4, 3, padding=2, activation="softmax"), (5, 16)),
+    case("1D before and after", Conv1D(4, 3, padding=(2, 0), activation="tanh"), (5, 16)),
+    case("1D before and after, stride", Conv1D(4, 3, 2, (0, 3), 2), (6, 2)),
     case("1D one channel", Conv1D(4, 5, padding="same"), (8, 1)),
     case("1D depthwise", Conv1D(3, 2, groups=3), (5, 3)),
 ]
@@ -116,11 +125,14 @@ def test_parameters():
 def test_lists_are_kept_as_tuples():
     layer = Conv2D(3, [3, 2], [1, 2], [0, 1], [2, 1])
     assert layer == Conv2D(3, (3, 2), (1, 2), (0, 1), (2, 1))
+    assert Conv2D(3, 2, padding=[[0, 1], [2, 3]]).padding == ((0, 1), (2, 3))
+    assert Conv1D(3, 2, padding=[0, np.int64(1)]).padding == (0, 1)
     assert Conv2D(3, np.int64(2)).kernel_size == 2
 
 
 PAIR = "must be an int >= 1 or a pair of them, got"
-PADDING = "must be 'valid', 'same', an int >= 0 or a pair of them, got"
+PADDING = "must be 'valid', 'same', an int >= 0, a pair of them or ((top, bottom), (left, right)), got"
+PADDING_1D = "must be 'valid', 'same', 'causal', an int >= 0 or a pair (before, after) of them, got"
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
@@ -138,6 +150,11 @@ PADDING = "must be 'valid', 'same', an int >= 0 or a pair of them, got"
     ({"padding": -1}, f"Conv2D: padding {PADDING} -1."),
     ({"padding": (1, 2, 3)}, f"Conv2D: padding {PADDING} (1, 2, 3)."),
     ({"padding": None}, f"Conv2D: padding {PADDING} None."),
+    ({"padding": ((1, 1), 1)}, f"Conv2D: padding {PADDING} ((1, 1), 1)."),
+    ({"padding": ((1, 1), (1, -1))}, f"Conv2D: padding {PADDING} ((1, 1), (1, -1))."),
+    ({"padding": ((1, 1), (1, 1, 1))}, f"Conv2D: padding {PADDING} ((1, 1), (1, 1, 1))."),
+    ({"padding": ((1, 1), ("same", 1))}, f"Conv2D: padding {PADDING} ((1, 1), ('same', 1))."),
+    ({"padding": ((1, 1),)}, f"Conv2D: padding {PADDING} ((1, 1),)."),
     ({"dilation_rate": 0}, f"Conv2D: dilation_rate {PAIR} 0."),
     ({"dilation_rate": True}, f"Conv2D: dilation_rate {PAIR} True."),
     ({"groups": 0}, "Conv2D: groups must be an int >= 1, got 0."),
@@ -167,9 +184,11 @@ def test_bad_arguments(arguments, message):
     ({"kernel_size": (3,)}, "Conv1D: kernel_size must be an int >= 1, got (3,)."),
     ({"strides": 0}, "Conv1D: strides must be an int >= 1, got 0."),
     ({"dilation_rate": "2"}, "Conv1D: dilation_rate must be an int >= 1, got '2'."),
-    ({"padding": "full"}, "Conv1D: padding must be 'valid', 'same', 'causal' or an int >= 0, got 'full'."),
-    ({"padding": (1, 1)}, "Conv1D: padding must be 'valid', 'same', 'causal' or an int >= 0, got (1, 1)."),
-    ({"padding": 1.0}, "Conv1D: padding must be 'valid', 'same', 'causal' or an int >= 0, got 1.0."),
+    ({"padding": "full"}, f"Conv1D: padding {PADDING_1D} 'full'."),
+    ({"padding": (1, -1)}, f"Conv1D: padding {PADDING_1D} (1, -1)."),
+    ({"padding": (1, 1, 1)}, f"Conv1D: padding {PADDING_1D} (1, 1, 1)."),
+    ({"padding": ((1, 1), (1, 1))}, f"Conv1D: padding {PADDING_1D} ((1, 1), (1, 1))."),
+    ({"padding": 1.0}, f"Conv1D: padding {PADDING_1D} 1.0."),
     ({"groups": 3}, "Conv1D: filters must be a multiple of groups 3, got 4."),
 ])
 def test_bad_arguments_1d(arguments, message):

@@ -91,6 +91,8 @@ CASES = [
     case("even window", Conv2D(2, (2, 4), padding="same", activation="relu"), (4, 5, 2), True, n=3),
     case("window beyond the image", Conv2D(2, 5, padding="same"), (2, 3, 2), False),
     case("padding beyond the window", Conv2D(2, 2, padding=3, activation="relu"), (2, 3, 1), True),
+    case("before and after", Conv2D(3, 3, padding=((0, 2), (1, 0)), activation="relu"), (4, 5, 2), False),
+    case("before and after, pooled", Conv2D(3, 3, padding=((3, 0), (0, 4))), (4, 5, 2), True),
     case("one pixel", Conv2D(13, 1), (1, 1, 3), False),
     case("one row", Conv2D(4, (1, 3), activation="tanh"), (1, 9, 2), False),
     case("no bias", Conv2D(4, 2, activation="relu", use_bias=False), (4, 3, 2), True),
@@ -117,7 +119,8 @@ def test_contract(check, case, dtype):
     (Conv2D(11, (2, 3)), (5, 4, 3)),
     (Conv2D(3, (4, 5), padding="same", activation="relu"), (5, 7, 9)),
     (Conv2D(40, 3, padding="same", activation="relu"), (14, 30, 3)),       # several bands of dz
-], ids=["3x3", "5x5", "5x5 of 6", "2x3", "4x5", "bands"])
+    (Conv2D(5, (3, 4), padding=((0, 3), (5, 1)), activation="relu"), (6, 7, 2)),
+], ids=["3x3", "5x5", "5x5 of 6", "2x3", "4x5", "bands", "before and after"])
 def test_against_the_plain_twin(layer, shape, pooled, n, dtype):
     direct, after, both = kernels(layer, shape, dtype, pooled)
     rng = np.random.default_rng(0)

@@ -25,8 +25,8 @@ def spans(n, size, stride, padding):
         count = -(-n // stride)
         before = max(0, (count - 1) * stride + size - n) // 2
     else:
-        before = 0 if padding == "valid" else padding
-        count = (n + 2 * before - size) // stride + 1
+        before, after = (0, 0) if padding == "valid" else two(padding)
+        count = (n + before + after - size) // stride + 1
     starts = [i * stride - before for i in range(count)]
     return [(max(0, a), min(n, a + size)) for a in starts]
 
@@ -72,6 +72,11 @@ CASES = [
         ("padded", (3, 2, 1), (5, 4, 2), 2),
         ("padded by two", (3, (2, 1), (2, 0)), (3, 4, 8), 2),
         ("uneven", ((1, 3), (2, 1)), (4, 5, 2), 2),
+        ("before and after", (3, 2, ((2, 0), (0, 1))), (5, 6, 3), 2),
+        ("before and after, wide", ((3, 4), (1, 2), ((0, 2), (3, 1))), (4, 5, 9), 2),
+        ("after only, 2x2", (2, 2, ((0, 1), (0, 1))), (5, 7, 16), 2),
+        ("after only, 2x2, no further window", (2, 2, ((0, 1), (0, 1))), (4, 6, 16), 2),
+        ("before only, 2x2", (2, 2, ((1, 0), (1, 0))), (4, 5, 16), 2),
         ("more cells than a byte counts", (17, 16, "same"), (17, 18, 1), 1),
         ("more cells than a byte counts, wide", (16, 1), (16, 17, 9), 1),
         ("one cell", (1,), (2, 2, 2), 2),
@@ -81,7 +86,8 @@ CASES = [
     for cls in (MaxPool1D, AvgPool1D)
     for name, arguments, shape in [
         ("plain", (), (6, 3)), ("leftover", (3,), (7, 17)), ("overlapping", (3, 1), (5, 2)),
-        ("same", (3, 2, "same"), (6, 9)), ("padded", (2, 2, 1), (5, 1)), ("one step", (1, 2), (3, 2)),
+        ("same", (3, 2, "same"), (6, 9)), ("padded", (2, 2, 1), (5, 1)),
+        ("before", (3, 2, (2, 0)), (5, 2)), ("after", (3, 2, (0, 1)), (6, 9)), ("one step", (1, 2), (3, 2)),
     ]
 ] + [
     case(f"{cls.__name__} {shape}", cls(), shape)
@@ -174,11 +180,19 @@ def test_default_names():
     (MaxPool2D, {"strides": 0}, "MaxPool2D: strides must be an int >= 1 or a pair of them, got 0."),
     (AvgPool1D, {"strides": 1.5}, "AvgPool1D: strides must be an int >= 1, got 1.5."),
     (MaxPool2D, {"padding": "causal"},
-     "MaxPool2D: padding must be 'valid', 'same', an int >= 0 or a pair of them, got 'causal'."),
-    (AvgPool1D, {"padding": -1}, "AvgPool1D: padding must be 'valid', 'same' or an int >= 0, got -1."),
+     "MaxPool2D: padding must be 'valid', 'same', an int >= 0, a pair of them or ((top, bottom), (left, right)), "
+     "got 'causal'."),
+    (AvgPool1D, {"padding": -1},
+     "AvgPool1D: padding must be 'valid', 'same', an int >= 0 or a pair (before, after) of them, got -1."),
+    (AvgPool1D, {"padding": ((0, 1), (0, 1))},
+     "AvgPool1D: padding must be 'valid', 'same', an int >= 0 or a pair (before, after) of them, got"),
     (MaxPool2D, {"padding": 2}, "MaxPool2D: padding must be less than pool_size 2, got 2."),
     (MaxPool2D, {"pool_size": (3, 2), "padding": (1, 2)}, "MaxPool2D: padding must be less than"),
     (AvgPool1D, {"padding": 2}, "AvgPool1D: padding must be less than pool_size 2, got 2."),
+    (AvgPool1D, {"padding": (0, 2)}, "AvgPool1D: padding must be less than pool_size 2, got (0, 2)."),
+    (MaxPool1D, {"padding": (2, 0)}, "MaxPool1D: padding must be less than pool_size 2, got (2, 0)."),
+    (MaxPool2D, {"pool_size": (3, 2), "padding": ((2, 2), (0, 2))},
+     "MaxPool2D: padding must be less than pool_size (3, 2), got ((2, 2), (0, 2))."),
     (GlobalAvgPool1D, {"name": 3}, "GlobalAvgPool1D: name must be None or a word"),
 ])
 def test_bad_arguments(cls, arguments, message):

@@ -27,6 +27,9 @@ CASES = [
     case("keeps z", winograd(3, padding="same", activation="gelu"), (5, 5, 2), n=3),
     case("softmax", winograd(3, activation="softmax"), (5, 4, 2)),
     case("pads of two kinds", winograd(2, padding=(2, 0)), (3, 5, 2)),
+    case("before and after", winograd(3, padding=((2, 0), (0, 1))), (4, 5, 2)),
+    case("before and after, 16 to 17", winograd(17, padding=((0, 2), (2, 1)), activation="relu"), (3, 4, 16), n=1),
+    case("far before and after", winograd(1, padding=((7, 0), (1, 6))), (1, 2, 1), n=1),
     case("pad beyond the window", winograd(2, padding=3), (2, 1, 2)),
     case("pad beyond a tile", winograd(1, padding=(7, 0)), (1, 3, 1), n=1),
     case("several blocks", winograd(2, padding="same"), (9, 10, 2), n=5),
@@ -109,13 +112,14 @@ def chain(kernel, pooling, theta, x, dy, fused):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", ["relu", None, "tanh"])
-@pytest.mark.parametrize(("filters", "shape", "n"), [
-    (16, (8, 8, 16), 3), (17, (7, 10, 18), 1), (20, (5, 5, 16), 2), (64, (18, 17, 33), 5), (16, (2, 3, 16), 4)])
-def test_with_maxima(isa, filters, shape, n, activation, dtype):
+@pytest.mark.parametrize(("filters", "shape", "n", "padding"), [
+    (16, (8, 8, 16), 3, "same"), (17, (7, 10, 18), 1, "same"), (20, (5, 5, 16), 2, "same"),
+    (64, (18, 17, 33), 5, "same"), (16, (2, 3, 16), 4, "same"), (16, (7, 8, 16), 3, ((2, 0), (0, 3)))])
+def test_with_maxima(isa, filters, shape, n, padding, activation, dtype):
     """In one op with MaxPool2D: the same as one after the other."""
-    layer = Conv2D(filters, 3, padding="same", activation=activation)
-    kernel = layer.build(shape).kernel(dtype)
-    pooling = MaxPool2D(2).build((*shape[:2], filters)).kernel(dtype)
+    layer = Conv2D(filters, 3, padding=padding, activation=activation, algorithm="winograd")
+    built = layer.build(shape)
+    kernel, pooling = built.kernel(dtype), MaxPool2D(2).build(built.output_shape).kernel(dtype)
     fused = kernel.fuse(pooling, n)
     rng = np.random.default_rng(3)
     theta = (rng.standard_normal(kernel.n_params) / np.sqrt(9 * shape[2])).astype(dtype)
@@ -132,7 +136,8 @@ def test_what_is_not_fused():
 
     layer = Conv2D(16, 3, padding="same")
     assert offered(layer, MaxPool2D(2)) is not None
-    for pooling in (MaxPool2D(3), MaxPool2D(2, 1), MaxPool2D(2, padding="same"), AvgPool2D(2)):
+    for pooling in (MaxPool2D(3), MaxPool2D(2, 1), MaxPool2D(2, padding="same"), AvgPool2D(2),
+                    MaxPool2D(2, padding=((0, 1), (0, 0))), MaxPool2D(2, padding=((0, 0), (1, 0)))):
         assert offered(layer, pooling) is None
     assert offered(Conv2D(16, 3, activation="gelu"), MaxPool2D(2)) is None
     assert offered(Conv2D(16, 3, activation="softmax"), MaxPool2D(2)) is None

@@ -150,6 +150,9 @@ DESIGNED = {
        for name in ACTIVATIONS},
     "conv2d_same_odd": ((7, 8, 3), [L.Conv2D(4, (2, 3), (2, 3), "same", activation="tanh")]),
     "conv2d_pads": ((5, 6, 2), [L.Conv2D(4, 3, 2, (2, 1), dilation_rate=(1, 2), activation="tanh")]),
+    "conv2d_sides": ((6, 5, 2), [L.Conv2D(4, 3, 2, ((2, 0), (0, 1)), activation="tanh")]),
+    "conv2d_sides_winograd": ((7, 6, 16), [L.Conv2D(16, 3, padding=((2, 0), (1, 2)), algorithm="winograd")]),
+    "conv1d_sides": ((15, 3), [L.Conv1D(4, 3, 1, (3, 1), 2, activation="tanh")]),
     "conv2d_depthwise": ((6, 5, 4), [L.Conv2D(4, 3, 1, "same", groups=4, activation="tanh")]),
     "conv2d_depthwise_dilated": ((9, 8, 4), [L.Conv2D(4, (3, 2), (2, 1), 1, (2, 3), 4)]),
     "conv2d_depth_multiplier": ((6, 5, 3), [L.Conv2D(6, 3, groups=3)]),
@@ -166,6 +169,10 @@ DESIGNED = {
     **{f"{kind}_pool1d_{padding}":
        ((11, 3), [getattr(L, f"{kind}Pool1D")(4, 3, padding), L.Dense(4, "tanh")])
        for kind in ("Max", "Avg") for padding in ("valid", "same", 1, 2, 3)},
+    **{f"{kind}_pool2d_sides": ((7, 6, 3), [
+        getattr(L, f"{kind}Pool2D")(3, 2, ((0, 1), (2, 0))), L.Dense(4, "tanh")]) for kind in ("Max", "Avg")},
+    **{f"{kind}_pool1d_sides": ((11, 3), [getattr(L, f"{kind}Pool1D")(4, 3, (0, 3)), L.Dense(4, "tanh")])
+       for kind in ("Max", "Avg")},
     **{f"global_{kind}_pool{d}d":
        ((5, 4, 3)[2 - d:], [L.Dense(4, "tanh"), getattr(L, f"Global{kind}Pool{d}D")()])
        for kind in ("Max", "Avg") for d in (1, 2)},

@@ -52,11 +52,18 @@ def windows(draw, n, *, dilated):
     return size, draw(st.integers(1, 3)), dilation
 
 
+def sides(draw, axes, most):
+    """Padding before and after each axis, at most ``most`` along it."""
+    drawn = tuple((draw(st.integers(0, m)), draw(st.integers(0, m))) for m in most)
+    return drawn[0] if axes == 1 else drawn
+
+
 @st.composite
 def convolutions(draw, shape):
     axes = len(shape) - 1
     sizes, strides, dilations = zip(*(windows(draw, n, dilated=True) for n in shape[:-1]))
-    paddings = ["valid", "same", 1, draw(st.integers(0, 3))] + (["causal"] if axes == 1 else [(0, 1), (2, 1)])
+    paddings = ["valid", "same", 1, draw(st.integers(0, 3)), sides(draw, axes, [3] * axes)]
+    paddings += ["causal"] if axes == 1 else [(0, 1), (2, 1)]
     groups = draw(st.sampled_from([g for g in range(1, shape[-1] + 1) if shape[-1] % g == 0]))
     filters = groups * draw(st.integers(1, 4))
     options = {"padding": draw(st.sampled_from(paddings)), "groups": groups,
@@ -73,8 +80,8 @@ def poolings(draw, shape):
     axes = len(shape) - 1
     name = draw(st.sampled_from(["MaxPool", "AvgPool"]))
     sizes, strides, _ = zip(*(windows(draw, n, dilated=False) for n in shape[:-1]))
-    most = min(sizes) - 1
-    padding = draw(st.sampled_from(["valid", "same", draw(st.integers(0, most))]))
+    most = [size - 1 for size in sizes]
+    padding = draw(st.sampled_from(["valid", "same", draw(st.integers(0, min(most))), sides(draw, axes, most)]))
     if axes == 1:
         sizes, strides = sizes[0], strides[0]
     return getattr(L, f"{name}{axes}D")(sizes, draw(st.sampled_from([None, strides])), padding)

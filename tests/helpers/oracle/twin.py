@@ -30,7 +30,9 @@ def per_axis(value, axes):
 def pads(padding, sizes, kernel, strides, dilation):
     """(before, after) of each axis, written down from the meaning of the names."""
     out = []
-    for n, k, s, d, p in zip(sizes, kernel, strides, dilation, per_axis(padding, len(sizes))):
+    # with one axis a pair is (before, after)
+    along = (padding,) if len(sizes) == 1 else per_axis(padding, 2)
+    for n, k, s, d, p in zip(sizes, kernel, strides, dilation, along):
         reach = (k - 1) * d + 1
         if p == "same":
             total = max((math.ceil(n / s) - 1) * s + reach - n, 0)
@@ -38,7 +40,7 @@ def pads(padding, sizes, kernel, strides, dilation):
         elif p == "causal":
             out.append((reach - 1, 0))
         else:
-            out.append((0, 0) if p == "valid" else (p, p))
+            out.append((0, 0) if p == "valid" else p if isinstance(p, tuple) else (p, p))
     return out
 
 
