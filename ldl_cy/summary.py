@@ -18,7 +18,7 @@ def table(network: Network) -> list[tuple[str, ...]]:
     """Rows of (layer, output shape, parameters, multiply-adds per sample); the last row is the total."""
     graph = network.graph
     rows: list[tuple[str, ...]] = []
-    work = {node.y: node.kernel.flops / 2 for node in graph.nodes if node.kernel is not None}
+    work = {node.y: node.flops / 2 for node in graph.nodes}
     sizes: Counter[str] = Counter()
     for e in graph.parameters:
         sizes[e.name.rpartition(".")[0]] += e.parameter.size

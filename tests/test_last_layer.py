@@ -34,7 +34,7 @@ RAW = [
     [SOFTMAX, Dense(4)], [SOFTMAX, Activation("tanh")], [Dense(4, "tanh"), Dropout(0.1)], [SOFTMAX, layers.BatchNorm()],
     [Add([SOFTMAX], [Dense(4)])], [SOFTMAX, Add([], [Dense(4)])], [SOFTMAX, layers.LayerNorm(), Flatten()],
     [Concatenate([SOFTMAX, Dense(2)], [Dense(2)])], [Reshape((2, 3)), Bidirectional(RECURRENT, "sum")],
-    [SOFTMAX, layers.PReLU()],
+    [SOFTMAX, layers.PReLU()], [layers.Multiply([SOFTMAX], [Dense(4)])],
     [Reshape((2, 3)), RECURRENT, Dense(4)], [Dense(4, "softplus")],
 ]
 

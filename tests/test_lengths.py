@@ -29,6 +29,12 @@ def stacks():
                      layers.Concatenate([layers.Conv1D(2, 3, padding="same")], layers.Dense(2), []),
                      layers.Concatenate(layers.LSTM(2), layers.GlobalMaxPool1D()), layers.Dense(3)],
         "branches, sequences": [layers.Add(layers.Dense(3), [layers.GRU(3, return_sequences=True)])],
+        "gates": [layers.Multiply(layers.Dense(4, "tanh"), layers.Dense(1, "logistic")), layers.GlobalAvgPool1D(),
+                  layers.Dense(3)],
+        "gates of whole sequences": [
+            layers.Dense(4), layers.Multiply([layers.GlobalAvgPool1D(), layers.Reshape((1, 4))], []),
+            layers.Multiply([], []), layers.GRU(3)],
+        "gates, sequences": [layers.Multiply(layers.Dense(3), [layers.GRU(1, return_sequences=True)])],
         "a branch of the input": [layers.Add([], []), layers.GRU(3)],
         "normalized": [layers.Dense(4), layers.LayerNorm(), layers.BatchNorm(), layers.GRU(3), layers.Dense(3)],
         "slopes": [layers.Dense(4), layers.PReLU(1, "normal"), layers.LSTM(3, return_sequences=True),
@@ -82,7 +88,8 @@ def test_each_sequence_stops_at_its_own_end(name, dtype):
 
 
 @pytest.mark.parametrize("name", ["stacked", "convolution", "sequence to sequence", "mean", "both directions",
-                                  "residual", "branches", "branches, sequences", "normalized", "slopes"])
+                                  "residual", "branches", "branches, sequences", "normalized", "slopes", "gates",
+                                  "gates of whole sequences"])
 def test_training_ignores_padding_whatever_the_threads(name):
     X, padded, rng = data()
     results = []

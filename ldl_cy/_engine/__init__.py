@@ -4,11 +4,12 @@
        |                                   rule.py  Rule: the same for an optimizer; sparse.py  SparseRows
        v
     graph.py            Graph              values in topological order, nodes between them; fuses and folds kernels
+       |                                   axes.py  broadcasting: the axes of arrays that are read together
        v
     plan.py             Plan               the line of actions, cut into phases; blocks and lanes
     memory.py                              a place for each buffer, by first_fit.pyx
        v
-    program.pyx         Workspace          the plan's memory and tables (run.pxd), and a step over a batch
+    program.pyx         Workspace          the plan's memory (arrays.pyx), tables (run.pxd), and a step over a batch
        |
        |-- train.pyx    train              epochs of steps, each followed by the update
        |-- predictor.pyx Predictor         the fast path: a few rows, without Python
@@ -18,7 +19,7 @@
     program.pyx --> prepare.pxd            derived weights, kept where theta has not changed
         |--> pool.pyx                      the threads that share the tasks of a phase
         |      `--> tasks.pyx              a task: a lane of blocks, a tile of columns, a tile of a gradient
-        |             `--> blocks.pxd      a block of rows: gather, forward, loss.pxd, backward
+        |             `--> blocks.pxd      a block of rows: gather, forward, loss.pxd, backward; product.pxd  y = a b
         |                    `--> op.pxd   the kernels (ldl_cy._kernels), by pointers in Op
         `--> train.pyx                     adds the lanes of the gradient and applies the rule
     kernels and rules --> vec.pxd (vec/*.c, one build for each instruction set), blas.pxd, rng.pxd

@@ -1,12 +1,14 @@
-"""What the engine does with one block of rows: gather, ops, adds and puts, loss, and all of it backwards."""
+"""What the engine does with one block of rows: gather, ops, adds, puts and products, loss, and all of it backwards."""
 from cython cimport floating
 from libc.string cimport memcpy, memset
 
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.loss cimport Loss
 from ldl_cy._engine.op cimport Call
+from ldl_cy._engine.product cimport factor_gradient, multiply
 from ldl_cy._engine.run cimport (
-    BACKWARD, DX_ADD, DX_NONE, DX_WRITE, FORWARD, KIND_ADD, KIND_OP, LOSS, REDUCE, Instruction, Phase, Run)
+    BACKWARD, DX_ADD, DX_NONE, DX_WRITE, FORWARD, KIND_ADD, KIND_MULTIPLY, KIND_OP, LOSS, REDUCE, Instruction, Phase,
+    Run)
 
 cdef extern from "vec/index.h" nogil:
     size_t ldl_column(const char *columns, int wide, Py_ssize_t i)
@@ -144,14 +146,29 @@ cdef inline void forward_node(
             call.partial = run.totals + s.partial
         s.op.forward(&s.op, call, run.theta + s.theta, run.state + s.state, run.derived + s.derived, x, y,
                      at(run, s.cache, row0, thread), run.scratch + thread * run.scratch_bytes)
-        if call.lengths != NULL and s.y_steps:
-            zero_tails(call.lengths, n, s.y_steps, s.y_size, sizeof(floating), y)
     elif s.kind == KIND_ADD:
         # y = x + x2
         memcpy(y, x, n * s.x_size * sizeof(floating))
         vec.add(n * s.x_size, <const floating*>at(run, s.x2, row0, thread), <floating*>y)
+    elif s.kind == KIND_MULTIPLY:
+        multiply(s, n, <const floating*>x, <const floating*>at(run, s.x2, row0, thread), <floating*>y)
     else:
         put(s, n, <const floating*>x, <floating*>y)
+    if call.lengths != NULL and s.y_steps:
+        zero_tails(call.lengths, n, s.y_steps, s.y_size, sizeof(floating), y)
+
+
+cdef inline void product_gradient(
+    Run *run, Instruction *s, const Call *call, int thread, const floating *dy) noexcept nogil:
+    """Of both factors; they may be one value, whose gradient is then the sum of two."""
+    cdef Py_ssize_t row0 = call.row0, n = call.n
+    cdef double *sums = <double*>(run.scratch + thread * run.scratch_bytes)
+    cdef const floating *a = <const floating*>at(run, s.x, row0, thread)
+    cdef const floating *b = <const floating*>at(run, s.x2, row0, thread)
+    if s.dx != DX_NONE:
+        factor_gradient(s, 0, s.dx == DX_WRITE, n, dy, b, <floating*>at(run, s.gx, row0, thread), sums)
+    if s.dx2 != DX_NONE:
+        factor_gradient(s, 1, s.dx2 == DX_WRITE, n, dy, a, <floating*>at(run, s.gx2, row0, thread), sums)
 
 
 cdef inline void backward_node(
@@ -163,9 +180,9 @@ cdef inline void backward_node(
     cdef char *dx = at(run, s.gx, row0, thread) if s.dx != DX_NONE and not s.tiled else NULL
     cdef char *target = dx
     cdef char *grad = NULL
+    if call.lengths != NULL and s.y_steps:
+        zero_tails(call.lengths, n, s.y_steps, s.y_size, sizeof(floating), dy)
     if s.kind == KIND_OP:
-        if call.lengths != NULL and s.y_steps:
-            zero_tails(call.lengths, n, s.y_steps, s.y_size, sizeof(floating), dy)
         if s.dx == DX_ADD:
             target = at(run, s.temporary, row0, thread)
         if s.trainable and not s.deferred:
@@ -182,6 +199,8 @@ cdef inline void backward_node(
         pass_gradient(s.dx, n * s.x_size, <const floating*>dy, <floating*>dx)
         if s.dx2 != DX_NONE:
             pass_gradient(s.dx2, n * s.x_size, <const floating*>dy, <floating*>at(run, s.gx2, row0, thread))
+    elif s.kind == KIND_MULTIPLY:
+        product_gradient(run, s, call, thread, <const floating*>dy)
     elif s.dx != DX_NONE:
         put_backward(s, n, <const floating*>dy, <floating*>dx)
 

@@ -1,8 +1,9 @@
 """The network as a graph: numbered values in topological order, and the nodes between them.
 
-Layers add themselves with ``Layer.connect``. Nodes are of three kinds: an op (a kernel with its
-weights), and the program's own instructions ``add`` (y = a + b) and ``put`` (y[..., off:off+w] = x, the
-pieces of a concatenation). A change of shape makes a new value over the same buffer and no node.
+Layers add themselves with ``Layer.connect``. Nodes are of four kinds: an op (a kernel with its
+weights), and the program's own instructions ``add`` (y = a + b), ``multiply`` (y = a b, with broadcasting) and
+``put`` (y[..., off:off+w] = x, the pieces of a concatenation). A change of shape makes a new value over the same
+buffer and no node.
 """
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Protocol
 
+from ldl_cy._engine.axes import broadcast_shape, merged
 from ldl_cy._engine.op import Kernel
 from ldl_cy._engine.spec import Built, Parameter, Shape
 
@@ -42,9 +44,9 @@ class Layer(Protocol):
 
 @dataclass
 class Node:
-    """One instruction: buffers x (and x2 for add) -> buffer y."""
+    """One instruction: buffers x (and x2 for add and multiply) -> buffer y."""
 
-    kind: str                       # "op", "add", "put"
+    kind: str                       # "op", "add", "multiply", "put"
     x: int
     y: int
     x2: int = -1
@@ -53,11 +55,20 @@ class Node:
     theta: int = 0                  # offsets into the flat vectors
     state: int = 0
     derived: int = 0
-    y_steps: int = 0                # op: steps of y whose first axis is the input's time axis; 0: none
+    y_steps: int = 0                # op, multiply: steps of y whose first axis is the input's time axis; 0: none
     outer: int = 0                  # put: y is (outer, y_width), x is (outer, x_width), at y_offset
     x_width: int = 0
     y_width: int = 0
     y_offset: int = 0
+    axes: tuple[Shape, ...] = ()    # multiply: size, stride of x and stride of x2 along each axis of y
+    n_sums: int = 0                 # multiply: numbers of the gradient of a factor that is broadcast, at most
+
+    @property
+    def flops(self) -> float:
+        """Of a forward pass over one row; sums and copies are not counted."""
+        if self.kernel is not None:
+            return self.kernel.flops
+        return float(math.prod(size for size, *_ in self.axes)) if self.axes else 0.0
 
 
 @dataclass
@@ -280,6 +291,25 @@ class Graph:
         """y = a + b, two values of one shape."""
         y = self.new_value(self.shapes[a], steps=self.steps[a] if self.steps[a] == self.steps[b] else 0)
         self.nodes.append(Node("add", self.buffers[a], self.buffers[y], x2=self.buffers[b], trainable=False))
+        return y
+
+    def multiply(self, a: int, b: int) -> int:
+        """y = a b, two values whose shapes are one after broadcasting."""
+        shapes, steps = (self.shapes[a], self.shapes[b]), (self.steps[a], self.steps[b])
+        shape = broadcast_shape(shapes)
+        assert shape is not None
+        # a factor of length 1 along the time axis is the same at all steps
+        kept = {n for n, own in zip(steps, shapes) if own and own[0] > 1} or {max(steps)}
+        y = self.new_value(shape, steps=kept.pop() if len(kept) == 1 else 0)
+        if max(steps) > self.steps[y] and shape[0] != max(steps) and not self.length_fault:
+            self.length_fault = (f"multiply changes the number of steps from {max(steps)} to {shape[0]}, and lengths "
+                                 "have no meaning after it")
+        sizes, strides = merged(shape, shapes)
+        node = Node("multiply", self.buffers[a], self.buffers[y], x2=self.buffers[b], y_steps=self.steps[y],
+                    axes=tuple(zip(sizes, *strides)), trainable=False,
+                    n_sums=max(n for n in (0, math.prod(shapes[0]), math.prod(shapes[1])) if n < math.prod(shape)))
+        self.nodes.append(node)
+        self.flops += node.flops
         return y
 
     def concatenate(self, values: list[int]) -> int:

@@ -306,6 +306,7 @@ class Plan:
         """Numbers of scratch a thread needs; for the kernels, and after them for a tile of gradient."""
         most, tile, rows = 0, 0, min(self.block_rows, self.held_rows)
         for p in self.nodes:
+            most = max(most, 2 * p.node.n_sums)             # they are doubles
             if p.node.kernel is not None:
                 most = max(most, rows * p.node.kernel.scratch_size + p.node.kernel.scratch_fixed)
                 if p.deferred:

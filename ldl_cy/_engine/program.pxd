@@ -14,6 +14,7 @@ cdef class Workspace:
     cdef object error                       # an exception that stopped the run
     cdef Loss loss                          # a copy of the kernel's that knows this workspace
     cdef list memory                        # arrays that the pointers point into
+    cdef list axes                          # likewise, of the products
     cdef object kernels
     cdef Py_ssize_t n_blocks_max
     cdef Place input_place                  # where gathered rows go

@@ -1,16 +1,17 @@
 """Runs a plan: memory for its buffers, and its phases over a batch, on one thread or several."""
-from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
+from ldl_cy._engine.arrays cimport aligned, lines, pointer
 from ldl_cy._engine.blocks cimport make_call
 from ldl_cy._engine.loss cimport LossKernel
 from ldl_cy._engine.op cimport Call, Kernel
 from ldl_cy._engine.pool cimport Pool
 from ldl_cy._engine.prepare cimport prepare_all, prepares
-from ldl_cy._engine.run cimport (BACKWARD, DX_COLUMNS, GRADIENT, KIND_ADD, KIND_OP, KIND_PUT, LOSS, REDUCE, REDUCE_BACK,
-                                 Action, Instruction, Phase, Place, Run)
+from ldl_cy._engine.run cimport (
+    BACKWARD, DX_COLUMNS, GRADIENT, KIND_ADD, KIND_MULTIPLY, KIND_OP, KIND_PUT, LOSS, REDUCE, REDUCE_BACK, Action, Axis,
+    Instruction, Phase, Place, Run)
 from ldl_cy._engine.tasks cimport (ceil_div, column_task, gather_task_f32, gather_task_f64, gradient_task, row_task_f32,
                                    row_task_f64)
 
@@ -26,7 +27,6 @@ cdef extern from "vec/cpu.h" nogil:
     void ldl_restore_denormals(unsigned long long)
 
 cdef double POLL_SECONDS = 0.05             # how often the calling thread looks for Ctrl-C
-cdef object MOST_BYTES = 1 << 47            # that a process can address
 SHARED_FLOPS = 2e6                          # a phase with less work is not shared among threads
 
 
@@ -48,40 +48,6 @@ cdef void keep_error(void *workspace, object error) noexcept:
     """An exception in a loss written in Python ends the step like Ctrl-C."""
     (<Workspace>workspace).error = error
     (<Workspace>workspace).run.stop = 1
-
-
-cdef Py_ssize_t pointer(object array) except? -1:
-    """Where an array begins, 0 for None. By the buffer protocol: 0.1 us, where array.ctypes.data takes 1."""
-    cdef Py_buffer view
-    if array is None:
-        return 0
-    PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
-    PyBuffer_Release(&view)
-    return <Py_ssize_t>view.buf
-
-
-cdef object lines(object size):
-    """Numbers up to a whole cache line, and one more."""
-    return -(-size // 16) * 16 + 16
-
-
-cdef object aligned(object size, str dtype):
-    """An array of zeros that begins on a cache line."""
-    n_bytes = size * np.dtype(dtype).itemsize
-    if n_bytes > MOST_BYTES:
-        raise no_memory(n_bytes)
-    try:
-        raw = np.zeros(n_bytes + 64, np.uint8)
-    except MemoryError:
-        raise no_memory(n_bytes) from None
-    start = -raw.ctypes.data % 64
-    return raw[start:start + n_bytes].view(dtype)
-
-
-cdef object no_memory(object n_bytes):
-    """The error of a workspace that is too large."""
-    return MemoryError(f"Sequential: a workspace of {n_bytes / 2**30:,.1f} GiB does not fit into memory; summary() "
-                       "shows how much a sample takes.")
 
 
 cdef void combine(Run *run, Instruction *s, bint forward) noexcept nogil:
@@ -124,7 +90,7 @@ cdef class Workspace:
         self.plan, self.dtype, self.n_threads = plan, graph.dtype, n_threads
         self.n_params, self.share_above = graph.n_params, SHARED_FLOPS
         self.y_size = graph.sizes[plan.output]
-        self.memory, self.error = [], None
+        self.memory, self.axes, self.error = [], [], None
         run.owner, run.look = <void*>self, look_for_signals
         run.itemsize = 4 if self.dtype == "float32" else 8
         single = self.dtype == "float32"
@@ -148,7 +114,7 @@ cdef class Workspace:
         run.phases = <Phase*>calloc(max(1, run.n_phases), sizeof(Phase))
         if run.nodes == NULL or run.actions == NULL or run.phases == NULL:
             raise MemoryError("Workspace: no memory for the program's tables.")
-        kinds = {"op": KIND_OP, "add": KIND_ADD, "put": KIND_PUT}
+        kinds = {"op": KIND_OP, "add": KIND_ADD, "put": KIND_PUT, "multiply": KIND_MULTIPLY}
         self.kernels = [p.node.kernel for p in plan.nodes]
         self.calls_python = any(k is not None and k.calls_python for k in self.kernels)
         for i, p in enumerate(plan.nodes):
@@ -162,9 +128,13 @@ cdef class Workspace:
             s.gx, s.gx2, s.gy = run.n_values + node.x, run.n_values + node.x2, run.n_values + node.y
             s.cache, s.temporary, s.partial = p.cache, p.temporary, p.partial
             s.theta, s.state, s.derived = node.theta * item, node.state * item, node.derived * item
-            s.x_size = plan.graph.sizes[node.x]
+            s.x_size, s.x2_size = plan.graph.sizes[node.x], plan.graph.sizes[node.x2] if node.x2 >= 0 else 0
             s.y_size, s.y_steps = plan.graph.sizes[node.y], node.y_steps
             s.outer, s.x_width, s.y_width, s.y_offset = node.outer, node.x_width, node.y_width, node.y_offset
+            if node.axes:
+                axes = np.array(node.axes, np.intp)
+                self.axes.append(axes)
+                s.axes, s.n_axes = <const Axis*>pointer(axes), len(axes)
         first = plan.nodes[0].node if plan.nodes else None
         readers = sum(0 in (p.node.x, p.node.x2) for p in plan.nodes)
         run.gathers = (first is not None and first.kernel is not None and first.kernel.gathers
@@ -175,11 +145,12 @@ cdef class Workspace:
         for i, (first, last, column) in enumerate(plan.phases):
             run.phases[i].first, run.phases[i].last, run.phases[i].column = first, last, column
             for kind, node_index in plan.actions[first:last]:
-                kernel = self.kernels[node_index] if kind < LOSS or kind >= GRADIENT else None
-                planned = plan.nodes[node_index]
-                if kernel is not None and not (kind == BACKWARD and planned.tiled):
+                if kind == LOSS:
+                    continue
+                kernel, planned = self.kernels[node_index], plan.nodes[node_index]
+                if not (kind == BACKWARD and planned.tiled):
                     twice = kind == BACKWARD and not planned.deferred
-                    run.phases[i].flops += kernel.flops * (2 if twice else 1)
+                    run.phases[i].flops += planned.node.flops * (2 if twice else 1)
                 if kind == GRADIENT:
                     run.phases[i].gradient = 1
                     run.phases[i].n_tiles += -(-kernel.n_params // kernel.gradient_tile)

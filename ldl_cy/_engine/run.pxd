@@ -5,7 +5,7 @@ from ldl_cy._engine.loss cimport Loss
 from ldl_cy._engine.op cimport Op
 
 cdef enum:
-    KIND_OP, KIND_ADD, KIND_PUT
+    KIND_OP, KIND_ADD, KIND_PUT, KIND_MULTIPLY
 
 cdef enum:                                  # as in plan.py
     FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, GRADIENT, DX_COLUMNS
@@ -23,6 +23,11 @@ ctypedef struct Place:
     Py_ssize_t row_bytes
     Py_ssize_t thread_bytes
 
+# An axis of a product a b, and how far apart its neighbours are in a and b: 0 where a factor is broadcast
+ctypedef struct Axis:
+    Py_ssize_t size
+    Py_ssize_t[2] stride
+
 ctypedef struct Instruction:
     int kind
     int trainable
@@ -37,9 +42,11 @@ ctypedef struct Instruction:
     Py_ssize_t cache, temporary             # places, or -1
     Py_ssize_t theta, state, derived        # byte offsets
     Py_ssize_t partial
-    Py_ssize_t x_size
+    Py_ssize_t x_size, x2_size
     Py_ssize_t y_size, y_steps              # y_steps: steps of y that lengths apply to, or 0
     Py_ssize_t outer, x_width, y_width, y_offset
+    const Axis *axes                        # (n_axes,) of a product
+    Py_ssize_t n_axes
 
 ctypedef struct Action:
     int kind

@@ -1,8 +1,9 @@
-"""Add and Concatenate: several paths from one input to one output."""
+"""Add, Multiply and Concatenate: several paths from one input to one output."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from ldl_cy._engine.axes import broadcast_shape
 from ldl_cy._engine.graph import MOST_LEVELS
 from ldl_cy.layers.base import Applied, Layer, Shape, layer_names, output_activations
 from ldl_cy.messages import shown
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Branches(Layer):
-    """Base class of Add and Concatenate; ``levels`` counts the branches in each other, itself included."""
+    """Base class of Add, Multiply and Concatenate; ``levels`` counts the branches in each other, itself included."""
 
     levels = 1
 
@@ -112,6 +113,56 @@ class Add(Branches):
         y = values[0]
         for v in values[1:]:
             y = graph.add(y, v)
+        return y
+
+
+class Multiply(Branches):
+    """The product of several paths, number by number; a gate, or squeeze and excitation.
+
+    Parameters
+    ----------
+    *paths : lists of layers, at least two
+        The input of each path is the layer's input. ``[]`` is the identity; a layer is the same as a list of one layer.
+    name : see ``Layer``
+    trainable : bool, default=True
+        False freezes the weights of all paths.
+
+    Shape
+    -----
+    Input as the paths require; their output shapes must have one number of axes, and along each axis one length or 1.
+    Outputs of length 1 are repeated along the axis, as in NumPy: (height, width, channels) and (1, 1, channels) give
+    (height, width, channels).
+
+    Attributes
+    ----------
+    Those of the paths, after the number of the path and the layer's name or position in it: ``1.dense_2.kernel``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A path that is not a list of layers, fewer than two paths, two layers of one name in a path, branches
+        in each other more than 64 deep; when the model is built, paths whose output shapes do not fit.
+
+    References
+    ----------
+    Hu, Shen, Sun, "Squeeze-and-excitation networks", CVPR 2018.
+
+    Examples
+    --------
+    >>> from ldl_cy import Sequential, layers
+    >>> squeeze = [layers.GlobalAvgPool2D(), layers.Reshape((1, 1, 16))]
+    >>> excite = [layers.Dense(4, "relu"), layers.Dense(16, "hard_sigmoid")]
+    >>> Sequential([layers.Multiply([], [*squeeze, *excite])]).build((8, 8, 16)).output_shape
+    (8, 8, 16)
+    """
+
+    def join(self, graph: Graph, values: list[int]) -> int:
+        shapes = [graph.shapes[v] for v in values]
+        if broadcast_shape(shapes) is None:
+            raise self.refuse("shapes of one rank, whose axes have one length or 1", shapes)
+        y = values[0]
+        for v in values[1:]:
+            y = graph.multiply(y, v)
         return y
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from ldl_cy._engine.axes import merged
 from ldl_cy.checks import check_int
 from ldl_cy.initializers import get as get_initializer
 from ldl_cy.layers.base import Built, Layer, Parameter, Shape
@@ -26,25 +27,6 @@ def check_axes(shared_axes: Any) -> tuple[int, ...] | None:
         raise type(error)("PReLU: shared_axes must be None, an int >= 1 or a tuple of different ones, "
                           f"got {shown(shared_axes)}.") from None
     return axes
-
-
-def merged(input_shape: Shape, slopes: Shape) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """(sizes, strides): the input's axes and the strides of alpha along them, 0 where it is shared.
-
-    Axes of length 1 are left out, and neighbours that are shared, or are not, become one axis.
-    """
-    axes: list[tuple[int, bool]] = []
-    for size, n_slopes in zip(input_shape, slopes):
-        own = n_slopes == size
-        if axes and axes[-1][1] == own:
-            axes[-1] = (axes[-1][0] * size, own)
-        elif size > 1:
-            axes.append((size, own))
-    stride, strides = 1, []
-    for size, own in reversed(axes):
-        strides.append(stride if own else 0)
-        stride *= size if own else 1
-    return tuple(size for size, _ in axes) or (1,), tuple(reversed(strides)) or (1,)
 
 
 class PReLU(Layer):
@@ -96,7 +78,7 @@ class PReLU(Layer):
             raise ValueError(f"PReLU: shared_axes must be axes 1 .. {len(input_shape)} of the input {input_shape}, "
                              f"got {shared}.")
         slopes = tuple(1 if axis in shared else size for axis, size in enumerate(input_shape, 1))
-        sizes, strides = merged(input_shape, slopes)
+        sizes, (strides,) = merged(tuple(input_shape), [slopes])
         if len(sizes) > MOST_AXES:
             raise ValueError(f"PReLU: shared_axes must change between shared and not at most {MOST_AXES - 1} times "
                              f"along the input {input_shape}, got {shared}.")

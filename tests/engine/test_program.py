@@ -44,6 +44,21 @@ def branches(dtype):
     return graph
 
 
+def products(dtype):
+    """y = Dense(a a (a_1 b)) with b repeated: values with several readers, one value twice, factors that are shared."""
+    graph = Graph(dtype, (N_IN,))
+    a = graph.add_layer(layers.Dense(6, "tanh"), 0, "a")
+    matrix = graph.new_value((3, 2), graph.buffers[a])
+    b = graph.new_value((3, 1), graph.buffers[graph.add_layer(layers.Dense(3), a, "b")])
+    c = graph.new_value((1, 2), graph.buffers[graph.add_layer(layers.Dense(2), 0, "c")])
+    shared = graph.multiply(graph.multiply(c, matrix), b)
+    outer = graph.multiply(b, c)
+    square = graph.multiply(graph.multiply(matrix, matrix), outer)
+    joined = graph.new_value((12,), graph.buffers[graph.concatenate([shared, square])])
+    graph.add_layer(layers.Dense(N_OUT), joined, "d")
+    return graph
+
+
 def sequences(dtype):
     """Concatenation along the last axis of (2, c) values, and a reshape without a node."""
     graph = Graph(dtype, (2, N_IN))
@@ -55,7 +70,7 @@ def sequences(dtype):
     return graph
 
 
-GRAPHS = [straight, coupled, branches, sequences]
+GRAPHS = [straight, coupled, branches, products, sequences]
 
 
 def make(build, dtype, n=23, seed=0):

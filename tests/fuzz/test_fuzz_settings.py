@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ldl_cy import Sequential, callbacks, initializers, layers, losses, optimizers, schedules
+from ldl_cy.layers.merge import Branches
 
 
 def public(module, base):
@@ -46,7 +47,7 @@ def settings_of(draw, kinds):
     kind = draw(st.sampled_from(kinds))
     names = {name for name, needed in arguments_of(kind).items() if needed}
     names |= set(draw(st.lists(st.sampled_from([*arguments_of(kind)] or ["name"]), max_size=3)))
-    paths = draw(st.lists(junk(), max_size=2)) if kind in (layers.Add, layers.Concatenate) else []
+    paths = draw(st.lists(junk(), max_size=2)) if issubclass(kind, Branches) else []
     own = {"fn"}
     if kind is layers.Custom:
         own = {"forward", "backward", "output_shape", "parameters"}

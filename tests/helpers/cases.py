@@ -72,6 +72,7 @@ LAYERS = {case.name: case for case in (
     LayerCase("LayerNorm", L.LayerNorm(), (3, 4), lambda p, x: normalized(x, -1, p, 1e-5)),
     LayerCase("MaxPool1D", L.MaxPool1D(), (6, 3), lambda p, x: pooled(np.max, x)),
     LayerCase("MaxPool2D", L.MaxPool2D(), (4, 6, 2), lambda p, x: pooled(np.max, x)),
+    LayerCase("Multiply", L.Multiply([], [L.Dense(1)]), (3, 4), lambda p, x: x * dense(p, x, "1.dense_0.")),
     LayerCase("PReLU", L.PReLU(1), (4, 3), lambda p, x: np.maximum(x, 0) + p["alpha"] * np.minimum(x, 0)),
     LayerCase("RNN", RNN, (4, 2), lambda p, x: recurrence(RNN, p, x)),
     LayerCase("Reshape", L.Reshape((3, -1)), (2, 6), lambda p, x: x.reshape(len(x), 3, 4)),

@@ -1,5 +1,6 @@
-"""Branches: Add and Concatenate against the layers of their paths, applied one by one."""
+"""Branches: Add, Multiply and Concatenate against the layers of their paths, applied one by one."""
 import pickle
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ from ldl_cy.layers import (
     Dense,
     Dropout,
     Flatten,
+    GlobalAvgPool1D,
     GlobalAvgPool2D,
     MaxPool2D,
+    Multiply,
     Reshape,
 )
 from ldl_cy.layers.merge import Branches
@@ -27,7 +30,7 @@ from ldl_cy.layers.merge import Branches
 
 def compute(layer, parameters, name, x):
     """A layer, or a branch path by path, with the parameters that begin with its name."""
-    if isinstance(layer, (Add, Concatenate)):
+    if isinstance(layer, Branches):
         values = []
         for i, path in enumerate(layer.paths):
             value = x
@@ -35,7 +38,9 @@ def compute(layer, parameters, name, x):
                 own = inner.name or f"{inner.default_name()}_{j}"
                 value = compute(inner, parameters, f"{name}.{i}.{own}", value)
             values.append(value)
-        return sum(values) if isinstance(layer, Add) else np.concatenate(values, -1)
+        if isinstance(layer, Concatenate):
+            return np.concatenate(values, -1)
+        return reduce(np.add if isinstance(layer, Add) else np.multiply, values)
     model = Sequential([layer], dtype="float64").build(x.shape[1:])
     for view, own in zip(model.parameters.values(), (n.rpartition(".")[2] for n in model.parameters)):
         view[:] = parameters[f"{name}.{own}"]
@@ -44,6 +49,12 @@ def compute(layer, parameters, name, x):
 
 def conv(filters, size=3, activation="tanh"):
     return Conv2D(filters, size, padding="same", activation=activation)
+
+
+def excitation(channels, hidden, activation="logistic"):
+    """Squeeze and excitation of an image."""
+    squeeze = [GlobalAvgPool2D(), Reshape((1, 1, channels))]
+    return Multiply([], [*squeeze, Dense(hidden, "tanh"), Dense(channels, activation)])
 
 
 IMAGE = (4, 4, 2)
@@ -72,6 +83,19 @@ STACKS = {
         Flatten(), Dense(2)], (3, 2)),
     "the input, reshaped": ([Concatenate(Flatten(), [Dense(2, "tanh"), Flatten()]), Dense(1)], (2, 3)),
     "ends in a reshape": ([Add(Dense(4), Dense(4, "tanh")), Reshape((2, 2)), Flatten()], (3,)),
+    "square": ([Dense(3, "tanh"), Multiply([], []), Dense(2)], (4,)),
+    "powers": ([Multiply([], [], [Multiply([], [])], [])], (3,)),
+    "gated": ([Dense(4), Multiply(Dense(5, "tanh"), Dense(5, "logistic")), Dense(2)], (3,)),
+    "squeeze and excitation": ([conv(3), excitation(3, 2), conv(2), excitation(2, 3), GlobalAvgPool2D()], IMAGE),
+    "a weight of each step": ([Dense(9, "tanh"), Multiply(Dense(1, "logistic"), []), GlobalAvgPool1D()], (5, 3)),
+    "rows and columns": ([
+        Multiply(Conv2D(2, (1, 5)), [Conv2D(2, (3, 1)), Activation("tanh")], conv(1)), Flatten(), Dense(2)], (3, 5, 2)),
+    "outer product": ([
+        Multiply([Dense(3), Reshape((3, 1))], [Dense(11, "tanh"), Reshape((1, 11))]), Flatten(), Dense(1)], (4,)),
+    "repeated in the middle": ([
+        Multiply([Dense(6), Reshape((3, 1, 2))], [Dense(8), Reshape((1, 4, 2))], Reshape((1, 1, 1))),
+        Flatten(), Dense(1)], (1,)),
+    "by single numbers": ([Multiply(Dense(1), [Dense(1), Reshape((1,))], Dense(10)), Dense(2)], (3,)),
     "two input shapes": ([Add([Dense(2), Dropout(0.4)], []), Dense(1)], (2,)),
 }
 
@@ -139,6 +163,63 @@ def test_frozen_branches():
     assert [e.trainable for e in only.network.graph.parameters] == [False] * 2 + [True] * 4
 
 
+@pytest.mark.parametrize("trainable", [0, 1])
+def test_one_factor_is_frozen(trainable):
+    def gradients(*frozen):
+        paths = [[Dense(n, trainable=i not in frozen), Reshape((3, -1))] for i, n in enumerate((12, 3))]
+        model, x = small([Multiply(*paths), Flatten(), Dense(2)], (2,), "float64")
+        _, grad = model.loss_and_grad(x, np.ones((len(x), 2)), loss="squared_error")
+        return {entry.name: grad[entry.offset:entry.offset + entry.parameter.size]
+                for entry in model.network.graph.parameters}
+
+    expected, frozen = gradients(), f"multiply_0.{1 - trainable}."
+    for name, found in gradients(1 - trainable).items():
+        np.testing.assert_array_equal(found, 0 * found if name.startswith(frozen) else expected[name])
+        assert found.any() != name.startswith(frozen)
+
+
+def test_a_product_past_the_end_of_a_sequence():
+    """It is zero, and gives no gradient, also where a factor of all steps is infinite."""
+    gate = [GlobalAvgPool1D(), Reshape((1, 2)), Dense(2, use_bias=False)]
+    model = Sequential([Multiply([], gate)], "float32", 0).build((3, 2))
+    x, lengths = np.ones((2, 3, 2)), np.array([1, 3])
+    model.theta[:] = 3e38
+    found = model.predict(x, lengths=lengths)
+    assert np.isinf(found[0, 0]).all() and np.isinf(found[1]).all() and not found[0, 1:].any()
+    assert not np.signbit(found).any()
+    model.theta[:] = -1
+    for value in (x, np.where(np.arange(3)[:, None] < lengths[:, None, None], x, 7.0)):
+        grad = model.loss_and_grad(value, 2 * x, loss="squared_error", lengths=lengths)[1]
+        np.testing.assert_array_equal(grad, model.loss_and_grad(x, 2 * x, loss="squared_error", lengths=lengths)[1])
+    assert not np.signbit(model.predict(x, lengths=lengths)[0, 1:]).any()
+
+
+def test_products_that_make_steps_take_no_lengths():
+    model = Sequential([Multiply([], [Flatten(), Dense(4), Reshape((4, 1))])]).build((1, 2))
+    assert model.predict(np.ones((2, 1, 2))).shape == (2, 4, 2)
+    with pytest.raises(ValueError) as raised:
+        model.predict(np.ones((2, 1, 2)), lengths=[1, 1])
+    assert str(raised.value) == ("Sequential: lengths do not fit this network: multiply changes the number of steps "
+                                 "from 1 to 4, and lengths have no meaning after it.")
+
+
+def test_a_long_sum_in_float32():
+    """The gradient of a factor that 2^18 numbers share, of which the first makes the others small."""
+    n = 2**18
+    model = Sequential([Multiply([], [Flatten(), Dense(1), Reshape((1, 1))])], "float32").build((n, 1))
+    model.theta[:] = 0
+    x = np.ones((1, n, 1))
+    x[0, 0] = 2.0**14
+    # dl / d bias = sum x dy, dy = -2 t / n
+    _, grad = model.loss_and_grad(x, np.full((1, n, 1), -0.5), loss="squared_error")
+    assert grad[-1] == (2.0**14 + n - 1) / n
+
+
+def test_multiplications_are_counted():
+    graph = Sequential([Multiply([], [Dense(1)])]).build((6, 5)).network.graph
+    assert graph.flops == graph.nodes[0].kernel.flops + 30 and [node.flops for node in graph.nodes[1:]] == [30]
+
+
 def test_it_learns():
     X = np.random.default_rng(0).standard_normal((256, 4))
     y = np.tanh(X[:, :1] * X[:, 1:2]) + X[:, 2:3]
@@ -161,7 +242,7 @@ def test_configuration():
     assert Add([Flatten(), Dense(4)], Dense(4)).compute_output_shape((4,)) == (4,)
 
 
-@pytest.mark.parametrize("kind", [Add, Concatenate])
+@pytest.mark.parametrize("kind", [Add, Multiply, Concatenate])
 @pytest.mark.parametrize("paths, error, message", [
     ((), ValueError, "there must be at least two paths, got 0."),
     (([Dense(2)],), ValueError, "there must be at least two paths, got 1."),
@@ -190,6 +271,10 @@ def test_branches_that_do_not_join():
 @pytest.mark.parametrize("layer, shape, message", [
     (Add([], [conv(3)]), (8, 8, 4), "Add: the paths must give one shape, got (8, 8, 4) and (8, 8, 3). "
      "(layer 'add_0' after the input of shape (8, 8, 4))"),
+    (Multiply([], [GlobalAvgPool2D()]), (8, 8, 4), "Multiply: the paths must give shapes of one rank, whose axes have "
+     "one length or 1, got (8, 8, 4) and (4,). (layer 'multiply_0' after the input of shape (8, 8, 4))"),
+    (Multiply([], Dense(1), Dense(2)), (3, 4), "Multiply: the paths must give shapes of one rank, whose axes have one "
+     "length or 1, got (3, 4) and (3, 1) and (3, 2). (layer 'multiply_0'"),
     (Add(Dense(2), Dense(2), [Flatten(), Dense(2)]), (3, 3),
      "Add: the paths must give one shape, got (3, 2) and (2,). (layer 'add_0'"),
     (Concatenate([], [MaxPool2D(2)], Conv2D(2, 3)), (8, 8, 4), "Concatenate: the paths must give one shape but for "

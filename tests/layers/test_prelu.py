@@ -6,7 +6,6 @@ from contract import CHECKS, DTYPES, LayerCase, close, run
 from ldl_cy import Sequential, layers, optimizers
 from ldl_cy.initializers import Constant
 from ldl_cy.layers import PReLU
-from ldl_cy.layers.prelu import merged
 
 
 def rectified(p, x):
@@ -118,19 +117,6 @@ def test_it_learns_a_slope():
     model = Sequential([PReLU()], "float64", 0)
     model.fit(X, rectified({"alpha": slopes}, X), loss="squared_error", optimizer=optimizers.SGD(0.5), epochs=100)
     np.testing.assert_allclose(model.theta, slopes, rtol=1e-6)
-
-
-@pytest.mark.parametrize(("shape", "slopes", "expected"), [
-    ((), (), ((1,), (1,))),
-    ((1, 1), (1, 1), ((1,), (1,))),
-    ((5, 3), (5, 3), ((15,), (1,))),
-    ((5, 3), (1, 1), ((15,), (0,))),
-    ((4, 5, 3), (1, 1, 3), ((20, 3), (0, 1))),
-    ((4, 5, 3), (4, 1, 3), ((4, 5, 3), (3, 0, 1))),
-    ((4, 1, 3), (1, 1, 1), ((12,), (0,))),
-])
-def test_axes_that_the_kernel_sees(shape, slopes, expected):
-    assert merged(shape, slopes) == expected
 
 
 @pytest.mark.parametrize(("shared_axes", "kind"), [

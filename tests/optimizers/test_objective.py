@@ -21,6 +21,8 @@ NETWORKS = {
     "convolution": (CONV, (6, 6, 2), 67),
     "normalized": ([layers.Dense(4), layers.BatchNorm(), layers.LayerNorm(), layers.Dense(2)], (3,), 9),
     "branches": ([layers.Concatenate([layers.Dense(3, "tanh")], layers.Dense(2), []), layers.Dense(2)], (3,), 9),
+    "products": ([layers.Dense(4, "tanh"), layers.Multiply([], layers.Dense(1), [layers.Dense(4, "logistic")]),
+                  layers.Dense(2)], (3,), 9),
     "recurrent": ([layers.GRU(4, return_sequences=True), layers.LSTM(3), layers.Dense(2)], (5, 2), 70),
 }
 

@@ -264,6 +264,12 @@ NEWER = {
                      L.Add([L.Conv2D(3, 3, padding="same", activation="elu")], [L.Conv2D(3, 1)], []),
                      L.Flatten()]),
         ((5,), [L.Add([L.Add([L.Dense(5, "tanh")], []), L.Dense(3)], [L.Dense(3, "gelu")])])],
+    "Multiply": lambda: [
+        ((5,), [L.Dense(4), L.Multiply([L.Dense(6, "tanh"), L.Dense(4)], [], []), L.Activation("tanh")]),
+        ((6, 5, 2), [L.Conv2D(8, 1), L.Multiply([], [
+            L.GlobalAvgPool2D(), L.Reshape((1, 1, 8)), L.Dense(3, "silu"), L.Dense(8, "hard_sigmoid")]), L.Flatten()]),
+        ((7, 3), [L.Multiply(L.Dense(9, "tanh"), L.Dense(1, "logistic")), L.GRU(3)]),
+        ((4, 5, 2), [L.Multiply(L.Conv2D(3, (4, 1)), [L.Conv2D(1, (1, 5)), L.Activation("gelu")]), L.Flatten()])],
     "Concatenate": lambda: [
         ((5,), [L.Concatenate([L.Dense(6, "tanh"), L.Dense(4)], [], [L.Dense(3, "silu")])]),
         ((6, 5, 2), [L.Concatenate([L.Conv2D(3, 3, padding="same", activation="elu")],

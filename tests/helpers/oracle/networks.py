@@ -1,6 +1,8 @@
 """Strategies that draw networks: (kind, input shape, layers without the output layer)."""
 from __future__ import annotations
 
+import math
+
 from hypothesis import strategies as st
 
 from ldl_cy import layers as L
@@ -197,9 +199,12 @@ def normalized_networks(draw):
 
 @st.composite
 def branches(draw, shape, depth):
-    """An Add or a Concatenate whose paths keep all axes but the last, one path in another where depth allows."""
+    """A branch whose paths keep all axes but the last, one path in another where depth allows.
+
+    Of a Multiply one path may have the length 1 along some axes.
+    """
     axes = len(shape) - 1
-    add = draw(st.booleans())
+    kind = draw(st.sampled_from([L.Add, L.Concatenate, L.Multiply]))
     wide = draw(st.integers(1, 6))
 
     def path():
@@ -213,10 +218,13 @@ def branches(draw, shape, depth):
                 stack.append(L.AvgPool2D(3, 1, "same"))
         if depth and draw(st.booleans()):
             stack.append(draw(branches(stack_shape(shape, stack), depth - 1)))
-        return [*stack, L.Dense(wide)] if add else stack
+        return stack if kind is L.Concatenate else [*stack, L.Dense(wide)]
 
     paths = [path() for _ in range(draw(st.integers(2, 3)))]
-    return L.Add(*paths) if add else L.Concatenate(*paths)
+    if kind is L.Multiply and draw(st.booleans()):
+        short = tuple(draw(st.sampled_from([1, size])) for size in (*shape[:-1], wide))
+        paths.append([L.Flatten(), L.Dense(math.prod(short), draw(activations())), L.Reshape(short)])
+    return kind(*draw(st.permutations(paths)))
 
 
 def stack_shape(shape, stack):

@@ -189,6 +189,7 @@ APPLY = {
     "BatchNorm": batch_norm, "LayerNorm": layer_norm, "PReLU": prelu,
     "Embedding": lambda layer, p, x: F.embedding(x.long(), p["table"]),
     "Add": lambda layer, p, x: sum(paths(layer, p, x)),
+    "Multiply": lambda layer, p, x: math.prod(paths(layer, p, x)),
     "Concatenate": lambda layer, p, x: torch.cat(paths(layer, p, x), dim=-1),
     "Bidirectional": bidirectional,
     # a function that takes arrays and tensors alike
