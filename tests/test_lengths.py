@@ -16,7 +16,7 @@ def stacks():
         "convolution": [layers.Conv1D(4, 3, padding="same", activation="gelu"), layers.Conv1D(4, 3, padding="causal"),
                         layers.GRU(4), layers.Dense(3)],
         "one side": [layers.Conv1D(4, 3, padding=(0, 2), activation="tanh"), layers.MaxPool1D(2, 1, (0, 1)),
-                     layers.AvgPool1D(3, 1, (2, 0)), layers.GRU(4), layers.Dense(3)],
+                     layers.AvgPool1D(3, 1, (2, 0)), layers.ZeroPadding1D(0), layers.GRU(4), layers.Dense(3)],
         "pooled": [layers.Conv1D(4, 3, padding="same"), layers.GlobalMaxPool1D(), layers.Dense(3)],
         "mean": [layers.Dense(4, "tanh"), layers.GlobalAvgPool1D(), layers.Dense(3)],
         "sequence to sequence": [layers.GRU(4, return_sequences=True), layers.Dense(4, "tanh"), layers.Dense(3)],
@@ -134,11 +134,14 @@ X7, _, _ = data()
     ("lstm", LENGTHS + 1, "Sequential: lengths must be in 1 .. 7, got 2 .. 8."),
     ("lstm", LENGTHS - 1, "Sequential: lengths must be in 1 .. 7, got 0 .. 6."),
     ("strided", LENGTHS, "Sequential: lengths do not fit this network: conv changes the number of steps from 7 to 3"),
+    ("zeros after", LENGTHS,
+     "Sequential: lengths do not fit this network: zero_padding changes the number of steps from 7 to 8, and lengths"),
     ("reshaped", LENGTHS, "Sequential: lengths do not fit this network: gru reads an axis of 2 that is no longer"),
     ("reshaped, pooled", LENGTHS, "Sequential: lengths do not fit this network: mean_pool reads an axis of 4"),
 ])
 def test_bad_lengths(stack, lengths, message):
     chosen = {**stacks(), "strided": [layers.Conv1D(3, 3, strides=2), layers.GRU(3), layers.Dense(3)],
+              "zeros after": [layers.ZeroPadding1D((0, 1)), layers.GRU(3), layers.Dense(3)],
               "reshaped": [layers.Reshape((2, 7)), layers.GRU(3)],
               "reshaped, pooled": [layers.Dense(4), layers.Reshape((4, 7)), layers.GlobalAvgPool1D(), layers.Dense(3)],
               }[stack]

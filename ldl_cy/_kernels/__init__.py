@@ -20,7 +20,7 @@ forward, backward, prepare ..., which the engine calls without the GIL. The equa
                                      +-------> pool_2x2 ---------------------> vec/pool_2x2.inc
     Activation -------> activation ------------------------------------------> vec/activations.inc, vec/softmax.inc
     BatchNorm --------> batch_norm             at prediction folded.pyx puts it into the weights of dense, conv ...
-    others -----------> layer_norm  prelu  embedding  dropout  reverse  custom (calls Python)
+    others -----------> layer_norm  prelu  embedding  dropout  reverse  zero_padding  custom (calls Python)
     losses -----------> losses ------+-------> row_losses -------------------> vec.exp, vec.log
                                      +---------------------------------------> vec/losses.inc, vec/log_losses.inc
 

@@ -76,6 +76,9 @@ LAYERS = {case.name: case for case in (
     LayerCase("PReLU", L.PReLU(1), (4, 3), lambda p, x: np.maximum(x, 0) + p["alpha"] * np.minimum(x, 0)),
     LayerCase("RNN", RNN, (4, 2), lambda p, x: recurrence(RNN, p, x)),
     LayerCase("Reshape", L.Reshape((3, -1)), (2, 6), lambda p, x: x.reshape(len(x), 3, 4)),
+    LayerCase("ZeroPadding1D", L.ZeroPadding1D((2, 1)), (3, 2), lambda p, x: np.pad(x, ((0, 0), (2, 1), (0, 0)))),
+    LayerCase("ZeroPadding2D", L.ZeroPadding2D(((0, 2), (1, 0))), (2, 3, 2),
+              lambda p, x: np.pad(x, ((0, 0), (0, 2), (1, 0), (0, 0)))),
 )}
 
 

@@ -90,6 +90,13 @@ def poolings(draw, shape):
 
 
 @st.composite
+def zeros_around(draw, shape):
+    axes = len(shape) - 1
+    padding = draw(st.sampled_from([0, 1, 2, sides(draw, axes, [2] * axes)] + ([(0, 1)] if axes == 2 else [])))
+    return getattr(L, f"ZeroPadding{axes}D")(padding)
+
+
+@st.composite
 def slopes(draw, shape):
     """A PReLU that shares its slopes along some of the axes."""
     return L.PReLU(draw(st.sets(st.integers(1, len(shape))).map(sorted)), "uniform")
@@ -112,7 +119,8 @@ def convolutional_parts(draw, shape, most=3):
     stack = []
     for _ in range(draw(st.integers(1, most))):
         now = shape_after(shape, stack)
-        stack.append(draw(st.one_of(convolutions(now), convolutions(now), poolings(now), slopes(now))))
+        stack.append(draw(st.one_of(convolutions(now), convolutions(now), poolings(now), slopes(now),
+                                    zeros_around(now))))
     return stack
 
 

@@ -82,6 +82,10 @@ def pooling(kind):
     return apply
 
 
+def zero_padding(layer, p, x):
+    return pad(x, [*pads(layer.padding, x.shape[1:-1], *[(1,) * (x.ndim - 2)] * 3), (0, 0)])
+
+
 def global_pooling(kind):
     def apply(layer, p, x):
         axes = tuple(range(1, x.ndim - 1))
@@ -182,6 +186,7 @@ APPLY = {
     "AvgPool1D": pooling("mean"), "AvgPool2D": pooling("mean"),
     "GlobalMaxPool1D": global_pooling("max"), "GlobalMaxPool2D": global_pooling("max"),
     "GlobalAvgPool1D": global_pooling("mean"), "GlobalAvgPool2D": global_pooling("mean"),
+    "ZeroPadding1D": zero_padding, "ZeroPadding2D": zero_padding,
     "RNN": recurrent(torch.nn.RNN), "LSTM": recurrent(torch.nn.LSTM), "GRU": recurrent(torch.nn.GRU),
     "Activation": activation, "Dropout": lambda layer, p, x: x,
     "Flatten": lambda layer, p, x: x.flatten(1),
