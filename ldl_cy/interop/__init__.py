@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING
 
 # where each function is defined
 _ROOMS: dict[str, str] = {
+    "to_onnx": "onnx_export", "register_skl2onnx": "skl2onnx",
     "from_sklearn": "sklearn", "to_sklearn": "sklearn",
 }
 
 __all__ = sorted(_ROOMS)
 
 if TYPE_CHECKING:
+    from ldl_cy.interop.onnx_export import to_onnx as to_onnx
+    from ldl_cy.interop.skl2onnx import register_skl2onnx as register_skl2onnx
     from ldl_cy.interop.sklearn import from_sklearn as from_sklearn
     from ldl_cy.interop.sklearn import to_sklearn as to_sklearn
 else:       # hidden from type checkers, which accept any name of a module that has a __getattr__
