@@ -1,6 +1,7 @@
-"""Counts the networks compared with PyTorch and the worst errors, and prints both after the tests."""
+"""Counts the networks compared with other libraries and the worst errors, and prints both after the tests."""
 from __future__ import annotations
 
+import sys
 from collections import Counter, defaultdict
 
 import pytest
@@ -30,9 +31,9 @@ def pytest_terminal_summary(terminalreporter, config):
     tally = config.stash.get(KEY, None)
     if tally is None or not tally.networks:
         return
-    import torch
-
-    terminalreporter.section(f"compared with torch {torch.__version__}")
+    theirs = [f"{name} {sys.modules[name].__version__}" for name in ("torch", "keras", "onnxruntime")
+              if name in sys.modules]
+    terminalreporter.section(f"compared with {', '.join(theirs)}")
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(tally.networks.items()))
     terminalreporter.line(f"{tally.networks.total()} networks: {kinds}")
     terminalreporter.line("layers: " + ", ".join(f"{name} {n}" for name, n in sorted(tally.layers.items())))
