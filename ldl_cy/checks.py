@@ -51,6 +51,19 @@ def check_ints(owner: str, name: str, value: Any, count: int, minimum: int = 1) 
     return tuple(check_bits(owner, name, int(v)) for v in given)
 
 
+def check_axes(owner: str, name: str, value: Any) -> int | tuple[int, ...]:
+    """An axis other than 0, which is the batch, or different ones as a tuple."""
+    several = isinstance(value, (tuple, list))
+    given = tuple(value) if several else (value,)
+    ints = all(_is_int(axis) for axis in given)
+    if not ints or not given or 0 in given or len(set(given)) < len(given):
+        raise (ValueError if ints else TypeError)(
+            f"{owner}: {name} must be an int other than 0, the batch, or a tuple of different ones, "
+            f"got {shown(value)}.")
+    axes = tuple(check_bits(owner, name, int(axis)) for axis in given)
+    return axes if several else axes[0]
+
+
 def check_real(
     owner: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf,
     *, low_open: bool = False, high_open: bool = False,

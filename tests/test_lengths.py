@@ -87,6 +87,26 @@ def test_each_sequence_stops_at_its_own_end(name, dtype):
     np.testing.assert_allclose(grad, grad_alone, atol=10 * tol, rtol=0)
 
 
+@pytest.mark.parametrize("axis", [1, (1, 2)])
+def test_layer_norm_over_the_steps(axis):
+    """Its parameters belong to steps: a sequence alone has those of its own ones."""
+    X, padded, rng = data()
+    stack = [layers.Dense(3), layers.LayerNorm(axis=axis), layers.GRU(3)]
+    model = Sequential(stack, "float64", 0).build((T, 2))
+    for name in ("layer_norm_1.gamma", "layer_norm_1.beta"):
+        model.parameters[name][...] = rng.standard_normal(model.parameters[name].shape)
+    found = model.predict(padded, lengths=LENGTHS)
+    for i, n in enumerate(LENGTHS):
+        alone = Sequential(stack, "float64", 0).build((int(n), 2))
+        for name, value in alone.parameters.items():
+            value[...] = model.parameters[name][:len(value)] if "layer_norm" in name else model.parameters[name]
+        np.testing.assert_allclose(found[i], alone.predict(X[i:i + 1, :n])[0], atol=1e-12)
+    y = targets(rng, model)
+    f = model.loss_and_grad(padded, y, loss="squared_error", lengths=LENGTHS)
+    assert f[0] == model.evaluate(X, y, loss="squared_error", lengths=LENGTHS)
+    np.testing.assert_array_equal(f[1], model.loss_and_grad(X, y, loss="squared_error", lengths=LENGTHS)[1])
+
+
 @pytest.mark.parametrize("name", ["stacked", "convolution", "sequence to sequence", "mean", "both directions",
                                   "residual", "branches", "branches, sequences", "normalized", "slopes", "gates",
                                   "gates of whole sequences"])

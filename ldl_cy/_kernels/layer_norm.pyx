@@ -7,30 +7,36 @@ Ba, Kiros, Hinton, "Layer normalization", arXiv:1607.06450, 2016. For one vector
 
     dgamma_j += dy_j xhat_j,  dbeta_j += dy_j
     dx_j = (g_j - sum g / k - xhat_j sum (g xhat) / k) / sigma,  g_j = gamma_j dy_j
+
+Where a vector is a whole sequence, only the numbers of its valid steps are in it: see ``numbers_of``. Vectors whose
+numbers are apart from each other are those of layer_norm_axes.pyx.
 """
 from cython cimport floating
 from libc.math cimport sqrt
 from libc.string cimport memset
 
-from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t
+from ldl_cy._engine.op cimport USES_LENGTHS, Call, Kernel, Op, assert_fits, backward_t, forward_t
+from ldl_cy._kernels.layer_norm_sums cimport gradient_sums, sum_run, sum_squares
 
 cdef enum:
-    LANES = 8                   # partial sums: a fixed order of addition that the compiler can vectorise
     KEPT = 3                    # numbers kept of a vector: see describe
 
 ctypedef struct LayerNorm:
     Py_ssize_t vectors          # vectors in a row
     Py_ssize_t k                # their length
+    Py_ssize_t n_steps          # of the sequence that a vector is, the only one in its row; 0: lengths do not matter
     double epsilon
 
 
-cdef inline double total(const double *lanes) noexcept nogil:
-    """The lanes' sum."""
-    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
+cdef inline Py_ssize_t numbers_of(const LayerNorm *s, const Call *call, Py_ssize_t v) noexcept nogil:
+    """How many numbers vector v of a block has, which are its first ones."""
+    if s.n_steps == 0 or call.lengths == NULL:
+        return s.k
+    return max(0, min(<Py_ssize_t>call.lengths[v], s.n_steps)) * (s.k // s.n_steps)
 
 
 cdef inline void describe(
-    const LayerNorm *s,
+    const LayerNorm *s, Py_ssize_t k,
     const floating *x,          # (k,)
     floating *stats,            # (KEPT,)
 ) noexcept nogil:
@@ -38,31 +44,13 @@ cdef inline void describe(
 
     With the mean in two parts (x - high) - low is accurate where the mean is far larger than sigma.
     """
-    cdef Py_ssize_t b, j, lane, k = s.k, whole = k - k % LANES
-    cdef double[LANES] sums
-    cdef double mean, gap
     # mean = sum x / k
-    for lane in range(LANES):
-        sums[lane] = 0
-    for b in range(k // LANES):
-        for lane in range(LANES):
-            sums[lane] += x[b * LANES + lane]
-    for j in range(whole, k):
-        sums[j - whole] += x[j]
-    mean = total(sums) / k
+    cdef double mean = sum_run(k, x) / max(1, k)
     # variance = sum (x - mean)^2 / k, in a second pass: the mean of squares less mean^2 would cancel
-    for lane in range(LANES):
-        sums[lane] = 0
-    for b in range(k // LANES):
-        for lane in range(LANES):
-            gap = x[b * LANES + lane] - mean
-            sums[lane] += gap * gap
-    for j in range(whole, k):
-        gap = x[j] - mean
-        sums[j - whole] += gap * gap
+    cdef double variance = sum_squares(k, x, mean) / max(1, k)
     stats[0] = <floating>mean
     stats[1] = <floating>(mean - stats[0])
-    stats[2] = <floating>(1 / sqrt(total(sums) / k + s.epsilon))
+    stats[2] = <floating>(1 / sqrt(variance + s.epsilon))
 
 
 cdef void forward(
@@ -75,22 +63,24 @@ cdef void forward(
     floating *scratch,
 ) noexcept nogil:
     cdef const LayerNorm *s = <const LayerNorm*>&op.sizes[0]
-    cdef Py_ssize_t v, j, k = s.k
+    cdef Py_ssize_t v, j, k
     cdef const floating *gamma = theta
-    cdef const floating *beta = theta + k
+    cdef const floating *beta = theta + s.k
     cdef floating[KEPT] own
     cdef floating *stats = own
     cdef floating high, low, inverse
     for v in range(call.n * s.vectors):
         if cache != NULL:
             stats = cache + v * KEPT
-        describe(s, x, stats)
+        k = numbers_of(s, call, v)
+        describe(s, k, x, stats)
         high, low, inverse = stats[0], stats[1], stats[2]
         # y = gamma xhat + beta,  xhat = (x - mean) / sigma
         for j in range(k):
             y[j] = (x[j] - high - low) * inverse * gamma[j] + beta[j]
-        x += k
-        y += k
+        memset(y + k, 0, (s.k - k) * sizeof(floating))
+        x += s.k
+        y += s.k
 
 
 cdef inline void input_gradient(
@@ -102,24 +92,12 @@ cdef inline void input_gradient(
     const floating *stats,      # (KEPT,)
 ) noexcept nogil:
     """dx = (g - mean(g) - xhat mean(g xhat)) / sigma,  g = gamma dy"""
-    cdef Py_ssize_t b, j, lane, whole = k - k % LANES
-    cdef double[LANES] sum_g
-    cdef double[LANES] sum_g_xhat
-    cdef floating high = stats[0], low = stats[1], inverse = stats[2], g, mean_g, slope
-    for lane in range(LANES):
-        sum_g[lane] = sum_g_xhat[lane] = 0
-    for b in range(k // LANES):
-        for lane in range(LANES):
-            j = b * LANES + lane
-            g = gamma[j] * dy[j]
-            sum_g[lane] += g
-            sum_g_xhat[lane] += g * ((x[j] - high - low) * inverse)
-    for j in range(whole, k):
-        g = gamma[j] * dy[j]
-        sum_g[j - whole] += g
-        sum_g_xhat[j - whole] += g * ((x[j] - high - low) * inverse)
-    mean_g = <floating>(total(sum_g) / k)
-    slope = <floating>(total(sum_g_xhat) / k * inverse)
+    cdef Py_ssize_t j
+    cdef double sum_g, sum_g_xhat
+    cdef floating high = stats[0], low = stats[1], inverse = stats[2], mean_g, slope
+    gradient_sums(k, gamma, x, dy, high, low, inverse, &sum_g, &sum_g_xhat)
+    mean_g = <floating>(sum_g / max(1, k))
+    slope = <floating>(sum_g_xhat / max(1, k) * inverse)
     for j in range(k):
         dx[j] = (gamma[j] * dy[j] - mean_g - (x[j] - high - low) * slope) * inverse
 
@@ -137,13 +115,14 @@ cdef void backward(
     floating *scratch,          # (2, k) doubles
 ) noexcept nogil:
     cdef const LayerNorm *s = <const LayerNorm*>&op.sizes[0]
-    cdef Py_ssize_t _v, j, k = s.k
+    cdef Py_ssize_t v, j, k
     # a block's sums in double: a row may hold thousands of vectors
     cdef double *dgamma = <double*>scratch
-    cdef double *dbeta = dgamma + k
+    cdef double *dbeta = dgamma + s.k
     cdef floating high, low, inverse
-    memset(dgamma, 0, 2 * k * sizeof(double))
-    for _v in range(call.n * s.vectors):
+    memset(dgamma, 0, 2 * s.k * sizeof(double))
+    for v in range(call.n * s.vectors):
+        k = numbers_of(s, call, v)
         high, low, inverse = cache[0], cache[1], cache[2]
         if grad != NULL:
             # dgamma += dy xhat,  dbeta += dy
@@ -152,23 +131,28 @@ cdef void backward(
                 dbeta[j] += dy[j]
         if dx != NULL:
             input_gradient(k, theta, x, dy, dx, cache)
-            dx += k
-        x += k
-        dy += k
+            memset(dx + k, 0, (s.k - k) * sizeof(floating))
+            dx += s.k
+        x += s.k
+        dy += s.k
         cache += KEPT
     if grad != NULL:
-        for j in range(k):
+        for j in range(s.k):
             grad[j] += <floating>dgamma[j]
-            grad[k + j] += <floating>dbeta[j]
+            grad[s.k + j] += <floating>dbeta[j]
 
 
-def layer_norm(str dtype, *, Py_ssize_t vectors, Py_ssize_t k, double epsilon):
-    """The kernel of ``layers.LayerNorm`` for rows of ``vectors`` vectors of k numbers."""
+def layer_norm(str dtype, *, Py_ssize_t vectors, Py_ssize_t k, double epsilon, Py_ssize_t n_steps=0):
+    """The kernel of ``layers.LayerNorm`` for rows of ``vectors`` vectors of k numbers.
+
+    With ``n_steps`` a row is one vector of so many steps, and only valid ones are normalized.
+    """
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
     cdef LayerNorm *s = <LayerNorm*>&op.sizes[0]
     assert_fits(sizeof(LayerNorm), sizeof(op.sizes))
-    s.vectors, s.k, s.epsilon = vectors, k, epsilon
+    s.vectors, s.k, s.n_steps, s.epsilon = vectors, k, n_steps, epsilon
+    op.flags = USES_LENGTHS if n_steps else 0
     op.x_size = op.y_size = vectors * k
     op.n_params = 2 * k
     op.cache_size = KEPT * vectors
@@ -179,5 +163,5 @@ def layer_norm(str dtype, *, Py_ssize_t vectors, Py_ssize_t k, double epsilon):
     else:
         op.forward, op.backward = <forward_t>forward[double], <backward_t>backward[double]
     kernel.name, kernel.dtype = "layer_norm", dtype
-    kernel.config = {"vectors": vectors, "k": k, "epsilon": epsilon}
+    kernel.config = {"vectors": vectors, "k": k, "epsilon": epsilon, "n_steps": n_steps}
     return kernel

@@ -1,11 +1,15 @@
-"""BatchNorm, over the batch for each channel, and LayerNorm, over the channels of each vector."""
+"""BatchNorm, over the batch for each channel, and LayerNorm, over the channels of each vector or over other axes."""
 from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
-from ldl_cy.checks import check_real
+from ldl_cy._engine.axes import merged
+from ldl_cy.checks import check_axes, check_real
 from ldl_cy.layers.base import Built, Layer, Parameter, Shape
+
+MOST_AXES = 12                  # that the kernel of LayerNorm has room for, neighbours of one kind counted as one
 
 
 def channels(owner: str, input_shape: Shape) -> int:
@@ -13,6 +17,16 @@ def channels(owner: str, input_shape: Shape) -> int:
     if not input_shape:
         raise ValueError(f"{owner}: the input must have the shape (..., channels), got ().")
     return input_shape[-1]
+
+
+def own_axes(owner: str, axis: int | tuple[int, ...], input_shape: Shape) -> tuple[int, ...]:
+    """The axes of a sample, counted from 0 and in order, of axes counted with the batch or from the end."""
+    given, rank = axis if isinstance(axis, tuple) else (axis,), len(input_shape)
+    axes = {a - 1 if a > 0 else rank + a for a in given}
+    if not all(0 <= a < rank for a in axes) or len(axes) < len(given):
+        raise ValueError(f"{owner}: axis must be different axes 1 .. {rank} or -{rank} .. -1 of the input "
+                         f"{tuple(input_shape)}, got {axis}.")
+    return tuple(sorted(axes))
 
 
 class BatchNorm(Layer):
@@ -75,44 +89,78 @@ class BatchNorm(Layer):
 
 
 class LayerNorm(Layer):
-    """Normalize each vector along the last axis: y = gamma (x - mean) / sqrt(variance + epsilon) + beta.
+    """Normalize each sample along some axes: y = gamma (x - mean) / sqrt(variance + epsilon) + beta.
 
-    Mean and variance are those of the vector itself, in training and in inference: samples, steps and pixels
-    are independent of each other.
+    By default each vector along the last axis is normalized. Mean and variance are those of the numbers along ``axis``,
+    for each place along the other axes, in training and in inference: samples are independent of each other.
 
     Parameters
     ----------
     epsilon : float > 0, default=1e-5
         Added to the variance.
+    axis : int or tuple of different ints, default=-1
+        The axes that are normalized, as in Keras: from 1 on, where 0 is the batch, or negative, from the end. For
+        images (height, width, channels), (1, 2) normalizes each channel and (1, 2, 3) all numbers of an image.
     name, trainable : see ``Layer``
 
     Shape
     -----
-    Output as input, (..., channels).
+    Output as input, (..., channels). With lengths and ``axis`` 1, the steps, only valid steps are used, and the output
+    past the end of a sequence is zero.
 
     Attributes
     ----------
-    gamma : (channels,), initially ones
-    beta : (channels,), initially zeros
+    gamma : the input's lengths along ``axis``, in their order in the input; initially ones
+    beta : likewise, initially zeros
 
     Raises
     ------
     TypeError, ValueError
-        An argument of the wrong type or range; in ``build`` an input without axes.
+        An argument of the wrong type or range; in ``build`` an input without one of the axes.
 
     References
     ----------
     Ba, Kiros, Hinton, "Layer normalization", arXiv:1607.06450 (2016).
     """
 
-    def __init__(self, epsilon: float = 1e-5, *, name: str | None = None, trainable: bool = True) -> None:
+    axis: int | tuple[int, ...] = -1        # of objects that were pickled before there was an ``axis``
+
+    def __init__(
+        self, epsilon: float = 1e-5, axis: int | tuple[int, ...] = -1, *, name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
         super().__init__(name=name, trainable=trainable)
         self.epsilon = check_real("LayerNorm", "epsilon", epsilon, 0, low_open=True)
+        self.axis = check_axes("LayerNorm", "axis", axis)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, by name; ``axis`` where it is not -1, so that older files and new are equal."""
+        config = super().get_config()
+        if self.axis == -1:
+            del config["axis"]
+        return config
 
     def build(self, input_shape: Shape) -> Built:
         from ldl_cy._kernels.layer_norm import layer_norm
+        from ldl_cy._kernels.layer_norm_axes import layer_norm_axes
 
-        k = channels("LayerNorm", input_shape)
-        kernel = partial(layer_norm, vectors=math.prod(input_shape) // k, k=k, epsilon=self.epsilon)
-        return Built(
-            tuple(input_shape), kernel, (Parameter("gamma", (k,), "ones"), Parameter("beta", (k,), "zeros")))
+        channels("LayerNorm", input_shape)
+        axes = own_axes("LayerNorm", self.axis, input_shape)
+        shape = tuple(input_shape[axis] for axis in axes)
+        k, size = math.prod(shape), math.prod(input_shape)
+        n_steps = input_shape[0] if 0 in axes and len(input_shape) > 1 else 0
+        inside = tuple(n if axis in axes else 1 for axis, n in enumerate(input_shape))
+        outside = tuple(1 if axis in axes else n for axis, n in enumerate(input_shape))
+        sizes, (params, groups) = merged(tuple(input_shape), [inside, outside])
+        if k == 1 or not any(params[:-1]):
+            # vectors of neighbours
+            kernel = partial(
+                layer_norm, vectors=size // k, k=k, epsilon=self.epsilon, n_steps=n_steps if n_steps > 1 else 0)
+        elif len(sizes) > MOST_AXES:
+            raise ValueError(f"LayerNorm: axis must change between normalized and not at most {MOST_AXES - 1} times "
+                             f"along the input {input_shape}, got {self.axis}.")
+        else:
+            kernel = partial(
+                layer_norm_axes, sizes=sizes, groups=groups, params=params, epsilon=self.epsilon,
+                n_steps=n_steps if n_steps > 1 else 0)
+        return Built(tuple(input_shape), kernel, (Parameter("gamma", shape, "ones"), Parameter("beta", shape, "zeros")))

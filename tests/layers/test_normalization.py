@@ -1,4 +1,6 @@
 """BatchNorm over the batch, whatever its blocks, and its running statistics; LayerNorm along each vector."""
+import pickle
+
 import numpy as np
 import pytest
 from contract import CHECKS, DTYPES, LayerCase, close
@@ -24,6 +26,20 @@ def along_the_vector(p, x, epsilon=1e-5):
     return p["gamma"] * (x - mean) / np.sqrt(variance + epsilon) + p["beta"]
 
 
+def along(*axes, epsilon=1e-5):
+    """LayerNorm along these axes, counted with the batch."""
+    def reference(p, x):
+        mean, variance = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+        shape = [n if axis in axes else 1 for axis, n in enumerate(x.shape)]
+        return p["gamma"].reshape(shape) * (x - mean) / np.sqrt(variance + epsilon) + p["beta"].reshape(shape)
+    return reference
+
+
+def many_axes(p, x):
+    """Along every other one."""
+    return along(*range(1, 13, 2))(p, x)
+
+
 CASES = [
     LayerCase("batch vector", BatchNorm(), (7,), running()),
     LayerCase("batch one channel", BatchNorm(0.5, 0.1), (1,), running(0.1)),
@@ -35,6 +51,22 @@ CASES = [
     LayerCase("layer one channel", LayerNorm(0.1), (1,), lambda p, x: 0 * x + p["beta"]),
     LayerCase("layer sequence", LayerNorm(1e-2), (4, 19), lambda p, x: along_the_vector(p, x, 1e-2)),
     LayerCase("layer image", LayerNorm(name="norm", trainable=False), (3, 2, 9), along_the_vector, n=6),
+    LayerCase("only axis", LayerNorm(axis=1), (7,), along(1)),
+    LayerCase("last axis", LayerNorm(axis=2), (4, 19), along(2)),
+    LayerCase("time", LayerNorm(axis=1), (5, 3), along(1)),
+    LayerCase("time, lanes", LayerNorm(1e-2, -2), (6, 21), along(1, epsilon=1e-2)),
+    LayerCase("time, one channel", LayerNorm(axis=1), (9, 1), along(1)),
+    LayerCase("one step", LayerNorm(axis=1), (1, 4), lambda p, x: 0 * x + p["beta"]),
+    LayerCase("sequence", LayerNorm(axis=(-2, -1)), (5, 7), along(1, 2)),
+    LayerCase("rows", LayerNorm(axis=1), (3, 2, 9), along(1)),
+    LayerCase("columns", LayerNorm(axis=[2]), (3, 11, 2), along(2), n=6),
+    LayerCase("each channel", LayerNorm(axis=(2, 1)), (3, 4, 5), along(1, 2)),
+    LayerCase("columns and channels", LayerNorm(axis=(3, 2)), (3, 4, 5), along(2, 3)),
+    LayerCase("rows and channels", LayerNorm(axis=(1, -1)), (3, 4, 17), along(1, 3)),
+    LayerCase("images", LayerNorm(axis=(1, 2, 3)), (3, 4, 2), along(1, 2, 3)),
+    LayerCase("several volumes", LayerNorm(axis=(2, 4), trainable=False), (2, 3, 1, 2, 2), along(2, 4)),
+    LayerCase("numbers", LayerNorm(axis=1), (1, 1), lambda p, x: 0 * x + p["beta"]),
+    LayerCase("many axes", LayerNorm(axis=tuple(range(1, 13, 2))), (2, 2, 1, 2, 2, 2, 1, 2, 2, 1, 2, 2), many_axes, 2),
 ]
 
 
@@ -260,6 +292,9 @@ def test_bad_arguments(arguments, message):
     ({"epsilon": 0.0}, "LayerNorm: epsilon must be a number > 0, got 0.0."),
     ({"epsilon": None}, "LayerNorm: epsilon must be a number > 0, got None."),
     ({"trainable": 1}, "LayerNorm: trainable must be True or False, got 1."),
+    *(({"axis": axis}, "LayerNorm: axis must be an int other than 0, the batch, or a tuple of different ones, got "
+       f"{axis!r}.") for axis in (0, (), (1, 0), (1, 1), True, 1.0, None, "1", (1, None))),
+    ({"axis": 2**200}, f"LayerNorm: axis must be an int < 2^128, got {2**200}."),
 ])
 def test_bad_arguments_of_layer_norm(arguments, message):
     with pytest.raises((TypeError, ValueError)) as error:
@@ -272,6 +307,103 @@ def test_bad_input_shape():
         BatchNorm().build(())
     with pytest.raises(ValueError, match=r"LayerNorm: the input must have the shape"):
         LayerNorm().build(())
+
+
+@pytest.mark.parametrize("axis", [3, -3, (1, -2), (2, 3)])
+def test_axes_that_the_input_has_not(axis):
+    with pytest.raises(ValueError) as error:
+        LayerNorm(axis=axis).build((4, 5))
+    assert str(error.value) == (
+        f"LayerNorm: axis must be different axes 1 .. 2 or -2 .. -1 of the input (4, 5), got {axis}.")
+
+
+def test_axes_that_change_too_often():
+    shape = (2,) * 14
+    with pytest.raises(ValueError) as error:
+        LayerNorm(axis=tuple(range(2, 15, 2))).build(shape)
+    assert str(error.value) == (
+        f"LayerNorm: axis must change between normalized and not at most 11 times along the input {shape}, "
+        "got (2, 4, 6, 8, 10, 12, 14).")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("axis", "shape"), [(1, (5, 3)), (1, (4, 2, 3)), ((1, 3), (4, 2, 3)), ((1, 2), (4, 3))])
+def test_steps_of_layer_norm_with_lengths(axis, shape, dtype):
+    """Along the time axis each sequence is normalized as if it were alone, cut to its length."""
+    layer, rng, lengths = LayerNorm(axis=axis), np.random.default_rng(12), np.array([2, shape[0], 1, 3, 0], np.int32)
+    x = rng.standard_normal((5, *shape)).astype(dtype)
+    built = layer.build(shape)
+    kernel = built.kernel(dtype)
+    assert kernel.uses_lengths
+    theta = rng.standard_normal(kernel.n_params).astype(dtype)
+    gamma, beta = theta.reshape(2, *built.parameters[0].shape)
+    r = rng.standard_normal(x.shape).astype(dtype)
+    padded = x.copy()
+    for i, n in enumerate(lengths):
+        padded[i, n:] = 1e6
+        r[i, n:] = 0                    # the engine does this
+    y, cache, _ = kernel.forward(theta, padded, lengths=lengths)
+    dx, grad = np.full_like(x, np.nan), np.zeros_like(theta)
+    kernel.backward(theta, padded, y, r.copy(), cache, dx=dx, grad=grad, lengths=lengths)
+    dgamma, dbeta = np.zeros((2, *gamma.shape))
+    y, tol = y.reshape(x.shape), 1e-12 if dtype == "float64" else 1e-4
+    for i, n in enumerate(lengths):
+        assert not y[i, n:].any() and not dx[i, n:].any()
+        if n == 0:
+            continue
+        alone = layer.build((int(n), *shape[1:])).kernel(dtype)
+        own = np.concatenate([gamma[:n].ravel(), beta[:n].ravel()])
+        row = np.ascontiguousarray(x[i:i + 1, :n])
+        expected, cache, _ = alone.forward(own, row)
+        close(y[i, :n], expected.reshape(row.shape)[0], tol)
+        dx_alone, grad_alone = np.empty_like(row), np.zeros_like(own)
+        alone.backward(own, row, expected, r[i:i + 1, :n].copy(), cache, dx=dx_alone, grad=grad_alone)
+        close(dx[i, :n], dx_alone[0], tol)
+        for total, part in zip((dgamma, dbeta), grad_alone.reshape(2, *gamma[:n].shape)):
+            total[:n] += part
+    close(grad, np.concatenate([dgamma.ravel(), dbeta.ravel()]), tol)
+
+
+def test_other_axes_of_sequences_need_no_lengths():
+    kernel = LayerNorm(axis=(2, 3)).build((4, 2, 3)).kernel("float64")
+    assert not kernel.uses_lengths and not LayerNorm(axis=2).build((4, 2, 3)).kernel("float64").uses_lengths
+    model = Sequential([layers.Reshape((2, 6)), LayerNorm(axis=1)]).build((3, 4))
+    with pytest.raises(ValueError) as error:
+        model.predict(np.ones((1, 3, 4)), lengths=[2])
+    assert str(error.value).startswith("Sequential: lengths do not fit this network: layer_norm reads an axis of 2 "
+                                       "that is no longer that of the steps")
+
+
+def test_the_axis_is_kept_where_it_is_not_the_last():
+    """Models without it are read by older versions, and objects of older versions are equal to new ones."""
+    assert LayerNorm(axis=-1).get_config() == {"epsilon": 1e-5, "name": None, "trainable": True}
+    assert LayerNorm(axis=[1, 2]).get_config()["axis"] == (1, 2)
+    assert repr(LayerNorm()) == "LayerNorm()"
+    assert repr(LayerNorm(1e-3, (1, 2))) == "LayerNorm(epsilon=0.001, axis=(1, 2))"
+    assert LayerNorm(axis=1) != LayerNorm() == LayerNorm(axis=-1)
+    old = LayerNorm(1e-3)
+    del old.axis
+    assert pickle.loads(pickle.dumps(old)) == LayerNorm(1e-3)
+
+
+def test_axes_give_the_bits_of_the_last_one():
+    """One way to name an axis is as good as the other."""
+    x = np.random.default_rng(13).standard_normal((6, 4, 10))
+    models = [Sequential([LayerNorm(axis=axis)], random_state=0).build((4, 10)) for axis in (-1, 2, (2,))]
+    for model in models[1:]:
+        np.testing.assert_array_equal(model.predict(x), models[0].predict(x))
+    flat = Sequential([layers.Flatten(), LayerNorm()], random_state=0).build((4, 10))
+    whole = Sequential([LayerNorm(axis=(1, 2))], random_state=0).build((4, 10))
+    np.testing.assert_array_equal(whole.predict(x).reshape(6, 40), flat.predict(x))
+
+
+@pytest.mark.parametrize(("dtype", "mean", "tol"), [("float64", 1e6, 1e-9), ("float32", 1e3, 1e-6)])
+def test_columns_of_large_mean_and_small_variance(dtype, mean, tol):
+    x = (mean + np.random.default_rng(3).standard_normal((5, 37, 3))).astype(dtype)
+    kernel, theta = LayerNorm(axis=1).build((37, 3)).kernel(dtype), np.repeat([1, 0], 37).astype(dtype)
+    y, _, _ = kernel.forward(theta, x)
+    wide = x.astype(np.longdouble)
+    close(y, (wide - wide.mean(1, keepdims=True)) / np.sqrt(wide.var(1, keepdims=True) + 1e-5), tol)
 
 
 @pytest.mark.parametrize("branch", [False, True])

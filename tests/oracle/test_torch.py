@@ -254,7 +254,9 @@ NEWER = {
     "LayerNorm": lambda: [
         ((7,), [L.LayerNorm(1e-3), L.Dense(5, "tanh"), L.LayerNorm()]),
         ((6, 5, 3), [L.Conv2D(4, 3), L.LayerNorm(), L.Activation("gelu"), L.Flatten()]),
-        ((9, 3), [L.LSTM(4, return_sequences=True), L.LayerNorm()])],
+        ((9, 3), [L.LSTM(4, return_sequences=True), L.LayerNorm(axis=1)]),
+        ((5, 4, 3), [L.Conv2D(4, 3, padding="same"), L.LayerNorm(axis=(1, 3)), L.Activation("gelu"),
+                     L.LayerNorm(axis=2)])],
     "Embedding": lambda: [
         ((8,), [L.Embedding(11, 4), L.GRU(5)]),
         ((8,), [L.Embedding(11, 3), L.Flatten(), L.Dense(4, "tanh")])],

@@ -183,9 +183,11 @@ def mixed_networks(draw):
 
 
 @st.composite
-def norms(draw):
+def norms(draw, rank):
+    """For an input of so many axes."""
     if draw(st.booleans()):
-        return L.LayerNorm(draw(st.sampled_from([1e-5, 1e-2])))
+        axes = draw(st.sets(st.integers(1, rank), min_size=1).map(sorted)) if draw(st.booleans()) else -1
+        return L.LayerNorm(draw(st.sampled_from([1e-5, 1e-2])), axes)
     return L.BatchNorm(draw(st.sampled_from([0.0, 0.9])), draw(st.sampled_from([1e-5, 1e-2])))
 
 
@@ -199,9 +201,10 @@ def normalized_networks(draw):
         shape = (draw(st.integers(3, 9)), draw(st.integers(3, 9)), draw(st.integers(1, 4)))
         parts = draw(convolutional_parts(shape, 2))
         end = draw(end_of_images(shape_after(shape, parts)))
-    stack = [draw(norms())] if draw(st.booleans()) else []
+    rank = len(shape)               # which the parts keep
+    stack = [draw(norms(rank))] if draw(st.booleans()) else []
     for part in parts:
-        stack += [part, draw(norms())]
+        stack += [part, draw(norms(rank))]
     return shape, stack + end
 
 

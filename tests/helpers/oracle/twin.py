@@ -150,7 +150,11 @@ def batch_norm(layer, p, x):
 
 
 def layer_norm(layer, p, x):
-    return F.layer_norm(x, x.shape[-1:], p["gamma"], p["beta"], layer.epsilon)
+    given = layer.axis if isinstance(layer.axis, tuple) else (layer.axis,)
+    axes = sorted(axis % x.ndim for axis in given)
+    last = tuple(range(-len(axes), 0))
+    y = F.layer_norm(x.movedim(axes, last), p["gamma"].shape, p["gamma"], p["beta"], layer.epsilon)
+    return y.movedim(last, axes)
 
 
 def prelu(layer, p, x):
