@@ -156,12 +156,27 @@ X7, _, _ = data()
     ("strided", LENGTHS, "Sequential: lengths do not fit this network: conv changes the number of steps from 7 to 3"),
     ("zeros after", LENGTHS,
      "Sequential: lengths do not fit this network: zero_padding changes the number of steps from 7 to 8, and lengths"),
+    ("strided, padded", LENGTHS,
+     "Sequential: lengths do not fit this network: the first axis of what conv returns is not that of the steps"),
+    ("strided maxima, padded", LENGTHS,
+     "Sequential: lengths do not fit this network: the first axis of what max_pool returns is not that of the steps"),
+    ("transposed", LENGTHS,
+     "Sequential: lengths do not fit this network: permute changes the number of steps from 7 to 2, and lengths"),
+    ("transposed, square", LENGTHS,
+     "Sequential: lengths do not fit this network: the first axis of what permute returns is not that of the steps"),
+    ("transposed, one feature", LENGTHS,
+     "Sequential: lengths do not fit this network: Permute changes the number of steps from 7 to 1, and lengths"),
     ("reshaped", LENGTHS, "Sequential: lengths do not fit this network: gru reads an axis of 2 that is no longer"),
     ("reshaped, pooled", LENGTHS, "Sequential: lengths do not fit this network: mean_pool reads an axis of 4"),
 ])
 def test_bad_lengths(stack, lengths, message):
     chosen = {**stacks(), "strided": [layers.Conv1D(3, 3, strides=2), layers.GRU(3), layers.Dense(3)],
               "zeros after": [layers.ZeroPadding1D((0, 1)), layers.GRU(3), layers.Dense(3)],
+              "strided, padded": [layers.Conv1D(3, 3, 2, (4, 5)), layers.GRU(3), layers.Dense(3)],
+              "strided maxima, padded": [layers.MaxPool1D(14, 2, (10, 9)), layers.GRU(3), layers.Dense(3)],
+              "transposed": [layers.Permute((2, 1)), layers.GRU(3), layers.Dense(3)],
+              "transposed, square": [layers.Dense(7), layers.Permute((2, 1)), layers.GRU(3), layers.Dense(3)],
+              "transposed, one feature": [layers.Dense(1), layers.Permute((2, 1)), layers.Flatten(), layers.Dense(3)],
               "reshaped": [layers.Reshape((2, 7)), layers.GRU(3)],
               "reshaped, pooled": [layers.Dense(4), layers.Reshape((4, 7)), layers.GlobalAvgPool1D(), layers.Dense(3)],
               }[stack]
@@ -174,6 +189,20 @@ def test_bad_lengths(stack, lengths, message):
             call()
         assert str(error.value).startswith(message)
     assert model.epoch == 0
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (1, 2)], ids=["moved", "one shape of the same numbers"])
+def test_axes_moved_behind_the_steps(shape):
+    """Each row as alone, zeros past its end: the first axis is still that of the steps."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((len(LENGTHS), T, *shape))
+    stack = [layers.Permute((1, 3, 2)), layers.Conv2D(2, (3, 2), padding=((1, 1), (0, 1)), activation="tanh")]
+    model = Sequential(stack, "float64", 0).build((T, *shape))
+    found = model.predict(X, lengths=LENGTHS)
+    for i, n in enumerate(LENGTHS):
+        alone = Sequential(stack, "float64", 0).build((int(n), *shape)).predict(X[i:i + 1, :n])
+        np.testing.assert_allclose(found[i, :n], alone[0], rtol=0, atol=1e-13)
+        assert not found[i, n:].any()
 
 
 def test_custom_losses_of_sequences_take_no_lengths():

@@ -232,8 +232,9 @@ class Graph:
         trainable = layer.trainable and not self.frozen
         self.n_layers += 1
         if built.kernel is None:
+            other = built.keeps_steps is None and built.output_shape != before
             y = self.new_value(built.output_shape, self.buffers[x],
-                               self.steps[x] if built.output_shape == before else 0)
+                               0 if other else self.steps_after(x, built.output_shape, built.keeps_steps, owner))
         else:
             try:
                 kernel = built.kernel(self.dtype)
@@ -243,7 +244,7 @@ class Graph:
             check_sizes(owner, kernel, built, before, self.dtype)
             y = self.add_kernel(kernel, x, built.output_shape, trainable,
                                 self.place(self.parameters, built.parameters, name, trainable),
-                                self.place(self.state, built.state, name, trainable))
+                                self.place(self.state, built.state, name, trainable), built.keeps_steps)
         self.outputs[name] = y
         return y
 
@@ -261,15 +262,27 @@ class Graph:
                              f"got {offset}.")
         return start
 
+    def steps_after(self, x: int, shape: Shape, keeps: bool | None, by: str) -> int:
+        """Steps of a value of this shape made from value x; 0 where it has others, and lengths are then refused."""
+        steps = self.steps[x]
+        if not steps or len(shape) < 2:
+            return 0
+        if shape[0] != steps:
+            fault = f"{by} changes the number of steps from {steps} to {shape[0]}"
+        elif keeps is False:
+            fault = f"the first axis of what {by} returns is not that of the steps"
+        else:
+            return steps
+        self.length_fault = self.length_fault or f"{fault}, and lengths have no meaning after it"
+        return 0
+
     def add_kernel(
         self, kernel: Kernel, x: int, shape: Shape, trainable: bool = True, theta: int = 0, state: int = 0,
+        keeps_steps: bool | None = None,
     ) -> int:
         """An op reading value x."""
         check_kernel(kernel)
-        steps = self.steps[x] if len(shape) >= 2 and shape[0] == self.steps[x] else 0
-        if self.steps[x] and len(shape) >= 2 and not steps and not self.length_fault:
-            self.length_fault = (f"{kernel.name} changes the number of steps from {self.steps[x]} to {shape[0]}, "
-                                 "and lengths have no meaning after it")
+        steps = self.steps_after(x, shape, keeps_steps, kernel.name)
         if (kernel.uses_lengths and kernel.n_state == 0 and self.steps[0] and not self.steps[x]
                 and len(self.shapes[x]) >= 2):
             # it would take the lengths for those of another axis, and read past the end of a shorter one, as BatchNorm

@@ -52,6 +52,9 @@ class Built:
     check_input : function of X (n, size), or None
         Raises a ValueError for finite numbers that the layer does not accept. Such a layer must read the model's
         input, since outputs of other layers are not checked.
+    keeps_steps : bool, default=None
+        Whether the first axis of the output is that of the input, so that lengths of sequences still apply to it.
+        None: with a kernel if it is as long as before, without one if the shape is the same.
     """
 
     output_shape: Shape
@@ -59,3 +62,4 @@ class Built:
     parameters: tuple[Parameter, ...] = ()
     state: tuple[Parameter, ...] = ()
     check_input: Callable[[np.ndarray], None] | None = None
+    keeps_steps: bool | None = None

@@ -21,6 +21,7 @@ forward, backward, prepare ..., which the engine calls without the GIL. The equa
     Activation -------> activation ------------------------------------------> vec/activations.inc, vec/softmax.inc
     BatchNorm --------> batch_norm             at prediction folded.pyx puts it into the weights of dense, conv ...
     LayerNorm --------> layer_norm, or layer_norm_axes, both made of layer_norm_sums
+    Permute ----------> permute ---------------------------------------------> vec.transpose
     others -----------> prelu  embedding  dropout  reverse  zero_padding  custom (calls Python)
     losses -----------> losses ------+-------> row_losses -------------------> vec.exp, vec.log
                                      +---------------------------------------> vec/losses.inc, vec/log_losses.inc

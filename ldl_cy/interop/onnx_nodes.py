@@ -177,6 +177,11 @@ def reshape(graph: OnnxGraph, part: Part, x: str) -> str:
     return graph.node("Reshape", part.name, x, graph.ints(f"{part.name}/shape", 0, *part.output_shape))
 
 
+def permute(graph: OnnxGraph, part: Part, x: str) -> str:
+    layer: Any = part.layer
+    return graph.transpose(part.name, x, (0, *layer.dims))
+
+
 def unchanged(graph: OnnxGraph, part: Part, x: str) -> str:
     """Layers that only training knows."""
     return x
@@ -186,7 +191,7 @@ Writer = Callable[[OnnxGraph, Part, str], str]
 WRITERS: dict[type[layers.Layer], Writer] = {
     layers.Activation: activation, layers.BatchNorm: batch_norm, layers.Bidirectional: recurrent,
     layers.Dense: dense, layers.Dropout: unchanged, layers.Embedding: embedding, layers.Flatten: reshape,
-    layers.LayerNorm: layer_norm, layers.PReLU: prelu, layers.Reshape: reshape,
+    layers.LayerNorm: layer_norm, layers.PReLU: prelu, layers.Permute: permute, layers.Reshape: reshape,
     **dict.fromkeys((layers.Conv1D, layers.Conv2D), convolution),
     **dict.fromkeys((layers.RNN, layers.LSTM, layers.GRU), recurrent),
     **dict.fromkeys((layers.ZeroPadding1D, layers.ZeroPadding2D), zero_padding),

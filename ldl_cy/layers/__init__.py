@@ -22,7 +22,7 @@ from ldl_cy.layers.pooling import (
 )
 from ldl_cy.layers.prelu import PReLU
 from ldl_cy.layers.recurrent import GRU, LSTM, RNN, SimpleRNN
-from ldl_cy.layers.reshape import Flatten, Reshape
+from ldl_cy.layers.reshape import Flatten, Permute, Reshape
 
 BatchNormalization = BatchNorm
 LayerNormalization = LayerNorm
@@ -31,6 +31,6 @@ __all__ = [
     "GRU", "LSTM", "RNN", "Activation", "Add", "AvgPool1D", "AvgPool2D", "BatchNorm", "BatchNormalization",
     "Bidirectional", "Concatenate", "Conv1D", "Conv2D", "Custom", "Dense", "Dropout", "Embedding", "Flatten",
     "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "Layer", "LayerNorm",
-    "LayerNormalization", "MaxPool1D", "MaxPool2D", "Multiply", "PReLU", "Reshape", "SimpleRNN", "ZeroPadding1D",
-    "ZeroPadding2D",
+    "LayerNormalization", "MaxPool1D", "MaxPool2D", "Multiply", "PReLU", "Permute", "Reshape", "SimpleRNN",
+    "ZeroPadding1D", "ZeroPadding2D",
 ]

@@ -8,7 +8,15 @@ from ldl_cy.checks import check_blas_size, check_bool, check_choice, check_int
 from ldl_cy.initializers import get as get_initializer
 from ldl_cy.layers.activation import check_activation
 from ldl_cy.layers.base import Built, Layer, Parameter, Shape
-from ldl_cy.layers.windows import Padding, check_padding, check_sizes, image_shape, lay_windows, pair
+from ldl_cy.layers.windows import (
+    Padding,
+    check_padding,
+    check_sizes,
+    image_shape,
+    keeps_steps,
+    lay_windows,
+    pair,
+)
 from ldl_cy.messages import shown
 
 # "auto" is Winograd from this many channels and filters on, if it saves at least this factor of multiplications.
@@ -84,7 +92,8 @@ class _Conv(Layer):
             kernel = partial(choose_conv, **settings, filters=filters)
         else:
             kernel = partial(conv, **settings, filters=filters, groups=self.groups)
-        return Built((*windows["output"][2 - self.axes:], filters), kernel, parameters)
+        return Built((*windows["output"][2 - self.axes:], filters), kernel, parameters,
+                     keeps_steps=keeps_steps(windows, self.axes))
 
     def _winograd(self, c_in: int, output: Any) -> bool:
         """Whether to use Winograd's algorithm; ``output`` is the number of pixels along both axes."""

@@ -6,7 +6,16 @@ from functools import partial
 from typing import Any
 
 from ldl_cy.layers.base import Built, Layer, Shape
-from ldl_cy.layers.windows import Padding, check_padding, check_sizes, image_shape, lay_windows, pads, pair
+from ldl_cy.layers.windows import (
+    Padding,
+    check_padding,
+    check_sizes,
+    image_shape,
+    keeps_steps,
+    lay_windows,
+    pads,
+    pair,
+)
 
 MOST_CELLS = 2**31 - 1              # of a maximum's window: its kernel keeps the cell of each as an int32
 
@@ -50,7 +59,8 @@ class _Pool(Layer):
             owner, "pool_size", image, self.axes, self.pool_size, strides, 1, self.padding)
         check_cells(owner, self.kind, windows["kernel"])
         kernel = partial(pool, **windows, kind=self.kind, sequence=self.axes == 1)
-        return Built((*windows["output"][2 - self.axes:], image[2]), kernel)
+        return Built((*windows["output"][2 - self.axes:], image[2]), kernel,
+                     keeps_steps=keeps_steps(windows, self.axes))
 
 
 class _GlobalPool(Layer):

@@ -81,6 +81,12 @@ def place(n: int, size: int, stride: int, dilation: int, padding: Any) -> tuple[
     return before, n + total, (n + total - reach) // stride + 1
 
 
+def keeps_steps(windows: dict[str, Any], axes: int) -> bool | None:
+    """``Built.keeps_steps`` of windows: with strides along the first axis, outputs are not those of the steps."""
+    first = 2 - axes
+    return False if windows["strides"][first] > 1 and windows["image"][first] > 1 else None
+
+
 def lay_windows(
     owner: str, name: str, image: tuple[int, int, int], axes: int, size: Any, strides: Any, dilation: Any,
     padding: Any,

@@ -74,6 +74,7 @@ LAYERS = {case.name: case for case in (
     LayerCase("MaxPool2D", L.MaxPool2D(), (4, 6, 2), lambda p, x: pooled(np.max, x)),
     LayerCase("Multiply", L.Multiply([], [L.Dense(1)]), (3, 4), lambda p, x: x * dense(p, x, "1.dense_0.")),
     LayerCase("PReLU", L.PReLU(1), (4, 3), lambda p, x: np.maximum(x, 0) + p["alpha"] * np.minimum(x, 0)),
+    LayerCase("Permute", L.Permute((3, 1, 2)), (2, 3, 4), lambda p, x: x.transpose(0, 3, 1, 2)),
     LayerCase("RNN", RNN, (4, 2), lambda p, x: recurrence(RNN, p, x)),
     LayerCase("Reshape", L.Reshape((3, -1)), (2, 6), lambda p, x: x.reshape(len(x), 3, 4)),
     LayerCase("ZeroPadding1D", L.ZeroPadding1D((2, 1)), (3, 2), lambda p, x: np.pad(x, ((0, 0), (2, 1), (0, 0)))),

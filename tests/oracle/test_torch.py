@@ -173,6 +173,9 @@ DESIGNED = {
         getattr(L, f"{kind}Pool2D")(3, 2, ((0, 1), (2, 0))), L.Dense(4, "tanh")]) for kind in ("Max", "Avg")},
     **{f"{kind}_pool1d_sides": ((11, 3), [getattr(L, f"{kind}Pool1D")(4, 3, (0, 3)), L.Dense(4, "tanh")])
        for kind in ("Max", "Avg")},
+    **{f"permute_{''.join(map(str, dims))}": ((6, 5, 3)[:len(dims)], [
+        L.Dense(3, "tanh"), L.Permute(dims), L.Dense(4, "tanh")])
+       for dims in ((2, 1), (2, 1, 3), (3, 1, 2), (3, 2, 1))},
     **{f"global_{kind}_pool{d}d":
        ((5, 4, 3)[2 - d:], [L.Dense(4, "tanh"), getattr(L, f"Global{kind}Pool{d}D")()])
        for kind in ("Max", "Avg") for d in (1, 2)},

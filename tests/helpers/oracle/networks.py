@@ -97,6 +97,11 @@ def zeros_around(draw, shape):
 
 
 @st.composite
+def permutations(draw, shape):
+    return L.Permute(draw(st.permutations(range(1, len(shape) + 1))))
+
+
+@st.composite
 def slopes(draw, shape):
     """A PReLU that shares its slopes along some of the axes."""
     return L.PReLU(draw(st.sets(st.integers(1, len(shape))).map(sorted)), "uniform")
@@ -120,7 +125,7 @@ def convolutional_parts(draw, shape, most=3):
     for _ in range(draw(st.integers(1, most))):
         now = shape_after(shape, stack)
         stack.append(draw(st.one_of(convolutions(now), convolutions(now), poolings(now), slopes(now),
-                                    zeros_around(now))))
+                                    zeros_around(now), permutations(now))))
     return stack
 
 

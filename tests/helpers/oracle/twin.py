@@ -194,6 +194,7 @@ APPLY = {
     "RNN": recurrent(torch.nn.RNN), "LSTM": recurrent(torch.nn.LSTM), "GRU": recurrent(torch.nn.GRU),
     "Activation": activation, "Dropout": lambda layer, p, x: x,
     "Flatten": lambda layer, p, x: x.flatten(1),
+    "Permute": lambda layer, p, x: x.permute(0, *layer.dims),
     "Reshape": lambda layer, p, x: x.reshape(len(x), *layer.target_shape),
     "BatchNorm": batch_norm, "LayerNorm": layer_norm, "PReLU": prelu,
     "Embedding": lambda layer, p, x: F.embedding(x.long(), p["table"]),
