@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 OWNER = "to_onnx"
 FIRST_OPSET = 18                # reductions take their axes as an input, Mish
-MOST_BYTES = 2**31 - 1          # of a protobuf message
 
 
 def to_onnx(
@@ -95,9 +94,6 @@ def to_onnx(
         from ldl_cy.interop.onnx_estimators import estimator_model
 
         model = estimator_model(graph, check_estimator(obj), lengths)
-    if (size := model.ByteSize()) > MOST_BYTES:
-        raise ValueError(f"{OWNER}: the model must take at most {MOST_BYTES} bytes, as protobuf's messages do, "
-                         f"got {size}.")
     if target is not None:
         replace_file(OWNER, target, lambda file: file.write(model.SerializeToString()))
     return model

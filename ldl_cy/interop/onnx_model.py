@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ldl_cy._version import __version__
 from ldl_cy.checks import check_lengths
 from ldl_cy.interop.onnx_graph import OnnxGraph
@@ -11,12 +13,17 @@ from ldl_cy.interop.parts import parts
 from ldl_cy.network import Network
 
 IR_VERSION = 10                 # that of 2024, which older runtimes read
+MOST_BYTES = 2**31 - 2**24      # of weights: a protobuf message has less than 2 GiB
 
 
 def write_network(graph: OnnxGraph, network: Network, x: str, lengths: bool) -> str:
     """The network's layers on the value ``x``; returns its output, ValueError if a layer cannot be written."""
     chain = parts(network)
     check_layers(graph.owner, chain)
+    size = (network.n_params + network.statistics.size) * np.dtype(graph.dtype).itemsize
+    if size > MOST_BYTES:
+        raise ValueError(f"{graph.owner}: weights must take at most {MOST_BYTES} bytes in {graph.dtype}, as in one "
+                         f"file of ONNX, got {size}.")
     steps_of: dict[str, int] = {}
     steps = 0
     if lengths:

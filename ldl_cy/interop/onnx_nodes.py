@@ -4,11 +4,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from ldl_cy import layers
 from ldl_cy.interop.onnx_activations import activate
 from ldl_cy.interop.onnx_graph import Axes, OnnxGraph, inverse
+from ldl_cy.interop.onnx_norms import batch_norm, layer_norm
 from ldl_cy.interop.onnx_recurrent import recurrent
 from ldl_cy.interop.onnx_windows import convolution, global_pooling, pooling, zero_padding
 from ldl_cy.interop.parts import Part
@@ -107,53 +106,6 @@ def dense(graph: OnnxGraph, part: Part, x: str) -> str:
 def embedding(graph: OnnxGraph, part: Part, x: str) -> str:
     ids = graph.node("Cast", part.name, x, to=graph.onnx.TensorProto.INT64)
     return graph.node("Gather", part.name, graph.numbers(f"{part.name}.table", part.weights["table"]), ids)
-
-
-def batch_norm(graph: OnnxGraph, part: Part, x: str) -> str:
-    """BatchNormalization where the channels are the second axis already, otherwise a product and a sum.
-
-    Its epsilon is float32, so that in float64 it is a product and a sum too.
-    """
-    layer: Any = part.layer
-    name, rank, own = part.name, len(part.input_shape) + 1, part.weights
-
-    def write(xs: list[str], order: Axes) -> str:
-        if order[0] == 0 and order[-1] == 1 and graph.dtype == "float32":
-            weights = [graph.numbers(f"{name}.{key}", own[key]) for key in ("gamma", "beta", "mean", "variance")]
-            return graph.node("BatchNormalization", name, *xs, *weights, epsilon=layer.epsilon)
-        exact = {key: value.astype(np.float64) for key, value in own.items()}
-        scale = exact["gamma"] / np.sqrt(exact["variance"] + layer.epsilon)
-        shift = exact["beta"] - exact["mean"] * scale
-        shape = [-1 if axis == order[-1] else 1 for axis in range(rank)]
-        y = graph.node("Mul", name, *xs, graph.numbers(f"{name}.scale", placed(scale, shape)))
-        return graph.node("Add", name, y, graph.numbers(f"{name}.shift", placed(shift, shape)))
-
-    return graph.elementwise(name, [x], rank, write)
-
-
-def placed(vector: np.ndarray, shape: list[int]) -> np.ndarray:
-    """A vector along one axis of several; unchanged if that is the last one."""
-    return vector if shape[-1] == -1 else vector.reshape(shape)
-
-
-def layer_norm(graph: OnnxGraph, part: Part, x: str) -> str:
-    """LayerNormalization, which knows trailing axes and a float32 epsilon; otherwise its formula."""
-    layer: Any = part.layer
-    name, rank = part.name, len(part.input_shape) + 1
-    axes = (rank - 1,)
-    gamma, beta = (part.weights[key] for key in ("gamma", "beta"))
-    if graph.dtype == "float32" and axes == tuple(range(axes[0], rank)):
-        weights = [graph.numbers(f"{name}.{key}", part.weights[key]) for key in ("gamma", "beta")]
-        return graph.node("LayerNormalization", name, x, *weights, axis=axes[0], epsilon=layer.epsilon)
-    shape = [size if axis in axes else 1 for axis, size in enumerate(part.input_shape, 1)]
-    over = graph.ints(f"{name}/axes", *axes)
-    centered = graph.node("Sub", name, x, graph.node("ReduceMean", name, x, over, keepdims=1))
-    variance = graph.node("ReduceMean", name, graph.node("Mul", name, centered, centered), over, keepdims=1)
-    variance = graph.node("Add", name, variance, graph.numbers(f"{name}/epsilon", layer.epsilon))
-    deviation = graph.node("Sqrt", name, variance)
-    y = graph.node("Mul", name, graph.node("Div", name, centered, deviation),
-                   graph.numbers(f"{name}.gamma", gamma.reshape(shape)))
-    return graph.node("Add", name, y, graph.numbers(f"{name}.beta", beta.reshape(shape)))
 
 
 def prelu(graph: OnnxGraph, part: Part, x: str) -> str:

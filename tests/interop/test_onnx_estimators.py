@@ -82,7 +82,7 @@ def test_sequences_of_several_lengths():
     for row, x in zip(padded, X):
         row[:len(x)] = x
     onx = interop.to_onnx(clf, lengths=True)
-    agree(run(onx, own=True, X=padded.reshape(5, 21), lengths=np.array([len(x) for x in X])), clf, X)
+    agree(run(onx, X=padded.reshape(5, 21), lengths=np.array([len(x) for x in X])), clf, X)
 
 
 def test_probabilities_are_clipped_as_those_of_the_estimator():

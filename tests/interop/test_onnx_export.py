@@ -133,6 +133,8 @@ def test_recurrent(cell, sequences, backwards, bias):
     ([L.GRU(2, return_sequences=True), L.PReLU(None, "uniform"), L.GRU(2)], (5, 2)),
     ([L.Dense(4), L.BatchNorm(epsilon=0.01), L.Dropout(0.3), L.Dense(2, "softmax")], (3,)),
     ([L.BatchNorm(), L.LayerNorm(0.1)], (3, 2, 2)),
+    ([L.LayerNorm(axis=1), L.LayerNorm(0.1, (1, 3))], (4, 3, 2)),
+    ([L.LayerNorm(axis=(2, 3)), L.LayerNorm(axis=(-1, -2, -3))], (4, 3, 2)),
     ([L.Dropout(0.5)], (3, 2)),
     ([L.Conv2D(4, 3), L.Multiply([], [L.GlobalAvgPool2D(), L.Dense(4, "logistic"), L.Reshape((1, 1, 4))], []),
       L.Conv2D(1, 1), L.Multiply([], [L.Conv2D(3, 1)])], (5, 6, 2)),
@@ -264,6 +266,12 @@ def test_weights_beyond_float32():
     assert run(interop.to_onnx(model, dtype="float64"), x=np.zeros((1, 3)))[0].shape == (1, 2)
 
 
+def test_weights_beyond_two_gigabytes(monkeypatch):
+    monkeypatch.setattr("ldl_cy.interop.onnx_model.MOST_BYTES", 31)
+    with pytest.raises(ValueError, match=r"to_onnx: weights must take at most 31 bytes in float32, .*, got 32"):
+        interop.to_onnx(network([L.Dense(2)], (3,), "float64"))
+
+
 def test_without_onnx(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r'to_onnx: needs the package onnx, .* pip install "ldl_cy\[onnx\]"'):
@@ -286,6 +294,7 @@ STACKS = {
     "maxima": [L.MaxPool1D(4, 1, "same"), L.Dense(3), L.GlobalMaxPool1D(), L.Dense(3)],
     "flattened": [L.Dense(3, "logistic"), L.Flatten(), L.Dense(3)],
     "norms": [L.Dense(4), L.LayerNorm(), L.BatchNorm(), L.PReLU(1, "uniform"), L.Conv1D(2, 3, padding="same")],
+    "norms of steps": [L.Dense(3), L.LayerNorm(axis=1), L.LayerNorm(axis=(1, 2)), L.GRU(2)],
     "residual": [L.Dense(4), L.Add([], [L.Conv1D(4, 3, padding="same", activation="logistic")]),
                  L.Concatenate([], [L.GRU(2, return_sequences=True)])],
     "gates": [L.Multiply([L.Conv1D(2, 3, padding="same")], []),
@@ -305,7 +314,7 @@ def test_lengths(name, dtype):
     onx = interop.to_onnx(model, dtype=dtype, lengths=True)
     assert [entry.name for entry in onx.graph.input] == ["x", "lengths"]
     for part in (slice(None), slice(2, 3)):
-        y, = run(onx, own=True, x=X[part], lengths=LENGTHS[part])
+        y, = run(onx, x=X[part], lengths=LENGTHS[part])
         agree(y, model.predict(X[part], lengths=LENGTHS[part]), dtype)
 
 
