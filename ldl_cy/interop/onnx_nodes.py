@@ -143,7 +143,8 @@ Writer = Callable[[OnnxGraph, Part, str], str]
 WRITERS: dict[type[layers.Layer], Writer] = {
     layers.Activation: activation, layers.BatchNorm: batch_norm, layers.Bidirectional: recurrent,
     layers.Dense: dense, layers.Dropout: unchanged, layers.Embedding: embedding, layers.Flatten: reshape,
-    layers.LayerNorm: layer_norm, layers.PReLU: prelu, layers.Permute: permute, layers.Reshape: reshape,
+    layers.LayerNorm: layer_norm, layers.PReLU: prelu, layers.Permute: permute,
+    layers.Reshape: reshape,
     **dict.fromkeys((layers.Conv1D, layers.Conv2D), convolution),
     **dict.fromkeys((layers.RNN, layers.LSTM, layers.GRU), recurrent),
     **dict.fromkeys((layers.ZeroPadding1D, layers.ZeroPadding2D), zero_padding),
@@ -152,4 +153,4 @@ WRITERS: dict[type[layers.Layer], Writer] = {
                     global_pooling)}
 JOINS: dict[type[layers.Layer], str] = {layers.Add: "Add", layers.Concatenate: "Concat", layers.Multiply: "Mul"}
 # layers whose output is zero past the ends of sequences, as their input is
-KEEP_ZEROS = {*JOINS, layers.Dropout, layers.Flatten, layers.Reshape}
+KEEP_ZEROS = {*JOINS, layers.Dropout, layers.Flatten, layers.Permute, layers.Reshape}
