@@ -65,8 +65,8 @@ def junk_for(name):
 def sound(name):
     """Values that an argument of this name may well have."""
     known = {
-        "activation": ["relu", "tanh", "softmax", None], "name": ["a", None, "softmax"], "padding": ["same",
-                                                                                                     "valid", 1, 0],
+        "activation": ["relu", "tanh", "softmax", "relu6", None], "name": ["a", None, "softmax"],
+        "padding": ["same", "valid", 1, 0, (1, 0), ((0, 1), (2, 0))], "dims": [(2, 1), (1, 3, 2), [3, 1, 2], (1,)],
         "algorithm": ["auto", "direct", "winograd"], "layer": [layers.GRU(2), layers.RNN(1, return_sequences=True)],
         "merge_mode": ["sum", "concat"], "forward": [wave], "backward": [wave_back], "target_shape": [-1, (-1,
                                                                                                            1), (2, 3)],

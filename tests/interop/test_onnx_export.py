@@ -164,6 +164,10 @@ def test_no_transposition_between_layers_of_one_order():
     onx = check([L.LSTM(3, return_sequences=True), L.Bidirectional(L.GRU(2, return_sequences=True)), L.LSTM(2)], (5, 2))
     assert ops(onx).count("Transpose") == 2             # one within Bidirectional
     # channels first, then steps first: one transposition instead of two
+    # a layer that transposes is one with the transposition before or after it
+    assert ops(check([L.Conv2D(4, 2), L.Permute((3, 1, 2)), L.Activation("tanh")], (4, 5, 2))) == [
+        "Transpose", "Conv", "Tanh"]
+    assert ops(check([L.Permute((2, 3, 1)), L.Conv2D(4, 2), L.Permute((2, 1, 3))], (2, 4, 5))) == ["Conv", "Transpose"]
     assert ops(check([L.Conv1D(2, 2), L.GRU(2)], (4, 2))) == ["Transpose", "Conv", "Transpose", "GRU", "Squeeze"]
 
 
@@ -325,10 +329,12 @@ def test_lengths_of_tokens_and_images():
     model = network([L.Embedding(9, 3), L.GRU(2)], (T,))
     with pytest.raises(ValueError, match="to_onnx: lengths need sequences"):
         interop.to_onnx(model, lengths=True)
-    model = network([L.Conv2D(2, 3, padding="same"), L.MaxPool2D(3, 1, "same"), L.GlobalAvgPool2D()], (T, 3, 2))
-    X = rows(model, len(LENGTHS))
-    y, = run(interop.to_onnx(model, lengths=True), x=X, lengths=LENGTHS)
-    agree(y, model.predict(X, lengths=LENGTHS), "float32")
+    for stack in ([L.Conv2D(2, 3, padding="same"), L.MaxPool2D(3, 1, "same"), L.GlobalAvgPool2D()],
+                  [L.Permute((1, 3, 2)), L.Conv2D(2, 3, padding=((1, 1), (0, 2)), activation="logistic")]):
+        model = network(stack, (T, 3, 2))
+        X = rows(model, len(LENGTHS))
+        y, = run(interop.to_onnx(model, lengths=True), x=X, lengths=LENGTHS)
+        agree(y, model.predict(X, lengths=LENGTHS), "float32")
 
 
 @pytest.mark.parametrize("stack", [[L.Conv1D(3, 3, strides=2), L.GRU(3)], [L.Reshape((2, T)), L.GRU(2)]])
