@@ -41,14 +41,17 @@ def register_skl2onnx() -> None:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import skl2onnx                                                 # doctest: +SKIP
+    >>> import skl2onnx
+    >>> from sklearn.datasets import load_iris
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
-    >>> from ldl_cy import CNNClassifier, interop
-    >>> interop.register_skl2onnx()                                     # doctest: +SKIP
-    >>> model = make_pipeline(StandardScaler(), CNNClassifier())        # doctest: +SKIP
-    >>> onx = skl2onnx.to_onnx(model.fit(X, y), X[:1].astype(np.float32))       # doctest: +SKIP
+    >>> from ldl_cy import MLPClassifier, interop
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), MLPClassifier(solver="lbfgs", random_state=0)).fit(X, y)
+    >>> interop.register_skl2onnx()
+    >>> onx = skl2onnx.to_onnx(model, X[:1].astype("float32"))
+    >>> [output.name for output in onx.graph.output]
+    ['output_label', 'output_probability']
     """
     skl2onnx = import_package(OWNER, "skl2onnx", "onnx")
     for kind in (*CLASSIFIERS, *REGRESSORS):
