@@ -36,6 +36,8 @@ def stacks():
             layers.Multiply([], []), layers.GRU(3)],
         "gates, sequences": [layers.Multiply(layers.Dense(3), [layers.GRU(1, return_sequences=True)])],
         "a branch of the input": [layers.Add([], []), layers.GRU(3)],
+        "given numbers": [layers.Normalization((1, 2), (3, 4)), layers.Normalization(0.5, 2.0, None),
+                          layers.GRU(3, return_sequences=True), layers.Normalization(-1.0, 0.5)],
         "normalized": [layers.Dense(4), layers.LayerNorm(), layers.BatchNorm(), layers.GRU(3), layers.Dense(3)],
         "slopes": [layers.Dense(4), layers.PReLU(1, "normal"), layers.LSTM(3, return_sequences=True),
                    layers.PReLU((1, 2)), layers.Dense(3)],
@@ -109,7 +111,7 @@ def test_layer_norm_over_the_steps(axis):
 
 @pytest.mark.parametrize("name", ["stacked", "convolution", "sequence to sequence", "mean", "both directions",
                                   "residual", "branches", "branches, sequences", "normalized", "slopes", "gates",
-                                  "gates of whole sequences"])
+                                  "given numbers", "gates of whole sequences"])
 def test_training_ignores_padding_whatever_the_threads(name):
     X, padded, rng = data()
     results = []

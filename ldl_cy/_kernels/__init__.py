@@ -22,7 +22,9 @@ forward, backward, prepare ..., which the engine calls without the GIL. The equa
     BatchNorm --------> batch_norm             at prediction folded.pyx puts it into the weights of dense, conv ...
     LayerNorm --------> layer_norm, or layer_norm_axes, both made of layer_norm_sums
     Permute ----------> permute ---------------------------------------------> vec.transpose
-    others -----------> prelu  embedding  dropout  reverse  zero_padding  custom (calls Python)
+    PReLU ------------> prelu ---------------> runs
+    Normalization ----> normalization -------> runs
+    others -----------> embedding  dropout  reverse  zero_padding  custom (calls Python)
     losses -----------> losses ------+-------> row_losses -------------------> vec.exp, vec.log
                                      +---------------------------------------> vec/losses.inc, vec/log_losses.inc
 

@@ -1,8 +1,7 @@
 """PReLU: y = max(0, x) + alpha min(0, x), with slopes alpha that are learned and may be shared along axes.
 
 He, Zhang, Ren, Sun, "Delving deep into rectifiers: surpassing human-level performance on ImageNet classification",
-ICCV 2015. The slope of the number at (i_1, .., i_d) in a row is the one at sum_a i_a stride_a, where the stride of a
-shared axis is 0.
+ICCV 2015. How the slopes are shared along the axes of a row is said in runs.pxd.
 
     dalpha += sum dy min(0, x), over rows and shared axes
     dx = dy where x > 0, else alpha dy
@@ -11,38 +10,11 @@ from cython cimport floating
 from libc.string cimport memset
 
 from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t
-
-cdef enum:
-    MOST_AXES = 16              # see layers.PReLU.build
-
-ctypedef struct PReLU:
-    Py_ssize_t runs             # runs in a row: the product of the sizes below
-    Py_ssize_t k                # numbers in a run, contiguous in x
-    int shared                  # whether a run's numbers share one slope, or have k slopes in a row
-    int n_axes                  # axes outside the runs
-    Py_ssize_t[MOST_AXES - 1] size
-    Py_ssize_t[MOST_AXES - 1] stride    # of alpha, 0 along a shared axis
-
-
-cdef inline Py_ssize_t next_run(
-    const PReLU *s,
-    Py_ssize_t *at,             # (n_axes,) the run's place along each axis, moved to the next run
-    Py_ssize_t first,           # place in alpha of the run's first slope
-) noexcept nogil:
-    """first of the next run; after the last run of a row it is that of the first."""
-    cdef Py_ssize_t a
-    for a in range(s.n_axes - 1, -1, -1):
-        at[a] += 1
-        first += s.stride[a]
-        if at[a] < s.size[a]:
-            break
-        at[a] = 0
-        first -= s.size[a] * s.stride[a]
-    return first
+from ldl_cy._kernels.runs cimport MOST_AXES, Runs, fill_runs, next_run
 
 
 cdef inline void scale_run(
-    const PReLU *s,
+    const Runs *s,
     const floating *alpha,      # (1,) if shared, else (k,)
     const floating *x,          # (k,)
     const floating *v,          # (k,)
@@ -68,11 +40,11 @@ cdef void forward(
     floating *y,                # (n, runs, k)
     floating *cache, floating *scratch,
 ) noexcept nogil:
-    cdef const PReLU *s = <const PReLU*>&op.sizes[0]
+    cdef const Runs *s = <const Runs*>&op.sizes[0]
     cdef Py_ssize_t _v, k = s.k, first = 0
     cdef Py_ssize_t[MOST_AXES] at
     memset(at, 0, sizeof(at))
-    for _v in range(call.n * s.runs):
+    for _v in range(call.n * s.count):
         # y = x where x > 0, else alpha x
         scale_run(s, theta + first, x, x, y)
         first = next_run(s, at, first)
@@ -81,7 +53,7 @@ cdef void forward(
 
 
 cdef inline void add_slopes(
-    const PReLU *s,
+    const Runs *s,
     const floating *x,          # (k,)
     const floating *dy,         # (k,)
     double *dalpha,             # (1,) if shared, else (k,)
@@ -110,7 +82,7 @@ cdef void backward(
     floating *cache,
     floating *scratch,          # (n_params,) doubles
 ) noexcept nogil:
-    cdef const PReLU *s = <const PReLU*>&op.sizes[0]
+    cdef const Runs *s = <const Runs*>&op.sizes[0]
     cdef Py_ssize_t _v, j, k = s.k, first = 0
     cdef Py_ssize_t[MOST_AXES] at
     # a block's sums in double: a slope may be shared by millions of numbers
@@ -118,7 +90,7 @@ cdef void backward(
     memset(at, 0, sizeof(at))
     if grad != NULL:
         memset(dalpha, 0, op.n_params * sizeof(double))
-    for _v in range(call.n * s.runs):
+    for _v in range(call.n * s.count):
         if grad != NULL:
             add_slopes(s, x, dy, dalpha + first)
         if dx != NULL:
@@ -137,17 +109,10 @@ def prelu(str dtype, *, tuple sizes, tuple strides):
     """The kernel of ``layers.PReLU``: rows of at most 16 axes of ``sizes``, ``strides`` of alpha, the last 0 or 1."""
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
-    cdef PReLU *s = <PReLU*>&op.sizes[0]
-    cdef Py_ssize_t a, n_params = 1
-    assert_fits(sizeof(PReLU), sizeof(op.sizes))
-    s.n_axes = len(sizes) - 1
-    s.runs, s.k, s.shared = 1, sizes[s.n_axes], strides[s.n_axes] == 0
-    for a in range(s.n_axes):
-        s.size[a], s.stride[a] = sizes[a], strides[a]
-        s.runs *= s.size[a]
-    for a in range(s.n_axes + 1):
-        n_params *= sizes[a] if strides[a] else 1
-    op.x_size = op.y_size = s.runs * s.k
+    cdef Runs *s = <Runs*>&op.sizes[0]
+    assert_fits(sizeof(Runs), sizeof(op.sizes))
+    cdef Py_ssize_t n_params = fill_runs(s, sizes, strides)
+    op.x_size = op.y_size = s.count * s.k
     op.n_params = n_params
     op.scratch_fixed = n_params * (2 if dtype == "float32" else 1)
     op.flops = 4.0 * op.x_size

@@ -7,7 +7,7 @@ from typing import Any
 from ldl_cy import layers
 from ldl_cy.interop.onnx_activations import activate
 from ldl_cy.interop.onnx_graph import Axes, OnnxGraph, inverse
-from ldl_cy.interop.onnx_norms import batch_norm, layer_norm
+from ldl_cy.interop.onnx_norms import batch_norm, layer_norm, normalization
 from ldl_cy.interop.onnx_recurrent import recurrent
 from ldl_cy.interop.onnx_windows import convolution, global_pooling, pooling, zero_padding
 from ldl_cy.interop.parts import Part
@@ -143,7 +143,7 @@ Writer = Callable[[OnnxGraph, Part, str], str]
 WRITERS: dict[type[layers.Layer], Writer] = {
     layers.Activation: activation, layers.BatchNorm: batch_norm, layers.Bidirectional: recurrent,
     layers.Dense: dense, layers.Dropout: unchanged, layers.Embedding: embedding, layers.Flatten: reshape,
-    layers.LayerNorm: layer_norm, layers.PReLU: prelu, layers.Permute: permute,
+    layers.LayerNorm: layer_norm, layers.Normalization: normalization, layers.PReLU: prelu, layers.Permute: permute,
     layers.Reshape: reshape,
     **dict.fromkeys((layers.Conv1D, layers.Conv2D), convolution),
     **dict.fromkeys((layers.RNN, layers.LSTM, layers.GRU), recurrent),

@@ -1,4 +1,4 @@
-"""BatchNorm and LayerNorm as ONNX nodes."""
+"""BatchNorm, LayerNorm and Normalization as ONNX nodes."""
 from __future__ import annotations
 
 import math
@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ldl_cy.interop.onnx_graph import Axes, OnnxGraph
+from ldl_cy.interop.onnx_graph import Axes, OnnxGraph, inverse
 from ldl_cy.interop.parts import Part
-from ldl_cy.layers.normalization import own_axes
+from ldl_cy.layers.normalization import SMALLEST, own_axes
 
 
 def batch_norm(graph: OnnxGraph, part: Part, x: str) -> str:
@@ -68,3 +68,22 @@ def layer_norm(graph: OnnxGraph, part: Part, x: str) -> str:
     shape = [size if axis in axes else 1 for axis, size in enumerate(part.input_shape, 1)]
     y = graph.node("Mul", name, y, graph.numbers(f"{name}.gamma", gamma.reshape(shape)))
     return graph.node("Add", name, y, graph.numbers(f"{name}.beta", beta.reshape(shape)))
+
+
+def normalization(graph: OnnxGraph, part: Part, x: str) -> str:
+    """Its formula, with the standard deviation as one constant."""
+    layer: Any = part.layer
+    name, dtype = part.name, part.weights["mean"].dtype
+    axes = () if layer.axis is None else own_axes(name, layer.axis, part.input_shape)
+    shape = [size if axis in axes else 1 for axis, size in enumerate(part.input_shape)]
+    sigma = np.maximum(np.sqrt(part.weights["variance"].astype(np.float64)), SMALLEST).astype(dtype)
+
+    def write(xs: list[str], order: Axes) -> str:
+        def own(values: np.ndarray) -> np.ndarray:
+            laid = values.reshape(1, *shape).transpose(inverse(order))
+            return laid[0] if order[0] == 0 else laid
+
+        centered = graph.node("Sub", name, *xs, graph.numbers(f"{name}.mean", own(part.weights["mean"])))
+        return graph.node("Div", name, centered, graph.numbers(f"{name}.sigma", own(sigma)))
+
+    return graph.elementwise(name, [x], len(shape) + 1, write)

@@ -8,7 +8,7 @@ from ldl_cy.layers.dense import Dense
 from ldl_cy.layers.dropout import Dropout
 from ldl_cy.layers.embedding import Embedding
 from ldl_cy.layers.merge import Add, Concatenate, Multiply
-from ldl_cy.layers.normalization import BatchNorm, LayerNorm
+from ldl_cy.layers.normalization import BatchNorm, LayerNorm, Normalization
 from ldl_cy.layers.padding import ZeroPadding1D, ZeroPadding2D
 from ldl_cy.layers.pooling import (
     AvgPool1D,
@@ -31,6 +31,6 @@ __all__ = [
     "GRU", "LSTM", "RNN", "Activation", "Add", "AvgPool1D", "AvgPool2D", "BatchNorm", "BatchNormalization",
     "Bidirectional", "Concatenate", "Conv1D", "Conv2D", "Custom", "Dense", "Dropout", "Embedding", "Flatten",
     "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "Layer", "LayerNorm",
-    "LayerNormalization", "MaxPool1D", "MaxPool2D", "Multiply", "PReLU", "Permute", "Reshape", "SimpleRNN",
-    "ZeroPadding1D", "ZeroPadding2D",
+    "LayerNormalization", "MaxPool1D", "MaxPool2D", "Multiply", "Normalization", "PReLU", "Permute", "Reshape",
+    "SimpleRNN", "ZeroPadding1D", "ZeroPadding2D",
 ]

@@ -1,15 +1,21 @@
-"""BatchNorm, over the batch for each channel, and LayerNorm, over the channels of each vector or over other axes."""
+"""BatchNorm, over the batch for each channel, LayerNorm, along axes of a sample, and Normalization by given numbers."""
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from ldl_cy._engine.axes import merged
 from ldl_cy.checks import check_axes, check_real
 from ldl_cy.layers.base import Built, Layer, Parameter, Shape
+from ldl_cy.messages import shown
 
-MOST_AXES = 12                  # that the kernel of LayerNorm has room for, neighbours of one kind counted as one
+# that the kernels of LayerNorm and Normalization have room for, neighbours of one kind counted as one
+MOST_AXES, MOST_SHARED_AXES = 12, 16
+SMALLEST = 1e-7                 # standard deviation by which Normalization divides, as in Keras
 
 
 def channels(owner: str, input_shape: Shape) -> int:
@@ -164,3 +170,103 @@ class LayerNorm(Layer):
                 layer_norm_axes, sizes=sizes, groups=groups, params=params, epsilon=self.epsilon,
                 n_steps=n_steps if n_steps > 1 else 0)
         return Built(tuple(input_shape), kernel, (Parameter("gamma", shape, "ones"), Parameter("beta", shape, "zeros")))
+
+
+@dataclass(frozen=True)
+class Given:
+    """The initializer that returns given numbers: one, or (nested) tuples of the array's shape."""
+
+    values: Any
+
+    def __call__(self, shape: Shape, stream: Any) -> np.ndarray:
+        return np.full(shape, self.values, float)
+
+
+def given_numbers(name: str, value: Any, low: float = -math.inf) -> Any:
+    """A finite number >= low as a float, or several as (nested) tuples of floats."""
+    try:
+        array = np.asarray(value)
+    except ValueError:              # sequences of several lengths
+        array = np.empty(0, object)
+    if array.dtype.kind not in "fiu" or np.ma.is_masked(value):
+        raise TypeError(f"Normalization: {name} must be a number or a tuple of them, got {shown(value)}.")
+    with np.errstate(over="ignore"):
+        numbers = array.astype(float)
+    if not np.isfinite(numbers).all() or (numbers < low).any():
+        least = "" if low == -math.inf else f" >= {low:g}"
+        raise ValueError(f"Normalization: {name} must be finite numbers{least}, got {shown(value)}.")
+
+    def nested(part: Any) -> Any:
+        return tuple(map(nested, part)) if isinstance(part, list) else part
+
+    return nested(numbers.tolist())
+
+
+class Normalization(Layer):
+    """Normalize by given numbers: y = (x - mean) / max(sqrt(variance), 1e-7). Nothing is trained.
+
+    With the statistics of the training data, samples are predicted as they are: the model does the preparation.
+
+    Parameters
+    ----------
+    mean : number or array-like, default=0.0
+        One for all, or one for each place along ``axis``.
+    variance : number >= 0 or array-like, default=1.0
+        Likewise.
+    axis : int, tuple of different ints or None, default=-1
+        The axes along which numbers have a mean and a variance of their own, as in Keras: from 1 on, where 0 is the
+        batch, or negative, from the end. None: all share them.
+    name, trainable : see ``Layer``
+
+    Shape
+    -----
+    Output as input, (..., channels). With lengths the output past the end of a sequence is zero.
+
+    Attributes
+    ----------
+    mean : the input's lengths along ``axis``, in their order in the input; state
+    variance : likewise
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or range; in ``build`` an input without one of the axes, or of other lengths than
+        ``mean`` and ``variance`` have numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ldl_cy import Sequential, layers
+    >>> X = np.array([[1.0, 10.0], [3.0, 30.0]])
+    >>> Sequential([layers.Normalization(X.mean(0), X.var(0))]).build(2).predict(X)
+    array([[-1., -1.],
+           [ 1.,  1.]], dtype=float32)
+    """
+
+    def __init__(
+        self, mean: Any = 0.0, variance: Any = 1.0, axis: int | tuple[int, ...] | None = -1, *,
+        name: str | None = None, trainable: bool = True,
+    ) -> None:
+        super().__init__(name=name, trainable=trainable)
+        self.mean = given_numbers("mean", mean)
+        self.variance = given_numbers("variance", variance, 0)
+        self.axis = None if axis is None else check_axes("Normalization", "axis", axis)
+
+    def build(self, input_shape: Shape) -> Built:
+        from ldl_cy._kernels.normalization import normalization
+
+        axes = () if self.axis is None else own_axes("Normalization", self.axis, input_shape)
+        shape = tuple(input_shape[axis] for axis in axes)
+        for name in ("mean", "variance"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and np.shape(value) != shape:
+                raise ValueError(f"Normalization: {name} must be a number or have the shape {shape} of the input "
+                                 f"{tuple(input_shape)} along axis {self.axis}, got the shape {np.shape(value)}.")
+        own = tuple(n if axis in axes else 1 for axis, n in enumerate(input_shape))
+        sizes, (strides,) = merged(tuple(input_shape), [own])
+        if len(sizes) > MOST_SHARED_AXES:
+            raise ValueError(f"Normalization: axis must change between own numbers and shared ones at most "
+                             f"{MOST_SHARED_AXES - 1} times along the input {tuple(input_shape)}, got {self.axis}.")
+        kernel = partial(normalization, sizes=sizes, strides=strides, smallest=SMALLEST)
+        return Built(tuple(input_shape), kernel, (), (
+            Parameter("mean", shape, Given(self.mean)), Parameter("variance", shape, Given(self.variance))))

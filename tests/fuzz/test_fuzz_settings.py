@@ -76,6 +76,7 @@ def sound(name):
         "every": [2, (1, 3)], "ema": [0.5, None], "clip_norm": [1.0, None], "slope": [0.1, 0.0],
         "momentum": [0.9, 0.0],
         "parameters": [{"frequency": 1}], "schedule": [0.1, schedules.Cosine(0.1, 3)],
+        "mean": [0, 0.5, (1, 2)], "variance": [1, 0, (0.5, 2)], "axis": [-1, 1, (1, 2), (-2,)],
         "learning_rate": [0.1, schedules.Cosine(0.1, 3)], "value": [0.5, 0]}
     if name in known:
         return st.sampled_from(known[name])

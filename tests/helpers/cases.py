@@ -73,6 +73,8 @@ LAYERS = {case.name: case for case in (
     LayerCase("MaxPool1D", L.MaxPool1D(), (6, 3), lambda p, x: pooled(np.max, x)),
     LayerCase("MaxPool2D", L.MaxPool2D(), (4, 6, 2), lambda p, x: pooled(np.max, x)),
     LayerCase("Multiply", L.Multiply([], [L.Dense(1)]), (3, 4), lambda p, x: x * dense(p, x, "1.dense_0.")),
+    LayerCase("Normalization", L.Normalization((1, -2, 0.5), (4, 0.25, 1e-20)), (4, 3),
+              lambda p, x: (x - (1, -2, 0.5)) / (2, 0.5, 1e-7)),
     LayerCase("PReLU", L.PReLU(1), (4, 3), lambda p, x: np.maximum(x, 0) + p["alpha"] * np.minimum(x, 0)),
     LayerCase("Permute", L.Permute((3, 1, 2)), (2, 3, 4), lambda p, x: x.transpose(0, 3, 1, 2)),
     LayerCase("RNN", RNN, (4, 2), lambda p, x: recurrence(RNN, p, x)),

@@ -134,6 +134,8 @@ def test_recurrent(cell, sequences, backwards, bias):
     ([L.Dense(4), L.BatchNorm(epsilon=0.01), L.Dropout(0.3), L.Dense(2, "softmax")], (3,)),
     ([L.BatchNorm(), L.LayerNorm(0.1)], (3, 2, 2)),
     ([L.LayerNorm(axis=1), L.LayerNorm(0.1, (1, 3))], (4, 3, 2)),
+    ([L.Conv2D(3, 2), L.Normalization((1, 2, 3), (4, 0, 6)), L.Normalization(0.5, 2.0, (1, -1)), L.Conv2D(2, 1),
+      L.Normalization(axis=None), L.Normalization((1, 2), (3, 4), 2)], (4, 3, 2)),
     ([L.LayerNorm(axis=(2, 3)), L.LayerNorm(axis=(-1, -2, -3))], (4, 3, 2)),
     ([L.Permute((2, 1)), L.Conv1D(3, 2), L.PReLU(None, "uniform"), L.Permute((2, 1)), L.BatchNorm(), L.GRU(2)], (4, 5)),
     ([L.Conv2D(2, 2), L.Permute((3, 1, 2)), L.PReLU((1,), "uniform"), L.GlobalMaxPool2D()], (4, 5, 1)),

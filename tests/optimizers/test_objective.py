@@ -20,6 +20,7 @@ NETWORKS = {
     "frozen": ([layers.Dense(5, "tanh"), layers.Dense(4, "gelu", trainable=False), layers.Dense(2)], (3,), 17),
     "convolution": (CONV, (6, 6, 2), 67),
     "normalized": ([layers.Dense(4), layers.BatchNorm(), layers.LayerNorm(), layers.Dense(2)], (3,), 9),
+    "given numbers": ([layers.Normalization((1, 2, 3), (4, 5, 6)), layers.Dense(2, "tanh")], (3,), 9),
     "branches": ([layers.Concatenate([layers.Dense(3, "tanh")], layers.Dense(2), []), layers.Dense(2)], (3,), 9),
     "products": ([layers.Dense(4, "tanh"), layers.Multiply([], layers.Dense(1), [layers.Dense(4, "logistic")]),
                   layers.Dense(2)], (3,), 9),

@@ -188,11 +188,16 @@ def mixed_networks(draw):
 
 
 @st.composite
-def norms(draw, rank):
-    """For an input of so many axes."""
-    if draw(st.booleans()):
-        axes = draw(st.sets(st.integers(1, rank), min_size=1).map(sorted)) if draw(st.booleans()) else -1
+def norms(draw, shape):
+    """LayerNorm of two numbers or more: a single one leaves the bias, whose rounding a BatchNorm would normalize."""
+    kind = draw(st.sampled_from(["batch", "batch", "layer", "layer", "given"]))
+    axes = draw(st.sets(st.integers(1, len(shape)), min_size=1).map(sorted)) if draw(st.booleans()) else -1
+    if kind == "layer" and math.prod(shape) > 1:
+        if math.prod(shape[axis - 1] for axis in ([len(shape)] if axes == -1 else axes)) == 1:
+            axes = tuple(range(1, len(shape) + 1))
         return L.LayerNorm(draw(st.sampled_from([1e-5, 1e-2])), axes)
+    if kind == "given":             # other numbers come with the model's weights
+        return L.Normalization(0.5, 2.0, draw(st.sampled_from([None, axes])))
     return L.BatchNorm(draw(st.sampled_from([0.0, 0.9])), draw(st.sampled_from([1e-5, 1e-2])))
 
 
@@ -206,10 +211,10 @@ def normalized_networks(draw):
         shape = (draw(st.integers(3, 9)), draw(st.integers(3, 9)), draw(st.integers(1, 4)))
         parts = draw(convolutional_parts(shape, 2))
         end = draw(end_of_images(shape_after(shape, parts)))
-    rank = len(shape)               # which the parts keep
-    stack = [draw(norms(rank))] if draw(st.booleans()) else []
+    stack = [draw(norms(shape))] if draw(st.booleans()) else []
     for part in parts:
-        stack += [part, draw(norms(rank))]
+        stack.append(part)
+        stack.append(draw(norms(shape_after(shape, stack))))
     return shape, stack + end
 
 

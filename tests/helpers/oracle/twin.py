@@ -157,6 +157,14 @@ def layer_norm(layer, p, x):
     return y.movedim(last, axes)
 
 
+def normalization(layer, p, x):
+    """Numbers that PyTorch's buffers would hold; at least 1e-7, as in Keras."""
+    given = () if layer.axis is None else layer.axis if isinstance(layer.axis, tuple) else (layer.axis,)
+    axes = [axis % x.ndim for axis in given]
+    shape = [n if axis in axes else 1 for axis, n in enumerate(x.shape)]
+    return (x - p["mean"].reshape(shape)) / p["variance"].reshape(shape).sqrt().clamp(min=1e-7)
+
+
 def prelu(layer, p, x):
     """PyTorch shares slopes among all axes but one, so that each number of a row gets its own."""
     return F.prelu(x.flatten(1), p["alpha"].expand(x.shape[1:]).flatten()).reshape(x.shape)
@@ -196,7 +204,7 @@ APPLY = {
     "Flatten": lambda layer, p, x: x.flatten(1),
     "Permute": lambda layer, p, x: x.permute(0, *layer.dims),
     "Reshape": lambda layer, p, x: x.reshape(len(x), *layer.target_shape),
-    "BatchNorm": batch_norm, "LayerNorm": layer_norm, "PReLU": prelu,
+    "BatchNorm": batch_norm, "LayerNorm": layer_norm, "PReLU": prelu, "Normalization": normalization,
     "Embedding": lambda layer, p, x: F.embedding(x.long(), p["table"]),
     "Add": lambda layer, p, x: sum(paths(layer, p, x)),
     "Multiply": lambda layer, p, x: math.prod(paths(layer, p, x)),

@@ -1,0 +1,3 @@
+from ldl_cy._engine.op import Kernel
+
+def normalization(dtype: str, *, sizes: tuple[int, ...], strides: tuple[int, ...], smallest: float) -> Kernel: ...
