@@ -25,6 +25,9 @@ APPLIED = [     # layers, the activation and the layer that are named
     ([SOFTMAX, Concatenate([], [Dense(2)])], "softmax", "dense_0"),
     ([SOFTMAX, Concatenate([Dropout(0.1)], [Dense(2)])], "softmax", "dense_0"),
     ([SOFTMAX, Concatenate([Concatenate([], [Dense(1)]), Dropout(0.1)], [Dense(1)])], "softmax", "dense_0"),
+    ([SOFTMAX, Reshape((2, 2)), layers.Permute((2, 1))], "softmax", "dense_0"),
+    ([SIGMOID, Reshape((2, 2)), layers.ZeroPadding1D(1)], "sigmoid", "dense_0"),
+    ([SIGMOID, Reshape((2, 2, 1)), layers.ZeroPadding2D(1), Flatten()], "sigmoid", "dense_0"),
     ([Reshape((2, 3)), RECURRENT], "sigmoid", "own"),
     ([Reshape((2, 3)), Bidirectional(RECURRENT)], "sigmoid", "bidirectional_1"),
     ([Reshape((2, 3)), Bidirectional(RECURRENT), Dropout(0.1)], "sigmoid", "bidirectional_1"),
@@ -70,4 +73,5 @@ def test_raw_outputs(stack, loss):
 def test_layers_that_keep_values_have_no_weights_and_no_activation(kind):
     """What a subclass of Layer says by default is that its output is neither its input nor an activation of it."""
     if kind.output_activations is not layers.Layer.output_activations:
-        assert kind in (Activation, Bidirectional, Concatenate, Dropout, Flatten, Reshape)
+        assert kind in (Activation, Bidirectional, Concatenate, Dropout, Flatten, Reshape, layers.Permute,
+                        layers.ZeroPadding1D, layers.ZeroPadding2D)
