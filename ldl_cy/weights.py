@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import IO, Any, NamedTuple
 
@@ -126,13 +126,27 @@ def save(network: Network, layers: tuple[Layer, ...], file: Any) -> None:
 
 def load(network: Network, source: Any, strict: bool, rename: Rename) -> WeightsReport:
     """Replace weights and running statistics by arrays of the same names; see ``Sequential.load_weights``."""
+    with entries_of(LOAD, source) as entries:
+        return _load(network, entries, strict, rename)
+
+
+@contextmanager
+def entries_of(owner: str, source: Any) -> Iterator[dict[str, Entry]]:
+    """The arrays of a safetensors file or a mapping, which can be read within.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is neither, or a file that is not one.
+    """
     if isinstance(source, Mapping):
-        return _load(network, from_mapping(LOAD, source), strict, rename)
+        yield from_mapping(owner, source)
+        return
     if not isinstance(source, (str, bytes, os.PathLike)) and not hasattr(source, "read"):
-        raise TypeError(f"{LOAD}: source must be a path, a binary file or a mapping of names to arrays, "
+        raise TypeError(f"{owner}: source must be a path, a binary file or a mapping of names to arrays, "
                         f"got {shown(source)}.")
-    with open_file(LOAD, source) as file:
-        return _load(network, from_file(LOAD, source, file), strict, rename)
+    with open_file(owner, source) as file:
+        yield from_file(owner, source, file)
 
 
 def _load(network: Network, entries: Mapping[str, Entry], strict: bool, rename: Rename) -> WeightsReport:
@@ -148,13 +162,18 @@ def _load(network: Network, entries: Mapping[str, Entry], strict: bool, rename: 
                          "fits, rename gives other names.")
     for name in fitting:
         check_dtype(LOAD, name, entries[name].dtype)
+    replace(network, {name: checked(LOAD, name, entries[name], network.dtype) for name in fitting})
+    return report
+
+
+def replace(network: Network, values: Mapping[str, np.ndarray]) -> None:
+    """Write arrays of these names, in the network's shapes and dtype, into its weights and running statistics."""
     theta, statistics = network.snapshot()
     views = {**Views("parameter", theta, network.graph.parameters),
              **Views("running statistic", statistics, network.graph.state)}
-    for name in fitting:
-        views[name][...] = checked(LOAD, name, entries[name], network.dtype)
+    for name, value in values.items():
+        views[name][...] = value
     network.restore((theta, statistics))
-    return report
 
 
 def check_dtype(owner: str, name: str, dtype: str) -> None:

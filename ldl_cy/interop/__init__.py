@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 _ROOMS: dict[str, str] = {
     "from_onnx": "onnx_import", "to_onnx": "onnx_export", "register_skl2onnx": "skl2onnx",
     "from_sklearn": "sklearn", "to_sklearn": "sklearn",
+    "from_torch": "torch", "load_torch": "torch", "to_torch": "torch", "torch_state_dict": "torch",
 }
 
 __all__ = sorted(_ROOMS)
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from ldl_cy.interop.skl2onnx import register_skl2onnx as register_skl2onnx
     from ldl_cy.interop.sklearn import from_sklearn as from_sklearn
     from ldl_cy.interop.sklearn import to_sklearn as to_sklearn
+    from ldl_cy.interop.torch import from_torch as from_torch
+    from ldl_cy.interop.torch import load_torch as load_torch
+    from ldl_cy.interop.torch import to_torch as to_torch
+    from ldl_cy.interop.torch import torch_state_dict as torch_state_dict
 else:       # hidden from type checkers, which accept any name of a module that has a __getattr__
     def __getattr__(name):
         if name not in _ROOMS:
