@@ -9,8 +9,8 @@ Cooper, Harvey, Kennedy, "A simple, fast dominance algorithm", Rice University T
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from ldl_cy._engine.graph import MOST_LEVELS, MOST_NODES
 from ldl_cy.interop.assembly import Imported, branch
@@ -37,6 +37,16 @@ class Node(NamedTuple):
     made: Imported | type[Branches]
     source: str
     name: str | None = None
+
+
+class Computed(Protocol):
+    """What the order of values depends on."""
+
+    @property
+    def inputs(self) -> Sequence[str]: ...
+
+    @property
+    def source(self) -> str: ...
 
 
 def as_chain(owner: str, nodes: Mapping[str, Node], start: str, end: str) -> list[Imported]:
@@ -82,7 +92,7 @@ def as_chain(owner: str, nodes: Mapping[str, Node], start: str, end: str) -> lis
     return chain(start, end, 0)
 
 
-def ordered(owner: str, nodes: Mapping[str, Node], start: str, end: str) -> list[str]:
+def ordered(owner: str, nodes: Mapping[str, Computed], start: str, end: str) -> list[str]:
     """The values that lead to ``end``, each after those that it is computed from; ``start`` is not among them."""
     order: list[str] = []
     state: dict[str, bool] = {start: True}          # whether all that a value needs is in order

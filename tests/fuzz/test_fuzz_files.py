@@ -15,6 +15,7 @@ import pytest
 
 pytest.importorskip("hypothesis", reason="draws the examples of these tests")
 
+from fuzz.damage import damaged, spoilt_json
 from fuzz.outcomes import Refused, attempt
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,29 +85,6 @@ def test_bytes(tally, files, tmp_path_factory, which, data):
     check(tally, "damaged files", damaged(files[which], data), tmp_path_factory.mktemp("fuzz") / "model")
 
 
-def damaged(content, data):
-    """Cut, flipped, overwritten, repeated."""
-    content = bytearray(content)
-    places = st.integers(0, len(content) - 1)
-    for _ in range(data.draw(st.integers(1, 4))):
-        how = data.draw(st.sampled_from(["flip", "flip", "write", "cut", "insert", "repeat", "number"]))
-        at = min(data.draw(places), max(0, len(content) - 1))
-        if how == "flip" and content:
-            content[at] ^= 1 << data.draw(st.integers(0, 7))
-        elif how == "write":
-            part = data.draw(st.binary(max_size=20))
-            content[at:at + len(part)] = part
-        elif how == "cut":
-            del content[at:]
-        elif how == "insert":
-            content[at:at] = data.draw(st.binary(max_size=20))
-        elif how == "number":
-            content[at:at + 4] = struct.pack("<I", data.draw(st.sampled_from([0, 1, 2**31, 2**32 - 1])))
-        else:
-            content[at:] = content[at // 2:]
-    return bytes(content)
-
-
 @given(st.binary(max_size=300))
 def test_any_bytes(tally, tmp_path_factory, content):
     check(tally, "files of any bytes", content, tmp_path_factory.mktemp("fuzz") / "model")
@@ -132,19 +110,6 @@ def arrays(draw):
                draw(st.sampled_from([b"\x01\x00", b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\x09\x00"])))
 
 
-def spoilt_json(draw, value):
-    """A description with one value replaced, somewhere."""
-    if draw(st.integers(0, 3)) == 0 or not isinstance(value, (dict, list)) or not value:
-        return draw(st.sampled_from(VALUES))
-    if isinstance(value, list):
-        at = draw(st.integers(0, len(value) - 1))
-        return [*value[:at], spoilt_json(draw, value[at]), *value[at + 1:]]
-    key = draw(st.sampled_from(sorted(value)))
-    if draw(st.integers(0, 9)) == 0:
-        return {k: v for k, v in value.items() if k != key}
-    return {**value, key: spoilt_json(draw, value[key])}
-
-
 def deep(draw):
     """JSON that is deep, long or none at all."""
     return draw(st.sampled_from([b"", b"{", b"[" * 100000, b"1" * 5000, b'{"format": 1}', b"\xff\xfe", b"null", b"[]",
@@ -165,7 +130,7 @@ def test_members(tally, files, tmp_path_factory, which, data):
             with zipfile.ZipFile(io.BytesIO(files[which])) as archive:
                 described = json.loads(archive.read("model.json"))
             members = [m for m in members if m[0] != "model.json"]
-            members.append(("model.json", json.dumps(spoilt_json(data.draw, described)).encode()))
+            members.append(("model.json", json.dumps(spoilt_json(data.draw, described, VALUES)).encode()))
             break
         if how == "deep":
             members = [(n, deep(data.draw) if n == "model.json" else c) for n, c in members]
@@ -244,7 +209,7 @@ def test_headers_of_weights(tally, weights_file, tmp_path_factory, strict, data)
     model, content = weights_file
     length, = struct.unpack("<Q", content[:8])
     if data.draw(st.integers(0, 4)):
-        text = json.dumps(spoilt_json(data.draw, json.loads(content[8:8 + length]))).encode()
+        text = json.dumps(spoilt_json(data.draw, json.loads(content[8:8 + length]), VALUES)).encode()
     else:
         text = deep(data.draw)
     numbers = content[8 + length:]
