@@ -421,9 +421,8 @@ class Sequential:
         RuntimeError
             A fit of the model is running.
         """
-        network = self.network
         with Exclusive([self], "of this model"):
-            return weights.load(network, source, check_bool("Sequential", "strict", strict), rename)
+            return weights.load(self.network, source, check_bool("Sequential", "strict", strict), rename)
 
     def _saved(self) -> serialize.Saved:
         return serialize.Saved(self.layers, self.dtype, self._seed, *self._built)

@@ -17,6 +17,7 @@ from ldl_cy.interop.assembly import assemble
 from ldl_cy.interop.torch_export import steps
 from ldl_cy.interop.torch_import import read
 from ldl_cy.interop.torch_names import assign
+from ldl_cy.interop.torch_reader import OWN
 from ldl_cy.interop.torch_steps import OWNER, with_names
 from ldl_cy.messages import shown
 from ldl_cy.models import Sequential
@@ -111,11 +112,11 @@ def load_torch(model: Sequential, state_dict: Any) -> WeightsReport:
 
     Notes
     -----
-    ``num_batches_tracked`` is left out. Recurrent modules of several layers are as many layers here. Training is
-    counted on, and an optimizer's state stays as it is.
+    A Flatten is taken to be one of channels-first maps there. ``num_batches_tracked`` is left out. Recurrent modules of
+    several layers are as many layers here. Training is counted on, and an optimizer's state stays as it is.
     """
-    found = [(name, step) for name, step in with_names(steps(model, "load_torch")[0]) if step.arrays]
     with Exclusive([model], "of this model"), entries_of("load_torch", state_dict) as entries:
+        found = [(name, step) for name, step in with_names(steps(model, "load_torch")[0]) if step.arrays]
         chosen = assign(found, {name: entry.shape for name, entry in entries.items()}, isinstance(state_dict, Mapping))
         values = {}
         for (_, step), keys in zip(found, chosen):
@@ -167,5 +168,7 @@ def from_torch(module: nn.Module, input_shape: int | Sequence[int]) -> Sequentia
         raise TypeError(f"from_torch: module must be an nn.Module, got {shown(module)}.")
     shape = check_input_shape(input_shape)
     dtypes = {tensor.dtype for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()}
-    dtype = "float64" if torch.float64 in dtypes else "float32" if dtypes else getattr(module, "dtype", "float32")
+    dtype = "float64" if torch.float64 in dtypes else "float32"
+    if not dtypes and type(module).__module__ == OWN:
+        dtype = getattr(module, "dtype", dtype)         # of the model that it was made of
     return assemble("from_torch", read(module, shape), shape, dtype)

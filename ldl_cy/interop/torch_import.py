@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ldl_cy import layers as L
 from ldl_cy.interop.assembly import Imported
 from ldl_cy.interop.layouts import Layout, channels_first, channels_last
 from ldl_cy.interop.torch_kinds import kind_of
@@ -94,4 +95,6 @@ def read(module: Any, shape: Shape) -> list[Imported]:
         reader.same()
     elif not reader.layout.is_vector:
         reader.arrange(reader.natural)
+    if not reader.chain:            # modules that change nothing
+        reader.add(L.Activation("identity"))
     return reader.named_chain()

@@ -115,7 +115,8 @@ def _adaptive_pool(axes: int, kind: str, r: Reader, path: str, m: Any) -> None:
         r.reshape((channels, *wanted), channels_first(axes + 1))
     else:
         windows = [n // size for size, n in zip(wanted, sizes)]
-        _add_pool(axes, kind, r, path, (windows, windows), [(0, 0)] * axes)
+        if set(windows) != {1}:
+            _add_pool(axes, kind, r, path, (windows, windows), [(0, 0)] * axes)
 
 
 def _batch_norm(r: Reader, path: str, m: Any) -> None:

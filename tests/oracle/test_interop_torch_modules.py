@@ -73,6 +73,8 @@ MODULES = {
     "global pool of maps": (nn.Sequential(nn.AdaptiveMaxPool2d((1, 1)), nn.Conv2d(2, 3, 1)), (5, 4, 2)),
     "adaptive pool": (nn.Sequential(nn.Conv2d(2, 4, 1), nn.AdaptiveAvgPool2d((2, 4)), nn.Flatten(), nn.Linear(32, 2)),
                       (6, 4, 2)),
+    "adaptive pool of as many": (nn.Sequential(nn.Conv2d(2, 4, 1), nn.AdaptiveMaxPool2d((6, None))), (6, 4, 2)),
+    "nothing": (nn.Sequential(nn.AdaptiveAvgPool2d((6, 4)), nn.Sequential()), (6, 4, 2)),
     "layer norm of maps": (nn.Sequential(nn.Conv2d(2, 4, 2), nn.LayerNorm((4, 3, 2))), (4, 3, 2)),
     "layer norm of pixels": (nn.Sequential(nn.Conv2d(2, 4, 2), nn.LayerNorm((3, 2), 1e-2)), (4, 3, 2)),
     "layer norm of a row": (nn.Sequential(nn.Conv2d(2, 4, 2), nn.LayerNorm(2, elementwise_affine=False)), (4, 3, 2)),
