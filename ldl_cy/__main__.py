@@ -22,6 +22,14 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--output", default="ldl_cy_demo.png", metavar="PNG", help="the picture (default: %(default)s)")
     demo.add_argument("--quick", action="store_true", help="two epochs each; targets are not checked")
+    convert = commands.add_parser(
+        "convert", help="convert a network from one kind of file to another",
+        description="Reads a network from a .keras, .onnx, .safetensors or .ldl file and writes it as another one. "
+        ".safetensors files are those of save_weights, .ldl those of save; .keras is written by Keras.")
+    convert.add_argument("source", metavar="IN", help="the file that is there")
+    convert.add_argument("target", metavar="OUT", help="the file to write; its name says of which kind")
+    convert.add_argument("--check", action="store_true",
+                         help="compare the outputs of both files on random rows; the exit code is 1 if they differ")
     commands.add_parser(
         "info", help="show versions, BLAS, instruction set and threads",
         description="Shows what this copy of ldl_cy runs on.")
@@ -39,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0, or 1 if the demo misses a target.
+        The exit code: 0, or 1 if the demo misses a target or a network cannot be converted.
     """
     top = parser()
     arguments = top.parse_args(argv)
@@ -48,6 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         from ldl_cy.info import show
 
         return show()
+    if arguments.command == "convert":
+        from ldl_cy.interop.convert import READ, convert, kind
+
+        for path in (arguments.source, arguments.target):
+            if kind(path) is None:
+                top.error(f"convert: files must end in {', '.join(READ)}, got {path}")
+        return convert(arguments.source, arguments.target, arguments.check)
     from ldl_cy.demo import run
 
     if not Path(arguments.output).resolve().parent.is_dir():

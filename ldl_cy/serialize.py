@@ -108,6 +108,26 @@ def describe_network(stack: Sequence[Layer], dtype: str, input_shape: Shape | No
     return {"dtype": dtype, "input_shape": shape, "layers": json.loads(json.dumps(encoded))}
 
 
+def network_of(described: Any) -> tuple[tuple[Layer, ...], str, Shape]:
+    """(layers, dtype, input shape) from the result of ``describe_network``, whatever it has become in a file.
+
+    Raises
+    ------
+    ValueError, TypeError, LookupError, AttributeError
+        It describes no network of ldl_cy's own layers.
+    """
+    classes = _own_classes()
+    stack, dtype, _ = check_settings([_decode(layer, classes) for layer in described["layers"]], described["dtype"], 0)
+    shape = tuple(described["input_shape"])
+    return stack, dtype, check_ints("load", "input_shape", shape, len(shape))
+
+
+def _own_classes() -> dict[str, Any]:
+    """The classes that a file may name."""
+    return {"Constant": Constant, **{name: value for name, value in vars(layers).items()
+                                     if isinstance(value, type) and issubclass(value, Layer)}}
+
+
 def from_dict(found: dict[str, Any]) -> Saved:
     """The model from ``to_dict``'s result; everything is checked before memory is allocated.
 
@@ -228,9 +248,7 @@ def load(path: Any, custom: dict[str, Any]) -> Saved:
     ValueError
         The file is not a model, is damaged, or needs a class or function that is not in ``custom``.
     """
-    classes: dict[str, Any] = {
-        name: value for name, value in vars(layers).items() if isinstance(value, type) and issubclass(value, Layer)}
-    classes |= {"Constant": Constant, **custom}
+    classes = {**_own_classes(), **custom}
 
     def read(archive: zipfile.ZipFile) -> Saved:
         described = _read_description(archive)

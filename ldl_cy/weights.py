@@ -302,6 +302,19 @@ def from_file(owner: str, source: Any, file: IO[bytes]) -> dict[str, Entry]:
             for name, (first, last, dtype, shape) in places.items()}
 
 
+def read_metadata(owner: str, source: Any, file: IO[bytes]) -> dict[str, Any]:
+    """The metadata of a safetensors file, {} if it has none; the file is left at its beginning."""
+    with readable(owner, source, "safetensors file"):
+        begin = file.tell()
+        length = int.from_bytes(_read(file, 8), "little")
+        if length > LARGEST_JSON:
+            raise ValueError(f"its header must have at most {LARGEST_JSON} bytes, got {length}")
+        header = json.loads(_read(file, length).decode("utf-8"), object_pairs_hook=_once)
+        file.seek(begin)
+        found: dict[str, Any] = header.get(METADATA, {})
+    return found
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):

@@ -50,7 +50,8 @@ def transpose(reader: Reader, op: Op) -> Value:
     found = reader.get(op, 0)
     value = found if isinstance(found, Value) and found.flipped else reader.value(op)
     order = op.attributes.get("perm", tuple(reversed(range(value.rank))))
-    if not isinstance(order, tuple) or sorted(order) != list(range(value.rank)):
+    order = tuple(axis_number(axis, value.rank) for axis in order)
+    if sorted(order) != list(range(value.rank)):
         raise Unreadable(f"perm must have each axis once, got {order}")
     return Value(value.key, value.shape, tuple(value.axes[i] for i in order), flipped=value.flipped)
 

@@ -1,0 +1,140 @@
+"""``ldl-cy convert``: a network from a file of one kind to a file of another one, and the comparison of both."""
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ldl_cy import interop, layers
+from ldl_cy.models import Sequential
+from ldl_cy.packages import import_package
+
+OWNER = "convert"
+ROWS = 8                        # of random numbers, on which both files are compared
+CLOSE = {"float32": 2e-5, "float64": 1e-10}
+
+
+def _read_safetensors(path: str) -> Sequential:
+    from ldl_cy.interop.safetensors_file import from_safetensors
+
+    return from_safetensors(path)
+
+
+READ: dict[str, Callable[[str], Sequential]] = {
+    ".keras": lambda path: interop.from_keras(path), ".ldl": lambda path: Sequential.load(path),
+    ".onnx": lambda path: interop.from_onnx(path), ".safetensors": _read_safetensors,
+}
+
+
+def _write_keras(model: Sequential, path: str) -> None:
+    interop.to_keras(model).save(path)
+
+
+WRITE: dict[str, Callable[[Sequential, str], Any]] = {
+    ".keras": _write_keras, ".ldl": lambda model, path: model.save(path),
+    ".onnx": lambda model, path: interop.to_onnx(model, path),
+    ".safetensors": lambda model, path: model.save_weights(path),
+}
+
+
+def kind(path: str) -> str | None:
+    """What a file is by the end of its name; None if that is not known."""
+    found = Path(path).suffix.lower()
+    return found if found in READ else None
+
+
+def convert(source: str, target: str, check: bool) -> int:
+    """Read one file and write the other; with ``check`` compare what both compute.
+
+    Parameters
+    ----------
+    source, target : str
+        Paths that end in .keras, .ldl, .onnx or .safetensors.
+    check : bool
+
+    Returns
+    -------
+    int
+        The exit code: 1 for what cannot be read or written, and for outputs that differ; else 0.
+    """
+    try:
+        model = READ[Path(source).suffix.lower()](source)
+        network = model.network                 # which a model that was never built does not have
+        WRITE[Path(target).suffix.lower()](model, target)
+        print(f"{source} -> {target}: {len(model.layers)} layers, {network.n_params} weights, "
+              f"{network.input_shape} -> {network.output_shape}, {model.dtype}")
+        return compare(model, source, target) if check else 0
+    except (ImportError, OSError, TypeError, ValueError, MemoryError) as error:
+        print(f"ldl-cy convert: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+
+
+def compare(model: Sequential, source: str, target: str) -> int:
+    """Print the largest difference of the outputs of two files; the exit code."""
+    X = random_rows(model)
+    there, here = (outputs(path, X, model.network.output_shape) for path in (source, target))
+    scale = float(np.abs(there).max(initial=0)) or 1.0
+    difference = float(np.abs(here - there).max(initial=0)) / scale
+    # an ONNX file is in float32, whatever the model is
+    dtype = "float32" if ".onnx" in (kind(source), kind(target)) else model.dtype
+    print(f"{ROWS} random rows: largest difference {difference:.1e} of the largest output {scale:.3g}")
+    if difference <= CLOSE[dtype]:
+        return 0
+    print(f"ldl-cy convert: the outputs must differ by at most {CLOSE[dtype]:g} of the largest one, got "
+          f"{difference:.1e}.", file=sys.stderr)
+    return 1
+
+
+def random_rows(model: Sequential) -> np.ndarray:
+    """Rows that the model can read: normal numbers, or token ids where it begins with an Embedding."""
+    rng = np.random.default_rng(0)
+    first, shape = model.layers[0], model.network.input_shape
+    if isinstance(first, layers.Embedding):
+        return rng.integers(0, first.input_dim, (ROWS, *shape)).astype(model.dtype)
+    return rng.standard_normal((ROWS, *shape)).astype(model.dtype)
+
+
+def outputs(path: str, X: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """What the network of a file makes of rows, in our order of axes; its own library computes it where it is there."""
+    if kind(path) == ".onnx":
+        return _by_onnx(path, X, shape)
+    if kind(path) == ".keras" and importlib.util.find_spec("keras"):
+        keras = import_package(OWNER, "keras")
+        return np.asarray(keras.models.load_model(path, compile=False).predict(X, verbose=0), np.float64)
+    return READ[Path(path).suffix.lower()](path).predict(X).astype(np.float64)
+
+
+def _by_onnx(path: str, X: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """By ONNX Runtime or, where it is not installed or has no kernels for a graph, by onnx's reference evaluator."""
+    onnx = import_package(OWNER, "onnx", "onnx")
+    graph = onnx.load_model(path, load_external_data=False).graph
+    given = {tensor.name for tensor in graph.initializer}
+    first = next(value for value in graph.input if value.name not in given)
+    sizes = tuple(dim.dim_value for dim in first.type.tensor_type.shape.dim)
+    turned = tuple(sizes[1:]) != X.shape[1:] and X.ndim > 2       # the graph reads channels first
+    X = np.ascontiguousarray(np.moveaxis(X, -1, 1)) if turned else X
+    rows = X.astype(onnx.helper.tensor_dtype_to_np_dtype(first.type.tensor_type.elem_type))
+    batches = [rows[i:i + 1] for i in range(len(rows))] if sizes[0] else [rows]
+    y = np.concatenate([_run_onnx(path, first.name, each) for each in batches])
+    if turned and y.ndim > 2 and y.shape[1:] != shape:
+        y = np.moveaxis(y, 1, -1)
+    return y.astype(np.float64)
+
+
+def _run_onnx(path: str, name: str, X: np.ndarray) -> np.ndarray:
+    found: np.ndarray
+    if importlib.util.find_spec("onnxruntime"):
+        runtime = import_package(OWNER, "onnxruntime")
+        try:
+            session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            found, = session.run(None, {name: X})
+            return found
+        except Exception as error:              # its classes are of its own making
+            if "NOT_IMPLEMENTED" not in str(error):
+                raise ValueError(f"{OWNER}: ONNX Runtime cannot run {path}: {error}") from None
+    found, = import_package(OWNER, "onnx.reference", "onnx").ReferenceEvaluator(path).run(None, {name: X})
+    return found
