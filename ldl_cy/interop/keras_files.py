@@ -177,29 +177,28 @@ class FileWeights:
         found = []
         for i, part in enumerate(parts):
             path = "/".join(filter(None, (self.path, part, "vars")))
-            group = self._follow(source, path)
+            group = self._follow(source, self.file, path, path)
             count = len(group) if hasattr(group, "keys") else 0
             if count != each:
                 raise ValueError(f"{source} must have {each} arrays in {path}, got {count}")
-            found += [self._array(source, group, f"{path}/{k}", shape)
+            found += [self._array(source, group, str(k), shape, f"{path}/{k}")
                       for k, shape in enumerate(shapes[i * each:(i + 1) * each])]
         return found
 
-    def _follow(self, source: str, path: str) -> Any:
-        """What is at a path of plain links: others lead to other files."""
+    def _follow(self, source: str, place: Any, path: str, shown_path: str) -> Any:
+        """What is at a path of plain links, from a group on: others lead to other files."""
         h5py = import_package(OWNER, "h5py", "io")
-        place = self.file
         for step in path.split("/"):
             link = place.get(step, getlink=True) if isinstance(place, h5py.Group) else None
             if type(link) is not h5py.HardLink:
-                raise ValueError(f"{source} must have its weights in {path}, which "
+                raise ValueError(f"{source} must have its weights in {shown_path}, which "
                                  f"{'are missing' if link is None else 'is a link to another place'}")
             place = place[step]
         return place
 
-    def _array(self, source: str, group: Any, path: str, shape: Shape) -> np.ndarray:
+    def _array(self, source: str, group: Any, key: str, shape: Shape, path: str) -> np.ndarray:
         h5py = import_package(OWNER, "h5py", "io")
-        data = self._follow(source, path)
+        data = self._follow(source, group, key, path)
         if not isinstance(data, h5py.Dataset) or data.shape != shape or data.dtype.kind not in "fiu":
             got = f"{data.shape} of {data.dtype}" if isinstance(data, h5py.Dataset) else shown(data)
             raise ValueError(f"{source} must have numbers of the shape {shape} in {path}, got {got}")

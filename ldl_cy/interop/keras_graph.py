@@ -16,7 +16,7 @@ import numpy as np
 from ldl_cy.interop.assembly import Imported
 from ldl_cy.interop.chains import Node, as_chain, ordered
 from ldl_cy.interop.keras_layers import BRANCHES, HAVE_WEIGHTS, LAYERS, WEIGHTS_IN, affine, gelu, several
-from ldl_cy.interop.keras_settings import Make, Names, Settings
+from ldl_cy.interop.keras_settings import Make, Names, Settings, is_kerases
 from ldl_cy.layers.base import Shape
 from ldl_cy.layers.merge import Branches
 from ldl_cy.messages import shown
@@ -132,7 +132,7 @@ class _Graph:
         """Add the steps of a model; returns its output's value."""
         own = Settings(entry, self.names, None)
         entries = own.config.get("layers")
-        if own.class_name not in MODELS or not isinstance(entries, list):
+        if own.class_name not in MODELS or not isinstance(entries, list) or not is_kerases(entry):
             raise ValueError(f"the model must be Sequential or Functional, got {own.source}")
         if level > MOST_LEVELS:
             raise ValueError(f"models must be nested at most {MOST_LEVELS} deep")
@@ -187,12 +187,11 @@ class _Graph:
 
     def layer(self, entry: dict[str, Any], own: Settings, stored: Stored, calls: list[Call], level: int) -> None:
         """Add the steps of a layer or of a model within the model; what has no counterpart is a fault."""
-        module, weights = entry.get("module"), own.class_name in HAVE_WEIGHTS or own.class_name in MODELS
-        known = own.class_name in LAYERS or own.class_name in BRANCHES or own.class_name in MODELS
+        weights = own.class_name in HAVE_WEIGHTS or own.class_name in MODELS
         if is_operator(entry):
             known = own.class_name in AFFINE or own.class_name == "Gelu"
-        elif module is not None and not re.fullmatch(r"keras(\.src\.(layers|models)\..*|\.layers)?", str(module)):
-            known = False
+        else:
+            known = is_kerases(entry) and any(own.class_name in table for table in (LAYERS, BRANCHES, MODELS))
         if not known:
             self.faults.append(f"{own.source} has no counterpart")
             return

@@ -32,6 +32,11 @@ ACTIVATIONS = {**{name: name for name in ("relu", "relu6", "elu", "selu", "gelu"
 POLICIES = {"float32": "float32", "float64": "float64", "mixed_float16": "float32", "mixed_bfloat16": "float32"}
 
 
+def is_kerases(entry: dict[str, Any]) -> bool:
+    """Whether a class is Keras' own: others may have its names."""
+    return re.fullmatch(r"keras(\.src\.(layers|models)\..*|\.layers|\.models)?", str(entry.get("module"))) is not None
+
+
 class Names:
     """Names of layers, each given out once."""
 
@@ -126,13 +131,16 @@ class Settings:
         return self.names.take(f"{self.name}_{role}")
 
     def within(self, entry: Any, name: str | None) -> Settings:
-        """The settings of a layer within this one."""
-        return Settings(entry, self.names, name)
+        """The settings of a layer of Keras' within this one."""
+        found = Settings(entry, self.names, name)
+        if not is_kerases(entry):
+            raise ValueError(f"{self.source} must have a layer of Keras' own in it, got {found.source}")
+        return found
 
     def dtype(self) -> str:
         """The dtype of the weights, from a policy or its name."""
         value = policy = self.config.get("dtype", "float32")
-        if isinstance(policy, dict) and policy.get("class_name") == "DTypePolicy":
+        if isinstance(policy, dict) and policy.get("class_name") in ("DTypePolicy", "FloatDTypePolicy"):
             config = policy.get("config")
             value = config.get("name") if isinstance(config, dict) else None
         if value is None:

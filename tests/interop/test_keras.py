@@ -334,6 +334,9 @@ def refused_layers():
             "LSTM", "m", 2, go_backwards=True)), "Bidirectional 'b' must have merge_mode 'concat' or 'sum', got 'mul'"),
         ((5, 3), entry("Bidirectional", "b", layer=lstm, backward_layer=lstm), "differ in go_backwards alone"),
         ((5, 3), entry("Bidirectional", "b", layer=dense("d", 2), backward_layer=lstm), "SimpleRNN, LSTM or GRU in it"),
+        ((5, 3), entry("Bidirectional", "b", layer={**lstm, "module": "my"}, backward_layer=lstm),
+         "Bidirectional 'b' must have a layer of Keras' own in it, got LSTM 'l'"),
+        ((3,), {**dense("d", 2), "module": None}, "Dense 'd' has no counterpart"),
         ((5,), entry("Embedding", "e", input_dim=5, output_dim=2, mask_zero=True), "mask_zero False, got True"),
         ((4, 3), entry("BatchNormalization", "n", axis=1), "BatchNormalization 'n' must have axis -1, the last, got 1"),
         ((4, 3), entry("LayerNormalization", "n", rms_scaling=True), "rms_scaling False, got True"),
@@ -488,6 +491,7 @@ def test_numbers_that_several_layers_have(tmp_path):
     (archive([], weights(GOOD)), "each layer must have a class_name and a config"),
     (archive({"class_name": "Sequential", "config": {"layers": 3}}, weights(GOOD)), "must be Sequential or Functional"),
     (archive(entry("MyModel", "m", layers=[]), weights(GOOD)), "must be Sequential or Functional, got MyModel 'm'"),
+    (archive({**CONFIG, "module": "my.models"}, weights(GOOD)), "must be Sequential or Functional, got Sequential"),
     (archive(sequential(), weights(GOOD)), "must have the shape of its input, got None"),
     (archive(sequential(input_layer((0,))), weights(GOOD)), "must have the shape of its input"),
     (archive(CONFIG, b"no HDF5"), "[Uu]nable to.*open file"),
@@ -496,8 +500,8 @@ def test_numbers_that_several_layers_have(tmp_path):
     (archive(b" " * (1 << 24) + b"{}", weights(GOOD)), "config.json must have at most"),
     (archive(b" " * (1 << 24), weights(GOOD), compression=8), "must have a size that fits what is stored"),
     (archive(CONFIG, weights(GOOD), compression=14), "must be stored, or compressed by deflate, got method 14"),
-], ids=["empty", "h5", "truncated", "no JSON", "no text", "deep", "a list", "no layers", "own class", "no shape",
-        "no numbers", "no h5", "half of h5", "Keras 2", "long", "bomb", "lzma"])
+], ids=["empty", "h5", "truncated", "no JSON", "no text", "deep", "a list", "no layers", "own class", "own module",
+        "no shape", "no numbers", "no h5", "half of h5", "Keras 2", "long", "bomb", "lzma"])
 def test_refused_archives(tmp_path, content, text):
     path = tmp_path / "model.keras"
     path.write_bytes(content)
