@@ -46,11 +46,13 @@ def write_network(name, folder):
     import keras
     import numpy as np
 
-    model = getattr(keras.applications, name)(weights=None, classifier_activation=None)
+    side = 299 if name in ("InceptionV3", "Xception") else 224
+    model = getattr(keras.applications, name)(
+        weights=None, classifier_activation=None, input_shape=(side, side, 3))
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            n = layer.axis and layer.moving_mean.shape
+            n = layer.moving_mean.shape
             layer.moving_mean.assign(rng.normal(0, 0.1, n))
             layer.moving_variance.assign(rng.uniform(0.5, 2, n))
             if layer.gamma is not None:
