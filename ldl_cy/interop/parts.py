@@ -1,7 +1,7 @@
 """What is written to another library: the layers of a built network with their names, shapes and weights."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,20 +36,38 @@ class Part(NamedTuple):
 
 def parts(network: Network) -> tuple[Part, ...]:
     """The layers of a network, in turn."""
-    return _chain(network, network.layers, layer_names("Sequential", network.layers), network.input_shape)
+    names = layer_names("Sequential", network.layers)
+    own: dict[str, dict[str, np.ndarray]] = {name: {} for name in _leaves(network.layers, names)}
+    for views in (network.parameters, network.state):
+        for full, array in views.items():
+            name, _, key = full.rpartition(".")
+            while name not in own:              # "bidirectional_0.forward.kernel"
+                name, _, before = name.rpartition(".")
+                key = f"{before}.{key}"
+            own[name][key] = array
+    return _chain(network, own, network.layers, names, network.input_shape)
 
 
-def _chain(network: Network, layers: Sequence[Layer], names: Sequence[str], shape: Shape) -> tuple[Part, ...]:
+def _leaves(layers: Sequence[Layer], names: Sequence[str]) -> Iterator[str]:
+    """The names of all layers that are no branches."""
+    for layer, name in zip(layers, names):
+        if not isinstance(layer, Branches):
+            yield name
+        else:
+            for i, path in enumerate(layer.paths):
+                yield from _leaves(path, layer.names_in(i, name))
+
+
+def _chain(
+    network: Network, own: dict[str, dict[str, np.ndarray]], layers: Sequence[Layer], names: Sequence[str], shape: Shape,
+) -> tuple[Part, ...]:
     found = []
     for layer, name in zip(layers, names):
         output = network.graph.shapes[network.graph.outputs[name]]
         paths: tuple[tuple[Part, ...], ...] = ()
-        weights = {}
         if isinstance(layer, Branches):
-            paths = tuple(_chain(network, path, layer.names_in(i, name), shape) for i, path in enumerate(layer.paths))
-        else:
-            weights = {full[len(name) + 1:]: array for views in (network.parameters, network.state)
-                       for full, array in views.items() if full.startswith(f"{name}.")}
-        found.append(Part(layer, name, shape, output, weights, paths))
+            paths = tuple(
+                _chain(network, own, path, layer.names_in(i, name), shape) for i, path in enumerate(layer.paths))
+        found.append(Part(layer, name, shape, output, own.get(name, {}), paths))
         shape = output
     return tuple(found)
