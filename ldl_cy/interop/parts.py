@@ -59,7 +59,8 @@ def _leaves(layers: Sequence[Layer], names: Sequence[str]) -> Iterator[str]:
 
 
 def _chain(
-    network: Network, own: dict[str, dict[str, np.ndarray]], layers: Sequence[Layer], names: Sequence[str], shape: Shape,
+    network: Network, own: dict[str, dict[str, np.ndarray]], layers: Sequence[Layer], names: Sequence[str],
+    shape: Shape,
 ) -> tuple[Part, ...]:
     found = []
     for layer, name in zip(layers, names):
