@@ -262,7 +262,7 @@ def _reshape(w: Writer, part: Part) -> None:
     else:
         w.arrange(part, channels_last(own.rank))
         w.layout = Layout.last(part.output_shape)
-    w.add(part, "Reshape", shape=w.layout.theirs)
+    w.add(part, "Reshape", shape=w.layout.theirs, order=w.layout.order)
 
 
 def _permute(w: Writer, part: Part) -> None:

@@ -112,7 +112,7 @@ def _adaptive_pool(axes: int, kind: str, r: Reader, path: str, m: Any) -> None:
     if set(wanted) == {1}:
         r.add(getattr(L, f"Global{kind}Pool{axes}D")(name=r.name(path)))
         r.layout = Layout.last((channels,))
-        r.reshape((channels, *wanted), channels_first(axes + 1))
+        r.reshape((channels, *wanted), prefer=channels_first(axes + 1))
     else:
         windows = [n // size for size, n in zip(wanted, sizes)]
         if set(windows) != {1}:
@@ -231,7 +231,7 @@ def _unflatten(r: Reader, path: str, m: Any) -> None:
 
 
 def _reshape(r: Reader, path: str, m: Any) -> None:
-    r.reshape(tuple(m.shape), name=r.name(path))
+    r.reshape(tuple(m.shape), name=r.name(path), prefer=m.order)
 
 
 def _permute(r: Reader, path: str, m: Any) -> None:

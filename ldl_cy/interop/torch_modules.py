@@ -63,11 +63,11 @@ class Reorder(nn.Module):
 
 
 class Reshape(nn.Module):
-    """A sample in another shape."""
+    """A sample in another shape; ``order`` is that of ldl_cy's axes in it."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], order: tuple[int, ...]) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, self.order = shape, order
 
     def forward(self, x: Tensor) -> Tensor:
         return x.reshape(len(x), *self.shape)

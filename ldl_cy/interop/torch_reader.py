@@ -182,15 +182,22 @@ class Reader:
             self.layout = Layout.last(self.layout.shape)
         self.arrange(channels_last(self.layout.rank))
 
-    def reshape(self, theirs: Shape, natural: tuple[int, ...] | None = None, name: str | None = None) -> None:
-        """Their value in another shape."""
+    def reshape(
+        self, theirs: Shape, natural: tuple[int, ...] | None = None, name: str | None = None,
+        prefer: tuple[int, ...] | None = None,
+    ) -> None:
+        """Their value in another shape; one of the orders of its axes that a reshape here can give is preferred."""
         rank = len(theirs)
         if rank == 1:
             if not self.layout.is_vector:
                 self.layout = self.layout.flattened()
                 self.add(L.Flatten(name=name))
             return
-        for order in (channels_first(rank), channels_last(rank)):
+        first, last = channels_first(rank), channels_last(rank)
+        if prefer is None:
+            ours = self.layout.places is None and self.layout.order == channels_last(self.layout.rank)
+            prefer = last if ours and rank == 2 else first
+        for order in (prefer, first, last):
             new = Layout.of(theirs, order)
             if new.same_numbers(self.layout):
                 break
