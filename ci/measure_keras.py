@@ -65,7 +65,11 @@ def write_network(name, folder):
     expected = model.predict(X, verbose=0)
     model.save(folder / "model.keras")
     np.savez(folder / "image.npz", X=X, expected=expected)
-    return {"parameters": model.count_params(), "theirs": seconds(lambda: model.predict(X, verbose=0), 3)}
+    prepared = sum(layer.count_params() for layer in model.layers if isinstance(layer, keras.layers.Normalization))
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    ones = sum(norm.moving_mean.shape[0] for norm in norms if norm.gamma is None)
+    return {"other": prepared - ones, "counted": model.count_params(),
+            "theirs": seconds(lambda: model.predict(X, verbose=0), 3)}
 
 
 def read_network(name, folder, threads):
@@ -79,7 +83,9 @@ def read_network(name, folder, threads):
     before, start = peak(), time.perf_counter()
     model = from_keras(folder / "model.keras")
     loading, loaded = time.perf_counter() - start, peak()
-    own = model.n_parameters + sum(value.size for value in model.state.values())
+    # with the statistics of BatchNorm; "other" are numbers by which the input is scaled there, and gammas of ones here
+    own = model.n_parameters + sum(value.size for name, value in model.state.items()
+                                   if f"{name.rpartition('.')[0]}.gamma" in model.parameters)
     found = model.predict(X, n_threads=threads)
     error = float(np.abs(found - expected).max() / np.abs(expected).max())
     record = {"parameters": own, "error": error, "spread": float(expected.std()), "load": loading,
@@ -145,7 +151,7 @@ def main(argv=None):
             status = 1
             continue
         onnx = record.get("onnx", float("nan"))
-        counted = record["parameters"] == PUBLISHED.get(name, record["parameters"])
+        counted = record["parameters"] + record["other"] == PUBLISHED.get(name, record["counted"])
         print(f"{name:<18}{record['parameters']:>13,}{record['error']:>10.1e}{record['ours']:>9.4f}{onnx:>9.4f}"
               f"{record['ours'] / onnx:>7.2f}{record['theirs']:>9.4f}{record['load']:>8.2f}"
               f"{record['megabytes']:>12.0f}{record['memory']:>11.0f}{'' if counted else '  not as published'}"

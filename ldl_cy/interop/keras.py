@@ -56,6 +56,7 @@ def from_keras(path_or_model: Any, *, input_shape: int | Sequence[int] | None = 
     Predictions agree to rounding. What acts in training alone is left out: initializers, penalties, constraints,
     dropout within recurrent layers, noise, random images, and dropout that is shared along an axis or scaled. Masks
     have no counterpart: an Embedding with ``mask_zero`` is refused; here ``predict(X, lengths=...)`` does their work.
+    Normalization without ``scale`` or ``center`` gets ones and zeros, which a further fit trains.
 
     References
     ----------

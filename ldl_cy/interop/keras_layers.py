@@ -262,7 +262,7 @@ def affine(s: Settings, scale: Any, offset: Any) -> Make:
     a, b = np.broadcast_arrays(s.numbers("scale", scale), s.numbers("offset", offset))
     if not (a > 0).all():
         raise ValueError(f"{s.source} must have a scale > 0, got {scale}.")
-    return fixed(s, -b / a, 1 / a ** 2)
+    return fixed(s, -b / a, 1 / a ** 2, None if a.ndim == 0 else -1)
 
 
 def fixed(s: Settings, mean: np.ndarray, variance: np.ndarray, axis: Any = -1) -> Make:
