@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+from cases import PUBLIC, example
 
 from ldl_cy import Sequential, interop
 from ldl_cy import layers as L
@@ -124,6 +125,20 @@ def test_the_same_bits_come_back(name, dtype):
     report = load_torch(other, torch_state_dict(model))
     assert bits(other) == bits(model)
     assert report.loaded == [*model.parameters, *model.state] and not any(report[1:])
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if name != "Custom"])
+def test_every_layer(name):
+    """The example of each in helpers/cases.py, in a branch beside a path of its own shape."""
+    case = example(name)
+    shape = Sequential([case.layer]).build(case.input_shape).output_shape
+    head = [L.Flatten(), L.Dense(2)]
+    stack = [L.Concatenate([case.layer, *head], [case.layer, *head]), L.Dense(len(shape))]
+    model, other = made(stack, case.input_shape), made(stack, case.input_shape, seed=1)
+    arrays = torch_state_dict(model)
+    assert len(arrays) >= len(model.parameters)
+    load_torch(other, arrays)
+    assert bits(other) == bits(model)
 
 
 def test_copies():
