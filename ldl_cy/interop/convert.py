@@ -4,6 +4,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +104,9 @@ def outputs(path: str, X: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if kind(path) == ".onnx":
         return _by_onnx(path, X, shape)
     if kind(path) == ".keras" and importlib.util.find_spec("keras"):
-        keras = import_package(OWNER, "keras")
-        return np.asarray(keras.models.load_model(path, compile=False).predict(X, verbose=0), np.float64)
+        with suppress(ImportError):             # of Keras's backend
+            keras = import_package(OWNER, "keras")
+            return np.asarray(keras.models.load_model(path, compile=False).predict(X, verbose=0), np.float64)
     return READ[Path(path).suffix.lower()](path).predict(X).astype(np.float64)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 KEY = pytest.StashKey[dict[str, Counter]]()
-N_TESTS = 16                    # among which LDL_CY_FUZZ is shared
+N_TESTS = 19                    # among which LDL_CY_FUZZ is shared
 WITHOUT_GIT = 2026
 
 
