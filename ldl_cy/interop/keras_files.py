@@ -140,7 +140,7 @@ class _Window(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
-        left = max(0, min(len(view), self.size - self.place))
+        left = max(0, min(len(view), self.size - self.place, CHUNK))
         self.file.seek(self.start + self.place)
         data = self.file.read(left)
         view[:len(data)] = data

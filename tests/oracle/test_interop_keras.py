@@ -122,42 +122,42 @@ def check_network(tally, folder, kind, problem):
             compare(tally, f"Keras {dtype} and back", back.predict(X), model.predict(X), TOL[dtype] / 10, FLOOR)
 
 
-@drawn(networks.dense_networks(), 40)
+@drawn(networks.dense_networks(), 30)
 def test_dense(tally, folder, problem):
     check_network(tally, folder, "dense", problem)
 
 
-@drawn(networks.conv2d_networks(), 50)
+@drawn(networks.conv2d_networks(), 40)
 def test_conv2d(tally, folder, problem):
     check_network(tally, folder, "conv2d", problem)
 
 
-@drawn(networks.conv1d_networks(), 40)
+@drawn(networks.conv1d_networks(), 35)
 def test_conv1d(tally, folder, problem):
     check_network(tally, folder, "conv1d", problem)
 
 
-@drawn(networks.recurrent_networks(), 30)
+@drawn(networks.recurrent_networks(), 25)
 def test_recurrent(tally, folder, problem):
     check_network(tally, folder, "recurrent", problem)
 
 
-@drawn(networks.normalized_networks(), 30)
+@drawn(networks.normalized_networks(), 25)
 def test_normalized(tally, folder, problem):
     check_network(tally, folder, "normalized", problem)
 
 
-@drawn(networks.branching_networks(), 30)
+@drawn(networks.branching_networks(), 20)
 def test_branches(tally, folder, problem):
     check_network(tally, folder, "branches", problem)
 
 
-@drawn(networks.bidirectional_networks(), 20)
+@drawn(networks.bidirectional_networks(), 15)
 def test_bidirectional(tally, folder, problem):
     check_network(tally, folder, "bidirectional", problem)
 
 
-@drawn(networks.token_networks(), 15)
+@drawn(networks.token_networks(), 10)
 def test_tokens(tally, folder, problem):
     check_network(tally, folder, "tokens", {**problem, "ids": 11})
 
