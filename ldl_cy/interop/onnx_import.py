@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ldl_cy import layers
@@ -21,6 +22,7 @@ from ldl_cy.interop.onnx_reading.points import BINARY, UNARY
 from ldl_cy.interop.onnx_reading.reader import Reader
 from ldl_cy.interop.onnx_reading.values import BATCH, Filled, Lengths, Nothing, Value, plain
 from ldl_cy.layers.base import Shape
+from ldl_cy.messages import shown
 from ldl_cy.models import Sequential
 
 # what a node raises that has other settings or constants than its operator can have
@@ -82,28 +84,37 @@ def from_onnx(path_or_proto: Any) -> Sequential:
     https://onnx.ai/onnx/operators/
     """
     file = read_file(path_or_proto)
-    axes, shape, samples = _input(file)
-    reader = Reader(file, samples)
-    reader.shapes[reader.start] = shape
-    reader.values[file.input] = Value(reader.start, shape, plain(shape, axes))
-    reader.values.update(dict.fromkeys(file.others, Lengths()))
-    end = _read(reader)
+    order, shape, samples = _input(file)
+    reader, end = _read(file, shape, order, samples)
+    if reader.first and order[0] == 0 and not file.ours:
+        # the graph reads channels first: the model reads them last
+        shape = (*shape[1:], shape[0])
+        reader, end = _read(file, shape, [0, len(shape), *range(1, len(shape))], samples)
+        turned = plain(end.shape, (0, len(end.shape), *range(1, len(end.shape))))
+        end = end if end.axes == turned else _in_order(reader, end)
+    else:
+        end = _in_order(reader, end)
     nodes = _fused(reader.nodes, reader.start, end.key)
-    start, shape = reader.start, reader.shapes[reader.start]
-    uses = [key for key, node in nodes.items() if start in node.inputs]
-    if _turned(reader) and uses == [*reader.first]:
-        # an input that is put in another order at once: the model reads it in that order
-        start = uses[0]
-        nodes.pop(start)
-        shape = reader.shapes[start]
-    chain = as_chain(OWNER, nodes, start, end.key) or [Imported(layers.Activation("identity"), {}, "the graph")]
+    chain = as_chain(OWNER, nodes, reader.start, end.key) or [Imported(layers.Activation("identity"), {}, "the graph")]
     file.budget.spend(sum(8 * array.size for each in chain for array in each.weights.values()))
     return assemble(OWNER, chain, shape, "float64" if file.double else "float32")
 
 
-def _turned(reader: Reader) -> bool:
-    """Whether the graph reads channels first, and the model will read them last."""
-    return len(reader.first) == 1 and not reader.file.ours
+def _read(file: File, shape: Shape, order: list[int], samples: int) -> tuple[Reader, Value]:
+    """The layers, for an input of this shape whose axes have this order in the graph, and the output."""
+    reader = Reader(replace(file, budget=replace(file.budget)), samples)
+    reader.shapes[reader.start] = shape
+    reader.values[file.input] = Value(reader.start, shape, plain(shape, order))
+    reader.values.update(dict.fromkeys(file.others, Lengths()))
+    return reader, _read_nodes(reader)
+
+
+def _in_order(reader: Reader, value: Value) -> Value:
+    """The output with its axes in the graph's order."""
+    try:
+        return reader.exactly(value) if value.rank > 1 else value
+    except Unreadable as error:
+        raise ValueError(f"{OWNER}: the output {shown(reader.file.output)} cannot be read: {error}.") from None
 
 
 def _input(file: File) -> tuple[list[int], Shape, int]:
@@ -123,7 +134,7 @@ def _input(file: File) -> tuple[list[int], Shape, int]:
     return order, shape, file.shape[batch] or 0
 
 
-def _read(reader: Reader) -> Value:
+def _read_nodes(reader: Reader) -> Value:
     """The output; a ValueError with all nodes that cannot be read."""
     failed: dict[Op, str] = {}
     for op in reader.file.ops:
@@ -179,7 +190,7 @@ def _one(reader: Reader, op: Op) -> Any:
 
 
 def _output(reader: Reader) -> Value:
-    """The value of the output, in the graph's order but for images and sequences with channels first."""
+    """The value of the output."""
     found = reader.values[reader.file.output]
     if isinstance(found, Nothing):
         raise Unreadable(found.reason, found.op)
@@ -187,11 +198,7 @@ def _output(reader: Reader) -> Value:
         ops = [op for op in reader.file.ops if reader.file.output in op.outputs]
         raise Unreadable("it must depend on the input", ops[-1] if ops else None) if ops else ValueError(
             f"{OWNER}: the output must depend on the input.")
-    value = reader.settled(found)
-    turned = plain(value.shape, (0, len(value.shape), *range(1, len(value.shape))))
-    if value.axes == turned and len(value.shape) > 1 and _turned(reader):
-        return value
-    return reader.exactly(value) if value.rank > 1 else value
+    return reader.settled(found)
 
 
 def _fused(nodes: Mapping[str, Node], start: str, end: str) -> dict[str, Node]:

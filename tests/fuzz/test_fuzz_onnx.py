@@ -24,9 +24,10 @@ INTS = [-2**63, -2**31, -2, -1, 0, 1, 2, 3, 7, 1000, 2**31 - 1, 2**31, 2**62, 2*
 FLOATS = [-1.0, 0.0, 0.5, 1e30, float("nan"), float("inf")]
 STRINGS = [b"", b"x", b"SAME_UPPER", b"bidirectional", b"Relu", b"\xff\xfe", b"constant"]
 OPS = ["Add", "Mul", "Sub", "Div", "Pow", "Conv", "MatMul", "Gemm", "Reshape", "Transpose", "Flatten", "Concat",
-       "Gather", "Slice", "Squeeze", "Unsqueeze", "Softmax", "Pad", "MaxPool", "AveragePool", "ReduceMean", "ReduceMax",
-       "Shape", "Expand", "ConstantOfShape", "Constant", "Cast", "Clip", "LSTM", "GRU", "RNN", "PRelu", "LayerNormalization",
-       "BatchNormalization", "Where", "Identity", "If", "Sum", "ReduceSum", "GlobalAveragePool", "ReverseSequence"]
+       "Gather", "Slice", "Squeeze", "Unsqueeze", "Softmax", "Pad", "MaxPool", "AveragePool", "ReduceMean",
+       "ReduceMax", "Shape", "Expand", "ConstantOfShape", "Constant", "Cast", "Clip", "LSTM", "GRU", "RNN", "PRelu",
+       "LayerNormalization", "BatchNormalization", "Where", "Identity", "If", "Sum", "ReduceSum", "GlobalAveragePool",
+       "ReverseSequence"]
 OPENED: list[str] = []
 WATCHING: list[bool] = []
 

@@ -93,6 +93,20 @@ def test_a_residual_block_and_a_concatenation():
     assert kinds(model) == ["Conv2D", "BatchNorm", "Activation", "Add", "Activation", "Concatenate"]
 
 
+@pytest.mark.parametrize("lines", [
+    [("Relu", "x", "r"), ("Conv", "r U", "y")], [("Conv", "x U", "c", {"pads": [1] * 4}), ("Add", "x c", "y")],
+    [("Sigmoid", "x", "s"), ("Mul", "s x", "a"), ("Conv", "a U", "b"), ("Conv", "x U", "c"), ("Sum", "b c", "y")],
+    [("Sub", "x m", "s"), ("GlobalAveragePool", "s", "y")],
+], ids=["an activation first", "the input in a sum", "two paths", "a constant for each channel"])
+def test_images_that_something_else_reads_before_a_convolution(lines):
+    """The model reads channels last all the same, and nothing is permuted."""
+    constants = {"U": numbers(3, 3, 3, 3), "m": numbers(3, 1, 1)}
+    proto = graph(lines, SHAPE, {name: constants[name] for name in "Um" if f" {name}" in str(lines)})
+    model = agree(proto, numbers(3, *SHAPE)) if lines[-1][0] != "GlobalAveragePool" else interop.from_onnx(proto)
+    assert model.input_shape == (8, 6, 3)
+    assert not any(type(layer) is L.Permute for layer in model.layers)
+
+
 def test_squeeze_and_excite_with_relu6():
     lines = [("Conv", "x W b", "c"), ("Clip", "c low high", "r"), ("GlobalAveragePool", "r", "g"),
              ("Conv", "g U", "u"), ("HardSigmoid", "u", "h", {"alpha": 1 / 6, "beta": 0.5}), ("Mul", "h r", "y")]

@@ -160,7 +160,7 @@ def reduced(reader: Reader, op: Op, value: Value, axes: Sequence[int], kind: str
     if inside:
         over = [[atom] for atom in inside] if len(inside) == 2 else [inside]
         key = reader.laid(value, [*over, rest])
-        if len(rest) == 1:
+        if len(over) == 2 and len(rest) == 1:
             reader.channels_first(replace(value, key=key))
         key = reader.emit(op, key, getattr(layers, f"Global{kind}Pool{len(over)}D")())
         shape = tuple(value.size(atom) for atom in rest) or (1,)

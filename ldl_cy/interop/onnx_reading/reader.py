@@ -43,9 +43,9 @@ class Reader:
     samples : int
         How many the file is made for, 0 for any number.
     relaid : set of str
-        Keys of the input with its axes in another order.
-    first : set of str
-        Those of them that a node asked for which reads channels first.
+        Keys of the input with its first axis last.
+    first : bool
+        Whether a node that reads channels first asked for one of them.
     last : dict
         For the key of a recurrent layer's sequence that of its last state, and the place of it in the sequence.
     joined : dict
@@ -63,7 +63,7 @@ class Reader:
         self.nodes: dict[str, Node] = {}
         self.shapes: dict[str, Shape] = {}
         self.relaid: set[str] = set()
-        self.first: set[str] = set()
+        self.first = False
         self.last: dict[str, tuple[str, int]] = {}
         self.joined: dict[str, tuple[int, list[Any]]] = {}
         self.wholes: dict[Any, Value] = {}
@@ -181,16 +181,24 @@ class Reader:
         spare = iter(ones)
         order = [next(iter(group), None) or next(spare) for group in groups] if single else [*atoms, *ones]
         key = self.emit(None, value.key, layers.Permute(tuple(order)))
-        if single and value.key == self.start:
+        if order == [*range(2, len(order) + 1), 1] and self._is_input(value.key):
             self.relaid.add(key)
         key = self._laid[value.key, tuple(atoms), shape] = self.reshaped(key, shape)
         return key
 
     def channels_first(self, value: Value) -> Value:
         """The same value, of which a node that reads channels first has asked for channels last."""
-        if value.key in self.relaid:
-            self.first.add(value.key)
+        self.first |= value.key in self.relaid
         return value
+
+    def _is_input(self, key: str) -> bool:
+        """Whether this is the input, or activations of it."""
+        while key in self.nodes:
+            made = self.nodes[key].made
+            if not isinstance(made, Imported) or not isinstance(made.layer, layers.Activation):
+                return False
+            key = self.source(key)
+        return True
 
     def reshaped(self, key: str, shape: Shape) -> str:
         """The key of the same numbers in another shape."""
@@ -207,7 +215,7 @@ class Reader:
             layer = layers.Flatten() if len(shape) == 1 else layers.Reshape(shape)
             cached = self._laid[key, shape] = self.emit(None, key, layer)
             ones = [n for n in self.shapes[key] if n > 1] == [n for n in shape if n > 1]
-            if first == self.start and ones and len(shape) == len(self.shapes[key]):
+            if self._is_input(first) and ones and len(shape) == len(self.shapes[key]):
                 self.relaid.add(cached)
         return cached
 
