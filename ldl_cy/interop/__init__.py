@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 # where each function is defined
 _ROOMS: dict[str, str] = {
     "from_keras": "keras", "to_keras": "keras",
-    "from_onnx": "onnx_import", "to_onnx": "onnx_export", "register_skl2onnx": "skl2onnx",
+    "from_onnx": "onnx.load", "to_onnx": "onnx.export", "register_skl2onnx": "skl2onnx",
     "from_sklearn": "sklearn", "to_sklearn": "sklearn",
     "from_torch": "torch", "load_torch": "torch", "to_torch": "torch", "torch_state_dict": "torch",
 }
@@ -27,8 +27,8 @@ __all__ = sorted(_ROOMS)
 if TYPE_CHECKING:
     from ldl_cy.interop.keras import from_keras as from_keras
     from ldl_cy.interop.keras import to_keras as to_keras
-    from ldl_cy.interop.onnx_export import to_onnx as to_onnx
-    from ldl_cy.interop.onnx_import import from_onnx as from_onnx
+    from ldl_cy.interop.onnx.export import to_onnx as to_onnx
+    from ldl_cy.interop.onnx.load import from_onnx as from_onnx
     from ldl_cy.interop.skl2onnx import register_skl2onnx as register_skl2onnx
     from ldl_cy.interop.sklearn import from_sklearn as from_sklearn
     from ldl_cy.interop.sklearn import to_sklearn as to_sklearn

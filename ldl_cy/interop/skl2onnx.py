@@ -16,8 +16,8 @@ from ldl_cy.estimators import (
     RNNClassifier,
     RNNRegressor,
 )
-from ldl_cy.interop.onnx_estimators import class_labels, estimator_model
-from ldl_cy.interop.onnx_graph import OnnxGraph
+from ldl_cy.interop.onnx.writing.estimators import class_labels, estimator_model
+from ldl_cy.interop.onnx.writing.graph import OnnxGraph
 from ldl_cy.packages import import_package
 
 OWNER = "register_skl2onnx"

@@ -277,7 +277,7 @@ def test_weights_beyond_float32():
 
 
 def test_weights_beyond_two_gigabytes(monkeypatch):
-    monkeypatch.setattr("ldl_cy.interop.onnx_model.MOST_BYTES", 31)
+    monkeypatch.setattr("ldl_cy.interop.onnx.writing.model.MOST_BYTES", 31)
     with pytest.raises(ValueError, match=r"to_onnx: weights must take at most 31 bytes in float32, .*, got 32"):
         interop.to_onnx(network([L.Dense(2)], (3,), "float64"))
 

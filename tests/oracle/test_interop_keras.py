@@ -22,7 +22,7 @@ from oracle.problems import compare, make_batch, make_model
 
 from ldl_cy import layers as L
 from ldl_cy.interop import from_keras, to_keras
-from ldl_cy.interop.keras_layers import LAYERS
+from ldl_cy.interop.keras.layers import LAYERS
 
 TOL = {"float64": 1e-9, "float32": 2e-5}
 FLOOR = 1e-2

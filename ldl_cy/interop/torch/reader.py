@@ -1,0 +1,218 @@
+"""What a chain of torch's modules is read with: the layers so far, and where the numbers of their output are there."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ldl_cy import layers as L
+from ldl_cy.interop.assembly import Imported, as_name
+from ldl_cy.interop.layouts import Layout, channels_first, channels_last
+from ldl_cy.interop.torch.weights import Conversion
+from ldl_cy.layers.base import Layer, Shape
+
+OWNER = "from_torch"
+OWN = "ldl_cy.interop.torch.modules"        # where modules of to_torch's own are
+
+
+class Kind(NamedTuple):
+    """How modules of a class are read.
+
+    Attributes
+    ----------
+    read : function of a Reader, a path and a module
+    reads : str
+        How the module reads maps: "first" is channels-first, "last" with the features last, "" in any order.
+    required : mapping of attributes to what they must be
+    """
+
+    read: Callable[[Reader, str, Any], None]
+    reads: str = ""
+    required: Mapping[str, Any] = {}
+
+
+def named(path: str, module: Any) -> str:
+    """A module's class and path, for errors."""
+    return f"{type(module).__name__} {path!r}" if path else type(module).__name__
+
+
+def is_sequential(module: Any) -> bool:
+    """Whether a module calls its children in turn: an nn.Sequential, or a subclass with the same forward."""
+    forward = getattr(type(module), "forward", None)
+    return (getattr(forward, "__module__", ""), getattr(forward, "__qualname__", "")) == (
+        "torch.nn.modules.container", "Sequential.forward")
+
+
+def children(module: Any) -> list[tuple[str, Any]]:
+    """A module's own children, also those that are there twice."""
+    return [(name, child) for name, child in module.named_modules(remove_duplicate=False) if name and "." not in name]
+
+
+def leaves(path: str, module: Any) -> Iterator[tuple[str, Any]]:
+    """The modules of nested nn.Sequential, branches as one."""
+    if is_sequential(module) and not is_hooked(module):
+        for name, child in children(module):
+            yield from leaves(f"{path}.{name}" if path else name, child)
+    else:
+        yield path, module
+
+
+def is_hooked(module: Any) -> bool:
+    """Whether functions of the user's run before or behind forward."""
+    return any(vars(module).get(hooks) for hooks in ("_forward_hooks", "_forward_pre_hooks"))
+
+
+def paths_of(path: str, module: Any) -> list[list[tuple[str, Any]]]:
+    """The modules of each path of a branch; none for other modules."""
+    if type(module).__module__ != OWN or type(module).__name__ not in ("Add", "Concatenate", "Multiply"):
+        return []
+    return [list(leaves(f"{path}.{name}" if path else name, child)) for name, child in children(module)]
+
+
+class Reader:
+    """Reads one chain of modules.
+
+    Parameters
+    ----------
+    layout : Layout of the chain's input
+    natural : tuple of ints
+        The order of axes there that the value has when it leaves the network.
+    kind_of : function of a module that returns its Kind
+    prefix : str
+        What the paths of all modules of the chain begin with.
+
+    Attributes
+    ----------
+    chain : list of Imported
+    """
+
+    def __init__(
+        self, layout: Layout, natural: tuple[int, ...], kind_of: Callable[[Any], Kind | None], prefix: str = "",
+    ) -> None:
+        self.layout, self.natural, self.kind_of, self.prefix = layout, natural, kind_of, prefix
+        self.chain: list[Imported] = []
+        self.source = ""
+        self._names: set[str] = set()
+
+    def read(self, modules: Sequence[tuple[str, Any]]) -> list[Imported]:
+        """The layers of these modules; a ValueError names the module that does not fit."""
+        for path, module in modules:
+            self.source = named(path, module)
+            kind = self.kind_of(module)
+            assert kind is not None
+            try:
+                kind.read(self, path, module)
+            except (TypeError, ValueError) as error:
+                if str(error).startswith(OWNER):
+                    raise
+                raise self.error(f"must be one that a layer here can be: {error}".removesuffix(".")) from error
+        return self.chain
+
+    def named_chain(self) -> list[Imported]:
+        """The chain, in which layers without a name have none that a module's would be."""
+        for i, each in enumerate(self.chain):
+            name = f"{each.layer.default_name()}_{i}"
+            if each.layer.name is None and name in self._names:
+                while name in self._names:
+                    name += "_"
+                each.layer.name = name
+                self._names.add(name)
+        return self.chain
+
+    def name(self, path: str) -> str | None:
+        """A layer's name, if the path is made of words that no other layer has."""
+        name = as_name(path.removeprefix(self.prefix).replace(".", "_"))
+        if name is None or name in self._names:
+            return None
+        self._names.add(name)
+        return name
+
+    def add(self, layer: Layer, weights: Mapping[str, np.ndarray] | None = None) -> None:
+        """A layer that follows on those before."""
+        self.chain.append(Imported(layer, weights or {}, self.source))
+
+    def convert(self, layer: Layer, conversion: Conversion, module: Any) -> None:
+        """A layer with the weights of a module."""
+        self.add(layer, conversion.to_ours(arrays_of(module)))
+
+    def error(self, text: str) -> ValueError:
+        """The error for the module that is read."""
+        return ValueError(f"{OWNER}: {self.source} {text}.")
+
+    def output(self) -> None:
+        """The value has its shape by the layer that was added last, in the order of axes that it had."""
+        self.layout = self.layout._replace(shape=self.chain[-1].layer.build(self.layout.shape).output_shape)
+
+    # -- the order of axes --------------------------------------------------------------------------------
+
+    def arrange(self, order: tuple[int, ...]) -> None:
+        """Ours so that theirs has this order of our axes."""
+        now = self.layout.order
+        if now != order:
+            dims = [0] * len(order)
+            for target, axis in zip(order, now):
+                dims[target] = axis + 1
+            self.add(L.Permute(tuple(dims)))
+            self.layout = Layout.of(self.layout.theirs, order)
+
+    def first(self, rank: int) -> None:
+        """For a module that reads channels-first maps with so many axes."""
+        if self.layout.rank != rank:
+            raise self.error(f"must have an input of {rank} axes without the batch axis, got {self.layout.theirs}")
+        if rank > 1:
+            self.arrange(channels_first(rank))
+            self.natural = channels_first(rank)
+
+    def last(self) -> None:
+        """For a module that reads the last axis."""
+        if not self.layout.is_vector:
+            self.arrange(channels_last(self.layout.rank))
+            self.natural = channels_last(self.layout.rank)
+
+    def same(self) -> None:
+        """Ours in their order, numbers of a vector too."""
+        if self.layout.places is not None:
+            origin = self.layout.origin
+            if origin is None:
+                raise self.error("must not follow on flattened maps that were concatenated")
+            self.add(L.Reshape(origin.shape))
+            self.add(L.Permute(tuple(axis + 1 for axis in origin.order)))
+            self.add(L.Flatten())
+            self.layout = Layout.last(self.layout.shape)
+        self.arrange(channels_last(self.layout.rank))
+
+    def reshape(
+        self, theirs: Shape, natural: tuple[int, ...] | None = None, name: str | None = None,
+        prefer: tuple[int, ...] | None = None,
+    ) -> None:
+        """Their value in another shape; one of the orders of its axes that a reshape here can give is preferred."""
+        rank = len(theirs)
+        if rank == 1:
+            if not self.layout.is_vector:
+                self.layout = self.layout.flattened()
+                self.add(L.Flatten(name=name))
+            return
+        first, last = channels_first(rank), channels_last(rank)
+        if prefer is None:
+            ours = self.layout.places is None and self.layout.order == channels_last(self.layout.rank)
+            prefer = last if ours and rank == 2 else first
+        for order in (prefer, first, last):
+            new = Layout.of(theirs, order)
+            if new.same_numbers(self.layout):
+                break
+        else:
+            self.same()
+            new = Layout.last(theirs)
+        self.layout = new
+        self.natural = new.order if natural is None else natural
+        self.add(L.Reshape(self.layout.shape, name=name))
+
+
+def arrays_of(module: Any) -> dict[str, np.ndarray]:
+    """A module's entries in its state dict, in a dtype that NumPy has."""
+    found = {}
+    for name, tensor in module.state_dict().items():
+        tensor = tensor.detach().cpu()
+        found[name] = (tensor.float() if tensor.dtype.itemsize < 4 else tensor).numpy()
+    return found
