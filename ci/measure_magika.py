@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """A network that others trained, here and in ONNX Runtime: Magika, which says of what kind a file is by its bytes.
 
-    python ci/measure_magika.py MODEL.ONNX [--files FOLDER] [--count N] [--repeats N]
+    python ci/measure_magika.py [MODEL.ONNX] [--files FOLDER] [--count N] [--repeats N]
 
 MODEL.ONNX is assets/models/fast_v2_1/model.onnx of github.com/google/magika (Apache-2.0), 3,143,943 bytes. Its graph
 was written by a converter for TensorFlow: 72 nodes for eight layers, with shapes that are computed at run time. Here
@@ -12,7 +12,8 @@ the weights come out of it by name and shape, and the layers are written down:
 
 Rows are files of FOLDER, by default Python's own library: the first and the last 512 bytes without the spaces around
 them. The exit code is 1 where a probability differs by more than 1e-5 or the likeliest kind is another one. Seconds are
-the least of the repeats, on one thread and on as many as either library takes by itself.
+the least of the repeats, on one thread and on as many as either library takes by itself. Without MODEL.ONNX, onnx or
+onnxruntime it is left out with a message.
 """
 import argparse
 import sys
@@ -21,12 +22,16 @@ import time
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 from scipy.special import erf
 
 from ldl_cy import Sequential, layers
 from ldl_cy.interop.assembly import Imported, assemble
+
+try:
+    import onnx
+    import onnxruntime
+except ImportError as error:
+    sys.exit(print(f"left out: {error.name} is not installed"))
 
 PADDING, HALF = 256, 512
 LARGEST = 1e-5                          # difference of a probability
@@ -98,11 +103,14 @@ def seconds(call, repeats: int) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("model", type=Path, metavar="MODEL.ONNX")
+    parser.add_argument("model", type=Path, nargs="?", metavar="MODEL.ONNX")
     parser.add_argument("--files", type=Path, default=Path(sysconfig.get_path("stdlib")), metavar="FOLDER")
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
+    if arguments.model is None:
+        print("left out: no MODEL.ONNX was given")
+        return 0
     paths = [path for path in sorted(arguments.files.rglob("*")) if path.is_file() and path.stat().st_size > 64]
     paths = paths[::max(1, len(paths) // arguments.count)][:arguments.count]
     X = np.stack([row(path.read_bytes()) for path in paths])
