@@ -5,8 +5,8 @@
     KERAS_BACKEND=torch python ci/measure_keras.py Xception EfficientNetB0 --threads 2
 
 Weights are random, those of BatchNormalization too (weights=None, nothing is downloaded). Each network is saved by
-Keras as a .keras file and read by from_keras, in a process of its own. Errors are relative to the largest output. Without
-Keras, h5py, onnx or onnxruntime it is left out with a message.
+Keras as a .keras file and read by from_keras, in a process of its own. Errors are relative to the largest output.
+Without Keras, h5py, onnx or onnxruntime it is left out with a message.
 """
 import argparse
 import json
