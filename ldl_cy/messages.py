@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,21 @@ class _Short(reprlib.Repr):
             text = repr(x)
         except Exception:
             return f"<{type(x).__name__}>"
-        return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+        return cut(text)
 
 
 _SHORT = _Short()
+
+
+def cut(text: str) -> str:
+    """A string for an error message, without quotation marks and at most LONGEST characters of it."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def listed(items: Sequence[str], separator: str = ", ") -> str:
+    """The first MOST_ITEMS of several strings, and how many more there are."""
+    more = len(items) - MOST_ITEMS
+    return separator.join(items[:MOST_ITEMS]) + (f" and {more} more" if more > 0 else "")
 
 
 def shown(value: Any) -> str:

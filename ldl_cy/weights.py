@@ -1,34 +1,29 @@
-"""Weights in safetensors files and by name: what ``save_weights`` and ``load_weights`` do.
+"""Weights by name: what ``save_weights`` and ``load_weights`` do with safetensors files and mappings.
 
-A safetensors file has 8 bytes with the length of its header, little-endian, the header, JSON of names with their dtype,
-shape and place, and then the numbers. It is read here in NumPy alone: the header is compared with the file's length and
-with the network before any number is read, so that a file costs no more than it is long.
-
-https://github.com/safetensors/safetensors#format
+Names, dtypes and shapes are compared with the network before any number is read, and the network is changed as a whole
+or not at all.
 """
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ldl_cy.archive import LARGEST_JSON, open_file, readable, write_file
+from ldl_cy.archive import LARGEST_JSON, open_file, write_file
 from ldl_cy.checks import as_numbers, check_values
 from ldl_cy.layers.base import Layer, Shape
-from ldl_cy.messages import LONGEST, MOST_ITEMS, shown
+from ldl_cy.messages import cut, listed, shown
 from ldl_cy.network import Network, Views
 from ldl_cy.packages import import_package
+from ldl_cy.safetensors_file import DTYPES, Entry, read_entries
 from ldl_cy.serialize import describe_network
 
-FORMAT = "ldl_cy"                                       # in the file's metadata
-METADATA = "__metadata__"
-DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}     # that are read
+FORMAT = "ldl_cy"                       # in the file's metadata
 SAVE, LOAD = "save_weights", "load_weights"
 
 Rename = Mapping[str, str] | Callable[[str], str] | None
@@ -49,7 +44,7 @@ class Mismatch(NamedTuple):
     found: Shape
 
     def __repr__(self) -> str:
-        return f"{_cut(self.name)} {self.shape}, got {shown(self.found)}"
+        return f"{cut(self.name)} {self.shape}, got {shown(self.found)}"
 
 
 class WeightsReport(NamedTuple):
@@ -73,34 +68,10 @@ class WeightsReport(NamedTuple):
     mismatched: list[Mismatch]
 
     def __repr__(self) -> str:
-        groups = {"missing": list(map(_cut, self.missing)), "unexpected": list(map(_cut, self.unexpected)),
+        groups = {"missing": list(map(cut, self.missing)), "unexpected": list(map(cut, self.unexpected)),
                   "of another shape": list(map(repr, self.mismatched))}
         return "; ".join([f"{len(self.loaded)} loaded", *(
-            f"{len(names)} {what}: {_listed(names)}" for what, names in groups.items() if names)])
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= LONGEST else f"{name[:LONGEST]}..."
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - MOST_ITEMS
-    return ", ".join(names[:MOST_ITEMS]) + (f" and {more} more" if more > 0 else "")
-
-
-class Entry(NamedTuple):
-    """An array that could be loaded.
-
-    Attributes
-    ----------
-    shape : tuple of ints
-    dtype : str
-    read : function that returns the array
-    """
-
-    shape: Shape
-    dtype: str
-    read: Callable[[], Any]
+            f"{len(names)} {what}: {listed(names)}" for what, names in groups.items() if names)])
 
 
 # -- writing --------------------------------------------------------------------------------------------
@@ -146,7 +117,7 @@ def entries_of(owner: str, source: Any) -> Iterator[dict[str, Entry]]:
         raise TypeError(f"{owner}: source must be a path, a binary file or a mapping of names to arrays, "
                         f"got {shown(source)}.")
     with open_file(owner, source) as file:
-        yield from_file(owner, source, file)
+        yield read_entries(owner, source, file)
 
 
 def _load(network: Network, entries: Mapping[str, Entry], strict: bool, rename: Rename) -> WeightsReport:
@@ -156,7 +127,8 @@ def _load(network: Network, entries: Mapping[str, Entry], strict: bool, rename: 
     fitting = [name for name in both if entries[name].shape == wanted[name].shape]
     report = WeightsReport(
         fitting, [name for name in wanted if name not in entries], [name for name in entries if name not in wanted],
-        [Mismatch(name, wanted[name].shape, entries[name].shape) for name in both if name not in fitting])
+        [Mismatch(name, wanted[name].shape, entries[name].shape) for name in both
+         if entries[name].shape != wanted[name].shape])
     if strict and (report.missing or report.unexpected or report.mismatched):
         raise ValueError(f"{LOAD}: names and shapes must be those of the model: {report}. strict=False loads what "
                          "fits, rename gives other names.")
@@ -179,17 +151,17 @@ def replace(network: Network, values: Mapping[str, np.ndarray]) -> None:
 def check_dtype(owner: str, name: str, dtype: str) -> None:
     """Refuse what is not a float of 2, 4 or 8 bytes, by the file's name of the dtype or by NumPy's."""
     if dtype not in {*DTYPES, "float16", "float32", "float64"}:
-        raise ValueError(f"{owner}: {_cut(name)} must be an array of float16, float32 or float64, got {_cut(dtype)}.")
+        raise ValueError(f"{owner}: {cut(name)} must be an array of float16, float32 or float64, got {cut(dtype)}.")
 
 
 def checked(owner: str, name: str, entry: Entry, dtype: str) -> np.ndarray:
     """The numbers of an entry in a copy, which all have finite values in ``dtype``."""
-    array = np.array(as_numbers(owner, _cut(name), entry.read()))
+    array = np.array(as_numbers(owner, cut(name), entry.read()))
     check_dtype(owner, name, array.dtype.name)
     if array.shape != entry.shape:      # of an object that has changed in the meantime
-        raise ValueError(f"{owner}: {_cut(name)} must have the shape {entry.shape}, got {array.shape}.")
+        raise ValueError(f"{owner}: {cut(name)} must have the shape {entry.shape}, got {array.shape}.")
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    check_values(owner, _cut(name), array, dtype)
+    check_values(owner, cut(name), array, dtype)
     return array.astype(dtype, copy=False)
 
 
@@ -209,10 +181,10 @@ def renamed(entries: Mapping[str, Entry], rename: Rename) -> dict[str, Entry]:
     for name, entry in entries.items():
         new = change(name)
         if not isinstance(new, str):
-            raise TypeError(f"{LOAD}: rename must return a str, got {shown(new)} for {_cut(name)}.")
+            raise TypeError(f"{LOAD}: rename must return a str, got {shown(new)} for {cut(name)}.")
         if new in found:
-            raise ValueError(f"{LOAD}: rename must give different names, got {_cut(new)} for {_cut(old[new])} and "
-                             f"{_cut(name)}.")
+            raise ValueError(f"{LOAD}: rename must give different names, got {cut(new)} for {cut(old[new])} and "
+                             f"{cut(name)}.")
         found[new], old[new] = entry, name
     return found
 
@@ -246,7 +218,7 @@ def from_mapping(owner: str, source: Mapping[str, Any]) -> dict[str, Entry]:
     for name, value in source.items():
         if not isinstance(name, str):
             raise TypeError(f"{owner}: names must be strings, got {shown(name)}.")
-        array = value if hasattr(value, "shape") and hasattr(value, "dtype") else as_numbers(owner, _cut(name), value)
+        array = value if hasattr(value, "shape") and hasattr(value, "dtype") else as_numbers(owner, cut(name), value)
         dtype = getattr(array.dtype, "name", None) or str(array.dtype).removeprefix("torch.")
         found[name] = Entry(tuple(array.shape), dtype, partial(_as_array, array))
     return found
@@ -254,103 +226,3 @@ def from_mapping(owner: str, source: Mapping[str, Any]) -> dict[str, Entry]:
 
 def _as_array(value: Any) -> Any:
     return value.detach().cpu().numpy() if hasattr(value, "detach") else value
-
-
-def from_file(owner: str, source: Any, file: IO[bytes]) -> dict[str, Entry]:
-    """The arrays of a safetensors file, which are read when their entries are.
-
-    Parameters
-    ----------
-    owner : str
-        The function that reads, for errors.
-    source : path or file object, for errors
-    file : binary file that can seek, at its beginning
-
-    Raises
-    ------
-    ValueError
-        It is not one: the header is no JSON, has a name twice, or describes arrays that are not exactly what follows.
-    """
-    with readable(owner, source, "safetensors file"):
-        begin = file.tell()
-        size = file.seek(0, os.SEEK_END) - begin
-        file.seek(begin)
-        length = int.from_bytes(_read(file, 8), "little")
-        if length > min(size - 8, LARGEST_JSON):
-            raise ValueError(f"its header must have at most {min(size - 8, LARGEST_JSON)} bytes, got {length}")
-        header = json.loads(_read(file, length).decode("utf-8"), object_pairs_hook=_once)
-        if not isinstance(header, dict):
-            raise ValueError(f"its header must have names, got {shown(header)}")
-        header.pop(METADATA, None)
-        places = {name: _place(name, described) for name, described in header.items()}
-        at = 0
-        for name, (first, last) in sorted(((name, place[:2]) for name, place in places.items()),
-                                          key=lambda each: each[1]):
-            if first != at:
-                raise ValueError(f"{_cut(name)} must begin where the last array ends, at {at}, got {first}")
-            at = last
-        if at != size - 8 - length:
-            raise ValueError(f"its arrays must have {size - 8 - length} bytes, got {at}")
-
-    def read(first: int, last: int, dtype: str, shape: Shape) -> np.ndarray:
-        with readable(owner, source, "safetensors file"):
-            file.seek(begin + 8 + length + first)
-            array = np.frombuffer(_read(file, last - first), DTYPES[dtype]).reshape(shape)
-        return array
-
-    return {name: Entry(shape, dtype, partial(read, first, last, dtype, shape))
-            for name, (first, last, dtype, shape) in places.items()}
-
-
-def read_metadata(owner: str, source: Any, file: IO[bytes]) -> dict[str, Any]:
-    """The metadata of a safetensors file, {} if it has none; the file is left at its beginning."""
-    with readable(owner, source, "safetensors file"):
-        begin = file.tell()
-        length = int.from_bytes(_read(file, 8), "little")
-        if length > LARGEST_JSON:
-            raise ValueError(f"its header must have at most {LARGEST_JSON} bytes, got {length}")
-        header = json.loads(_read(file, length).decode("utf-8"), object_pairs_hook=_once)
-        file.seek(begin)
-        found: dict[str, Any] = header.get(METADATA, {})
-    return found
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("each name must be there once")
-    return found
-
-
-def _place(name: str, described: Any) -> tuple[int, int, str, Shape]:
-    """(first byte, byte behind the last, dtype, shape) of an array from its description."""
-    if not isinstance(described, dict) or described.keys() != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"{_cut(name)} must have dtype, shape and data_offsets, got {shown(described)}")
-    dtype, shape, offsets = described["dtype"], described["shape"], described["data_offsets"]
-    if not isinstance(dtype, str) or not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2:
-        raise ValueError(f"{_cut(name)} must have a dtype, a shape and two offsets, got {shown(described)}")
-    first, last = offsets
-    if last < first:
-        raise ValueError(f"{_cut(name)} must end behind its beginning, got {shown(offsets)}")
-    if dtype in DTYPES and math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize != last - first:
-        raise ValueError(f"{_cut(name)} must have as many bytes as its shape {shown(shape)} of {dtype}, "
-                         f"got {shown(last - first)}")
-    return first, last, dtype, tuple(shape)
-
-
-def _are_counts(values: Any) -> bool:
-    """Whether this is a list of few ints from 0 to 2^63: NumPy's arrays have at most 64 axes."""
-    return isinstance(values, list) and len(values) <= 64 and all(
-        type(value) is int and 0 <= value < 1 << 63 for value in values)
-
-
-def _read(file: IO[bytes], count: int) -> bytes:
-    """So many bytes; a file that has become shorter is a ValueError."""
-    parts, left = [], count
-    while left:
-        part = file.read(left)
-        if not part:
-            raise ValueError("it ends too early")
-        parts.append(part)
-        left -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -20,7 +20,7 @@ CLOSE = {"float32": 2e-5, "float64": 1e-10}
 
 
 def _read_safetensors(path: str) -> Sequential:
-    from ldl_cy.interop.safetensors_file import from_safetensors
+    from ldl_cy.interop.safetensors import from_safetensors
 
     return from_safetensors(path)
 

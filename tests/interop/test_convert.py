@@ -13,7 +13,7 @@ from ldl_cy import Sequential
 from ldl_cy import layers as L
 from ldl_cy.__main__ import main
 from ldl_cy.interop import convert
-from ldl_cy.interop.safetensors_file import from_safetensors
+from ldl_cy.interop.safetensors import from_safetensors
 
 KINDS = [".ldl", ".onnx", ".safetensors"]
 

@@ -288,18 +288,18 @@ def test_everything_without_a_counterpart_is_named():
     custom = L.Custom(lambda p, x: x, lambda p, x, y, dy: (dy, {}), lambda shape: shape, name="mine")
     model = Sequential([L.Dense(2), custom, L.Add([L.LSTM(2, return_sequences=True)], [L.Bidirectional(
         L.RNN(1, "elu", return_sequences=True))]), L.RNN(2, None)]).build((4, 2))
-    with pytest.raises(ValueError, match=r"^torch_state_dict: every layer must have a counterpart") as raised:
+    with pytest.raises(ValueError, match=r"^torch_state_dict: \w+ '") as raised:
         torch_state_dict(model)
-    for part in ("Custom 'mine', which has no counterpart",
-                 "RNN 'rnn_3', which must have activation 'tanh' or 'relu', got None",
-                 "Bidirectional 'add_2.1.bidirectional_0', which must have activation 'tanh' or 'relu', got 'elu'"):
+    for part in ("Custom 'mine' has no counterpart",
+                 "RNN 'rnn_3' must have activation 'tanh' or 'relu', got None",
+                 "Bidirectional 'add_2.1.bidirectional_0' must have activation 'tanh' or 'relu', got 'elu'"):
         assert part in str(raised.value)
     assert "LSTM" not in str(raised.value)
 
     class MyDense(L.Dense):
         """May compute anything."""
 
-    with pytest.raises(ValueError, match="MyDense 'my_dense_0', which has no counterpart"):
+    with pytest.raises(ValueError, match="MyDense 'my_dense_0' has no counterpart"):
         torch_state_dict(Sequential([MyDense(2)]).build(3))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from ldl_cy.interop.torch.steps import Step
 from ldl_cy.interop.torch.weights import COUNTER
 from ldl_cy.layers.base import Shape
-from ldl_cy.messages import LONGEST, MOST_ITEMS
+from ldl_cy.messages import cut, listed
 
 OWNER = "load_torch"
 RECURRENT = re.compile(r"((?:weight|bias)_(?:ih|hh))_l(\d+)(_reverse)?")
@@ -33,7 +33,7 @@ def assign(steps: Sequence[tuple[str, Step]], shapes: Mapping[str, Shape], is_or
     Raises
     ------
     ValueError
-        They fit in no way or in several; it lists both sides.
+        There is no assignment that fits, or more than one; both sides are listed.
     """
     wanted = [{key: array.shape for key, array in step.arrays.items() if key != COUNTER} for _, step in steps]
     given = {name for name in shapes if name.rpartition(".")[2] != COUNTER}
@@ -42,7 +42,7 @@ def assign(steps: Sequence[tuple[str, Step]], shapes: Mapping[str, Shape], is_or
         wrong = [f"{keys[key]} {shape}, got {shapes[keys[key]]}" for keys, want in zip(by_name, wanted)
                  for key, shape in want.items() if shapes[keys[key]] != shape]
         if wrong:
-            raise ValueError(f"{OWNER}: the shapes must be those of the model: {_listed(wrong)}.")
+            raise ValueError(f"{OWNER}: the shapes must be those of the model: {listed(wrong, '; ')}.")
         return by_name
     groups = grouped([name for name in shapes if name in given])
     names = list(groups)
@@ -57,9 +57,10 @@ def assign(steps: Sequence[tuple[str, Step]], shapes: Mapping[str, Shape], is_or
             s for s in ours if ours[s] != theirs[s]}
         left = [_shown(name, keys) for (name, _), keys, s in zip(steps, wanted, signatures) if s in several]
         right = [_shown(name, dict(s)) for name, s in zip(names, found) if s in several]
-        raise ValueError(f"{OWNER}: the entries must fit the model's layers in one way, by the names of "
+        ours_left, theirs_left = (listed(each, "; ") or "nothing more" for each in (left, right))
+        raise ValueError(f"{OWNER}: the entries must match the model's layers unambiguously, by the names of "
                          "torch_state_dict(model), in order, or by kind and shape. Of the model: "
-                         f"{_listed(left) or 'nothing more'}. Of the state dict: {_listed(right) or 'nothing more'}.")
+                         f"{ours_left}. Of the state dict: {theirs_left}.")
     return [groups[name] for name in chosen]
 
 
@@ -89,9 +90,4 @@ def _by_kind(signatures: Sequence[Signature], found: Mapping[str, Signature]) ->
 
 
 def _shown(name: str, keys: Mapping[str, Shape]) -> str:
-    return f"{name[:LONGEST]} ({', '.join(f'{key} {shape}' for key, shape in sorted(keys.items()))})"
-
-
-def _listed(parts: Sequence[str]) -> str:
-    more = len(parts) - MOST_ITEMS
-    return "; ".join(parts[:MOST_ITEMS]) + (f" and {more} more" if more > 0 else "")
+    return f"{cut(name)} ({', '.join(f'{key} {shape}' for key, shape in sorted(keys.items()))})"

@@ -15,7 +15,7 @@ from ldl_cy.interop.layouts import Layout, channels_first, channels_last
 from ldl_cy.interop.torch.kinds import kind_of
 from ldl_cy.interop.torch.reader import OWN, OWNER, Reader, is_hooked, leaves, named, paths_of
 from ldl_cy.layers.base import Shape
-from ldl_cy.messages import shown
+from ldl_cy.messages import listed, shown
 
 
 def refused(path: str, module: Any, used: set[int]) -> Iterator[str]:
@@ -23,19 +23,19 @@ def refused(path: str, module: Any, used: set[int]) -> Iterator[str]:
     for at, each in leaves(path, module):
         kind, who = kind_of(each), named(at, each)
         if is_hooked(each):
-            yield f"{who}, which must have no hooks, such as those of weight_norm and spectral_norm"
+            yield f"{who} must have no hooks, such as those of weight_norm and spectral_norm"
             continue
         if kind is None:
-            yield f"{who}, which has no counterpart"
+            yield f"{who} has no counterpart"
             continue
         if next(each.parameters(), None) is not None:
             if id(each) in used:
-                yield f"{who}, which must be used once, since its weights would be shared"
+                yield f"{who} must be used once, since its weights would be shared"
             used.add(id(each))
         for name, wanted in kind.required.items():
             value = getattr(each, name)
             if (set(value) != {wanted}) if isinstance(value, tuple) else (value != wanted):
-                yield f"{who}, which must have {name} {wanted!r}, got {shown(value)}"
+                yield f"{who} must have {name} {wanted!r}, got {shown(value)}"
         for chain in paths_of(at, each):
             for inside, one in chain:
                 yield from refused(inside, one, used)
@@ -81,8 +81,8 @@ def read(module: Any, shape: Shape) -> list[Imported]:
     """
     without = list(refused("", module, set()))
     if without:
-        raise ValueError(f"{OWNER}: every module must have a counterpart, got {'; '.join(without)}. A class of "
-                         "your own can be written in layers of ldl_cy, and its weights loaded by load_torch.")
+        raise ValueError(f"{OWNER}: {listed(without, '; ')}. Other networks can be built from layers of ldl_cy, and "
+                         "their weights loaded with load_torch.")
     modules = list(leaves("", module))
     if not modules:
         raise ValueError(f"{OWNER}: module must have modules, got {shown(module)}.")

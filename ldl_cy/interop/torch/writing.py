@@ -25,8 +25,8 @@ from ldl_cy.interop.torch.weights import (
 from ldl_cy.layers.activation import check_activation
 from ldl_cy.layers.base import Layer
 from ldl_cy.layers.recurrent import Recurrent
-from ldl_cy.layers.windows import lay_windows, pads
-from ldl_cy.messages import shown
+from ldl_cy.layers.windows import lay_windows, pads, pair
+from ldl_cy.messages import listed, shown
 from ldl_cy.models import Sequential
 
 NONLINEARITIES = ("tanh", "relu")           # of nn.RNN
@@ -39,9 +39,9 @@ def refused(parts: Sequence[Part]) -> list[str]:
         layer = getattr(part.layer, "layer", part.layer)
         kind = type(part.layer).__name__
         if type(part.layer) not in WRITERS:
-            found.append(f"{kind} {part.name!r}, which has no counterpart")
+            found.append(f"{kind} {part.name!r} has no counterpart")
         elif isinstance(layer, L.RNN) and check_activation(OWNER, layer.activation) not in NONLINEARITIES:
-            found.append(f"{kind} {part.name!r}, which must have activation 'tanh' or 'relu', "
+            found.append(f"{kind} {part.name!r} must have activation 'tanh' or 'relu', "
                          f"got {shown(layer.activation)}")
         for path in part.paths:
             found += refused(path)
@@ -85,7 +85,7 @@ def steps(model: Any, owner: str = OWNER) -> tuple[tuple[Step, ...], tuple[int, 
     found = parts(network)
     without = refused(found)
     if without:
-        raise ValueError(f"{owner}: every layer must have a counterpart in torch, got {'; '.join(without)}.")
+        raise ValueError(f"{owner}: {listed(without, '; ')}.")
     order = demanded(found, len(network.input_shape))
     writer = Writer(Layout(network.input_shape, order), [own_name(part) for part in found], WRITERS)
     writer.write(found)
@@ -111,17 +111,12 @@ def _around(part: Part, axes: int, size: Any, strides: Any, dilation: Any) -> tu
     image = part.input_shape if axes == 2 else (1, *part.input_shape)
     laid = lay_windows(OWNER, "a window", image, axes, size, strides, dilation, layer.padding)    # type: ignore[arg-type]
     found, symmetric = [], True
-    each = zip(image[:2], laid["kernel"], laid["strides"], as_pair(dilation, axes), laid["padding"], laid["output"])
+    each = zip(image[:2], laid["kernel"], laid["strides"], pair(dilation, axes), laid["padding"], laid["output"])
     for n, k, s, d, before, count in list(each)[-axes:]:
         reach = (k - 1) * d + 1
         found.append((before, max(0, (count - 1) * s + reach - n - before)))
         symmetric = symmetric and (n + 2 * before - reach) // s + 1 == count
     return found, symmetric
-
-
-def as_pair(value: Any, axes: int) -> tuple[int, int]:
-    """A setting for (height, width)."""
-    return (1, value) if axes == 1 else value if isinstance(value, tuple) else (value, value)
 
 
 def _sides(around: Sequence[tuple[int, int]]) -> tuple[int, ...]:
@@ -150,7 +145,7 @@ def _pool(w: Writer, part: Part) -> None:
     strides = layer.pool_size if layer.strides is None else layer.strides
     w.first(part)
     around, symmetric = _around(part, axes, layer.pool_size, strides, 1)
-    sizes = as_pair(layer.pool_size, axes)[-axes:]
+    sizes = pair(layer.pool_size, axes)[-axes:]
     settings = {"kernel_size": layer.pool_size, "stride": strides}
     if symmetric and all(before <= size // 2 for (before, _), size in zip(around, sizes)):
         settings["padding"] = tuple(before for before, _ in around)

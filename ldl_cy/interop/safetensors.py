@@ -8,8 +8,9 @@ from ldl_cy.archive import open_file, readable
 from ldl_cy.interop.assembly import Imported, assemble
 from ldl_cy.layers.base import layer_names
 from ldl_cy.models import Sequential
+from ldl_cy.safetensors_file import read_entries, read_metadata
 from ldl_cy.serialize import network_of
-from ldl_cy.weights import FORMAT, check_dtype, checked, from_file, read_metadata
+from ldl_cy.weights import FORMAT, check_dtype, checked
 
 OWNER = "from_safetensors"
 
@@ -25,12 +26,12 @@ def from_safetensors(path: Any) -> Sequential:
     """
     with open_file(OWNER, path) as file:
         metadata = read_metadata(OWNER, path, file)
-        if not isinstance(metadata, dict) or metadata.get("format") != FORMAT or "model" not in metadata:
+        if metadata.get("format") != FORMAT or "model" not in metadata:
             raise ValueError(f"{OWNER}: {path} must have a description of the network, as save_weights writes it, in "
                              "its metadata.")
         with readable(OWNER, path, "description of a model"):
             stack, dtype, shape = network_of(json.loads(metadata["model"]))
-            entries = from_file(OWNER, path, file)
+            entries = read_entries(OWNER, path, file)
             weights: dict[str, dict[str, Any]] = {name: {} for name in layer_names(OWNER, stack)}
             for name, entry in entries.items():
                 layer, _, own = name.partition(".")
