@@ -1,8 +1,8 @@
 """A graph with one input and one output as a chain of layers, in which branches are layers that have paths.
 
-Where paths meet, the value at which they part is the immediate dominator of the node: the last value that is on every
-way from the input to it. In a graph without circles it is the common ancestor of the node's inputs in the tree of
-dominators, which is made in topological order.
+Where paths meet in a node, the value at which they separate is the node's immediate dominator: the last value that is
+on every path from the input to it. In an acyclic graph this is the lowest common ancestor of the node's inputs in the
+tree of dominators, which is built in topological order.
 
 Cooper, Harvey, Kennedy, "A simple, fast dominance algorithm", Rice University TR-06-33870 (2001).
 """
@@ -63,20 +63,23 @@ def as_chain(owner: str, nodes: Mapping[str, Node], start: str, end: str) -> lis
     Raises
     ------
     ValueError
-        A layer with weights would be in several paths, values that do not come from ``start``, a circle.
+        A layer with weights would be in several paths, values that do not depend on ``start``, a cycle.
     """
     above = dominators(owner, nodes, start, end)
     used: Counter[str] = Counter()
+    count = 0
 
     def chain(first: str, value: str, levels: int) -> list[Imported]:
+        nonlocal count
         if levels > MOST_LEVELS:
             raise ValueError(f"{owner}: branches must be nested at most {MOST_LEVELS} deep.")
         found = []
         while value != first:
             node = nodes[value]
             used[value] += 1
+            count += 1
             weights = isinstance(node.made, Imported) and node.made.weights
-            if (used[value] > 1 and weights) or used.total() > MOST_NODES:
+            if (used[value] > 1 and weights) or count > MOST_NODES:
                 raise ValueError(f"{owner}: {node.source} must be in one path of a branch, got several; layers whose "
                                  "weights are shared, and paths that cross, have no counterpart.")
             if isinstance(node.made, Imported):
@@ -109,7 +112,7 @@ def ordered(owner: str, nodes: Mapping[str, Computed], start: str, end: str) -> 
             state[value] = True
             order.append(stack.pop())
         elif value in state:
-            raise ValueError(f"{owner}: a graph must have no circles, got one at {nodes[value].source}.")
+            raise ValueError(f"{owner}: a graph must have no cycles, got one at {nodes[value].source}.")
         else:
             state[value] = False
             stack += waiting
@@ -117,7 +120,7 @@ def ordered(owner: str, nodes: Mapping[str, Computed], start: str, end: str) -> 
 
 
 def dominators(owner: str, nodes: Mapping[str, Node], start: str, end: str) -> dict[str, str]:
-    """For each value that leads to ``end``, the last value that is on every way from ``start`` to it."""
+    """For each value that leads to ``end``, the last value that is on every path from ``start`` to it."""
     above, depth = {start: start}, {start: 0}
     for value in ordered(owner, nodes, start, end):
         common = nodes[value].inputs[0]

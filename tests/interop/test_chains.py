@@ -1,4 +1,4 @@
-"""Graphs as chains with branches: values that part and meet again, and what is refused."""
+"""Graphs as chains with branches: values that separate and meet again, and what is refused."""
 import numpy as np
 import pytest
 
@@ -23,7 +23,7 @@ def node(*inputs, made=None, source="a node"):
 
 
 def test_nested_branches():
-    """x -> a -> Add(a, Concatenate(b(a), c(b(a)))), whose inner paths part at b."""
+    """x -> a -> Add(a, Concatenate(b(a), c(b(a)))), whose inner paths separate at b."""
     nodes = {
         "a": node("x", made=dense(3, 4, 1)), "b": node("a", made=dense(4, 2, 2)), "c": node("b", made=dense(2, 2, 3)),
         "both": node("b", "c", made=layers.Concatenate), "y": node("a", "both", made=layers.Add),
@@ -44,8 +44,9 @@ def test_one_value_twice():
 
 
 def test_a_long_chain_is_no_recursion():
-    nodes = {f"v{i + 1}": node(f"v{i}") for i in range(3000)}
-    assert len(as_chain("test", nodes, "v0", "v3000")) == 3000
+    n = 30_000                  # also where each node would cost time in proportion to those before it
+    nodes = {f"v{i + 1}": node(f"v{i}") for i in range(n)}
+    assert len(as_chain("test", nodes, "v0", f"v{n}")) == n
 
 
 @pytest.mark.parametrize("nodes, text", [
@@ -53,9 +54,9 @@ def test_a_long_chain_is_no_recursion():
       "ab": node("a", "c", made=layers.Add), "y": node("b", "ab", made=layers.Add)},
      "layer 'a' must be in one path of a branch, got several"),
     ({"y": node("z")}, "computed from the input 'x', got 'z'"),
-    ({"y": node("z"), "z": node("y", source="layer 'z'")}, "no circles, got one at"),
+    ({"y": node("z"), "z": node("y", source="layer 'z'")}, "no cycles, got one at"),
     ({}, "computed from the input 'x', got 'y'"),
-], ids=["paths that cross", "another input", "circle", "no output"])
+], ids=["paths that cross", "another input", "cycle", "no output"])
 def test_refused(nodes, text):
     with pytest.raises(ValueError, match=f"test: .*{text}"):
         as_chain("test", nodes, "x", "y")

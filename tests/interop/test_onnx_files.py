@@ -80,7 +80,7 @@ def as_floats(count):
     return change
 
 
-def circle(proto, tensor, nodes):
+def cycle(proto, tensor, nodes):
     nodes[0].input[0] = "r"
 
 
@@ -96,7 +96,7 @@ CHANGES = {
                       "'Gemm_0'.*the weights must be constant numbers"),
     "NaN": (lambda proto, tensor, nodes: setattr(tensor, "raw_data", np.full(12, np.nan, "f4").tobytes()),
             "kernel of the node 'Gemm_0'"),
-    "circle": (circle, "a graph must have no circles"),
+    "cycle": (cycle, "a graph must have no cycles"),
     "a value that is not there": (lambda proto, tensor, nodes: nodes[0].input.__setitem__(0, "z"), "got 'z'"),
     "a value twice": (lambda proto, tensor, nodes: nodes[0].output.__setitem__(0, "r"), "defined once, got 'r' twice"),
     "an input that is computed": (lambda proto, tensor, nodes: nodes[0].output.__setitem__(0, "x"), "got 'x' twice"),

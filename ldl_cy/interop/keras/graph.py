@@ -19,10 +19,9 @@ from ldl_cy.interop.keras.layers import BRANCHES, HAVE_WEIGHTS, LAYERS, WEIGHTS_
 from ldl_cy.interop.keras.settings import Make, Names, Settings, is_kerases
 from ldl_cy.layers.base import Shape
 from ldl_cy.layers.merge import Branches
-from ldl_cy.messages import shown
+from ldl_cy.messages import listed, shown
 
 OWNER = "from_keras"
-MOST_FAULTS = 20                # that one message lists
 MOST_LEVELS = 64                # of models within models
 MODELS = ("Sequential", "Functional", "Model")
 START = "input"
@@ -89,8 +88,7 @@ def read_graph(entry: Any, stored: Stored, input_shape: Shape | None) -> tuple[l
     graph = _Graph()
     end = graph.model(entry, stored, START, 0)
     if graph.faults:
-        more = len(graph.faults) - MOST_FAULTS
-        raise ValueError("; ".join(graph.faults[:MOST_FAULTS]) + (f"; and {more} more" if more > 0 else ""))
+        raise ValueError(listed(graph.faults, "; "))
     shape = fixed_shape(graph.shape, input_shape)
     nodes, last = graph.built(end, shape)
     return as_chain(OWNER, nodes, START, last), shape, max(graph.dtypes, default="float32")

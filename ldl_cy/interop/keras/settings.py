@@ -6,6 +6,7 @@ may change what a layer computes, is refused.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,16 +43,17 @@ class Names:
 
     def __init__(self) -> None:
         self.used: set[str] = set()
+        self._counts: Counter[str] = Counter()          # the last number that was tried for a name
 
     def take(self, *wanted: str) -> str:
         """The first of these that is free, as a word; the last with a number if none is."""
         words = [word if re.match(r"[A-Za-z_]", word) else f"_{word}"
                  for word in (re.sub(r"\W", "_", name) for name in wanted)]
         free = [word for word in words if word not in self.used]
-        count = 1
-        while not free and f"{words[-1]}_{count}" in self.used:
-            count += 1
-        name = free[0] if free else f"{words[-1]}_{count}"
+        name = free[0] if free else words[-1]
+        while name in self.used:
+            self._counts[words[-1]] += 1
+            name = f"{words[-1]}_{self._counts[words[-1]]}"
         self.used.add(name)
         return name
 

@@ -12,8 +12,8 @@ from ldl_cy.interop.parts import Part
 from ldl_cy.layers.activation import check_activation
 from ldl_cy.layers.base import Layer
 from ldl_cy.layers.merge import Branches
-from ldl_cy.layers.windows import pair, place
-from ldl_cy.messages import shown
+from ldl_cy.layers.windows import pads, pair, place
+from ldl_cy.messages import listed, shown
 
 OWNER = "to_keras"
 # names of activations in Keras; leaky_relu has another slope there, and the approximate gelu no name
@@ -107,7 +107,7 @@ Write = Callable[[Writer, Part, dict[str, Any], bool], list[Item]]
 
 
 def never_negative(layer: Layer, before: bool) -> bool:
-    """Whether an output has no numbers below 0, if the input has some or, with ``before``, none."""
+    """Whether no number of a layer's output is negative; ``before`` says the same of its input."""
     kind = layer.get_config().get("activation")
     if kind is not None and check_activation(OWNER, kind) != "identity":
         return check_activation(OWNER, kind) in NEVER_NEGATIVE
@@ -118,14 +118,6 @@ def never_negative(layer: Layer, before: bool) -> bool:
 
 def fail(part: Part, required: str, got: Any) -> Fault:
     return Fault(f"{type(part.layer).__name__} {part.name!r} must have {required}, got {shown(got)}")
-
-
-def pads(padding: Any, axes: int) -> Pairs:
-    """(before, after) along each axis, from a padding that is no name."""
-    if axes == 1:
-        return (padding,) if isinstance(padding, tuple) else ((padding, padding),)
-    both = padding if isinstance(padding, tuple) else (padding, padding)
-    return tuple(each if isinstance(each, tuple) else (each, each) for each in both)
 
 
 def keras_pads(pairs: Pairs) -> Any:
@@ -343,7 +335,7 @@ def write_model(keras: Any, chain: Sequence[Part], input_shape: tuple[int, ...],
     writer = Writer(keras, dtype)
     written, _ = writer.chain(chain)
     if writer.faults:
-        raise ValueError(f"{OWNER}: {'; '.join(writer.faults)}.")
+        raise ValueError(f"{OWNER}: {listed(writer.faults, '; ')}.")
     items = flat(written)
     x = keras.Input(input_shape, dtype=dtype)
     if all(isinstance(each, Item) and isinstance(each.apply, keras.layers.Layer) for each in written):

@@ -280,7 +280,7 @@ def ordered(ops: list[Op], given: set[str], end: str) -> list[Op]:
             if makers[name] in done:
                 continue
             if makers[name] in begun:
-                raise ValueError(f"{OWNER}: a graph must have no circles, got one at {op.source}.")
+                raise ValueError(f"{OWNER}: a graph must have no cycles, got one at {op.source}.")
             stack.append(makers[name])
             break
         else:

@@ -51,7 +51,7 @@ class Reader:
     joined : dict
         For the name of a value that Concat makes: the axis, and what is joined.
     wholes : dict
-        What Concat makes, by the axis and the keys and axes of what is joined.
+        What Concat makes: for each axis a tree whose edges are the keys and axes of what is joined, in its order.
     roles : dict
         For the name of a value what it is of a norm in parts.
     """
@@ -66,7 +66,7 @@ class Reader:
         self.first = False
         self.last: dict[str, tuple[str, int]] = {}
         self.joined: dict[str, tuple[int, list[Any]]] = {}
-        self.wholes: dict[Any, Value] = {}
+        self.wholes: dict[int, dict[Any, Any]] = {}
         self.roles: dict[str, Any] = {}
         self._laid: dict[tuple[Any, ...], str] = {}
 

@@ -16,6 +16,8 @@ from ldl_cy.interop.onnx.reading.reader import Reader
 from ldl_cy.interop.onnx.reading.recurrent import added_directions, swapped_directions
 from ldl_cy.interop.onnx.reading.values import BATCH, Lengths, Nothing, Piece, Value, axis_number, plain
 
+MADE = "made"                   # in a tree of what was joined: the value that has all parts up to here
+
 
 @dataclass(frozen=True, eq=False)
 class Ids:
@@ -219,18 +221,20 @@ def concat(reader: Reader, op: Op) -> Any:
     except Unreadable as error:
         return Nothing(str(error), op)              # one of its parts may be taken
     whole = tuple((value.key, value.axes) for value in values)
-    for count in range(len(values) - 1, 1, -1):
-        # what another Concat has joined is one of the parts, as in DenseNet, where each layer reads all before it
-        before = reader.wholes.get((axis, whole[:count]))
-        if before:
-            values = [before, *values[count:]]
-            break
+    # what another Concat has joined is one of the parts, as in DenseNet, where each layer reads all before it
+    tree, before, count = reader.wholes.setdefault(axis, {}), None, 0
+    for i, part in enumerate(whole, 1):
+        tree = tree.setdefault(part, {})
+        if 1 < i < len(values) and MADE in tree:
+            before, count = tree[MADE], i
+    if before:
+        values = [before, *values[count:]]
     keys = [reader.laid(value, [*(value.axes[i] for i in order), value.axes[axis]]) for value in values]
     shape = (*(first.sizes[i] for i in order), sum(value.sizes[axis] for value in values))
     key = reader.join(op, layers.Concatenate, keys, shape)
     place = dict(zip([*order, axis], plain(shape, range(1, len(shape) + 1))))
     found = Value(key, shape, tuple((0,) if i == first.batch else place[i] for i in range(first.rank)))
-    reader.wholes[axis, whole] = found
+    tree[MADE] = found
     return found
 
 
