@@ -1,8 +1,9 @@
 """PyTorch: its modules and state dicts here, and networks as its modules.
 
-Images are (n, c, h, w) there and (n, h, w, c) here. Signals (n, channels, time) where a convolution, a pooling or
-BatchNorm reads them first, (n, time, features) where a recurrent or a Linear layer does; vectors have the same order.
-What a Flatten of channels-first values changes is found from the shapes, in both directions.
+Images are (n, c, h, w) there and (n, h, w, c) here. Signals are (n, channels, time) where a convolution, a pooling or
+a BatchNorm reads them first, and (n, time, features) where a recurrent or a Linear layer does; vectors are the same.
+How a Flatten of channels-first values reorders the rows of the Linear behind it is inferred from the shapes, in both
+directions.
 """
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ __all__ = ["from_torch", "load_torch", "to_torch", "torch_state_dict"]
 
 
 def torch_state_dict(model: Sequential) -> dict[str, np.ndarray]:
-    """The weights and running statistics of a model under torch's names and in its layouts; torch is not needed.
+    """The weights and running statistics of a model under torch's names and in torch's layouts; torch is not needed.
 
     Parameters
     ----------
@@ -44,8 +45,17 @@ def torch_state_dict(model: Sequential) -> dict[str, np.ndarray]:
 
     Raises
     ------
+    TypeError
+        No ``Sequential``.
     ValueError
         Layers without a counterpart, all of them named; a model that is not built.
+
+    Examples
+    --------
+    >>> from ldl_cy import Sequential, interop, layers
+    >>> model = Sequential([layers.Dense(4, "relu"), layers.Dense(1)]).build(3)
+    >>> {name: array.shape for name, array in interop.torch_state_dict(model).items()}
+    {'dense_0.weight': (4, 3), 'dense_0.bias': (4,), 'dense_1.weight': (1, 4), 'dense_1.bias': (1,)}
     """
     return {f"{name}.{key}": array for name, step in with_names(steps(model, "torch_state_dict")[0])
             for key, array in step.arrays.items()}
@@ -63,16 +73,26 @@ def to_torch(model: Sequential) -> nn.Sequential:
     nn.Sequential whose children have the names of the model's layers
         Activations, padding and changes of layout that are modules of their own have a suffix to the layer's name.
         What torch.nn has no module for is one of ``ldl_cy.interop.torch.modules``: branches, recurrent modules that
-        return their sequence or their last state alone, padding of pooling that differs from side to side, changes of
-        layout. Weights are copies in the model's dtype. An Embedding takes ids as ints.
+        return only their sequence or only their last state, padding of pooling that differs from side to side, changes
+        of layout. Weights are copies in the model's dtype. An Embedding takes ids as ints.
 
     Raises
     ------
+    TypeError
+        No ``Sequential``.
     ValueError
         Layers without a counterpart, all of them named: Custom, an RNN whose activation is neither tanh nor relu;
         layers named as attributes of nn.Sequential; a model that is not built.
     ImportError
-        torch is not installed.
+        torch is not installed: ``pip install torch``.
+
+    Examples
+    --------
+    >>> from ldl_cy import Sequential, interop, layers
+    >>> model = Sequential([layers.Conv2D(8, 3, activation="relu"), layers.Flatten(), layers.Dense(2)]).build((8, 8, 3))
+    >>> module = interop.to_torch(model)  # doctest: +SKIP
+    >>> module(torch.zeros(1, 3, 8, 8)).shape  # doctest: +SKIP
+    torch.Size([1, 2])
     """
     torch = import_package(OWNER, "torch")
     found, order = steps(model)
@@ -88,10 +108,10 @@ def to_torch(model: Sequential) -> nn.Sequential:
 def load_torch(model: Sequential, state_dict: Any) -> WeightsReport:
     """Replace a model's weights and running statistics by those of a network of torch with the same layers.
 
-    Entries belong to the layers of the same names, if all have those of ``torch_state_dict(model)``. Otherwise
-    modules, which are entries with the same prefix, belong to layers in their order. If kinds or shapes do not fit that
-    way, each belongs to the layer of its kind and shape; several of one kind and shape must have names that differ in
-    numbers only, which then give their order. Files are sorted by name, so that their order says nothing.
+    Entries are matched by name if their names are those of ``torch_state_dict(model)``. Otherwise they are grouped
+    into modules by prefix, and modules are matched with layers in order. Where kinds or shapes differ in that order,
+    and for files, whose entries are sorted by name, a module is matched with the layer of its kind and shape; several
+    modules of one kind and shape must have names that differ in their numbers only, which then give the order.
 
     Parameters
     ----------
@@ -105,15 +125,27 @@ def load_torch(model: Sequential, state_dict: Any) -> WeightsReport:
     Raises
     ------
     ValueError, TypeError
-        Shapes that differ, entries that fit in no way or in several (both sides are listed), numbers that are not
-        finite, too large for the model's dtype or no floats. The model is unchanged.
+        Shapes that differ; entries that match no layer, or more than one (both sides are listed); numbers that are no
+        floats, not finite or too large for the model's dtype; a source that is neither a mapping nor a safetensors
+        file; layers without a counterpart; a model that is not built. The model is unchanged.
     RuntimeError
         A fit of the model is running.
 
     Notes
     -----
-    A Flatten is taken to be one of channels-first maps there. ``num_batches_tracked`` is left out. Recurrent modules of
-    several layers are as many layers here. Training is counted on, and an optimizer's state stays as it is.
+    A Flatten is assumed to be one of channels-first maps. ``num_batches_tracked`` is ignored. A recurrent module of
+    several layers counts as that many layers here. The counts of epochs and steps and the optimizer's state are kept.
+
+    Examples
+    --------
+    >>> from ldl_cy import Sequential, interop, layers
+    >>> trained, model = (Sequential([layers.Dense(4, "relu"), layers.Dense(1)], random_state=seed).build(3)
+    ...                   for seed in (0, 1))
+    >>> report = interop.load_torch(model, interop.torch_state_dict(trained))
+    >>> report.loaded
+    ['dense_0.kernel', 'dense_0.bias', 'dense_1.kernel', 'dense_1.bias']
+    >>> bool((model.theta == trained.theta).all())
+    True
     """
     with Exclusive([model], "of this model"), entries_of("load_torch", state_dict) as entries:
         found = [(name, step) for name, step in with_names(steps(model, "load_torch")[0]) if step.arrays]
@@ -146,22 +178,30 @@ def from_torch(module: nn.Module, input_shape: int | Sequence[int]) -> Sequentia
     Returns
     -------
     Sequential, built, float64 if a weight is, otherwise float32
-        Its outputs are the module's in evaluation mode, with images channels-last. Layers have the names of the
-        children that are words. A recurrent module gives its sequence.
+        Its outputs are the module's in evaluation mode, with images channels-last. Layers take the names of the
+        modules where these are identifiers. A recurrent module becomes layers that return sequences.
 
     Raises
     ------
+    TypeError
+        No ``nn.Module``.
     ValueError
-        Modules without a counterpart, by path and class, all of them listed: transposed convolutions, attention,
-        classes of your own, weight_norm and others. Modules that do not fit the input shape, weights that are not
-        finite.
+        Modules without a counterpart, by class and path, up to 20 of them: transposed convolutions, attention, your
+        own classes, weight_norm and others. Modules that do not fit the input shape, weights that are not finite.
     ImportError
-        torch is not installed.
+        torch is not installed: ``pip install torch``.
 
     Notes
     -----
-    Inference is the same, training need not be: torch's running variance is unbiased, and Dropout2d leaves out whole
-    channels, where Dropout leaves out numbers.
+    Inference is the same; training may differ: torch's running variance is unbiased, and Dropout2d drops whole
+    channels, where Dropout drops single numbers.
+
+    Examples
+    --------
+    >>> from ldl_cy.interop import from_torch
+    >>> module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 2))  # doctest: +SKIP
+    >>> model = from_torch(module, (8, 8, 3))  # doctest: +SKIP
+    >>> model.predict(images)  # doctest: +SKIP
     """
     torch = import_package("from_torch", "torch")
     if not isinstance(module, torch.nn.Module):

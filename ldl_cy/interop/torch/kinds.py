@@ -272,14 +272,13 @@ def _zero_pad(axes: int, r: Reader, path: str, m: Any) -> None:
 
 
 def _activation(name: str, r: Reader, path: str, m: Any) -> None:
-    if name == "softmax" and not r.layout.is_vector:
-        dim = m.dim + r.layout.rank + 1 if m.dim < 0 else m.dim
-        if not 1 <= dim <= r.layout.rank:
-            raise r.error(f"must have the dim of an axis of {r.layout.theirs}, got {m.dim}")
-        if r.layout.order[dim - 1] != r.layout.rank - 1:
-            r.arrange(with_channels(r.layout.rank, dim - 1))
-    elif name == "softmax" and m.dim not in (1, -1):
-        raise r.error(f"must have the dim of an axis of {r.layout.theirs}, got {m.dim}")
+    if name == "softmax":
+        rank = r.layout.rank
+        dim = m.dim + rank + 1 if isinstance(m.dim, int) and m.dim < 0 else m.dim
+        if not isinstance(dim, int) or not 1 <= dim <= rank:
+            raise r.error(f"must have the dim of an axis of {r.layout.theirs}, got {shown(m.dim)}")
+        if r.layout.order[dim - 1] != rank - 1:
+            r.arrange(with_channels(rank, dim - 1))
     slope = {"negative_slope": m.negative_slope} if name == "leaky_relu" else {}
     r.add(L.Activation(name, **slope, name=r.name(path)))
 

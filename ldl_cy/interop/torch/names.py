@@ -65,7 +65,7 @@ def assign(steps: Sequence[tuple[str, Step]], shapes: Mapping[str, Shape], is_or
 
 
 def grouped(names: Sequence[str]) -> dict[str, Keys]:
-    """The entries of each module; a recurrent module of several layers is as many modules of one."""
+    """The entries of each module; a recurrent module of several layers is split into modules of one."""
     groups: dict[str, Keys] = {}
     for full in names:
         name, _, key = full.rpartition(".")

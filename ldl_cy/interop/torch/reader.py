@@ -1,4 +1,4 @@
-"""What a chain of torch's modules is read with: the layers so far, and where the numbers of their output are there."""
+"""The reader of a chain of torch's modules: the layers so far, and the layout of their output in torch."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,7 +59,7 @@ def leaves(path: str, module: Any) -> Iterator[tuple[str, Any]]:
 
 
 def is_hooked(module: Any) -> bool:
-    """Whether functions of the user's run before or behind forward."""
+    """Whether functions of the user's run before or after forward."""
     return any(vars(module).get(hooks) for hooks in ("_forward_hooks", "_forward_pre_hooks"))
 
 
@@ -106,11 +106,11 @@ class Reader:
             except (TypeError, ValueError) as error:
                 if str(error).startswith(OWNER):
                     raise
-                raise self.error(f"must be one that a layer here can be: {error}".removesuffix(".")) from error
+                raise self.error(f"has no counterpart: {error}".removesuffix(".")) from error
         return self.chain
 
     def named_chain(self) -> list[Imported]:
-        """The chain, in which layers without a name have none that a module's would be."""
+        """The chain; the default name of a layer without one must not be that of a module."""
         for i, each in enumerate(self.chain):
             name = f"{each.layer.default_name()}_{i}"
             if each.layer.name is None and name in self._names:
@@ -129,7 +129,7 @@ class Reader:
         return name
 
     def add(self, layer: Layer, weights: Mapping[str, np.ndarray] | None = None) -> None:
-        """A layer that follows on those before."""
+        """Append a layer to the chain."""
         self.chain.append(Imported(layer, weights or {}, self.source))
 
     def convert(self, layer: Layer, conversion: Conversion, module: Any) -> None:
@@ -141,13 +141,13 @@ class Reader:
         return ValueError(f"{OWNER}: {self.source} {text}.")
 
     def output(self) -> None:
-        """The value has its shape by the layer that was added last, in the order of axes that it had."""
+        """Take over the output shape of the layer that was added last; the order of axes stays."""
         self.layout = self.layout._replace(shape=self.chain[-1].layer.build(self.layout.shape).output_shape)
 
     # -- the order of axes --------------------------------------------------------------------------------
 
     def arrange(self, order: tuple[int, ...]) -> None:
-        """Ours so that theirs has this order of our axes."""
+        """Permute our axes so that torch's have this order of ours."""
         now = self.layout.order
         if now != order:
             dims = [0] * len(order)
@@ -157,7 +157,7 @@ class Reader:
             self.layout = Layout.of(self.layout.theirs, order)
 
     def first(self, rank: int) -> None:
-        """For a module that reads channels-first maps with so many axes."""
+        """For a module that reads channels-first maps of ``rank`` axes."""
         if self.layout.rank != rank:
             raise self.error(f"must have an input of {rank} axes without the batch axis, got {self.layout.theirs}")
         if rank > 1:
@@ -171,11 +171,11 @@ class Reader:
             self.natural = channels_last(self.layout.rank)
 
     def same(self) -> None:
-        """Ours in their order, numbers of a vector too."""
+        """Bring our axes, or the numbers of a vector, into torch's order."""
         if self.layout.places is not None:
             origin = self.layout.origin
             if origin is None:
-                raise self.error("must not follow on flattened maps that were concatenated")
+                raise self.error("must not follow a concatenation of flattened maps")
             self.add(L.Reshape(origin.shape))
             self.add(L.Permute(tuple(axis + 1 for axis in origin.order)))
             self.add(L.Flatten())
@@ -186,7 +186,7 @@ class Reader:
         self, theirs: Shape, natural: tuple[int, ...] | None = None, name: str | None = None,
         prefer: tuple[int, ...] | None = None,
     ) -> None:
-        """Their value in another shape; one of the orders of its axes that a reshape here can give is preferred."""
+        """Reshape torch's value; preferred is an order of axes that a reshape gives here as well, without a Permute."""
         rank = len(theirs)
         if rank == 1:
             if not self.layout.is_vector:

@@ -1,8 +1,8 @@
 """Modules of torch.nn as layers: what has no counterpart, and the chain of layers of a module.
 
-A module is refused before anything is built, by its path and class. Then the modules are read in turn: ``Reader`` knows
-in which order the value so far has its axes there, so that maps stay channels-last here, and vectors behind a Flatten
-keep our order. Where torch reads an axis that is not the right one here, a Permute is put in front.
+A module without a counterpart is refused by its class and path before anything is built. Then the modules are read in
+turn: ``Reader`` keeps the order of axes that the value has in torch, so that maps stay channels-last here, and vectors
+after a Flatten keep our order. Where torch reads another axis than our layer would, a Permute is inserted before it.
 """
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ class Writer:
             self.arrange(part, channels_last(self.layout.rank))
 
     def becomes(self, part: Part) -> None:
-        """The layer's output has the order of its input's axes."""
+        """Take over the layer's output shape; the order of axes stays."""
         self.layout = self.layout._replace(shape=part.output_shape)
 
     def activate(self, part: Part, suffix: str = "_activation") -> None:

@@ -11,7 +11,7 @@
     GRU          gates r, z, n in both                   bias: the sum, but for n; recurrent_bias: bias_hh of n
 
 https://docs.pytorch.org/docs/stable/nn.html. Its running variance is unbiased, the sum of squares divided by the count
-less one, and ours is biased: equal in inference, and different in the updates of further training.
+less one, and ours is biased: equal in inference, and different when training continues.
 """
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def linear(layout: Layout) -> Conversion:
 
 
 def convolution(axes: int) -> Conversion:
-    """Of a convolution whose windows have so many axes."""
+    """Of a convolution whose windows have ``axes`` axes."""
     to_ours_axes = (*range(2, axes + 2), 1, 0)
     to_theirs_axes = (axes + 1, axes, *range(axes))
     return Conversion(
