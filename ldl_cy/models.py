@@ -387,9 +387,22 @@ class Sequential:
     def save_weights(self, path: str | Path | BinaryIO) -> None:
         """Write parameters and running statistics to a safetensors file, atomically, or to a binary file object.
 
-        They have the names of ``parameters`` and ``state``. Metadata: "format", which is "ldl_cy", and "model", the
-        layers, dtype and input shape in JSON, unless a setting is a function without a name. Needs the package
-        safetensors, the extra ``io``. Errors as ``save``'s, and a ValueError before ``build``.
+        Arrays have the names of ``parameters`` and ``state``. The metadata are "format", which is "ldl_cy", and
+        "model", the layers, dtype and input shape in JSON, unless a setting is a function without a name.
+
+        Parameters
+        ----------
+        path : str, path or binary file object
+
+        Raises
+        ------
+        TypeError, ValueError
+            The model is not built, or has too many arrays for a header of 16 MiB; a path or a file object that is not
+            one.
+        OSError
+            The file cannot be written; an old file at the path is left as it was.
+        ImportError
+            The package safetensors is not installed: ``pip install "ldl_cy[io]"``.
         """
         weights.save(self.network, self.layers, path)
 
@@ -398,7 +411,8 @@ class Sequential:
     ) -> weights.WeightsReport:
         """Replace weights and running statistics by arrays of the same names, all of them or, on an error, none.
 
-        As with ``theta = ...``, training is counted on, and the optimizer's state stays as it is.
+        As with ``theta = ...``, the counts of epochs and steps and the optimizer's state are kept. Reading a file needs
+        NumPy alone.
 
         Parameters
         ----------
@@ -407,7 +421,8 @@ class Sequential:
         strict : bool, default=True
             False skips names that only one side has, and arrays of other shapes.
         rename : dict of old to new prefixes, or function of a name, default=None
-            Makes the model's names of the source's.
+            From names in the source to names in the model. A prefix ends at a dot: "conv" is none of "conv2d.kernel".
+            Of several prefixes the longest applies.
 
         Returns
         -------
@@ -416,10 +431,25 @@ class Sequential:
         Raises
         ------
         ValueError, TypeError
-            No such file; with ``strict``, names and shapes that differ, all of them listed; two names that become one;
-            with ``strict=False`` too, numbers to be loaded that are no floats, not finite, or too large for the dtype.
+            The model is not built. The source is neither a mapping nor a safetensors file; two of its names become
+            one; with ``strict``, names and shapes that differ, up to 20 of each kind listed; numbers to be loaded that
+            are no floats, not finite, or too large for the dtype.
+        OSError
+            The file cannot be read.
         RuntimeError
             A fit of the model is running.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ldl_cy import Sequential, layers
+        >>> model = Sequential([layers.Dense(2, name="first"), layers.Dense(1)]).build(3)
+        >>> arrays = {"encoder.kernel": np.ones((3, 2)), "encoder.bias": np.zeros(2), "decoder.bias": np.zeros(1)}
+        >>> report = model.load_weights(arrays, strict=False, rename={"encoder": "first"})
+        >>> report
+        2 loaded; 2 missing: dense_1.kernel, dense_1.bias; 1 unexpected: decoder.bias
+        >>> report.missing
+        ['dense_1.kernel', 'dense_1.bias']
         """
         with Exclusive([self], "of this model"):
             return weights.load(self.network, source, check_bool("Sequential", "strict", strict), rename)

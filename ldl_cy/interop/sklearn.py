@@ -34,8 +34,8 @@ def from_sklearn(mlp: Any) -> MLPClassifier | MLPRegressor:
     -------
     MLPClassifier or MLPRegressor
         With its parameters, weights, classes and curves, in the dtype of its weights. Predictions are equal to
-        rounding. ``partial_fit`` and a fit with ``warm_start`` continue from the weights; the optimizer's state and
-        the random numbers begin anew.
+        rounding. ``partial_fit`` and a fit with ``warm_start`` continue from the weights, with a new state of the
+        optimizer and new random numbers.
 
     Raises
     ------
@@ -43,6 +43,16 @@ def from_sklearn(mlp: Any) -> MLPClassifier | MLPRegressor:
         It is no perceptron of scikit-learn.
     ValueError
         It is not fitted; its weights are not finite, or not those of its ``hidden_layer_sizes``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.neural_network import MLPRegressor
+    >>> from ldl_cy.interop import from_sklearn
+    >>> X = np.linspace(-1, 1, 50)[:, None]
+    >>> fitted = MLPRegressor(hidden_layer_sizes=8, solver="lbfgs", random_state=0).fit(X, X.ravel() ** 2)
+    >>> bool(np.allclose(from_sklearn(fitted).predict(X), fitted.predict(X)))
+    True
     """
     from sklearn import neural_network
 
@@ -81,15 +91,24 @@ def to_sklearn(mlp: Any) -> Any:
     Raises
     ------
     TypeError
-        It is none of these.
+        It is no ``MLPClassifier`` or ``MLPRegressor`` of ldl_cy.
     ValueError
-        It is not fitted; it has activations that scikit-learn lacks, or several of them.
+        It is not fitted; it has an activation that scikit-learn lacks, or different ones in its hidden layers.
 
     Warns
     -----
     UserWarning
-        It has settings that scikit-learn lacks and that only change training, which the warning names: they are left
+        It has settings that scikit-learn lacks and that change training only, which the warning names: they are left
         out. For another solver, or another loss with the same output, further fits use scikit-learn's default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ldl_cy import MLPRegressor, interop
+    >>> X = np.linspace(-1, 1, 50)[:, None]
+    >>> fitted = MLPRegressor(hidden_layer_sizes=8, solver="lbfgs", random_state=0).fit(X, X.ravel() ** 2)
+    >>> bool(np.allclose(interop.to_sklearn(fitted).predict(X), fitted.predict(X)))
+    True
     """
     from scipy.sparse import csr_matrix
     from sklearn import config_context, neural_network
@@ -104,8 +123,8 @@ def to_sklearn(mlp: Any) -> Any:
                         "MLPRegressor")
     theirs = kind(**_their_parameters(mlp, kind()))
     wanted = theirs.get_params()
-    # scikit-learn makes all that it keeps to itself in a fit; one of no epochs, over rows without an entry, makes
-    # nothing else. With early stopping it holds out rows of each class, and takes the first weights for the best.
+    # scikit-learn creates its private attributes in fit: here in one of no epochs, on rows without entries. With early
+    # stopping it holds out rows of each class, hence four of each, and keeps the initial weights as the best ones.
     y = np.concatenate([_targets(mlp)] * 4)
     X = csr_matrix((len(y), mlp.n_features_in_), dtype=mlp.coefs_[0].dtype)
     solver = "adam" if theirs.solver == "lbfgs" else theirs.solver

@@ -46,7 +46,7 @@ def test_a_file_that_ends_too_early(tmp_path):
 def test_paths(tmp_path):
     with pytest.raises(ValueError, match=r"^from_onnx: path must be a file, got the folder"):
         interop.from_onnx(tmp_path)
-    with pytest.raises(TypeError, match=r"^from_onnx: path must be a path, got 3"):
+    with pytest.raises(TypeError, match=r"^from_onnx: path_or_proto must be a path or an onnx.ModelProto, got 3"):
         interop.from_onnx(3)
     with pytest.raises(FileNotFoundError):
         interop.from_onnx(tmp_path / "none.onnx")

@@ -30,11 +30,11 @@ def to_onnx(
     ----------
     obj : built Sequential or fitted estimator
     path : path, default=None
-        Where the model is written too; a file that is there is replaced as a whole.
+        Where the model is written as well; an existing file is replaced as a whole.
     opset : int, 18 to the latest that the package onnx knows, default=18
     dtype : "float32" or "float64", default="float32"
         The type of inputs, weights and outputs, whatever that of the network is: weights of a float64 network are
-        rounded. ONNX Runtime has no convolutions and no recurrent layers in float64, onnx's reference evaluator has.
+        rounded. In float64, ONNX Runtime has no convolutions and no recurrent layers; onnx's reference evaluator does.
     lengths : bool, default=False
         A second input "lengths", (n,) int64: the length of each sequence of x, in 1 .. time, as in
         ``Sequential.predict``. The model does not check them.
@@ -42,7 +42,7 @@ def to_onnx(
     Returns
     -------
     onnx.ModelProto
-        Its IR version is 10, its domain ONNX's own. The first axis of inputs and outputs is named "n".
+        IR version 10, with operators of ONNX's default domain only. The first axis of inputs and outputs is named "n".
 
         Sequential: input "x" (n, *input_shape), channels last, output "y" (n, *output_shape), the last layer's raw
         output.
@@ -61,10 +61,10 @@ def to_onnx(
         The package onnx is not installed.
     ValueError, TypeError
         A network that is not built, an estimator that is not fitted, another object; Custom and the user's own
-        layers, by name; lengths that do not fit the network; weights that do not fit into ``dtype``, or take more
-        than 2 GiB; an opset, a dtype or a path that is none. Nothing has been written.
+        layers, by name; ``lengths`` for a network that reads no sequences; weights too large for ``dtype``, or of more
+        than 2 GiB; an invalid opset, dtype or path. Nothing has been written.
     OSError
-        The file cannot be written; what was there is left.
+        The file cannot be written; an old file at the path is left as it was.
 
     References
     ----------

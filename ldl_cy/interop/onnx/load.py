@@ -47,20 +47,21 @@ READERS: dict[str, Callable[[Reader, Op], Any]] = {
 
 
 def from_onnx(path_or_proto: Any) -> Sequential:
-    """The model that a graph is.
+    """An ONNX graph as a model, with its weights.
 
     Parameters
     ----------
     path_or_proto : path or onnx.ModelProto
-        A file that has its weights within it, with one input of fixed shape but for the batch and one output. A
-        second input of whole numbers is taken for lengths, which our models are given with the rows.
+        A graph with its weights in the file itself, one output, and one input whose axes but the batch have fixed
+        lengths. A second input of integers is taken to be the lengths of sequences, which ``predict(X, lengths=...)``
+        takes here.
 
     Returns
     -------
     Sequential, built, in float64 if the graph's input is, otherwise in float32.
-        If the graph reads images or sequences with the channels first, as PyTorch's do, the model reads (height, width,
-        channels) or (time, channels), and an output of that form is turned likewise. The order of numbers behind a
-        Flatten stays that of the graph: rows of weights are put in another order where they must.
+        If the graph reads images or sequences channels-first, as PyTorch's do, the model reads (height, width,
+        channels) or (time, channels), and an output with channels is channels-last too. A vector that is an output has
+        the graph's order; rows of weights behind a Flatten are reordered where necessary.
 
     Raises
     ------
@@ -76,12 +77,21 @@ def from_onnx(path_or_proto: Any) -> Sequential:
 
     Notes
     -----
-    Activations are known by what they compute: gelu, silu or mish may come in parts. A product or sum with constants is
-    a BatchNorm that is not trained; BatchNorm in files that PyTorch writes is part of the convolution before it.
+    Activations are recognised by what they compute: gelu, silu or mish may be made of several nodes. A product or sum
+    with constants becomes a BatchNorm that is not trained; in files that PyTorch writes, BatchNorm is already folded
+    into the convolution before it.
 
     References
     ----------
-    https://onnx.ai/onnx/operators/
+    ONNX operators: https://onnx.ai/onnx/operators.
+
+    Examples
+    --------
+    >>> from ldl_cy import Sequential, interop, layers
+    >>> model = Sequential([layers.Dense(4, "relu"), layers.Dense(1)]).build(3)
+    >>> again = interop.from_onnx(interop.to_onnx(model))
+    >>> bool((again.theta == model.theta).all())
+    True
     """
     file = read_file(path_or_proto)
     order, shape, samples = _input(file)

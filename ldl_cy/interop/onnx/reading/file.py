@@ -123,6 +123,8 @@ def parse(source: Any) -> tuple[Any, int]:
             return source, source.ByteSize()
         except Exception as error:                  # protobuf's own class, of more than 2 GB
             raise ValueError(f"{OWNER}: the model cannot be read: {error}") from None
+    if not isinstance(source, (str, bytes, os.PathLike)):
+        raise TypeError(f"{OWNER}: path_or_proto must be a path or an onnx.ModelProto, got {shown(source)}.")
     path = as_path(OWNER, source)
     check_regular(OWNER, path)
     with open(path, "rb") as file:
