@@ -2,6 +2,8 @@
 import re
 from pathlib import Path
 
+import keras_files
+import numpy as np
 import pytest
 
 README = Path(__file__).parent.parent / "README.md"
@@ -15,7 +17,13 @@ REACHED = {
     "custom": lambda model, np, **_: model.predict(np.ones((2, 4))).shape == (2, 1),
     "resume": lambda model, **_: model.epoch == 40,
     "second order": lambda history, **_: history.history["loss"][-1] < 1e-5,
-    "onnx": lambda onx, model, X, **_: same_classes(onx, model, X[:200].astype("float32")),
+    "weights": lambda report, model, state_dict, **_: len(report.loaded) == len(state_dict) == 4,
+    "torch": lambda module, model, again, torch, **_: same_outputs(model, module, again, torch),
+    "keras": lambda model, **_: (model.predict(np.ones((1, 3))) == 4).all(),
+    "sklearn": lambda fitted, clf, again, X, **_: (
+        (clf.predict(X) == fitted.predict(X)).all() and type(again) is type(fitted)),
+    "onnx": lambda onx, net, model, X, **_: (
+        net.n_parameters == model[-1].model_.n_parameters and same_classes(onx, model, X[:200].astype("float32"))),
 }
 
 
@@ -25,6 +33,20 @@ def same_classes(onx, model, X):
     return (ReferenceEvaluator(onx).run(None, {"X": X})[0] == model.predict(X)).all()
 
 
+def same_outputs(model, *modules_and_torch):
+    *modules, torch = modules_and_torch
+    x = np.random.default_rng(0).standard_normal((5, 8, 8, 3)).astype("float32")
+    outputs = [module(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).detach().numpy() for module in modules]
+    return all(np.allclose(y, model.predict(x), atol=1e-5) for y in outputs)
+
+
+def write_model_keras(folder):
+    """The file that one example reads."""
+    pytest.importorskip("h5py", reason="the extra 'test' brings h5py, which reads .keras files")
+    config = keras_files.sequential(keras_files.input_layer((3,)), keras_files.dense("dense", 2))
+    keras_files.write(folder / "model.keras", config, {"layers/dense": [np.ones((3, 2)), np.ones(2)]})
+
+
 def test_every_example_is_run():
     assert len(EXAMPLES) == len(REACHED)
 
@@ -32,7 +54,11 @@ def test_every_example_is_run():
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("example", "reached"), [*zip(EXAMPLES, REACHED.values())], ids=REACHED)
 def test_example(example, reached, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)         # one writes a file
+    if "import torch" in example[1]:
+        pytest.importorskip("torch", reason="ci/oracle installs PyTorch and runs this example")
+    if '"model.keras"' in example[1]:
+        write_model_keras(tmp_path)
+    monkeypatch.chdir(tmp_path)         # some write or read files
     # empty lines in front, so that a traceback shows the README's own line
     code = "\n" * TEXT.count("\n", 0, example.start(1)) + example[1]
     names = {}

@@ -8,9 +8,11 @@ import pytest
 import ldl_cy
 from ldl_cy import (
     MLPClassifier,
+    MLPRegressor,
     NeuralNetRegressor,
     RNNRegressor,
     Sequential,
+    interop,
     layers,
     losses,
     optimizers,
@@ -18,6 +20,7 @@ from ldl_cy import (
 )
 from ldl_cy.callbacks import EarlyStopping, History
 from ldl_cy.learning_rate import RangeTest
+from ldl_cy.weights import Mismatch, WeightsReport
 
 X = np.linspace(-1, 1, 60, dtype="float32").reshape(20, 3)
 y = X[:, :1] ** 2
@@ -71,6 +74,32 @@ def test_estimators() -> None:
     assert isinstance(regressor.model_, Sequential) and len(regressor.loss_curve_) == 1
 
 
+def test_weights_and_networks(tmp_path: Path) -> None:
+    model = small_model().build(3)
+    model.save_weights(tmp_path / "weights.safetensors")
+    report = model.load_weights(tmp_path / "weights.safetensors", rename={"old": "new"})
+    assert_type(report, WeightsReport)
+    assert_type(report.loaded, list[str])
+    assert_type(report.mismatched, list[Mismatch])
+    assert report.loaded == [*model.parameters] and report.mismatched == []
+    report = model.load_weights({"dense_1.bias": np.zeros(1)}, strict=False, rename=str.lower)
+    assert report.loaded == ["dense_1.bias"]
+    arrays = interop.torch_state_dict(model)
+    assert_type(arrays, dict[str, np.ndarray])
+    assert_type(interop.load_torch(model, arrays), WeightsReport)
+    assert isinstance(interop.load_torch(model, arrays), WeightsReport)
+    onx = interop.to_onnx(model, opset=18)
+    again = interop.from_onnx(onx)
+    assert_type(again, Sequential)
+    assert isinstance(again, Sequential)
+    fitted = MLPClassifier(hidden_layer_sizes=(5,), max_iter=1000, solver="lbfgs").fit(X, np.arange(20) % 2)
+    estimator = interop.from_sklearn(interop.to_sklearn(fitted))
+    assert_type(estimator, MLPClassifier | MLPRegressor)
+    assert isinstance(estimator, MLPClassifier)
+    assert_type(ldl_cy.SKOPS_TRUSTED, tuple[str, ...])
+    assert "ldl_cy.models.Sequential" in ldl_cy.SKOPS_TRUSTED
+
+
 def test_learning_rate() -> None:
     found = ldl_cy.find_learning_rate(small_model(), X, y, loss="squared_error", n_steps=30)
     assert_type(found, RangeTest)
@@ -90,5 +119,9 @@ def test_mistakes_are_seen() -> None:
         layers.Dense("4")                                                   # type: ignore[arg-type]
     with pytest.raises(TypeError):
         RNNRegressor(cells="gru")                                           # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        small_model().build(3).load_weights({}, strict="no")                # type: ignore[arg-type]
+    with pytest.raises(AttributeError):
+        interop.from_tensorflow                                             # type: ignore[attr-defined]  # noqa: B018
     with pytest.raises(ValueError):
         MLPClassifier(alpha="small").fit(X, np.arange(20) % 2)              # type: ignore[arg-type]
