@@ -102,8 +102,8 @@ def load(network: Network, source: Any, strict: bool, rename: Rename) -> Weights
 
 
 @contextmanager
-def entries_of(owner: str, source: Any) -> Iterator[dict[str, Entry]]:
-    """The arrays of a safetensors file or a mapping, which can be read within.
+def entries_of(owner: str, source: Any, name: str = "source") -> Iterator[dict[str, Entry]]:
+    """The arrays of a safetensors file or a mapping, which can be read within; ``name`` is the argument's, for errors.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def entries_of(owner: str, source: Any) -> Iterator[dict[str, Entry]]:
         yield from_mapping(owner, source)
         return
     if not isinstance(source, (str, bytes, os.PathLike)) and not hasattr(source, "read"):
-        raise TypeError(f"{owner}: source must be a path, a binary file or a mapping of names to arrays, "
+        raise TypeError(f"{owner}: {name} must be a path, a binary file or a mapping of names to arrays, "
                         f"got {shown(source)}.")
     with open_file(owner, source) as file:
         yield read_entries(owner, source, file)

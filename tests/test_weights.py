@@ -62,7 +62,7 @@ def test_the_same_bits(dtype, tmp_path):
 
 def test_what_a_file_holds(tmp_path):
     """Read by the package itself: names, dtype, numbers and the description of the network."""
-    safe_open = pytest.importorskip("safetensors").safe_open
+    safe_open = pytest.importorskip("safetensors", reason="reads the file").safe_open
     model = made()
     model.save_weights(str(tmp_path / "w"))
     with safe_open(tmp_path / "w", "np") as file:

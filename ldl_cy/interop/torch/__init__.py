@@ -147,7 +147,7 @@ def load_torch(model: Sequential, state_dict: Any) -> WeightsReport:
     >>> bool((model.theta == trained.theta).all())
     True
     """
-    with Exclusive([model], "of this model"), entries_of("load_torch", state_dict) as entries:
+    with Exclusive([model], "of this model"), entries_of("load_torch", state_dict, "state_dict") as entries:
         found = [(name, step) for name, step in with_names(steps(model, "load_torch")[0]) if step.arrays]
         chosen = assign(found, {name: entry.shape for name, entry in entries.items()}, isinstance(state_dict, Mapping))
         values = {}
