@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ldl_cy import Sequential, layers, losses, optimizers, schedules
-from ldl_cy.messages import LONGEST, shown
+from ldl_cy.messages import LONGEST, MOST_ITEMS, cut, listed, shown
 
 
 class NoRepr:
@@ -89,3 +89,9 @@ def test_messages_of_odd_values_are_short(argument, value):
     with pytest.raises((TypeError, ValueError, OSError)) as info:
         ARGUMENTS[argument](value)
     assert (len(str(info.value)) < 2000 and "Exceeds the limit" not in str(info.value)) or argument == "load"
+
+
+def test_strings_and_lists_of_them_are_cut():
+    assert cut("kernel") == "kernel" and cut("k" * 10**6) == "k" * LONGEST + "..."
+    assert listed(["a", "b"]) == "a, b" and listed([]) == ""
+    assert listed(["a"] * (MOST_ITEMS + 3), "; ") == "; ".join(["a"] * MOST_ITEMS) + " and 3 more"

@@ -1,4 +1,4 @@
-"""What is read from another library: layers and their weights, of which a ``Sequential`` is made."""
+"""A ``Sequential`` from layers and weights that were read from another library."""
 from __future__ import annotations
 
 import re
@@ -42,7 +42,7 @@ def branch(kind: type[Branches], paths: Sequence[Sequence[Imported]], source: st
 
 
 def as_name(name: str) -> str | None:
-    """A layer's name made of its name in another library; None, for the default, if that is no word."""
+    """A layer's name in another library, if it is an identifier; otherwise None, for the default name."""
     return name if re.fullmatch(r"[A-Za-z_]\w*", name) else None
 
 
@@ -60,7 +60,8 @@ def assemble(owner: str, chain: Sequence[Imported], input_shape: Shape, dtype: s
     Raises
     ------
     ValueError
-        A layer does not fit the shape that reaches it; weights of another shape, or not finite.
+        A layer does not fit the shape that reaches it; weights that are missing, too many, of another shape, or not
+        finite in ``dtype``.
     """
     model = Sequential([each.layer for each in chain], dtype=dtype)
     graph = make_graph(model.layers, check_input_shape(input_shape), dtype)
@@ -78,7 +79,7 @@ def assemble(owner: str, chain: Sequence[Imported], input_shape: Shape, dtype: s
         check_values(owner, f"{name} of {source}", values[name], dtype)
     if given:
         name, (_, source) = next(iter(given.items()))
-        raise ValueError(f"{owner}: {source} must have no weights {name}, which the layer here has no place for.")
+        raise ValueError(f"{owner}: {source} must have the weights of its layer only, got {name}.")
     network = Network(model.layers, graph, np.empty(graph.n_params, dtype), np.empty(graph.n_state, dtype),
                       model.random_state)
     for views in (network.parameters, network.state):

@@ -1,4 +1,4 @@
-"""``ldl-cy convert``: a network from a file of one kind to a file of another one, and the comparison of both."""
+"""``ldl-cy convert``: a network from one kind of file to another, and the comparison of both files' outputs."""
 from __future__ import annotations
 
 import importlib.util
@@ -15,7 +15,7 @@ from ldl_cy.models import Sequential
 from ldl_cy.packages import import_package
 
 OWNER = "convert"
-ROWS = 8                        # of random numbers, on which both files are compared
+ROWS = 8                        # of random numbers, for which outputs are compared
 CLOSE = {"float32": 2e-5, "float64": 1e-10}
 
 
@@ -43,7 +43,7 @@ WRITE: dict[str, Callable[[Sequential, str], Any]] = {
 
 
 def kind(path: str) -> str | None:
-    """What a file is by the end of its name; None if that is not known."""
+    """The kind of a file, its suffix in lower case; None if it is not one of ``READ``."""
     found = Path(path).suffix.lower()
     return found if found in READ else None
 
@@ -64,7 +64,7 @@ def convert(source: str, target: str, check: bool) -> int:
     """
     try:
         model = READ[Path(source).suffix.lower()](source)
-        network = model.network                 # which a model that was never built does not have
+        network = model.network                 # a ValueError for a .ldl file of a model that is not built
         WRITE[Path(target).suffix.lower()](model, target)
         print(f"{source} -> {target}: {len(model.layers)} layers, {network.n_params} weights, "
               f"{network.input_shape} -> {network.output_shape}, {model.dtype}")
@@ -100,7 +100,7 @@ def random_rows(model: Sequential) -> np.ndarray:
 
 
 def outputs(path: str, X: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """What the network of a file makes of rows, in our order of axes; its own library computes it where it is there."""
+    """The outputs of a file's network for rows, in our order of axes; computed by its own library where installed."""
     if kind(path) == ".onnx":
         return _by_onnx(path, X, shape)
     if kind(path) == ".keras" and importlib.util.find_spec("keras"):
@@ -135,7 +135,7 @@ def _run_onnx(path: str, name: str, X: np.ndarray) -> np.ndarray:
             session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
             found, = session.run(None, {name: X})
             return found
-        except Exception as error:              # its classes are of its own making
+        except Exception as error:              # its exceptions have no public base class
             if "NOT_IMPLEMENTED" not in str(error):
                 raise ValueError(f"{OWNER}: ONNX Runtime cannot run {path}: {error}") from None
     found, = import_package(OWNER, "onnx.reference", "onnx").ReferenceEvaluator(path).run(None, {name: X})

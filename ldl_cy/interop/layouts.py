@@ -1,6 +1,6 @@
-"""Where the numbers of a value are in a library whose images are channels-first.
+"""Layouts: how the axes and numbers of a value are ordered in a library whose images are channels-first.
 
-There a value has our axes in another order and, once such a value has been flattened, our numbers in another order.
+A value there has our axes in another order, and a vector that was flattened there has our numbers in another order.
 """
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Layout(NamedTuple):
     order : tuple of ints
         The axis k there is our axis ``order[k]``.
     places : (n,) ints or None
-        Of a vector, where each of our numbers is there: ours[j] = theirs[places[j]]. None is the same order.
+        Of a vector, the place there of each of our numbers: ours[j] = theirs[places[j]]. None: the same order.
     origin : Layout or None
-        Of such a vector, what was flattened.
+        Of such a vector, the layout before it was flattened.
     """
 
     shape: Shape
@@ -48,7 +48,7 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(cls, theirs: Shape, order: tuple[int, ...]) -> Layout:
-        """That of a shape there whose axes are ours in this order."""
+        """The layout of a value with this shape there, whose axes are ours in this order."""
         shape = [0] * len(theirs)
         for size, axis in zip(theirs, order):
             shape[axis] = size
@@ -75,7 +75,7 @@ class Layout(NamedTuple):
         return theirs.transpose(np.argsort(self.order)).ravel()
 
     def flattened(self) -> Layout:
-        """The vector of these numbers, which both sides flatten in C order."""
+        """The layout after both sides have flattened the value in C order."""
         places = self.numbering()
         shape = (len(places),)
         if np.array_equal(places, np.arange(len(places))):
@@ -83,7 +83,7 @@ class Layout(NamedTuple):
         return Layout(shape, (0,), places, self if self.origin is None else self.origin)
 
     def reordered(self, order: tuple[int, ...]) -> tuple[int, ...]:
-        """The axes there, counted from 0, that bring them into this order: theirs.transpose(axes)."""
+        """The axes, counted from 0, for which theirs.transpose(axes) has this order."""
         return tuple(self.order.index(axis) for axis in order)
 
     def same_numbers(self, other: Layout) -> bool:

@@ -1,4 +1,4 @@
-"""What is written to another library: the layers of a built network with their names, shapes and weights."""
+"""The layers of a built network with their names, shapes and weights, as writers for other libraries need them."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ class Part(NamedTuple):
 
 
 def parts(network: Network) -> tuple[Part, ...]:
-    """The layers of a network, in turn."""
+    """The layers of a network, in order; names and weights as in ``model.parameters`` and ``model.state``."""
     names = layer_names("Sequential", network.layers)
     own: dict[str, dict[str, np.ndarray]] = {name: {} for name in _leaves(network.layers, names)}
     for views in (network.parameters, network.state):

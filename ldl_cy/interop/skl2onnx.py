@@ -1,4 +1,4 @@
-"""Estimators within scikit-learn's pipelines: what skl2onnx is told of them."""
+"""Converters of the estimators for skl2onnx, alone and within scikit-learn's pipelines."""
 from __future__ import annotations
 
 from typing import Any

@@ -1,7 +1,7 @@
-"""Keras' models here and back.
+"""Keras: its models here, and networks as its models.
 
-Kernels, images and gates are laid out as here, but for the gates of a GRU; see ``layers`` for what is read and
-``writing`` for what is written.
+Kernels, images and gates have the same layout as here, except the gates of a GRU; ``layers`` has what is read and
+``writing`` what is written.
 """
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def from_keras(path_or_model: Any, *, input_shape: int | Sequence[int] | None = 
     Parameters
     ----------
     path_or_model : path, binary file object or keras.Model
-        A ``.keras`` file, for which Keras need not be installed, only h5py; or a live model. Sequential, or a
-        functional graph of chains that part and meet in Add, Concatenate (of the last axis) or Multiply; models within
-        it become part of the graph. One input, one output.
+        A ``.keras`` file, which is read with h5py, without Keras; or a live model. Sequential, or a functional graph
+        of chains that branch and meet in Add, Concatenate (of the last axis) or Multiply; nested models become part
+        of the graph. One input, one output.
     input_shape : int or tuple of ints, default=None
-        Shape of one sample, for a model that leaves sizes open, such as ``Input((None, 4))``.
+        Shape of one sample, required for a model with open sizes, such as ``Input((None, 4))``.
 
     Returns
     -------
@@ -46,17 +46,17 @@ def from_keras(path_or_model: Any, *, input_shape: int | Sequence[int] | None = 
     TypeError
         Neither a file nor a model.
     ValueError
-        Something in it has no counterpart: all such layers are named, before anything is built. A file that is
-        damaged, or whose weights are not those of its layers; weights that are not finite.
+        Layers without a counterpart, up to 20 of them named, before anything is built. A damaged file, or one whose
+        weights are not those of its layers; weights that are not finite.
     ImportError
         h5py is not installed: ``pip install "ldl_cy[io]"``.
 
     Notes
     -----
-    Predictions agree to rounding. What acts in training alone is left out: initializers, penalties, constraints,
-    dropout within recurrent layers, noise, random images, and dropout that is shared along an axis or scaled. Masks
-    have no counterpart: an Embedding with ``mask_zero`` is refused; here ``predict(X, lengths=...)`` does their work.
-    Normalization without ``scale`` or ``center`` gets ones and zeros, which a further fit trains.
+    Predictions agree to rounding. What acts only in training is left out: initializers, regularizers, constraints,
+    dropout within recurrent layers, noise, random augmentation, and dropout other than of single numbers. Masks have no
+    counterpart: an Embedding with ``mask_zero`` is refused; use ``predict(X, lengths=...)`` instead. BatchNormalization
+    and LayerNormalization without ``scale`` or ``center`` get ones or zeros, which a further fit trains.
 
     References
     ----------
@@ -97,17 +97,17 @@ def to_keras(model: Sequential) -> Any:
     Returns
     -------
     keras.Sequential, or with branches a functional keras.Model
-        In the model's dtype. Layers have their names here with "_" for ".". Padding of a convolution that Keras has
-        no name for is a ZeroPadding layer before it.
+        In the model's dtype. Layers keep their names, with "_" for ".". Padding of a convolution other than "valid",
+        "same" and "causal" becomes a ZeroPadding layer before it.
 
     Raises
     ------
     TypeError
         No ``Sequential``.
     ValueError
-        It is not built; it has layers without a counterpart, all of which are named: Custom, a convolution with both
-        strides and dilation, padding of a pooling that is neither "valid" nor the same as "same" (of a maximum only
-        where its input may be negative), a recurrent layer with an activation that Keras has no name for, a
+        It is not built; it has layers without a counterpart, up to 20 of them named: Custom; a convolution with both
+        strides and dilation; a pooling whose padding is equivalent to neither "valid" nor "same" (for a maximum only
+        where its input may be negative); a recurrent layer with an activation that Keras has no name for; a
         Bidirectional around a layer that returns sequences and reads backwards.
     ImportError
         Keras is not installed: ``pip install keras``, and one of its backends.

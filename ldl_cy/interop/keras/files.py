@@ -1,8 +1,8 @@
 """Keras' ``.keras`` archives, read with h5py alone, and the weights of live models in the same form.
 
 The archive is a zip of ``config.json`` and ``model.weights.h5``, in which the weights of a layer are the datasets
-``layers/<class>_<count>/vars/0``, 1, …: groups are named by class, not by layer. No code in a file is run. Sizes are
-those that the config's layers have; a dataset is read if it has them, and all its bytes, in the file.
+``layers/<class>_<count>/vars/0``, 1, …: groups are named by class, not by layer. No code in a file is run. A
+dataset is read only if it has the shape that the config's layer requires, and all its bytes are in the file.
 """
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def read_archive(file: Any, read: Callable[[Any, FileWeights], T]) -> T:
                 return read(config, FileWeights(weights, size))
     except MemoryError:
         raise MemoryError(f"{OWNER}: {name} does not fit into memory.") from None
-    except TimeoutError:
+    except TimeoutError:            # an alarm of the caller's
         raise
     except zipfile.BadZipFile as error:
         raise ValueError(f"{OWNER}: {name} must be a .keras file, which is a zip archive; Keras writes one from other "

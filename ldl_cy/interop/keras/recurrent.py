@@ -42,7 +42,7 @@ def recurrent(s: Settings) -> tuple[layers.RNN | layers.LSTM | layers.GRU, Calla
 
 
 def gru_weights(arrays: Sequence[np.ndarray], units: int) -> dict[str, np.ndarray]:
-    """Keras' gates z, r, h are r, z, n here; of the two biases only those of n stay apart."""
+    """Keras' gates z, r, h are r, z, n here; the two biases are added, but for those of n."""
     def turned(array: np.ndarray) -> np.ndarray:
         z, r, n = np.split(array, 3, axis=-1)
         return np.concatenate([r, z, n], axis=-1)

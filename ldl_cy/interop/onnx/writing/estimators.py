@@ -75,7 +75,7 @@ def class_labels(owner: str, estimator: Any, codes: bool) -> np.ndarray:
 def write_classes(graph: OnnxGraph, estimator: BaseNetwork, raw: str, classes: np.ndarray) -> tuple[str, str]:
     """The values of labels and probabilities, from that of the network's raw output."""
     softmax = estimator.out_activation_ == "softmax"
-    several = not softmax and estimator.n_outputs_ > 1          # labels of which any number may be right
+    several = not softmax and estimator.n_outputs_ > 1          # multilabel
     eps = np.finfo(graph.dtype).eps
     p = graph.node("Softmax" if softmax else "Sigmoid", "probabilities", raw)
     p = graph.node("Clip", "probabilities", p, graph.numbers("least", eps), graph.numbers("most", 1 - eps))

@@ -1,8 +1,8 @@
 """An ONNX graph that is being written: its nodes, initializers and names, and values in other orders of axes.
 
-ONNX has the channels of an image before its pixels, and the steps of a sequence before the rows of the batch. Whoever
-writes a node asks for the order that it needs, and a transposition of a transposed value is one of the value before:
-between two convolutions, or two recurrent layers, there is none.
+ONNX reads images channels-first, and sequences with the steps before the batch. The writer of a node asks for the order
+that it needs, and transpositions of a value that was transposed before are merged: between two convolutions, or two
+recurrent layers, none is left.
 """
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class OnnxGraph:
 
     def _initializer(self, name: str, array: np.ndarray) -> str:
         own = self.unique(name)
-        # at least one axis is kept by ascontiguousarray, which a number has not
+        # not ascontiguousarray, which would give a scalar an axis
         self.initializers.append(self.onnx.numpy_helper.from_array(np.array(array, order="C"), own))
         return own
 

@@ -1,4 +1,4 @@
-"""A network as an ONNX model: its layers, its inputs and outputs, and what says who wrote it."""
+"""A network as an ONNX model: its layers, its inputs and outputs, and its producer."""
 from __future__ import annotations
 
 from typing import Any

@@ -15,7 +15,7 @@ from ldl_cy.layers.activation import check_activation
 
 
 def write_layers(graph: OnnxGraph, chain: Sequence[Part], x: str, steps: int, steps_of: Mapping[str, int]) -> str:
-    """Write layers in turn; returns the value of the last one's output.
+    """Write layers one after the other; returns the value of the last one's output.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def write_layers(graph: OnnxGraph, chain: Sequence[Part], x: str, steps: int, st
 
 
 def check_layers(owner: str, chain: Sequence[Part]) -> None:
-    """Refuse, by its name, a layer that has no counterpart."""
+    """Refuse a layer without a counterpart by its name."""
     for part in every(chain):
         if type(part.layer) not in WRITERS and not part.paths:
             known = ", ".join(sorted(kind.__name__ for kind in WRITERS))
@@ -135,7 +135,7 @@ def permute(graph: OnnxGraph, part: Part, x: str) -> str:
 
 
 def unchanged(graph: OnnxGraph, part: Part, x: str) -> str:
-    """Layers that only training knows."""
+    """Layers that act only in training."""
     return x
 
 

@@ -14,7 +14,7 @@ from ldl_cy.layers.normalization import SMALLEST, own_axes
 def batch_norm(graph: OnnxGraph, part: Part, x: str) -> str:
     """BatchNormalization where the channels are the second axis already, otherwise a product and a sum.
 
-    Its epsilon is float32, so that in float64 it is a product and a sum too.
+    Its epsilon is float32, so that a float64 graph has a product and a sum as well.
     """
     layer: Any = part.layer
     name, rank, own = part.name, len(part.input_shape) + 1, part.weights
@@ -39,7 +39,7 @@ def placed(vector: np.ndarray, shape: list[int]) -> np.ndarray:
 
 
 def layer_norm(graph: OnnxGraph, part: Part, x: str) -> str:
-    """LayerNormalization, which knows trailing axes, all steps and a float32 epsilon; otherwise its formula."""
+    """LayerNormalization where the axes are the last ones, all steps count and epsilon is float32; else its formula."""
     layer: Any = part.layer
     name, rank = part.name, len(part.input_shape) + 1
     axes = tuple(axis + 1 for axis in own_axes(name, layer.axis, part.input_shape))

@@ -120,10 +120,10 @@ def reversed_steps(graph: OnnxGraph, name: str, x: str) -> str:
 def scan(
     graph: OnnxGraph, part: Part, x: str, layer: Recurrent, weights: Mapping[str, np.ndarray], backwards: bool,
 ) -> States:
-    """An RNN whose activation ONNX's node does not have, or not in float64, as a loop: h = f(x_t W + b + h U).
+    """An RNN as a loop, where ONNX's node lacks the activation, in any dtype or in float64: h = f(x_t W + b + h U).
 
-    Past the end of a sequence the state stays as it is, and its output is 0. Backwards the steps are reversed before
-    and after the loop: not every runtime reads them in the other direction.
+    Past the end of a sequence the state is kept, and the output is 0. For the backward direction the steps are reversed
+    before and after the loop: not every runtime supports scan_input_directions.
     """
     name, steps, units = part.name, part.input_shape[0], layer.units
     y = graph.node("MatMul", name, x, graph.numbers(f"{name}.kernel", weights["kernel"]))

@@ -1,7 +1,7 @@
-"""Convolution and pooling as ONNX nodes: channels first, the numbers of cells of padding written out.
+"""Convolution and pooling as ONNX nodes: channels-first, with explicit pads.
 
-Padding after the last cell is what the last window reaches, not what the layer's setting says: cells that no window
-covers are left out by ONNX too.
+The padding after an axis is what the last window needs, which may be less than the layer's setting: cells that no
+window covers are left out by ONNX too.
 """
 from __future__ import annotations
 
@@ -77,9 +77,9 @@ def average(graph: OnnxGraph, name: str, x: str, settings: dict[str, list[int]],
 
 
 def pooling_within(graph: OnnxGraph, part: Part, x: str, settings: dict[str, list[int]]) -> str:
-    """Pooling of (n, steps, channels) in which the steps past the end of a sequence are outside; a window of them is 0.
+    """Pooling of (n, steps, channels) that leaves out the steps past the end of a sequence; windows of these are 0.
 
-    The mean is that over all cells of the window, zeros among them, divided by the share of those inside.
+    The mean is that of all cells of the window, with zeros past the end, divided by the share of valid cells.
     """
     layer: Any = part.layer
     name, steps = part.name, part.input_shape[0]
