@@ -218,11 +218,37 @@ def from_mapping(owner: str, source: Mapping[str, Any]) -> dict[str, Entry]:
     for name, value in source.items():
         if not isinstance(name, str):
             raise TypeError(f"{owner}: names must be strings, got {shown(name)}.")
-        array = value if hasattr(value, "shape") and hasattr(value, "dtype") else as_numbers(owner, cut(name), value)
-        dtype = getattr(array.dtype, "name", None) or str(array.dtype).removeprefix("torch.")
-        found[name] = Entry(tuple(array.shape), dtype, partial(_as_array, array))
+        with _readable_tensor(owner, name):
+            array = value if hasattr(value, "shape") and hasattr(value, "dtype") else as_numbers(
+                owner, cut(name), value)
+            dtype = getattr(array.dtype, "name", None) or str(array.dtype).removeprefix("torch.")
+            found[name] = Entry(tuple(array.shape), dtype, partial(as_array, owner, name, array))
     return found
 
 
-def _as_array(value: Any) -> Any:
-    return value.detach().cpu().numpy() if hasattr(value, "detach") else value
+def as_array(owner: str, name: str, value: Any) -> Any:
+    """The numbers of a tensor of torch in NumPy; other values as they are.
+
+    Raises
+    ------
+    ValueError
+        It has none: a sparse tensor, one on the meta device.
+    """
+    if not hasattr(value, "detach"):
+        return value
+    with _readable_tensor(owner, name):
+        if value.device.type == "meta":
+            raise ValueError("one on the meta device")
+        return value.numpy(force=True)
+
+
+@contextmanager
+def _readable_tensor(owner: str, name: str) -> Iterator[None]:
+    """A ValueError with the name where a tensor, or what looks like one, raises an error of its own."""
+    try:
+        yield
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        if str(error).startswith(f"{owner}: "):
+            raise
+        raise ValueError(f"{owner}: {cut(name)} must be a dense tensor with numbers, got "
+                         f"{cut(str(error)).removesuffix('.')}.") from error

@@ -144,8 +144,8 @@ def test_mappings_of_any_float(kind, dtype):
 def test_tensors():
     """Of anything that has torch's methods."""
     def tensor(array, dtype):
-        return SimpleNamespace(shape=array.shape, dtype=dtype, detach=lambda: SimpleNamespace(
-            cpu=lambda: SimpleNamespace(numpy=lambda: array)))
+        return SimpleNamespace(shape=array.shape, dtype=dtype, device=SimpleNamespace(type="cpu"), detach=None,
+                               numpy=lambda force: array)
 
     model, other = made(), made(seed=1)
     model.load_weights({name: tensor(array, "torch.float32") for name, array in arrays(other).items()})
@@ -383,3 +383,30 @@ def test_no_regular_files(tmp_path):
     with pytest.raises(FileNotFoundError):
         made().load_weights(tmp_path / "missing")
 
+
+
+class Tensor:
+    """What looks like a tensor of torch that has no numbers."""
+
+    dtype = np.dtype("float32")
+
+    def __init__(self, shape, error):
+        self.shape, self.error = shape, error
+
+    @property
+    def device(self):
+        raise self.error
+
+    def detach(self):
+        return self
+
+
+@pytest.mark.parametrize("error", [RuntimeError("one of the moon."), TypeError("one of the moon"),
+                                   NotImplementedError("one of the moon")])
+def test_tensors_that_cannot_be_read(error):
+    model = made()
+    given = {**arrays(model), "head.bias": Tensor((1,), error)}
+    message = "load_weights: head.bias must be a dense tensor with numbers, got one of the moon."
+    assert refused(model, ValueError, message, given) == message
+    given["head.bias"] = Tensor(None, error)
+    refused(model, ValueError, "load_weights: head.bias must be a dense tensor with numbers, got ", given)

@@ -207,8 +207,9 @@ def from_torch(module: nn.Module, input_shape: int | Sequence[int]) -> Sequentia
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"from_torch: module must be an nn.Module, got {shown(module)}.")
     shape = check_input_shape(input_shape)
+    chain = read(module, shape)
     dtypes = {tensor.dtype for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()}
     dtype = "float64" if torch.float64 in dtypes else "float32"
     if not dtypes and type(module).__module__ == OWN:
         dtype = getattr(module, "dtype", dtype)         # of the model that it was made of
-    return assemble("from_torch", read(module, shape), shape, dtype)
+    return assemble("from_torch", chain, shape, dtype)

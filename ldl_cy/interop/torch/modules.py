@@ -230,8 +230,9 @@ def _made(step: Step, dtype: torch.dtype) -> nn.Module:
 
 def children(steps: Sequence[Step], dtype: torch.dtype) -> OrderedDict[str, nn.Module]:
     """The modules of these steps by their names, with initial weights of torch's."""
+    empty = Network(OrderedDict(), (), "")
     for step in steps:
-        if hasattr(nn.Module, step.name) or hasattr(nn.Sequential, step.name):
+        if hasattr(empty, step.name):
             raise ValueError(f"{OWNER}: a layer's name must not be an attribute of nn.Sequential, "
                              f"got {shown(step.name)}.")
     return OrderedDict((step.name, _made(step, dtype)) for step in steps)

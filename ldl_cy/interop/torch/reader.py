@@ -1,19 +1,25 @@
 """The reader of a chain of torch's modules: the layers so far, and the layout of their output in torch."""
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ldl_cy import layers as L
+from ldl_cy._engine.graph import MOST_LEVELS, MOST_NODES
 from ldl_cy.interop.assembly import Imported, as_name
 from ldl_cy.interop.layouts import Layout, channels_first, channels_last
 from ldl_cy.interop.torch.weights import Conversion
 from ldl_cy.layers.base import Layer, Shape
+from ldl_cy.messages import shown
+from ldl_cy.weights import as_array
 
 OWNER = "from_torch"
 OWN = "ldl_cy.interop.torch.modules"        # where modules of to_torch's own are
+# what a module raises that was changed after it was made
+FAULTS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class Kind(NamedTuple):
@@ -39,35 +45,52 @@ def named(path: str, module: Any) -> str:
 
 def is_sequential(module: Any) -> bool:
     """Whether a module calls its children in turn: an nn.Sequential, or a subclass with the same forward."""
-    forward = getattr(type(module), "forward", None)
-    return (getattr(forward, "__module__", ""), getattr(forward, "__qualname__", "")) == (
-        "torch.nn.modules.container", "Sequential.forward")
+    base: Any = next((cls for cls in type(module).__mro__ if (cls.__module__, cls.__qualname__) == (
+        "torch.nn.modules.container", "Sequential")), None)
+    return base is not None and not is_changed(module) and all(
+        getattr(type(module), name) is getattr(base, name) for name in ("__call__", "__iter__", "forward"))
 
 
 def children(module: Any) -> list[tuple[str, Any]]:
     """A module's own children, also those that are there twice."""
-    return [(name, child) for name, child in module.named_modules(remove_duplicate=False) if name and "." not in name]
+    return [(name, child) for name, child in vars(module)["_modules"].items() if child is not None]
 
 
-def leaves(path: str, module: Any) -> Iterator[tuple[str, Any]]:
-    """The modules of nested nn.Sequential, branches as one."""
-    if is_sequential(module) and not is_hooked(module):
-        for name, child in children(module):
-            yield from leaves(f"{path}.{name}" if path else name, child)
-    else:
-        yield path, module
+def leaves(path: str, module: Any, count: Iterator[int] | None = None) -> Iterator[tuple[str, Any]]:
+    """The modules of nested nn.Sequential, branches as one; ``count`` counts those of several calls together.
+
+    Raises
+    ------
+    ValueError
+        They are nested too deep, as those that are within themselves, or are too many: where each of a few has the next
+        one twice.
+    """
+    count = itertools.count() if count is None else count
+    stack = [(path, module, 0)]
+    while stack:
+        path, module, level = stack.pop()
+        if level > MOST_LEVELS:
+            raise ValueError(f"{OWNER}: modules must be nested at most {MOST_LEVELS} deep, got more in "
+                             f"{shown(path.partition('.')[0])}.")
+        if next(count) > MOST_NODES:
+            raise ValueError(f"{OWNER}: module must have at most {MOST_NODES} modules, got more.")
+        if is_sequential(module):
+            inside = [(f"{path}.{name}" if path else name, child, level + 1) for name, child in children(module)]
+            stack += reversed(inside)
+        else:
+            yield path, module
 
 
-def is_hooked(module: Any) -> bool:
-    """Whether functions of the user's run before or after forward."""
-    return any(vars(module).get(hooks) for hooks in ("_forward_hooks", "_forward_pre_hooks"))
+def is_changed(module: Any) -> bool:
+    """Whether functions of the user's run in place of forward, before or after it."""
+    return any(vars(module).get(each) for each in ("forward", "_forward_hooks", "_forward_pre_hooks"))
 
 
-def paths_of(path: str, module: Any) -> list[list[tuple[str, Any]]]:
+def paths_of(path: str, module: Any, count: Iterator[int] | None = None) -> list[list[tuple[str, Any]]]:
     """The modules of each path of a branch; none for other modules."""
     if type(module).__module__ != OWN or type(module).__name__ not in ("Add", "Concatenate", "Multiply"):
         return []
-    return [list(leaves(f"{path}.{name}" if path else name, child)) for name, child in children(module)]
+    return [list(leaves(f"{path}.{name}" if path else name, child, count)) for name, child in children(module)]
 
 
 class Reader:
@@ -103,10 +126,13 @@ class Reader:
             assert kind is not None
             try:
                 kind.read(self, path, module)
-            except (TypeError, ValueError) as error:
+            except FAULTS as error:
                 if str(error).startswith(OWNER):
                     raise
-                raise self.error(f"has no counterpart: {error}".removesuffix(".")) from error
+                # settings and weights that are not those of its class make Python speak instead
+                text = str(error) if isinstance(error, (TypeError, ValueError)) else f"it has no {error}" if isinstance(
+                    error, KeyError) else "its settings must be those of its class"
+                raise self.error(f"has no counterpart: {text}".removesuffix(".")) from error
         return self.chain
 
     def named_chain(self) -> list[Imported]:
@@ -213,6 +239,5 @@ def arrays_of(module: Any) -> dict[str, np.ndarray]:
     """A module's entries in its state dict, in a dtype that NumPy has."""
     found = {}
     for name, tensor in module.state_dict().items():
-        tensor = tensor.detach().cpu()
-        found[name] = (tensor.float() if tensor.dtype.itemsize < 4 else tensor).numpy()
+        found[name] = as_array(OWNER, name, tensor.float() if tensor.dtype.itemsize < 4 else tensor)
     return found

@@ -6,6 +6,7 @@ after a Flatten keep our order. Where torch reads another axis than our layer wo
 """
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,17 +14,20 @@ from ldl_cy import layers as L
 from ldl_cy.interop.assembly import Imported
 from ldl_cy.interop.layouts import Layout, channels_first, channels_last
 from ldl_cy.interop.torch.kinds import kind_of
-from ldl_cy.interop.torch.reader import OWN, OWNER, Reader, is_hooked, leaves, named, paths_of
+from ldl_cy.interop.torch.reader import OWN, OWNER, Reader, is_changed, leaves, named, paths_of
 from ldl_cy.layers.base import Shape
 from ldl_cy.messages import listed, shown
 
 
-def refused(path: str, module: Any, used: set[int]) -> Iterator[str]:
-    """What has no counterpart, by path and class; ``used`` has the ids of modules with weights that came before."""
-    for at, each in leaves(path, module):
+def refused(path: str, module: Any, used: set[int], count: Iterator[int]) -> Iterator[str]:
+    """What has no counterpart, by path and class.
+
+    ``used`` has the ids of modules with weights that came before, ``count`` counts all modules.
+    """
+    for at, each in leaves(path, module, count):
         kind, who = kind_of(each), named(at, each)
-        if is_hooked(each):
-            yield f"{who} must have no hooks, such as those of weight_norm and spectral_norm"
+        if is_changed(each):
+            yield f"{who} must have no hooks, such as those of weight_norm, and its class's forward"
             continue
         if kind is None:
             yield f"{who} has no counterpart"
@@ -36,9 +40,9 @@ def refused(path: str, module: Any, used: set[int]) -> Iterator[str]:
             value = getattr(each, name)
             if (set(value) != {wanted}) if isinstance(value, tuple) else (value != wanted):
                 yield f"{who} must have {name} {wanted!r}, got {shown(value)}"
-        for chain in paths_of(at, each):
+        for chain in paths_of(at, each, count):
             for inside, one in chain:
-                yield from refused(inside, one, used)
+                yield from refused(inside, one, used, count)
 
 
 def input_layout(modules: Sequence[tuple[str, Any]], shape: Shape) -> Layout:
@@ -57,14 +61,14 @@ def _first_reads(modules: Sequence[tuple[str, Any]], shape: Shape) -> str:
         kind = kind_of(module)
         assert kind is not None
         reads = kind.reads
-        if reads == "norm":
-            sizes = tuple(module.normalized_shape)
+        if reads == "norm" and isinstance(module.normalized_shape, tuple):
+            sizes = module.normalized_shape
             first = (shape[-1], *shape[:-1])[-len(sizes):] == sizes
             last = shape[-len(sizes):] == sizes
             reads = "last" if last and (not first or len(sizes) == 1) else "first" if first and not last else ""
         if type(module).__name__ == "PReLU" and module.num_parameters == 1:
             reads = ""
-        if reads == "stop":
+        if reads in ("stop", "norm"):
             return ""
         if reads:
             return reads
@@ -79,7 +83,7 @@ def read(module: Any, shape: Shape) -> list[Imported]:
     ValueError
         Modules without a counterpart, all of them named, or one that does not fit the shape that reaches it.
     """
-    without = list(refused("", module, set()))
+    without = list(refused("", module, set(), itertools.count()))
     if without:
         raise ValueError(f"{OWNER}: {listed(without, '; ')}. Other networks can be built from layers of ldl_cy, and "
                          "their weights loaded with load_torch.")
