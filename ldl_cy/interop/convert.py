@@ -112,31 +112,58 @@ def outputs(path: str, X: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def _by_onnx(path: str, X: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """By ONNX Runtime or, where it is not installed or has no kernels for a graph, by onnx's reference evaluator."""
+    from ldl_cy.interop.onnx.reading.file import read_file
+
     onnx = import_package(OWNER, "onnx", "onnx")
-    graph = onnx.load_model(path, load_external_data=False).graph
+    model = onnx.load_model(path, load_external_data=False)
+    graph, read = model.graph, read_file(path)
     given = {tensor.name for tensor in graph.initializer}
     first = next(value for value in graph.input if value.name not in given)
+    steps = X.shape[1]
     sizes = tuple(dim.dim_value for dim in first.type.tensor_type.shape.dim)
     turned = tuple(sizes[1:]) != X.shape[1:] and X.ndim > 2       # the graph reads channels first
     X = np.ascontiguousarray(np.moveaxis(X, -1, 1)) if turned else X
-    rows = X.astype(onnx.helper.tensor_dtype_to_np_dtype(first.type.tensor_type.elem_type))
+    as_dtype = onnx.helper.tensor_dtype_to_np_dtype
+    rows = X.astype(as_dtype(first.type.tensor_type.elem_type))
     batches = [rows[i:i + 1] for i in range(len(rows))] if sizes[0] else [rows]
-    y = np.concatenate([_run_onnx(path, first.name, each) for each in batches])
+    source: Any = path
+    if [value.name for value in graph.output] != [read.output]:
+        source = _up_to(model, onnx.ValueInfoProto(name=read.output))       # its type follows from the nodes
+    # lengths of whole sequences
+    ends = {value.name: np.full(len(batches[0]), steps, as_dtype(value.type.tensor_type.elem_type))
+            for value in graph.input if value.name in read.others}
+    y = np.concatenate([_run_onnx(source, path, {first.name: each, **ends}) for each in batches])
     if turned and y.ndim > 2 and y.shape[1:] != shape:
         y = np.moveaxis(y, 1, -1)
     return y.astype(np.float64)
 
 
-def _run_onnx(path: str, name: str, X: np.ndarray) -> np.ndarray:
+def _up_to(model: Any, output: Any) -> Any:
+    """The model with one of its values as its output, as of a classifier the probabilities, and what leads to it."""
+    wanted, kept = {output.name}, []
+    for node in reversed(model.graph.node):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    constants = [tensor for tensor in model.graph.initializer if tensor.name in wanted]
+    for values, new in ((model.graph.node, kept[::-1]), (model.graph.initializer, constants),
+                        (model.graph.output, [output])):
+        del values[:]
+        values.extend(new)
+    return model
+
+
+def _run_onnx(source: Any, path: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
     found: np.ndarray
     if importlib.util.find_spec("onnxruntime"):
         runtime = import_package(OWNER, "onnxruntime")
         try:
-            session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
-            found, = session.run(None, {name: X})
+            session = runtime.InferenceSession(
+                source if source is path else source.SerializeToString(), providers=["CPUExecutionProvider"])
+            found, = session.run(None, inputs)
             return found
         except Exception as error:              # its exceptions have no public base class
             if "NOT_IMPLEMENTED" not in str(error):
                 raise ValueError(f"{OWNER}: ONNX Runtime cannot run {path}: {error}") from None
-    found, = import_package(OWNER, "onnx.reference", "onnx").ReferenceEvaluator(path).run(None, {name: X})
+    found, = import_package(OWNER, "onnx.reference", "onnx").ReferenceEvaluator(source).run(None, inputs)
     return found

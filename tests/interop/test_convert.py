@@ -8,8 +8,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx_graphs import graph, numbers
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from ldl_cy import Sequential
+from ldl_cy import MLPClassifier, Sequential, interop
 from ldl_cy import layers as L
 from ldl_cy.__main__ import main
 from ldl_cy.interop import convert
@@ -51,6 +53,39 @@ def test_every_kind_into_every_other_one(model, there, here, tmp_path, capsys):
 def test_other_inputs(stack, shape, tmp_path):
     source = write(Sequential(stack, random_state=0).build(shape), tmp_path / "in.ldl")
     assert main(["convert", source, str(tmp_path / "out.onnx"), "--check"]) == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("lengths", [False, True])
+def test_loops_and_lengths(dtype, lengths, tmp_path):
+    """All lengths are those of the whole sequence."""
+    stack = [L.Bidirectional(L.RNN(3, "gelu", return_sequences=True)), L.LayerNorm(axis=1), L.GlobalMaxPool1D()]
+    model = Sequential(stack, dtype, 0).build((6, 2))
+    interop.to_onnx(model, tmp_path / "in.onnx", dtype=dtype, lengths=lengths)
+    assert main(["convert", str(tmp_path / "in.onnx"), str(tmp_path / "out.ldl"), "--check"]) == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*Maximum iterations:Warning")
+@pytest.mark.parametrize("classes", [2, 3])
+def test_classifiers(classes, tmp_path, capsys):
+    """Up to the probabilities, of two classes up to that of the second one; labels are left out."""
+    X = np.random.default_rng(0).standard_normal((30, 4)).astype("f4")
+    y = np.array(["a", "b", "c"])[np.digitize(X[:, 0], [0, 0.5][:classes - 1])]
+    clf = MLPClassifier((5,), max_iter=3, random_state=0).fit(X, y)
+    source, target = str(tmp_path / "in.onnx"), str(tmp_path / "out.safetensors")
+    interop.to_onnx(clf, source)
+    assert main(["convert", source, target, "--check"]) == 0
+    p = clf.predict_proba(X)
+    np.testing.assert_allclose(from_safetensors(target).predict(X), p if classes == 3 else p[:, 1:], atol=1e-6)
+    skl2onnx = pytest.importorskip("skl2onnx", reason="converts the pipeline")
+    interop.register_skl2onnx()
+    pipe = make_pipeline(StandardScaler(), clf).fit(X, y)
+    for rows in (X[:1], X[:1].astype(float)):
+        onnx.save(skl2onnx.to_onnx(pipe, rows), source)
+        assert main(["convert", source, target, "--check"]) == 0
+    p = pipe.predict_proba(X)
+    np.testing.assert_allclose(from_safetensors(target).predict(X), p if classes == 3 else p[:, 1:], atol=1e-6)
+    assert capsys.readouterr().out.count("8 random rows: largest difference") == 3
 
 
 @pytest.mark.parametrize("batch", ["n", 1])

@@ -2,6 +2,7 @@
 import sys
 
 import numpy as np
+import onnx
 import pytest
 from onnx_reference import run
 from sklearn.base import is_classifier
@@ -18,6 +19,7 @@ import ldl_cy
 from ldl_cy import interop, layers
 
 TOL = 2e-6
+LATEST = onnx.defs.onnx_opset_version()
 pytestmark = pytest.mark.filterwarnings("ignore:.*Maximum iterations:Warning")
 
 
@@ -37,6 +39,19 @@ def agree(found, expected, X):
     np.testing.assert_array_equal(labels, wanted)
     assert p.shape == expected.predict_proba(X).shape
     np.testing.assert_allclose(p, expected.predict_proba(X), atol=TOL)
+
+
+def read_again(onx, expected, X, tol=TOL):
+    """What from_onnx makes of it gives probabilities, of two classes that of the second one, or values."""
+    model = interop.from_onnx(onx)
+    wanted = expected.predict_proba(X) if is_classifier(expected) else expected.predict(X).reshape(len(X), -1)
+    if is_classifier(expected) and model.output_shape == (1,):
+        assert wanted.shape[1] == 2
+        wanted = wanted[:, 1:]
+    found = model.predict(X)
+    assert found.shape == wanted.shape
+    np.testing.assert_allclose(found, wanted, atol=tol * max(1, np.abs(wanted).max()))
+    return model
 
 
 def targets(name, y):
@@ -59,7 +74,11 @@ def test_every_estimator_and_target(name):
         agree(run(onx, X=X[:1]), est, X[:1])
         names = ["label", "probabilities"] if name in CLASSIFIERS else ["variable"]
         assert [entry.name for entry in (*onx.graph.input, *onx.graph.output)] == ["X", *names], kind
-        exact = run(interop.to_onnx(est, dtype="float64"), X=X.astype(float))
+        read_again(onx, est, X)
+        read_again(interop.to_onnx(est, opset=LATEST), est, X)
+        exact = interop.to_onnx(est, dtype="float64")
+        read_again(exact, est, X.astype(float), 1e-12)
+        exact = run(exact, X=X.astype(float))
         reference = est.predict_proba(X) if name in CLASSIFIERS else est.predict(X).reshape(len(X), -1)
         np.testing.assert_allclose(exact[-1], reference, atol=1e-12)
 
@@ -82,7 +101,10 @@ def test_sequences_of_several_lengths():
     for row, x in zip(padded, X):
         row[:len(x)] = x
     onx = interop.to_onnx(clf, lengths=True)
-    agree(run(onx, X=padded.reshape(5, 21), lengths=np.array([len(x) for x in X])), clf, X)
+    lengths = np.array([len(x) for x in X])
+    agree(run(onx, X=padded.reshape(5, 21), lengths=lengths), clf, X)
+    with pytest.raises(ValueError, match="Sequential: lengths need sequences"):
+        interop.from_onnx(onx).predict(padded.reshape(5, 21), lengths=lengths)
 
 
 def test_probabilities_are_clipped_as_those_of_the_estimator():
@@ -97,7 +119,9 @@ def test_poisson_regression_has_a_logarithmic_link():
     X, y = problem(quick("MLPRegressor"))
     reg = quick("MLPRegressor", loss="poisson").fit(X, np.exp(y))
     X = X.astype(np.float32)
-    agree(run(interop.to_onnx(reg), X=X), reg, X)
+    onx = interop.to_onnx(reg)
+    agree(run(onx, X=X), reg, X)
+    np.testing.assert_allclose(np.exp(interop.from_onnx(onx).predict(X)[:, 0]), reg.predict(X), rtol=1e-5)
 
 
 def test_refused():
@@ -137,6 +161,18 @@ def test_every_pipeline(name, skl2onnx):
         pipe = make_pipeline(StandardScaler(), quick(name)).fit(X, form)
         onx = skl2onnx.to_onnx(pipe, X32[:1], options={"zipmap": False} if name in CLASSIFIERS else None)
         agree(run(onx, X=X32), pipe, X32)
+        read_again(onx, pipe, X32)
+        if name in CLASSIFIERS and np.ndim(form) == 1:
+            read_again(skl2onnx.to_onnx(pipe, X32[:1]), pipe, X32)         # a dict of probabilities for each row
+
+
+def test_outputs_of_other_exporters_are_refused():
+    X, y = problem(quick("MLPClassifier"))
+    onx = interop.to_onnx(quick("MLPClassifier").fit(X, y))
+    assert interop.from_onnx(onx).layers[-1].activation == "softmax"
+    onx.producer_name = "another"
+    with pytest.raises(ValueError, match=r"from_onnx: the graph must have one output, got \['label', 'prob"):
+        interop.from_onnx(onx)
 
 
 def test_options(skl2onnx):

@@ -2,6 +2,7 @@
 import copy
 
 import numpy as np
+import onnx
 import pytest
 from cases import PUBLIC, example
 
@@ -10,6 +11,7 @@ from ldl_cy import layers as L
 from ldl_cy.layers.activation import ACTIVATIONS
 
 DTYPES = ["float32", "float64"]
+OPSETS = [18, onnx.defs.onnx_opset_version()]
 
 
 def network(stack, shape, dtype):
@@ -21,13 +23,13 @@ def network(stack, shape, dtype):
     return model
 
 
-def there_and_back(stack, shape, dtype="float32", X=None, bits=True):
-    """The model that comes back; with ``bits`` its weights and outputs are the same to the last one."""
+def there_and_back(stack, shape, dtype="float32", X=None, bits=True, opset=18, lengths=None):
+    """The model that comes back; with ``bits`` its weights are the same to the last one."""
     model = network(stack, shape, dtype)
-    again = interop.from_onnx(interop.to_onnx(model, dtype=dtype))
+    again = interop.from_onnx(interop.to_onnx(model, dtype=dtype, opset=opset, lengths=lengths is not None))
     assert again.dtype == dtype and again.input_shape == model.input_shape
     X = np.random.default_rng(2).standard_normal((4, *shape)) if X is None else X
-    y, z = model.predict(X), again.predict(X)
+    y, z = (each.predict(X, lengths=lengths) for each in (model, again))
     if bits:
         assert again.theta.tobytes() == model.theta.tobytes()
         assert {name: array.tobytes() for name, array in again.state.items()} == {
@@ -41,20 +43,23 @@ def there_and_back(stack, shape, dtype="float32", X=None, bits=True):
 ROUNDED = {"BatchNorm", "Normalization"}
 
 
+@pytest.mark.parametrize("opset", OPSETS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", [name for name in PUBLIC if name != "Custom"])
-def test_every_layer(name, dtype):
+def test_every_layer(name, dtype, opset):
     case = example(name)
     X = case.data(np.random.default_rng(0), 5) if case.data else None
-    again = there_and_back([copy.deepcopy(case.layer)], case.input_shape, dtype, X, name not in ROUNDED)
+    again = there_and_back([copy.deepcopy(case.layer)], case.input_shape, dtype, X, name not in ROUNDED, opset)
     if name not in {*ROUNDED, "Dropout"}:       # one knows no layers that only training has
         assert [type(layer).__name__ for layer in again.layers] == [name]
 
 
+@pytest.mark.parametrize("opset", OPSETS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", ACTIVATIONS)
-def test_every_activation(kind, dtype):
-    again = there_and_back([L.Activation(kind), L.Dense(3, kind), L.Conv1D(2, 2, activation=kind)], (4, 5), dtype)
+def test_every_activation(kind, dtype, opset):
+    stack = [L.Activation(kind), L.Dense(3, kind), L.Conv1D(2, 2, activation=kind)]
+    again = there_and_back(stack, (4, 5), dtype, opset=opset)
     assert [layer.activation for layer in again.layers[-2:]] == [None if kind == "identity" else kind] * 2
     if kind != "identity":
         assert again.layers[0] == L.Activation(kind)
@@ -89,6 +94,18 @@ def test_stacks(stack, shape, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape, axis", [((4, 3), (1, 2)), ((4, 3, 2), (1, 3)), ((1, 3, 2), (1, 2, 3))])
+def test_normalization_along_several_axes(shape, axis, dtype):
+    stack = [L.Normalization(0.5, 2.0, axis), L.Conv1D(2, 2) if len(shape) == 2 else L.Conv2D(2, (1, 2)),
+             L.Normalization(0.5, 2.0, axis)]
+    again = there_and_back(stack, shape, dtype, bits=False)
+    assert [type(layer).__name__ for layer in again.layers] == [type(layer).__name__ for layer in stack]
+    state = {name: array.copy() for name, array in again.state.items()}
+    again.reset()
+    assert all((again.state[name] == array).all() for name, array in state.items())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_batch_norm_as_a_product_and_a_sum(dtype):
     stack, shape = [L.BatchNorm(), L.Dense(2)], (4, 3)          # channels are no second axis
     again = there_and_back(stack, shape, dtype, bits=False)
@@ -98,18 +115,138 @@ def test_batch_norm_as_a_product_and_a_sum(dtype):
     assert (again.parameters["dense_1.kernel"] == network(stack, shape, dtype).parameters["dense_1.kernel"]).all()
 
 
-def test_lengths_come_with_the_rows():
-    stack = [L.Dense(3, "tanh"), L.LSTM(3, return_sequences=True, go_backwards=True), L.Bidirectional(L.GRU(3))]
-    model = network(stack, (6, 3), "float32")
-    again = interop.from_onnx(interop.to_onnx(model, lengths=True))
-    X, lengths = np.random.default_rng(0).standard_normal((4, 6, 3)), [6, 2, 1, 4]
-    assert (again.predict(X, lengths=lengths) == model.predict(X, lengths=lengths)).all()
+# each layer that knows lengths, in a form that keeps the steps; the last ones read images, whose rows are the steps
+WITH_LENGTHS = {
+    "pooling": ([L.Conv1D(3, 3, padding="same", activation="tanh"), L.MaxPool1D(4, 1, "same"),
+                 L.AvgPool1D(3, 1, "same"), L.MaxPool1D(3, 1, (0, 2)),
+                 L.AvgPool1D(2, 1, (1, 0)), L.AvgPool1D(1), L.GlobalMaxPool1D()], (7, 2)),
+    "norms": ([L.GRU(3, return_sequences=True, go_backwards=True), L.LayerNorm(1e-3, 1), L.BatchNorm(),
+               L.LayerNorm(axis=(1, 2)), L.LayerNorm(), L.Normalization(1.0, 2.0), L.GlobalAvgPool1D()], (7, 2)),
+    "causal": ([L.Dense(3, "softplus"), L.Conv1D(3, 3, padding="causal"), L.PReLU(1), L.GlobalAvgPool1D(),
+                L.Multiply([], [L.Dense(3, "logistic")])], (7, 2)),
+    "branches": ([L.Add([], [L.LSTM(2, return_sequences=True), L.Dense(2)]), L.Concatenate([L.Dense(1)], []),
+                  L.Permute((1, 2)), L.Dropout(0.5), L.Activation("logistic"), L.Flatten(), L.Dense(2)], (7, 2)),
+    "directions": ([L.Bidirectional(L.LSTM(2, return_sequences=True)), L.Bidirectional(L.GRU(2, return_sequences=True),
+                                                                                       "sum"),
+                    L.LSTM(2, go_backwards=True, return_sequences=True), L.Bidirectional(L.GRU(2), "sum")], (7, 2)),
+    "one step": ([L.Bidirectional(L.RNN(2, "gelu", return_sequences=True)), L.LayerNorm(axis=1), L.AvgPool1D(1),
+                  L.RNN(2, "mish", go_backwards=True, return_sequences=True), L.GlobalAvgPool1D()], (1, 2)),
+    "a reshape there and back": ([L.Dense(4), L.Reshape((6, 2, 2)), L.Reshape((6, 4)), L.Dense(3)], (6, 2)),
+    "numbers along two axes": ([L.Normalization(np.arange(8.0).reshape(4, 2), 2.0, (1, 2)), L.Dense(2)], (4, 2)),
+    "rows of images": ([L.Conv2D(2, 2, padding="same", activation="relu"), L.Reshape((-1, 2)), L.Dense(5)], (6, 3, 2)),
+    "one column": ([L.MaxPool2D((1, 4)), L.LayerNorm(axis=(3,)), L.Dense(2), L.Flatten(), L.Dense(2)], (3, 4, 3)),
+    "one column at the end": ([L.MaxPool2D((1, 4)), L.GlobalAvgPool2D(), L.Dense(2)], (3, 4, 3)),
+    "global": ([L.Dense(2, "gelu"), L.GlobalAvgPool2D(), L.Dense(2)], (4, 3, 2)),
+}
 
 
-def test_masks_and_scans_are_refused_by_name():
-    masked = Sequential([L.Dense(3), L.GlobalMaxPool1D()]).build((6, 2))
-    with pytest.raises(ValueError, match=r"^from_onnx: these nodes have no counterpart: "):
-        interop.from_onnx(interop.to_onnx(masked, lengths=True))
-    loop = Sequential([L.RNN(3, "gelu")]).build((6, 2))
-    with pytest.raises(ValueError, match=r"'rnn_0/Scan' \(Scan\)"):
-        interop.from_onnx(interop.to_onnx(loop))
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", WITH_LENGTHS)
+def test_lengths(name, dtype, opset):
+    """They come with the rows; what the graph does past the ends is not part of the model."""
+    stack, shape = WITH_LENGTHS[name]
+    lengths = np.random.default_rng(0).integers(1, shape[0] + 1, 4)
+    bits = not any(isinstance(layer, (L.BatchNorm, L.Normalization)) for layer in stack)
+    there_and_back(stack, shape, dtype, bits=bits, opset=opset, lengths=lengths)
+
+
+@pytest.mark.parametrize("lengths", [None, [6, 2, 1, 4]], ids=["whole", "lengths"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_every_activation_of_a_recurrent_layer(kind, dtype, lengths):
+    """Those that ONNX's RNN does not know are loops."""
+    for stack in ([L.RNN(3, kind)], [L.RNN(1, kind, use_bias=False, go_backwards=True)],
+                  [L.RNN(2, kind, return_sequences=True), L.RNN(3, kind, return_sequences=True, go_backwards=True)],
+                  [L.Bidirectional(L.RNN(3, kind, return_sequences=True)), L.Bidirectional(L.RNN(2, kind))],
+                  [L.Bidirectional(L.RNN(2, kind, return_sequences=True), "sum"),
+                   L.Bidirectional(L.RNN(2, kind, go_backwards=True, return_sequences=True))]):
+        again = there_and_back(stack, (6, 3), dtype, lengths=lengths)
+        assert [layer.get_config() for layer in again.layers] == [
+            layer.get_config() for layer in network(stack, (6, 3), dtype).layers]
+
+
+def step(change=None, *, lengths=False):
+    """The model of an RNN that is a loop; ``change`` is made to the Scan and to its step."""
+    proto = interop.to_onnx(Sequential([L.RNN(3, "gelu")], random_state=0).build((6, 2)), lengths=lengths)
+    loop, = (node for node in proto.graph.node if node.op_type == "Scan")
+    body, = (attribute.g for attribute in loop.attribute if attribute.name == "body")
+    if change:
+        change(loop, body)
+    return proto
+
+
+def node_of(body, op):
+    return next(node for node in body.node if node.op_type == op)
+
+
+def weights_of(body):
+    return next(tensor for tensor in body.initializer if tensor.name == "recurrent_kernel")
+
+
+def replaced(op, i, name):
+    def change(loop, body):
+        node_of(body, op).input[i] = name
+    return change
+
+
+def other_operator(op, new):
+    def change(loop, body):
+        node_of(body, op).op_type = new
+    return change
+
+
+def other_weights(loop, body):
+    weights_of(body).CopyFrom(onnx.numpy_helper.from_array(np.zeros((3, 2), "f4"), "recurrent_kernel"))
+
+
+def damaged_weights(loop, body):
+    weights_of(body).raw_data = b""
+
+
+def backwards(loop, body):
+    loop.attribute.append(onnx.helper.make_attribute("scan_input_directions", [1]))
+
+
+def two_states(loop, body):
+    body.output.append(body.output[0])
+
+
+@pytest.mark.parametrize("change, text", [
+    (other_operator("Erf", "Sin"), "activation that is known, got Sin"),
+    (other_operator("Erf", "Tanh"), "must have an activation that is known"),
+    (other_operator("MatMul", "Add"), "must be an RNN as to_onnx writes it"),
+    (replaced("MatMul", 0, "given"), "must be an RNN as to_onnx writes it"),
+    (replaced("Mul", 0, "before"), "must be an RNN as to_onnx writes it"),
+    (other_weights, r"the recurrent weights must have the shape \(3, 3\), got \(3, 2\)"),
+    (damaged_weights, "must be an RNN as to_onnx writes it"), (backwards, "must be an RNN as to_onnx writes it"),
+    (two_states, "must be an RNN as to_onnx writes it"),
+])
+def test_other_loops_are_refused_by_name(change, text):
+    assert interop.from_onnx(step()).layers == (L.RNN(3, "gelu"),)
+    with pytest.raises(ValueError, match=rf"^from_onnx: these nodes .* counterpart: 'rnn_0/Scan' \(Scan\): .*{text}"):
+        interop.from_onnx(step(change))
+
+
+def test_loops_whose_states_change_past_the_end_are_refused():
+    for i, name in ((2, "given"), (0, "before")):
+        with pytest.raises(ValueError, match=r"'rnn_0/Scan' \(Scan\): "):
+            interop.from_onnx(step(replaced("Where", i, name), lengths=True))
+
+
+def test_masks_of_other_exporters_are_refused():
+    """They may mean something else."""
+    model = Sequential([L.Dense(3), L.GlobalMaxPool1D()]).build((6, 2))
+    proto = interop.to_onnx(model, lengths=True)
+    assert len(interop.from_onnx(proto).layers) == 2
+    proto.producer_name = "another"
+    with pytest.raises(ValueError, match=r"\(Where\): masks must be those of to_onnx"):
+        interop.from_onnx(proto)
+    proto = interop.to_onnx(model, lengths=True)
+    node = next(node for node in proto.graph.node if node.op_type == "ReduceMax")
+    node.op_type = "ReduceMin"
+    with pytest.raises(ValueError, match=r"'global_max_pool1d_1/ReduceMax' \(ReduceMin\)"):
+        interop.from_onnx(proto)
+    node.op_type = "ReduceMean"
+    with pytest.raises(ValueError, match=r"\(ReduceMean\): what a mask makes of sequences must be part of a pooling"):
+        interop.from_onnx(proto)

@@ -14,7 +14,7 @@ from typing import Any
 from ldl_cy import layers
 from ldl_cy.interop.assembly import Imported, assemble
 from ldl_cy.interop.chains import Node, as_chain, ordered
-from ldl_cy.interop.onnx.reading import arithmetic, norms, recurrent, shapes
+from ldl_cy.interop.onnx.reading import arithmetic, norms, recurrent, scan, shapes
 from ldl_cy.interop.onnx.reading import layers as readers
 from ldl_cy.interop.onnx.reading.constants import FOLDED, PAIRS, constant, fold
 from ldl_cy.interop.onnx.reading.file import OWNER, File, Op, Unreadable, read_file
@@ -42,7 +42,7 @@ READERS: dict[str, Callable[[Reader, Op], Any]] = {
     "PRelu": readers.prelu, "Reshape": shapes.reshape, "ReverseSequence": shapes.reverse_sequence,
     "Shape": shapes.shape, "Slice": shapes.slice_, "Softmax": readers.softmax,
     "Squeeze": shapes.squeeze, "Sum": arithmetic.add_up, "Transpose": shapes.transpose,
-    "Unsqueeze": shapes.unsqueeze, "Where": arithmetic.where,
+    "Unsqueeze": shapes.unsqueeze, "Where": arithmetic.where, "Scan": scan.scan, "ai.onnx.ml.Scaler": readers.scaler,
 }
 
 
@@ -54,7 +54,7 @@ def from_onnx(path_or_proto: Any) -> Sequential:
     path_or_proto : path or onnx.ModelProto
         A graph with its weights in the file itself, one output, and one input whose axes but the batch have fixed
         lengths. A second input of integers is taken to be the lengths of sequences, which ``predict(X, lengths=...)``
-        takes here.
+        takes here. The outputs may also be labels and probabilities, as ``to_onnx`` and skl2onnx write them.
 
     Returns
     -------
@@ -62,6 +62,10 @@ def from_onnx(path_or_proto: Any) -> Sequential:
         If the graph reads images or sequences channels-first, as PyTorch's do, the model reads (height, width,
         channels) or (time, channels), and an output with channels is channels-last too. A vector that is an output has
         the graph's order; rows of weights behind a Flatten are reordered where necessary.
+
+        Of a classifier the model gives the probabilities: softmax or logistic is its last layer. With two classes it
+        gives the second one's, p, of (1 - p, p). Labels, and the bounds [eps, 1 - eps] of probabilities, are left out.
+        Of a regressor with the loss "poisson" it gives the raw output, whose exponential the graph gives.
 
     Raises
     ------
@@ -78,8 +82,10 @@ def from_onnx(path_or_proto: Any) -> Sequential:
     Notes
     -----
     Activations are recognised by what they compute: gelu, silu or mish may be made of several nodes. A product or sum
-    with constants becomes a BatchNorm that is not trained; in files that PyTorch writes, BatchNorm is already folded
-    into the convolution before it.
+    with constants becomes a BatchNorm that is not trained or, along several axes, a Normalization; in files that
+    PyTorch writes, BatchNorm is already folded into the convolution before it.
+    What only training uses is not in most files: a Dropout that the exporter left out is not in the model, nor are
+    initializers and names of layers. A Scan is read if it is an RNN as ``to_onnx`` writes it.
 
     References
     ----------

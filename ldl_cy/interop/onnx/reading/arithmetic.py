@@ -11,11 +11,13 @@ import numpy as np
 
 from ldl_cy import layers
 from ldl_cy.interop.onnx.reading.file import Op, Unreadable
-from ldl_cy.interop.onnx.reading.points import BINARY, UNARY, activation, computed, settings
+from ldl_cy.interop.onnx.reading.lengths import masked, per_step
+from ldl_cy.interop.onnx.reading.points import BINARY, CLOSE, UNARY, activation, computed, settings
 from ldl_cy.interop.onnx.reading.reader import TINY, Reader
 from ldl_cy.interop.onnx.reading.recurrent import added_directions
-from ldl_cy.interop.onnx.reading.values import Filled, Lengths, Piece, Point, Value, plain
+from ldl_cy.interop.onnx.reading.values import Filled, Lengths, Outside, Piece, Point, Value, plain
 from ldl_cy.layers.merge import Branches
+from ldl_cy.layers.normalization import SMALLEST
 
 Number = Value | float
 
@@ -73,15 +75,15 @@ def clip(reader: Reader, op: Op) -> Value:
         arguments.append(default if given is None else given)
     if not all(isinstance(each, float) for each in arguments[1:]):
         raise Unreadable("min and max must be constant numbers")
+    made = reader.made(arguments[0], layers.Activation) if isinstance(arguments[0], Value) else None
+    if made and made.layer == layers.Activation("softmax") and 0 <= arguments[1] <= CLOSE <= 1 - CLOSE <= arguments[2]:
+        return arguments[0]                     # probabilities away from 0 and 1
     return _function(reader, op, np.clip, arguments)
 
 
-def where(reader: Reader, op: Op) -> Value:
+def where(reader: Reader, op: Op) -> Value | Outside:
     if isinstance(reader.get(op, 0), Lengths):
-        fill = reader.get(op, 2)
-        if not reader.file.ours or not isinstance(fill, np.ndarray) or fill.any():
-            raise Unreadable("masks must put zeros past the ends of sequences, as those of to_onnx")
-        return reader.value(op, 1)              # layers here do so themselves
+        return masked(reader, op)
     return _function(reader, op, np.where, [_operand(reader, op, i) for i in range(3)])
 
 
@@ -89,6 +91,8 @@ def binary(reader: Reader, op: Op) -> Value:
     both = [reader.get(op, i) for i in range(2)]
     if op.kind == "Add" and all(isinstance(each, Piece) for each in both):
         return summed(reader, both)
+    if op.kind == "Div" and isinstance(both[1], Lengths):
+        return per_step(reader, op)
     a, b = (_operand(reader, op, i) for i in range(2))
     if isinstance(a, Value) and isinstance(b, Value):
         return _two_values(reader, op, a, b)
@@ -193,6 +197,8 @@ def _biased(reader: Reader, op: Op, value: Value, constant: np.ndarray) -> Value
 def _each_channel(reader: Reader, op: Op, value: Value, constant: np.ndarray, first: bool) -> Value:
     """A constant for each channel, added or multiplied; ``first`` if it is the first operand."""
     value = reader.settled(value)
+    if sum(n > 1 for n in constant.shape) > 1:
+        return _each_place(reader, op, value, constant, first)
     before = (np.ones(1), np.zeros(1))
     made = reader.made(value, layers.BatchNorm)
     if made and made.layer.get_config()["epsilon"] == TINY and not any(
@@ -214,6 +220,36 @@ def _each_channel(reader: Reader, op: Op, value: Value, constant: np.ndarray, fi
         raise Unreadable("a constant must be one number")
     with np.errstate(all="ignore"):
         return reader.scaled(value, scale * before[0], scale * before[1] + shift, op)
+
+
+def _each_place(reader: Reader, op: Op, value: Value, constant: np.ndarray, first: bool) -> Value:
+    """A constant that differs along several axes: Normalization by it."""
+    constant = constant.reshape((1,) * (value.rank - constant.ndim) + constant.shape)
+    batch = value.batch
+    if any(n not in (1, own) for n, own in zip(constant.shape, value.sizes)) or constant.shape[batch] != 1:
+        raise Unreadable(f"a constant must fit what is computed, got {constant.shape}")
+    order = arrangement(value)
+    value = reader.exactly(value, order)
+    numbers = constant.transpose(batch, *order)[0].astype("f8")
+    axes = tuple(i for i, n in enumerate(numbers.shape, 1) if n > 1)
+    numbers = numbers.squeeze()
+    mean, deviation = np.zeros_like(numbers), np.ones_like(numbers)
+    if op.kind == "Add" or (op.kind == "Sub" and not first):
+        mean = numbers if op.kind == "Sub" else -numbers
+    elif op.kind == "Mul" or (op.kind == "Div" and not first):
+        with np.errstate(all="ignore"):
+            deviation = numbers if op.kind == "Div" else 1 / numbers
+    else:
+        raise Unreadable("a constant must be one number")
+    if not (np.isfinite(mean) & (deviation >= SMALLEST) & np.isfinite(deviation)).all():
+        raise Unreadable("constants along several axes must be those of a Normalization: a mean and a deviation")
+    made, key = reader.made(value, layers.Normalization), value.key
+    if made and made.layer.get_config()["axis"] == axes and op.kind == "Div" and (made.weights["variance"] == 1).all():
+        mean, key = made.weights["mean"], reader.source(key)
+    reader.file.budget.spend(16 * numbers.size)
+    weights = {"mean": mean, "variance": deviation ** 2}
+    key = reader.emit(op, key, layers.Normalization(mean, deviation ** 2, axes), weights)
+    return Value(key, value.shape, value.axes)
 
 
 def summed(reader: Reader, pieces: Sequence[Piece]) -> Value:

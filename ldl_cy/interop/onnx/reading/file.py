@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ldl_cy.interop.onnx.reading.outputs import labels_too, output_of
 from ldl_cy.messages import shown
 from ldl_cy.packages import import_package
 from ldl_cy.replacing import as_path, check_regular
@@ -25,7 +26,7 @@ FEWEST, MOST = 7, 100               # versions of the operators
 BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16}
 DTYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool",
           10: "float16", 11: "float64", 12: "uint32", 13: "uint64"}
-BFLOAT16 = 16
+STRING, BFLOAT16 = 8, 16
 # fields that hold elements one by one, and bits of an element in each
 FIELDS = {"float_data": (1,), "int32_data": (2, 3, 4, 5, 6, 9, 10, 16), "int64_data": (7,), "double_data": (11,),
           "uint64_data": (12, 13)}
@@ -52,7 +53,7 @@ class Op:
     inputs, outputs : tuples of str
         "" is one that is left out.
     attributes : dict
-        Numbers, strings, tuples of them, arrays.
+        Numbers, strings, tuples of them, tensors, graphs.
     """
 
     name: str
@@ -90,7 +91,9 @@ class File:
     ops : list of Op
         Those that lead to the output, each after those whose values it reads.
     constants : dict of arrays
+        Names of classes are left out: an array of them is empty.
     input, output : str
+        The output is the value that is read: of a classifier its probabilities.
     shape : tuple of ints and None
         Of the input, batch axis included; None is an axis of any length.
     integers, double : bool
@@ -155,14 +158,15 @@ def read_file(source: Any) -> File:
                          f"{max(len(graph.node), len(graph.initializer))}.")
     if graph.sparse_initializer:
         raise ValueError(f"{OWNER}: the weights must be dense, got sparse ones.")
-    if len(graph.output) != 1:
-        names = [value.name for value in graph.output]
-        raise ValueError(f"{OWNER}: the graph must have one output, got {shown(names)}.")
     constants: dict[str, np.ndarray] = {}
+    names = [value.name for value in graph.output]
     for tensor in graph.initializer:
         if tensor.name in constants:
             raise ValueError(f"{OWNER}: each value must be defined once, got {shown(tensor.name)} twice.")
-        constants[tensor.name] = as_array(tensor, f"the initializer {shown(tensor.name)}")
+        # names of classes are read by nodes that lead to labels alone
+        classes = tensor.data_type == STRING and labels_too(names, model.producer_name)
+        constants[tensor.name] = np.empty(0, "U1") if classes else as_array(
+            tensor, f"the initializer {shown(tensor.name)}")
     inputs = [value for value in graph.input if value.name not in constants]
     if not inputs:
         raise ValueError(f"{OWNER}: the graph must have an input, got none.")
@@ -173,14 +177,18 @@ def read_file(source: Any) -> File:
             raise ValueError(f"{OWNER}: the graph must have one input, and may have one of lengths beside it, got "
                              f"{shown([value.name for value in inputs])}.")
     given = {value.name for value in inputs} | set(constants)
-    ops = ordered([_op(node) for node in graph.node], given, graph.output[0].name)
+    nodes = [read_op(node) for node in graph.node]
+    output = output_of(names, model.producer_name, nodes, constants)
+    if not output:
+        raise ValueError(f"{OWNER}: the graph must have one output, got {shown(names)}.")
+    ops = ordered(nodes, given, output)
     tensor_type = first.type.tensor_type
     if tensor_type.elem_type not in DTYPES or not first.type.HasField("tensor_type"):
         raise ValueError(f"{OWNER}: the input {shown(first.name)} must have numbers, got another type.")
     shape = tuple(_axis(dim) for dim in tensor_type.shape.dim)
     if not tensor_type.HasField("shape") or not 2 <= len(shape) <= 31:
         raise ValueError(f"{OWNER}: the input {shown(first.name)} must have a shape (n, ...), got {shape}.")
-    return File(version, ops, constants, first.name, graph.output[0].name, shape,
+    return File(version, ops, constants, first.name, output, shape,
                 DTYPES[tensor_type.elem_type].startswith(("int", "uint")), tensor_type.elem_type == 11,
                 Budget(8 * size + (1 << 22)), tuple(value.name for value in others), model.producer_name == "ldl_cy")
 
@@ -189,7 +197,8 @@ def _axis(dim: Any) -> int | None:
     return int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value > 0 else None
 
 
-def _op(node: Any) -> Op:
+def read_op(node: Any) -> Op:
+    """A node."""
     name = node.name or next((output for output in node.output if output), "")
     kind = node.op_type if node.domain in DOMAINS else f"{node.domain}.{node.op_type}"
     return Op(name, kind, tuple(node.input), tuple(node.output),
@@ -197,12 +206,12 @@ def _op(node: Any) -> Op:
 
 
 def _attribute(attribute: Any) -> Any:
-    """A number, a string, a tuple of them or a tensor; None for graphs and what else is no setting of a layer."""
+    """A number, a string, a tuple of them, a tensor or a graph; None for what else is no setting of a layer."""
     if attribute.ref_attr_name:
         return None
     kind = attribute.type
-    if kind == 4:
-        return attribute.t                  # read when it is asked for
+    if kind in (4, 5):
+        return attribute.t if kind == 4 else attribute.g            # read when it is asked for
     if kind in (1, 2):
         return attribute.f if kind == 1 else attribute.i
     if kind == 3:

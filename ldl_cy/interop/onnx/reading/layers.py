@@ -19,9 +19,9 @@ Pads = tuple[tuple[int, int], ...]
 # -- convolution and pooling --------------------------------------------------------------------------------------
 
 
-def maps(reader: Reader, op: Op) -> Value:
+def maps(reader: Reader, op: Op, maximum: bool = False) -> Value:
     """The input with channels last: a sequence or an image whose axes are (n, c, ...)."""
-    value = reader.value(op)
+    value = reader.value_of_maximum(op) if maximum else reader.value(op)
     if value.rank not in (3, 4):
         raise Unreadable(f"it must read sequences or images, got {value.rank - 1} axes")
     if value.axes[0] != (0,):
@@ -113,7 +113,7 @@ def conv(reader: Reader, op: Op) -> Value:
 
 
 def pool(reader: Reader, op: Op) -> Value:
-    value = maps(reader, op)
+    value = maps(reader, op, op.kind == "MaxPool")
     axes = value.rank - 2
     kernel, strides, dilations, pads = windows(op, (), value.shape[:-1], pool=True)
     if set(dilations) != {1} or op.attributes.get("storage_order"):
@@ -158,6 +158,9 @@ def reduced(reader: Reader, op: Op, value: Value, axes: Sequence[int], kind: str
     key, shape = value.key, value.shape
     place = {atom: atom for atom in range(len(shape) + 1)}
     if inside:
+        ones = [i for i, n in enumerate(shape, 1) if n == 1]
+        if reader.file.others and len(axes) == 2 > len(inside) and ones:        # an image, whose rows are the steps
+            inside = sorted([*inside, ones[0]])
         over = [[atom] for atom in inside] if len(inside) == 2 else [inside]
         key = reader.laid(value, [*over, rest])
         if len(over) == 2 and len(rest) == 1:
@@ -185,7 +188,7 @@ def dense(reader: Reader, op: Op, value: Value, W: np.ndarray, bias: np.ndarray 
         sizes = [value.size(atom) for atom in last]
         rows = W.reshape(*sizes, W.shape[1]).transpose(*(last.index(atom) for atom in inside), len(last))
         W = rows.reshape(W.shape)
-    before = sorted(atom for each in value.axes[:-1] for atom in each if atom)
+    before = reader.before(value, last)
     key = reader.laid(value, [*((atom,) for atom in before), inside])
     weights = {"kernel": W} | ({} if bias is None else {"bias": bias})
     key = reader.emit(op, key, layers.Dense(W.shape[1], use_bias=bias is not None), weights)
@@ -262,6 +265,8 @@ def normalized_axes(reader: Reader, value: Value, axes: tuple[int, ...]) -> tupl
         return reader.exactly(value), axes
     axis, = axes
     own = value.axes[axis]
+    if not own and 1 in value.shape[:-1]:
+        return value, value.shape.index(1) + 1
     if len(own) == 1 and own[0] not in (0, len(value.shape)):
         return value, own[0]
     return reader.ending_with(value, axis), -1
@@ -298,6 +303,17 @@ def prelu(reader: Reader, op: Op) -> Value:
     shared = tuple(i for i, n in enumerate(alpha.shape, 1) if n == 1)
     key = reader.emit(op, value.key, layers.PReLU(shared or None), {"alpha": alpha})
     return Value(key, value.shape, value.axes)
+
+
+def scaler(reader: Reader, op: Op) -> Value:
+    """scikit-learn's scalers within pipelines: (x - offset) scale."""
+    value = reader.value(op)
+    value = reader.ending_with(value, value.rank - 1)
+    offset, scale = (np.array(op.attributes.get(name, default), "f8") for name, default in (("offset", 0.0),
+                                                                                           ("scale", 1.0)))
+    if any(each.size not in (1, value.shape[-1]) for each in (offset, scale)):
+        raise Unreadable(f"offset and scale must have {value.shape[-1]} numbers")
+    return reader.scaled(value, scale, -offset * scale, op)
 
 
 def dropout(reader: Reader, op: Op) -> Value:

@@ -14,15 +14,17 @@ from ldl_cy.interop.onnx.reading.constants import axes_of
 from ldl_cy.interop.onnx.reading.file import Op, Unreadable, short
 from ldl_cy.interop.onnx.reading.layers import normalized_axes
 from ldl_cy.interop.onnx.reading.reader import Reader
-from ldl_cy.interop.onnx.reading.values import Nothing, Value, axis_number
+from ldl_cy.interop.onnx.reading.values import Lengths, Nothing, Value, axis_number
 
-KINDS = ("ReduceMean", "Sub", "Mul", "Pow", "Add", "Sqrt", "Div")
+KINDS = ("ReduceMean", "ReduceSum", "Sub", "Mul", "Pow", "Add", "Sqrt", "Div", "Where")
 
 
 class Role(NamedTuple):
     """What a value is of the norm of ``x`` along axes of theirs."""
 
-    kind: str           # "mean", "centered", "square", "variance", "deviation", "normalized", "scaled"
+    # "mean", "centered", "square", "variance", "deviation", "normalized", "scaled"; with lengths "sum" before "mean"
+    # and "squares" before "variance"
+    kind: str
     x: str
     axes: tuple[int, ...]
     epsilon: float = 0.0
@@ -35,7 +37,7 @@ def part(reader: Reader, op: Op) -> Any:
     if role is None:
         return None
     reader.roles[op.outputs[0]] = role
-    if role.kind == "mean":
+    if role.kind in ("mean", "sum"):
         return None                     # it may be a pooling
     if role.kind == "normalized":
         return _norm(reader, op, role)
@@ -45,19 +47,22 @@ def part(reader: Reader, op: Op) -> Any:
 
 
 def _role(reader: Reader, op: Op, own: list[Role | None]) -> Role | None:
-    if op.kind == "ReduceMean":
+    if op.kind in ("ReduceMean", "ReduceSum"):
+        of_squares, of_x = ("variance", "mean") if op.kind == "ReduceMean" else ("squares", "sum")
         if not op.attributes.get("keepdims", 1) or not isinstance(reader.get(op, 0), (Value, Nothing)):
             return None
         axes = axes_of(op, [None, reader.get(op, 1)]) or ()
         if own[0] and own[0].kind == "square":
             rank = reader.value_of(own[0].x).rank
             found = tuple(sorted(axis_number(axis, rank) for axis in axes))
-            return own[0]._replace(kind="variance") if found == own[0].axes else None
+            return own[0]._replace(kind=of_squares) if found == own[0].axes else None
         found = reader.get(op, 0)
         if not isinstance(found, Value):
             return None
-        return Role("mean", op.inputs[0], tuple(sorted(axis_number(axis, found.rank) for axis in axes)))
+        return Role(of_x, op.inputs[0], tuple(sorted(axis_number(axis, found.rank) for axis in axes)))
     first, second = (*own, None)[:2]
+    if isinstance(reader.get(op, int(op.kind == "Div")), Lengths):
+        return _within(reader, op, first, second)
     if op.kind == "Sub" and second and second.kind == "mean" and second.x == op.inputs[0]:
         return second._replace(kind="centered")
     if first and first.kind == "centered" and op.kind in ("Mul", "Pow"):
@@ -69,6 +74,15 @@ def _role(reader: Reader, op: Op, own: list[Role | None]) -> Role | None:
     if op.kind == "Div" and first and second and (first.kind, second.kind) == ("centered", "deviation"):
         return second._replace(kind="normalized") if second[1:3] == first[1:3] else None
     return _with_constant(reader, op, first, second) if op.kind in ("Add", "Mul") else None
+
+
+def _within(reader: Reader, op: Op, first: Role | None, second: Role | None) -> Role | None:
+    """What lengths make of sums, and of what is centered past the ends."""
+    if op.kind == "Div" and first and first.kind in ("sum", "squares") and reader.file.ours:
+        return first._replace(kind="mean" if first.kind == "sum" else "variance")
+    fill = reader.get(op, 2)
+    zeros = isinstance(fill, np.ndarray) and not fill.any()
+    return second if op.kind == "Where" and second and second.kind == "centered" and zeros else None
 
 
 def _with_constant(reader: Reader, op: Op, first: Role | None, second: Role | None) -> Role | None:

@@ -17,7 +17,7 @@ from ldl_cy.interop.chains import Node
 from ldl_cy.interop.onnx.reading.constants import ints
 from ldl_cy.interop.onnx.reading.file import File, Op, Unreadable
 from ldl_cy.interop.onnx.reading.points import straight
-from ldl_cy.interop.onnx.reading.values import BATCH, Nothing, Piece, Value, plain, regrouped
+from ldl_cy.interop.onnx.reading.values import BATCH, Nothing, Outside, Piece, Summed, Value, plain, regrouped
 from ldl_cy.layers.base import Layer, Shape
 from ldl_cy.layers.merge import Branches
 
@@ -52,6 +52,10 @@ class Reader:
         For the name of a value that Concat makes: the axis, and what is joined.
     wholes : dict
         What Concat makes: for each axis a tree whose edges are the keys and axes of what is joined, in its order.
+    loops : set of str
+        Keys of recurrent layers that are loops in the graph.
+    parted : set of str
+        Keys of sequences whose last axis is reshaped into the directions of a recurrent layer and its units.
     roles : dict
         For the name of a value what it is of a norm in parts.
     """
@@ -67,6 +71,8 @@ class Reader:
         self.last: dict[str, tuple[str, int]] = {}
         self.joined: dict[str, tuple[int, list[Any]]] = {}
         self.wholes: dict[int, dict[Any, Any]] = {}
+        self.loops: set[str] = set()
+        self.parted: set[str] = set()
         self.roles: dict[str, Any] = {}
         self._laid: dict[tuple[Any, ...], str] = {}
 
@@ -80,6 +86,11 @@ class Reader:
         """Input i, which depends on the graph's input and is computed by a layer."""
         return self.settled(self._checked(self.get(op, i), i))
 
+    def value_of_maximum(self, op: Op) -> Value:
+        """Input 0 of a maximum, which may have minus infinity past the ends of sequences."""
+        found = self.get(op, 0)
+        return found.value if isinstance(found, Outside) else self.value(op)
+
     def value_of(self, name: str) -> Value:
         """The value of a name of the graph."""
         return self._checked(self.values[name], 0)
@@ -89,6 +100,8 @@ class Reader:
             raise Unreadable(found.reason, found.op)
         if isinstance(found, Piece):
             raise Unreadable(f"one of {found.value.sizes[found.axis]} entries along an axis has no counterpart")
+        if isinstance(found, (Outside, Summed)):
+            raise Unreadable("what a mask makes of sequences must be part of a pooling or a norm")
         if not isinstance(found, Value):
             raise Unreadable(f"input {i} must depend on the graph's input")
         if found.flipped:
@@ -207,6 +220,8 @@ class Reader:
             made = self.nodes[key].made
             if not isinstance(made, Imported) or not isinstance(made.layer, SHAPE_ONLY):
                 break
+            if self.file.others and key not in self.parted:         # lengths have no meaning after a reshape
+                break
             key = self.source(key)
         if self.shapes[key] == shape:
             return key
@@ -219,12 +234,23 @@ class Reader:
                 self.relaid.add(cached)
         return cached
 
+    def before(self, value: Value, last: Sequence[int]) -> list[int]:
+        """The axes of ours but the batch and those that become the last one.
+
+        Where there are lengths, also those of length 1: they have no meaning after a reshape.
+        """
+        found = [atom for each in value.axes for atom in each if atom and atom not in last]
+        if self.file.others:
+            ones = [i for i, n in enumerate(value.shape, 1) if n == 1 and i not in found and i not in last]
+            found += ones if last else ones[:-1]
+        return sorted(found)
+
     def ending_with(self, value: Value, axis: int) -> Value:
         """The value with one axis of theirs as our last one; the others keep our order."""
         last = value.axes[axis]
         if 0 in last:
             raise Unreadable("it must leave the batch alone")
-        before = sorted(atom for i, each in enumerate(value.axes) if i != axis for atom in each if atom)
+        before = self.before(value, last)
         key = self.laid(value, [*((atom,) for atom in before), last])
         place = {0: 0, **{atom: i for i, atom in enumerate(before, 1)}}
         axes = [tuple(place[atom] for atom in each) if i != axis else (len(before) + 1,) * bool(last)

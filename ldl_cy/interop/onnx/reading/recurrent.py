@@ -5,6 +5,7 @@ order of the input there, and in the order of processing here.
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from ldl_cy.interop.onnx.reading.file import Op, Unreadable
 from ldl_cy.interop.onnx.reading.points import PROBES, UNARY, activation
 from ldl_cy.interop.onnx.reading.reader import Reader
 from ldl_cy.interop.onnx.reading.values import Filled, Nothing, Value, axis_number
+from ldl_cy.layers.base import Shape
 from ldl_cy.layers.recurrent import Recurrent
 
 # blocks of theirs in our order
@@ -124,16 +126,33 @@ def recurrent(reader: Reader, op: Op) -> Any:
         states = Value(every, (n_steps, units), ((0,), t, (), h) if first else (t, (), (0,), h), op=op, flipped=flipped)
         h = (1,) * (units > 1)
         return states, Value(end, (units,), ((0,), (), h) if first else ((), (0,), h), op=op), nothing
-    both = {f"{name}.{key}": array for name, one in zip(("forward", "backward"), weights) for key, array in one.items()}
-    every = reader.emit(op, key, layers.Bidirectional(layer(True)), both, (n_steps, 2 * units))
-    end = reader.emit(op, key, layers.Bidirectional(layer(False)), both, (2 * units,))
-    shape = (n_steps, 2, units)
-    t, h = (1,) * (n_steps > 1), (3,) * (units > 1)
-    axes = ((0,), t, (2,), h) if first else (t, (2,), (0,), h)
-    states = Value(reader.reshaped(every, shape), shape, axes, op=op)
-    h = (2,) * (units > 1)
-    ends = Value(reader.reshaped(end, shape[1:]), shape[1:], ((0,), (1,), h) if first else ((1,), (0,), h), op=op)
+    states, ends = both_directions(reader, op, key, n_steps, layer(True), *weights)
+    if first:
+        states, ends = (replace(each, axes=(each.axes[-2], *each.axes[:-2], each.axes[-1])) for each in (states, ends))
     return states, ends, nothing
+
+
+def both_directions(
+    reader: Reader, op: Op, key: str, n_steps: int, layer: Recurrent, forward: Mapping[str, np.ndarray],
+    backward: Mapping[str, np.ndarray],
+) -> tuple[Value, Value]:
+    """All states (time, 2, n, units), the last ones (2, n, units)."""
+    units = layer.units
+    both = {f"{name}.{own}": array for name, one in (("forward", forward), ("backward", backward))
+            for own, array in one.items()}
+
+    def emitted(sequences: bool, shape: Shape) -> str:
+        inner = type(layer).from_config({**layer.get_config(), "return_sequences": sequences})
+        return reader.emit(op, key, layers.Bidirectional(inner), both, shape)
+
+    every, end = emitted(True, (n_steps, 2 * units)), emitted(False, (2 * units,))
+    shape: Shape = (n_steps, 2, units)
+    t, h = (1,) * (n_steps > 1), (3,) * (units > 1)
+    states = Value(reader.reshaped(every, shape), shape, (t, (2,), (0,), h), op=op)
+    h = (2,) * (units > 1)
+    ends = Value(reader.reshaped(end, shape[1:]), shape[1:], ((1,), (0,), h), op=op)
+    reader.parted.update((states.key, ends.key))
+    return states, ends
 
 
 def _joined(reader: Reader, value: Value, axis: int) -> tuple[str, Imported]:
@@ -166,4 +185,6 @@ def swapped_directions(reader: Reader, value: Value, axis: int) -> Value:
     weights = {f"{names[name.partition('.')[0]]}.{name.partition('.')[2]}": array
                for name, array in made.weights.items()}
     new = reader.emit(value.op, reader.source(key), layers.Bidirectional(inner), weights, reader.shapes[key])
-    return replace(value, key=reader.reshaped(new, value.shape))
+    parted = reader.reshaped(new, value.shape)
+    reader.parted.add(parted)
+    return replace(value, key=parted)

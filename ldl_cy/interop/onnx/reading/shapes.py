@@ -12,9 +12,21 @@ from ldl_cy.interop.onnx.reading.arithmetic import arrangement
 from ldl_cy.interop.onnx.reading.constants import axes_of, shape_of, slices
 from ldl_cy.interop.onnx.reading.file import Op, Unreadable
 from ldl_cy.interop.onnx.reading.layers import reduced, zeros_around
+from ldl_cy.interop.onnx.reading.lengths import summed
 from ldl_cy.interop.onnx.reading.reader import Reader
 from ldl_cy.interop.onnx.reading.recurrent import added_directions, swapped_directions
-from ldl_cy.interop.onnx.reading.values import BATCH, Lengths, Nothing, Piece, Value, axis_number, plain
+from ldl_cy.interop.onnx.reading.scan import joined_loops
+from ldl_cy.interop.onnx.reading.values import (
+    BATCH,
+    Lengths,
+    Nothing,
+    Outside,
+    Piece,
+    Summed,
+    Value,
+    axis_number,
+    plain,
+)
 
 MADE = "made"                   # in a tree of what was joined: the value that has all parts up to here
 
@@ -48,9 +60,14 @@ def shape(reader: Reader, op: Op) -> np.ndarray:
     return shape_of(op, found.sizes)
 
 
-def transpose(reader: Reader, op: Op) -> Value:
+def transpose(reader: Reader, op: Op) -> Value | Outside:
     found = reader.get(op, 0)
-    value = found if isinstance(found, Value) and found.flipped else reader.value(op)
+    if isinstance(found, Outside):
+        return Outside(_transposed(found.value, op))
+    return _transposed(found if isinstance(found, Value) and found.flipped else reader.value(op), op)
+
+
+def _transposed(value: Value, op: Op) -> Value:
     order = op.attributes.get("perm", tuple(reversed(range(value.rank))))
     order = tuple(axis_number(axis, value.rank) for axis in order)
     if sorted(order) != list(range(value.rank)):
@@ -78,7 +95,7 @@ def reshape(reader: Reader, op: Op) -> Value:
     for place in (*fixed, None):
         tried = [BATCH if i == place else n for i, n in enumerate(wanted)]
         try:
-            return reader.view(value, completed(tried, sizes))
+            return _reshaped(reader, value, completed(tried, sizes))
         except Unreadable as error:
             reasons.append(error)
     raise reasons[0]
@@ -103,7 +120,13 @@ def flatten(reader: Reader, op: Op) -> Value:
     value = reader.value(op)
     axis = op.attributes.get("axis", 1)
     axis = axis if axis == value.rank else axis_number(axis, value.rank)
-    return reader.view(value, [_product(value.sizes[:axis]), _product(value.sizes[axis:])])
+    return _reshaped(reader, value, [_product(value.sizes[:axis]), _product(value.sizes[axis:])])
+
+
+def _reshaped(reader: Reader, value: Value, sizes: Sequence[int]) -> Value:
+    """The value with axes of other lengths; where there are lengths, they have no meaning afterwards."""
+    found = reader.view(value, sizes)
+    return reader.exactly(found) if reader.file.others and list(sizes) != list(value.sizes) else found
 
 
 def squeeze(reader: Reader, op: Op) -> Any:
@@ -120,14 +143,16 @@ def squeeze(reader: Reader, op: Op) -> Any:
 
 
 def unsqueeze(reader: Reader, op: Op) -> Value:
-    value = reader.value(op)
+    found = reader.get(op, 0)
+    value = found if isinstance(found, Value) and found.flipped else reader.value(op)
     axes = axes_of(op, [None, reader.get(op, 1)]) or ()
     rank = value.rank + len(axes)
     numbers = {axis_number(axis, rank) for axis in axes}
     if len(numbers) != len(axes) or rank > 31:
         raise Unreadable("the axes must be different ones")
     rest = iter(value.axes)
-    return Value(value.key, value.shape, tuple(() if i in numbers else next(rest) for i in range(rank)))
+    return Value(value.key, value.shape, tuple(() if i in numbers else next(rest) for i in range(rank)),
+                 flipped=value.flipped)
 
 
 def expand(reader: Reader, op: Op) -> Value:
@@ -204,6 +229,9 @@ def concat(reader: Reader, op: Op) -> Any:
     given = [reader.get(op, i) for i in range(len(op.inputs))]
     if all(isinstance(each, Piece) for each in given):
         return _whole(op, given)
+    loops = joined_loops(reader, op, given)
+    if loops is not None:
+        return loops
     values = [reader.value(op, i) for i in range(len(op.inputs))]
     if len(values) == 1:
         return values[0]
@@ -315,8 +343,8 @@ def pad(reader: Reader, op: Op) -> Value:
     return Value(key, reader.shapes[key], tuple((0,) if i == batch else found[i] for i in range(value.rank)))
 
 
-def reduce(reader: Reader, op: Op) -> Value:
-    value = reader.value(op)
+def reduce(reader: Reader, op: Op) -> Value | Summed:
+    value = reader.value_of_maximum(op) if op.kind == "ReduceMax" else reader.value(op)
     axes = axes_of(op, [None, reader.get(op, 1)])
     if not axes:
         if op.attributes.get("noop_with_empty_axes"):
@@ -326,6 +354,8 @@ def reduce(reader: Reader, op: Op) -> Value:
     keep = bool(op.attributes.get("keepdims", 1))
     if op.kind != "ReduceSum":
         return reduced(reader, op, value, numbers, "Max" if op.kind == "ReduceMax" else "Avg", keep)
+    if reader.file.others and value.key not in reader.parted:
+        return summed(reader, value, numbers, keep)
     if len(numbers) != 1:
         raise Unreadable("it must add the directions of a recurrent layer")
     found = added_directions(reader, value, numbers[0])

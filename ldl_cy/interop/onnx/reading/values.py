@@ -97,6 +97,22 @@ class Piece:
     index: int
 
 
+@dataclass(frozen=True, eq=False)
+class Outside:
+    """Sequences with minus infinity past their ends, of which a maximum is taken."""
+
+    value: Value
+
+
+@dataclass(frozen=True, eq=False)
+class Summed:
+    """The sum over axes of theirs, of sequences with zeros past their ends; ``keep`` with an axis of length 1 each."""
+
+    value: Value
+    axes: tuple[int, ...]
+    keep: bool
+
+
 class Lengths:
     """Of sequences: an input of whole numbers, which recurrent layers may read, or a mask made of it."""
 
