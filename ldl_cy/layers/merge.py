@@ -117,7 +117,7 @@ class Add(Branches):
 
 
 class Multiply(Branches):
-    """The product of several paths, number by number; a gate, or squeeze and excitation.
+    """The elementwise product of several paths: gates, squeeze-and-excitation.
 
     Parameters
     ----------
@@ -129,8 +129,8 @@ class Multiply(Branches):
 
     Shape
     -----
-    Input as the paths require; their output shapes must have one number of axes, and along each axis one length or 1.
-    Outputs of length 1 are repeated along the axis, as in NumPy: (height, width, channels) and (1, 1, channels) give
+    Input as the paths require; their output shapes must have the same number of axes, and along each axis equal lengths
+    or 1. Axes of length 1 are broadcast as in NumPy: (height, width, channels) and (1, 1, channels) give
     (height, width, channels).
 
     Attributes
@@ -159,7 +159,7 @@ class Multiply(Branches):
     def join(self, graph: Graph, values: list[int]) -> int:
         shapes = [graph.shapes[v] for v in values]
         if broadcast_shape(shapes) is None:
-            raise self.refuse("shapes of one rank, whose axes have one length or 1", shapes)
+            raise self.refuse("shapes of one rank, whose axes are equal or 1", shapes)
         y = values[0]
         for v in values[1:]:
             y = graph.multiply(y, v)

@@ -13,7 +13,7 @@ from ldl_cy.checks import check_axes, check_real
 from ldl_cy.layers.base import Built, Layer, Parameter, Shape
 from ldl_cy.messages import shown
 
-# that the kernels of LayerNorm and Normalization have room for, neighbours of one kind counted as one
+# axes that the kernels of LayerNorm and Normalization have room for; adjacent axes of one kind count as one
 MOST_AXES, MOST_SHARED_AXES = 12, 16
 SMALLEST = 1e-7                 # standard deviation by which Normalization divides, as in Keras
 
@@ -105,7 +105,7 @@ class LayerNorm(Layer):
     epsilon : float > 0, default=1e-5
         Added to the variance.
     axis : int or tuple of different ints, default=-1
-        The axes that are normalized, as in Keras: from 1 on, where 0 is the batch, or negative, from the end. For
+        The axes that are normalized, as in Keras: counted from 1, since 0 is the batch, or negative, from the end. For
         images (height, width, channels), (1, 2) normalizes each channel and (1, 2, 3) all numbers of an image.
     name, trainable : see ``Layer``
 
@@ -205,7 +205,7 @@ def given_numbers(name: str, value: Any, low: float = -math.inf) -> Any:
 class Normalization(Layer):
     """Normalize by given numbers: y = (x - mean) / max(sqrt(variance), 1e-7). Nothing is trained.
 
-    With the statistics of the training data, samples are predicted as they are: the model does the preparation.
+    With the statistics of the training data the model takes raw samples: preprocessing is part of it.
 
     Parameters
     ----------
@@ -214,8 +214,8 @@ class Normalization(Layer):
     variance : number >= 0 or array-like, default=1.0
         Likewise.
     axis : int, tuple of different ints or None, default=-1
-        The axes along which numbers have a mean and a variance of their own, as in Keras: from 1 on, where 0 is the
-        batch, or negative, from the end. None: all share them.
+        The axes along which each place has its own mean and variance, as in Keras: counted from 1, since 0 is the
+        batch, or negative, from the end. None: one mean and one variance for all numbers.
     name, trainable : see ``Layer``
 
     Shape

@@ -46,8 +46,8 @@ class ZeroPadding1D(_ZeroPadding):
 
     Shape
     -----
-    Input (steps, channels), output (before + steps + after, channels). Lengths of sequences have no meaning after
-    it, unless it adds nothing.
+    Input (steps, channels), output (before + steps + after, channels). Lengths of sequences have no meaning after it,
+    unless nothing is added.
 
     Raises
     ------

@@ -80,13 +80,13 @@ class Reshape(Layer):
         return Built(shape)
 
 
-MOST_MOVED = 12                 # axes that the kernel has room for, neighbours that stay neighbours counted as one
+MOST_MOVED = 12                 # axes that the kernel has room for; axes that stay adjacent count as one
 
 
 def merged(input_shape: Shape, axes: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """(sizes, order): the input's axes, and which of them is at each place of the output, of an order of its axes.
+    """(sizes, order): lengths of the input's axes, and which of them is at each place of the output.
 
-    Axes of length 1 are left out, and neighbours that stay neighbours become one axis.
+    Axes of length 1 are left out, and axes that stay adjacent become one.
     """
     groups: list[list[int]] = []        # axes that stay together, in the order of the output
     long = [axis for axis, size in enumerate(input_shape) if size > 1]
@@ -119,8 +119,8 @@ class Permute(Layer):
     Raises
     ------
     TypeError, ValueError
-        Entries that are not the ints 1 .. n, each once; in ``build`` an input of another rank, or one of which more
-        than 12 axes move by themselves.
+        Entries that are not the ints 1 .. n, each once; in ``build`` an input of another rank, or more than 12 groups
+        of adjacent axes that move.
     """
 
     def __init__(self, dims: tuple[int, ...], *, name: str | None = None, trainable: bool = True) -> None:

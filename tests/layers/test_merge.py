@@ -271,10 +271,10 @@ def test_branches_that_do_not_join():
 @pytest.mark.parametrize("layer, shape, message", [
     (Add([], [conv(3)]), (8, 8, 4), "Add: the paths must give one shape, got (8, 8, 4) and (8, 8, 3). "
      "(layer 'add_0' after the input of shape (8, 8, 4))"),
-    (Multiply([], [GlobalAvgPool2D()]), (8, 8, 4), "Multiply: the paths must give shapes of one rank, whose axes have "
-     "one length or 1, got (8, 8, 4) and (4,). (layer 'multiply_0' after the input of shape (8, 8, 4))"),
-    (Multiply([], Dense(1), Dense(2)), (3, 4), "Multiply: the paths must give shapes of one rank, whose axes have one "
-     "length or 1, got (3, 4) and (3, 1) and (3, 2). (layer 'multiply_0'"),
+    (Multiply([], [GlobalAvgPool2D()]), (8, 8, 4), "Multiply: the paths must give shapes of one rank, whose axes are "
+     "equal or 1, got (8, 8, 4) and (4,). (layer 'multiply_0' after the input of shape (8, 8, 4))"),
+    (Multiply([], Dense(1), Dense(2)), (3, 4), "Multiply: the paths must give shapes of one rank, whose axes are equal "
+     "or 1, got (3, 4) and (3, 1) and (3, 2). (layer 'multiply_0'"),
     (Add(Dense(2), Dense(2), [Flatten(), Dense(2)]), (3, 3),
      "Add: the paths must give one shape, got (3, 2) and (2,). (layer 'add_0'"),
     (Concatenate([], [MaxPool2D(2)], Conv2D(2, 3)), (8, 8, 4), "Concatenate: the paths must give one shape but for "

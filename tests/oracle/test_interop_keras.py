@@ -15,7 +15,6 @@ pytest.importorskip("h5py", reason="reads Keras' files")
 
 import keras
 import torch
-from hypothesis import HealthCheck, given, settings
 from keras import layers as K
 from oracle import networks
 from oracle.problems import compare, make_batch, make_model
@@ -31,15 +30,6 @@ REFUSED = re.compile(r"to_keras: .*(strides 1 or dilation_rate 1|padding 'valid'
 # with every backend but TensorFlow, Keras rounds the results of float64 to float32, unless this table is changed
 pytest.importorskip("keras.src.backend.common.dtypes").BIT64_TO_BIT32_DTYPE["float64"] = "float64"
 torch.set_num_threads(1)
-
-
-def drawn(strategy, count):
-    """Problems with networks from a strategy: the same ones in every run."""
-    def decorate(test):
-        test = given(problem=networks.problems(strategy))(test)
-        return settings(max_examples=count, derandomize=True, deadline=None, database=None,
-                        suppress_health_check=list(HealthCheck))(test)
-    return decorate
 
 
 def outputs(model, X):
@@ -122,42 +112,42 @@ def check_network(tally, folder, kind, problem):
             compare(tally, f"Keras {dtype} and back", back.predict(X), model.predict(X), TOL[dtype] / 10, FLOOR)
 
 
-@drawn(networks.dense_networks(), 30)
+@networks.drawn(networks.dense_networks(), 30)
 def test_dense(tally, folder, problem):
     check_network(tally, folder, "dense", problem)
 
 
-@drawn(networks.conv2d_networks(), 40)
+@networks.drawn(networks.conv2d_networks(), 40)
 def test_conv2d(tally, folder, problem):
     check_network(tally, folder, "conv2d", problem)
 
 
-@drawn(networks.conv1d_networks(), 35)
+@networks.drawn(networks.conv1d_networks(), 35)
 def test_conv1d(tally, folder, problem):
     check_network(tally, folder, "conv1d", problem)
 
 
-@drawn(networks.recurrent_networks(), 25)
+@networks.drawn(networks.recurrent_networks(), 25)
 def test_recurrent(tally, folder, problem):
     check_network(tally, folder, "recurrent", problem)
 
 
-@drawn(networks.normalized_networks(), 25)
+@networks.drawn(networks.normalized_networks(), 25)
 def test_normalized(tally, folder, problem):
     check_network(tally, folder, "normalized", problem)
 
 
-@drawn(networks.branching_networks(), 20)
+@networks.drawn(networks.branching_networks(), 20)
 def test_branches(tally, folder, problem):
     check_network(tally, folder, "branches", problem)
 
 
-@drawn(networks.bidirectional_networks(), 15)
+@networks.drawn(networks.bidirectional_networks(), 15)
 def test_bidirectional(tally, folder, problem):
     check_network(tally, folder, "bidirectional", problem)
 
 
-@drawn(networks.token_networks(), 10)
+@networks.drawn(networks.token_networks(), 10)
 def test_tokens(tally, folder, problem):
     check_network(tally, folder, "tokens", {**problem, "ids": 11})
 

@@ -9,7 +9,6 @@ pytest.importorskip("hypothesis", reason="draws the networks of these tests")
 
 import onnx
 import onnxruntime
-from hypothesis import HealthCheck, given, settings
 from oracle import networks
 from oracle.problems import compare, make_batch, make_model
 from sklearn.pipeline import make_pipeline
@@ -45,66 +44,57 @@ def check(tally, kind, problem, lengths=False, opset=18):
         compare(tally, "ONNX Runtime outputs", run(onx, inputs)[0], expected, TOL, FLOOR)
 
 
-def drawn(strategy, count):
-    """Problems with networks from a strategy: the same ones in every run."""
-    def decorate(test):
-        test = given(problem=networks.problems(strategy))(test)
-        return settings(max_examples=count, derandomize=True, deadline=None, database=None,
-                        suppress_health_check=list(HealthCheck))(test)
-    return decorate
-
-
-@drawn(networks.dense_networks(), 15)
+@networks.drawn(networks.dense_networks(), 15)
 def test_dense(tally, problem):
     check(tally, "dense", problem)
 
 
-@drawn(networks.conv2d_networks(), 45)
+@networks.drawn(networks.conv2d_networks(), 45)
 def test_conv2d(tally, problem):
     check(tally, "conv2d", problem)
 
 
-@drawn(networks.conv1d_networks(), 40)
+@networks.drawn(networks.conv1d_networks(), 40)
 def test_conv1d(tally, problem):
     check(tally, "conv1d", problem)
 
 
-@drawn(networks.recurrent_networks(), 25)
+@networks.drawn(networks.recurrent_networks(), 25)
 def test_recurrent(tally, problem):
     check(tally, "recurrent", problem)
 
 
-@drawn(networks.normalized_networks(), 20)
+@networks.drawn(networks.normalized_networks(), 20)
 def test_normalized(tally, problem):
     check(tally, "normalized", problem)
 
 
-@drawn(networks.mixed_networks(), 15)
+@networks.drawn(networks.mixed_networks(), 15)
 def test_mixed(tally, problem):
     check(tally, "mixed", problem)
 
 
-@drawn(networks.branching_networks(), 20)
+@networks.drawn(networks.branching_networks(), 20)
 def test_branches(tally, problem):
     check(tally, "branches", problem)
 
 
-@drawn(networks.bidirectional_networks(), 10)
+@networks.drawn(networks.bidirectional_networks(), 10)
 def test_bidirectional(tally, problem):
     check(tally, "bidirectional", problem)
 
 
-@drawn(networks.token_networks(), 10)
+@networks.drawn(networks.token_networks(), 10)
 def test_tokens(tally, problem):
     check(tally, "tokens", {**problem, "ids": 11})
 
 
-@drawn(networks.recurrent_networks(), 25)
+@networks.drawn(networks.recurrent_networks(), 25)
 def test_recurrent_with_lengths(tally, problem):
     check(tally, "with lengths", problem, lengths=True)
 
 
-@drawn(networks.bidirectional_networks(), 15)
+@networks.drawn(networks.bidirectional_networks(), 15)
 def test_bidirectional_with_lengths(tally, problem):
     check(tally, "with lengths", problem, lengths=True)
 

@@ -16,7 +16,6 @@ pytest.importorskip("hypothesis", reason="draws the networks of these tests")
 import torch
 from cases import PUBLIC, example
 from contract import run
-from hypothesis import HealthCheck, given, settings
 from oracle import networks, twin
 from oracle.problems import compare, make_batch, make_model
 
@@ -86,36 +85,27 @@ def compare_gradients(tally, dtype, model, grad, p):
     assert start == grad.size
 
 
-def drawn(strategy, count):
-    """Problems with networks from a strategy: the same ones in every run."""
-    def decorate(test):
-        test = given(problem=networks.problems(strategy))(test)
-        return settings(max_examples=count, derandomize=True, deadline=None, database=None,
-                        suppress_health_check=list(HealthCheck))(test)
-    return decorate
-
-
-@drawn(networks.dense_networks(), 80)
+@networks.drawn(networks.dense_networks(), 80)
 def test_dense(tally, problem):
     check_network(tally, "dense", problem)
 
 
-@drawn(networks.conv2d_networks(), 120)
+@networks.drawn(networks.conv2d_networks(), 120)
 def test_conv2d(tally, problem):
     check_network(tally, "conv2d", problem)
 
 
-@drawn(networks.conv1d_networks(), 100)
+@networks.drawn(networks.conv1d_networks(), 100)
 def test_conv1d(tally, problem):
     check_network(tally, "conv1d", problem)
 
 
-@drawn(networks.recurrent_networks(), 100)
+@networks.drawn(networks.recurrent_networks(), 100)
 def test_recurrent(tally, problem):
     check_network(tally, "recurrent", problem)
 
 
-@drawn(networks.normalized_networks(), 80)
+@networks.drawn(networks.normalized_networks(), 80)
 def test_normalized(tally, problem):
     check_network(tally, "normalized", problem)
     if not any(isinstance(layer, layers.Dropout) for layer in problem["stack"]):
@@ -123,22 +113,22 @@ def test_normalized(tally, problem):
         check_network(tally, "normalized", {**problem, "n": problem["n"] + 8}, training=True)
 
 
-@drawn(networks.branching_networks(), 80)
+@networks.drawn(networks.branching_networks(), 80)
 def test_branches(tally, problem):
     check_network(tally, "branches", problem)
 
 
-@drawn(networks.bidirectional_networks(), 60)
+@networks.drawn(networks.bidirectional_networks(), 60)
 def test_bidirectional(tally, problem):
     check_network(tally, "bidirectional", problem)
 
 
-@drawn(networks.token_networks(), 40)
+@networks.drawn(networks.token_networks(), 40)
 def test_tokens(tally, problem):
     check_network(tally, "tokens", {**problem, "ids": 11})
 
 
-@drawn(networks.mixed_networks(), 60)
+@networks.drawn(networks.mixed_networks(), 60)
 def test_mixed(tally, problem):
     check_network(tally, "mixed", problem)
 
@@ -234,7 +224,7 @@ def drawn_kinds():
     found = set()
     for name, strategy in vars(networks).items():
         if name.endswith("_networks"):
-            drawn(strategy(), 100)(lambda problem: found.update(*map(kinds, problem["stack"])))()
+            networks.drawn(strategy(), 100)(lambda problem: found.update(*map(kinds, problem["stack"])))()
     return found
 
 

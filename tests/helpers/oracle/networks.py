@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ldl_cy import layers as L
@@ -296,3 +297,12 @@ def problems(draw, networks):
     return {
         "shape": shape, "stack": [*stack, L.Dense(k)], "loss": loss, "smoothing": smoothing, "k": k,
         "n": draw(st.integers(1, 9)), "weighted": draw(st.booleans()), "seed": draw(st.integers(0, 2**16))}
+
+
+def drawn(strategy, count):
+    """Problems with networks from a strategy: the same ones in every run."""
+    def decorate(test):
+        test = given(problem=problems(strategy))(test)
+        return settings(max_examples=count, derandomize=True, deadline=None, database=None,
+                        suppress_health_check=list(HealthCheck))(test)
+    return decorate
