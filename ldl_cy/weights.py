@@ -82,7 +82,7 @@ def save(network: Network, layers: tuple[Layer, ...], file: Any) -> None:
     metadata = {"format": FORMAT}
     with suppress(TypeError):       # of a setting that has no name in a file: the weights do not need it
         metadata["model"] = json.dumps(describe_network(layers, network.dtype, network.input_shape))
-    arrays = {name: np.ascontiguousarray(array) for views in (network.parameters, network.state)
+    arrays = {name: np.asarray(array, order="C") for views in (network.parameters, network.state)
               for name, array in views.items()}
     content = import_package(SAVE, "safetensors.numpy", "io").save(arrays, metadata)
     length = int.from_bytes(content[:8], "little")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ldl_cy import Sequential, layers
+from ldl_cy.interop.safetensors import from_safetensors
 from ldl_cy.weights import Mismatch, WeightsReport
 
 safetensors_numpy = pytest.importorskip("safetensors.numpy", reason="writes the files of these tests")
@@ -58,6 +59,15 @@ def test_the_same_bits(dtype, tmp_path):
     assert report == (list(arrays(model)), [], [], [])
     assert repr(report) == str(report) == f"{len(arrays(model))} loaded"
     assert other.predict(X).tobytes() == model.predict(X).tobytes()
+
+
+def test_arrays_without_axes(tmp_path):
+    """Normalization by one number for all has its running statistics in arrays of the shape ()."""
+    model, other = (Sequential([L.Normalization(mean, 2.0, axis=None), L.Dense(2)]).build(3) for mean in (0.5, 1.5))
+    model.save_weights(tmp_path / "w")
+    assert other.load_weights(tmp_path / "w").loaded == list(arrays(model))
+    assert numbers(other) == numbers(model)
+    assert from_safetensors(tmp_path / "w").network.statistics.tolist() == [0.5, 2.0]
 
 
 def test_what_a_file_holds(tmp_path):
