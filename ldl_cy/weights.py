@@ -227,7 +227,7 @@ def from_mapping(owner: str, source: Mapping[str, Any]) -> dict[str, Entry]:
 
 
 def as_array(owner: str, name: str, value: Any) -> Any:
-    """The numbers of a tensor of torch in NumPy; other values as they are.
+    """The numbers of a tensor of torch in NumPy; other values are returned unchanged.
 
     Raises
     ------

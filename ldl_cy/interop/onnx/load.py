@@ -22,12 +22,11 @@ from ldl_cy.interop.onnx.reading.points import BINARY, UNARY
 from ldl_cy.interop.onnx.reading.reader import Reader
 from ldl_cy.interop.onnx.reading.values import BATCH, Filled, Lengths, Nothing, Value, plain
 from ldl_cy.layers.base import Shape
-from ldl_cy.messages import shown
+from ldl_cy.messages import listed, shown
 from ldl_cy.models import Sequential
 
 # what a node raises that has other settings or constants than its operator can have
 FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-MOST_NAMED = 20             # nodes in an error
 
 READERS: dict[str, Callable[[Reader, Op], Any]] = {
     **dict.fromkeys(UNARY, arithmetic.unary), **dict.fromkeys(BINARY, arithmetic.binary),
@@ -63,15 +62,15 @@ def from_onnx(path_or_proto: Any) -> Sequential:
         channels) or (time, channels), and an output with channels is channels-last too. A vector that is an output has
         the graph's order; rows of weights behind a Flatten are reordered where necessary.
 
-        Of a classifier the model gives the probabilities: softmax or logistic is its last layer. With two classes it
-        gives the second one's, p, of (1 - p, p). Labels, and the bounds [eps, 1 - eps] of probabilities, are left out.
-        Of a regressor with the loss "poisson" it gives the raw output, whose exponential the graph gives.
+        The model of a classifier predicts probabilities: its last layer is softmax or logistic. With two classes it
+        predicts p, the second of (1 - p, p). Labels, and the bounds [eps, 1 - eps] of probabilities, are left out. The
+        model of a regressor with the loss "poisson" predicts the raw output, of which the graph takes the exponential.
 
     Raises
     ------
     ValueError
-        Nodes without a counterpart, all of them by name and operator; a file that is damaged or keeps its weights in
-        other files; weights that are not finite.
+        Nodes without a counterpart, up to 20 of them by name and operator, before anything is built; a file that is
+        damaged or keeps its weights in other files; weights that are not finite.
     TypeError
         Neither a path nor a model.
     OSError
@@ -84,8 +83,8 @@ def from_onnx(path_or_proto: Any) -> Sequential:
     Activations are recognised by what they compute: gelu, silu or mish may be made of several nodes. A product or sum
     with constants becomes a BatchNorm that is not trained or, along several axes, a Normalization; in files that
     PyTorch writes, BatchNorm is already folded into the convolution before it.
-    What only training uses is not in most files: a Dropout that the exporter left out is not in the model, nor are
-    initializers and names of layers. A Scan is read if it is an RNN as ``to_onnx`` writes it.
+    Most files lack what only training uses: Dropout, initializers, also the names of layers. A Scan is read if it is an
+    RNN as ``to_onnx`` writes it.
 
     References
     ----------
@@ -176,14 +175,13 @@ def _read_nodes(reader: Reader) -> Value:
             op = error.node or next(op for op in reader.file.ops if reader.file.output in op.outputs)
             failed[op] = str(error)
     named = [f"{op.source}: {reason}" if op.kind in READERS else op.source for op, reason in failed.items()]
-    more = f", and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
-    raise ValueError(f"{OWNER}: these nodes have no counterpart: {'; '.join(named[:MOST_NAMED])}{more}.")
+    raise ValueError(f"{OWNER}: these nodes have no counterpart: {listed(named, '; ')}.")
 
 
 def _reason(error: Exception) -> str:
-    """What a reader or a layer says; a setting of another type than it must have makes Python speak instead."""
+    """The message of a reader or a layer; settings of a wrong type raise errors of Python's own instead."""
     said = isinstance(error, Unreadable) or re.match(r"[A-Z]\w+: \w+ must ", str(error))
-    return str(error).rstrip(".") if said else "its settings must be of the types that they have"
+    return str(error).rstrip(".") if said else "its settings must have the types of its operator"
 
 
 def _one(reader: Reader, op: Op) -> Any:

@@ -129,7 +129,7 @@ class Reader:
             except FAULTS as error:
                 if str(error).startswith(OWNER):
                     raise
-                # settings and weights that are not those of its class make Python speak instead
+                # settings and weights that are not those of its class raise errors of Python's own
                 text = str(error) if isinstance(error, (TypeError, ValueError)) else f"it has no {error}" if isinstance(
                     error, KeyError) else "its settings must be those of its class"
                 raise self.error(f"has no counterpart: {text}".removesuffix(".")) from error

@@ -1,6 +1,6 @@
-"""Readers of what ``to_onnx`` writes for sequences of several lengths, which layers here do by themselves.
+"""Readers of the nodes that ``to_onnx`` adds for sequences of different lengths, which layers here need no help with.
 
-Zeros or minus infinity past the ends, and sums that are divided by how many steps are inside.
+They put zeros or minus infinity past the ends of sequences, and divide sums by the number of valid steps.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ldl_cy.layers.windows import pads
 
 
 def check_ours(reader: Reader) -> None:
-    """Masks of other files may mean anything."""
+    """Refuse masks of other producers, which may have another meaning."""
     if not reader.file.ours:
         raise Unreadable("masks must be those of to_onnx")
 
@@ -40,7 +40,7 @@ def summed(reader: Reader, value: Value, axes: Sequence[int], keep: bool) -> Sum
 
 
 def per_step(reader: Reader, op: Op) -> Value:
-    """Div by how many steps are inside: the mean over them."""
+    """Div by the number of valid steps: their mean."""
     check_ours(reader)
     found: Any = reader.get(op, 0)
     if isinstance(found, Summed):

@@ -1,7 +1,7 @@
-"""Which value of a graph is the model's output: of classifiers and regressors that before what a network does not do.
+"""Which value of a graph is the model's output: in classifiers and regressors the last one that a network computes.
 
-Labels are chosen from probabilities; those of two classes are 1 - p and p; scikit-learn's pipelines give a dict for
-each row; Poisson regression takes the exponential of what its network computes.
+After it come the labels, 1 - p beside p where there are two classes, the dicts of scikit-learn's pipelines with one
+entry for each class, and the exponential of Poisson regression.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PASS_ON = ("Cast", "Identity", "ai.onnx.ml.ZipMap")
 
 
 class Maker(Protocol):
-    """A node, as far as it is looked at."""
+    """The part of a node that is used here."""
 
     @property
     def kind(self) -> str: ...

@@ -1,7 +1,7 @@
 """Reader of Scan: an RNN whose activation ONNX's own node does not have, as ``to_onnx`` writes it.
 
 Each step computes h = f(x_t + h U), with x_t of a Dense layer before it; f may be any activation, in any number of
-nodes. Past the end of a sequence h stays as it is, and the output is 0. No other loop is read.
+nodes. Past the end of a sequence h is kept, and the output is 0. No other loop is read.
 """
 from __future__ import annotations
 
