@@ -399,7 +399,7 @@ W = {"W": numbers(3, 3)}
     ([("Concat", "x x", "y", {"axis": 0})], r"'Concat_0' \(Concat\): the batch must be one axis of all"),
     ([("Gather", "x zero", "y", {"axis": 1})], r"'Gather_0' \(Gather\)"),
     ([("Reshape", "x threes", "y")], r"'Reshape_0' \(Reshape\): the shape must hold as many numbers"),
-    ([("Softmax", "x", "y", {"axis": "last"})], r"'Softmax_0' \(Softmax\): its settings must have the types of its operator"),
+    ([("Softmax", "x", "y", {"axis": "last"})], r"'Softmax_0' \(Softmax\): its settings must have the types"),
     ([("MaxPool", "x", "y", {"kernel_shape": [2]})], r"'MaxPool_0' \(MaxPool\): it must read sequences or images"),
 ], ids=lambda value: "" if isinstance(value, list) else value[:20])
 def test_nodes_without_counterpart(lines, text):
