@@ -1,4 +1,4 @@
-"""Files that are no ONNX graphs, or graphs no more: a ValueError, little memory, and no other file is opened."""
+"""Files that are not, or no longer, ONNX graphs: a ValueError, little memory, and no other file is opened."""
 from __future__ import annotations
 
 import re
@@ -12,6 +12,7 @@ pytest.importorskip("hypothesis", reason="draws the examples of these tests")
 pytest.importorskip("onnx", reason="reads and writes the files of these tests")
 
 import onnx
+from fuzz.damage import damaged
 from fuzz.outcomes import Refused, attempt
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,22 +82,8 @@ def check(tally, kind, content, path):
 @given(st.integers(0, 2), st.data())
 def test_bytes(tally, protos, tmp_path_factory, which, data):
     """Cut, flipped, overwritten, repeated."""
-    content = bytearray(protos[which].SerializeToString())
-    for _ in range(data.draw(st.integers(1, 4))):
-        how = data.draw(st.sampled_from(["flip", "flip", "write", "cut", "insert", "repeat"]))
-        at = data.draw(st.integers(0, max(0, len(content) - 1)))
-        if how == "flip" and content:
-            content[at] ^= 1 << data.draw(st.integers(0, 7))
-        elif how == "write":
-            part = data.draw(st.binary(max_size=20))
-            content[at:at + len(part)] = part
-        elif how == "cut":
-            del content[at:]
-        elif how == "insert":
-            content[at:at] = data.draw(st.binary(max_size=20))
-        else:
-            content[at:] = content[at // 2:]
-    check(tally, "damaged graphs", bytes(content), tmp_path_factory.mktemp("fuzz") / "model.onnx")
+    content = damaged(protos[which].SerializeToString(), data)
+    check(tally, "damaged graphs", content, tmp_path_factory.mktemp("fuzz") / "model.onnx")
 
 
 @given(st.binary(max_size=300))
