@@ -1,6 +1,7 @@
 """Keras' files without Keras: files that the tests write as Keras does, against formulas in NumPy."""
 import io
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -547,3 +548,28 @@ def test_missing_packages(tmp_path, monkeypatch):
         to_keras(model)
     with pytest.raises(TypeError, match="to_keras: model must be a Sequential, got 3"):
         to_keras(3)
+
+
+@pytest.mark.parametrize("axis", [-1, [1, 2]])
+def test_weights_that_a_file_leaves_out(axis, tmp_path):
+    """A LayerNormalization without scale and center has none in the file, and as many here as its input is large."""
+    layer = entry("LayerNormalization", "ln", axis=axis, epsilon=1e-3, scale=False, center=False)
+    groups = {"layers/layer_normalization": []}
+    model = from_keras(write(tmp_path / "small.keras", sequential(input_layer((2, 3)), layer), groups))
+    assert model.network.n_params == (6 if axis == -1 else 12)
+    path = write(tmp_path / "large.keras", sequential(input_layer((2, 10**9)), layer), groups)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"^from_keras: .*large.keras: the layers must have at most \d+ weights for a "
+                                         r"file of this size, got [24]0{9}\."):
+        from_keras(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 23
+    tracemalloc.stop()
+
+
+def test_one_number_for_a_large_input(tmp_path):
+    """Of a Normalization; it is one number here too, whatever the size of the input."""
+    layer = entry("Normalization", "norm", axis=-1, mean=1.0, variance=[4.0])
+    model = from_keras(write(tmp_path / "m.keras", sequential(input_layer((10**9,)), layer), {}))
+    assert model.network.statistics.tolist() == [1.0, 4.0]
+    model = from_keras(write(tmp_path / "m.keras", sequential(input_layer((3,)), layer), {}))
+    assert model.predict(np.array([[1.0, 3.0, 5.0]], "f")).tolist() == [[0.0, 1.0, 2.0]]

@@ -162,6 +162,11 @@ class FileWeights:
         self.file, self.size, self.path = file, size, path
         self.left = [size] if left is None else left
 
+    @property
+    def most(self) -> float:
+        """Numbers of a model, with the ones and zeros of layers that have none in the file: few times its size."""
+        return self.size + (1 << 22)
+
     def child(self, key: str, name: Any) -> FileWeights:
         """The weights of a layer of a model."""
         # the second name is that of the first versions of Keras 3
@@ -217,6 +222,8 @@ class FileWeights:
 
 class LiveWeights:
     """Weights of a live model, or of a layer of it."""
+
+    most = math.inf
 
     def __init__(self, layer: Any) -> None:
         self.layer = layer

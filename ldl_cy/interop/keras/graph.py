@@ -35,7 +35,10 @@ NOT_SYMMETRIC = ("Subtract", "Divide", "TrueDivide")
 
 
 class Stored(Protocol):
-    """Where weights are: of a model, or of a layer."""
+    """Where weights are: of a model, or of a layer; a model may have ``most`` numbers, those that it leaves out too."""
+
+    @property
+    def most(self) -> float: ...
 
     def child(self, key: str, name: Any) -> Stored:
         """Those of a layer of a model; ``key`` is what a file calls it, ``name`` is its own."""
@@ -91,6 +94,10 @@ def read_graph(entry: Any, stored: Stored, input_shape: Shape | None) -> tuple[l
         raise ValueError(listed(graph.faults, "; "))
     shape = fixed_shape(graph.shape, input_shape)
     nodes, last = graph.built(end, shape)
+    count = sum(array.size for node in nodes.values() if isinstance(node.made, Imported)
+                for array in node.made.weights.values())
+    if count > stored.most:
+        raise ValueError(f"the layers must have at most {stored.most} weights for a file of this size, got {count}")
     return as_chain(OWNER, nodes, START, last), shape, max(graph.dtypes, default="float32")
 
 

@@ -229,8 +229,8 @@ def batch_norm(s: Settings) -> Make:
         s.last_axis("axis", axis, shape)
         k = shape[-1:]
         arrays = read([k] * (2 + scale + center))
-        gamma = arrays.pop(0) if scale else np.ones(k)
-        beta = arrays.pop(0) if center else np.zeros(k)
+        gamma = arrays.pop(0) if scale else np.broadcast_to(1.0, k)
+        beta = arrays.pop(0) if center else np.broadcast_to(0.0, k)
         return [Imported(layer, {"gamma": gamma, "beta": beta, "mean": arrays[0], "variance": arrays[1]}, s.source)]
     return make
 
@@ -243,8 +243,8 @@ def layer_norm(s: Settings) -> Make:
     def make(shape: Shape, read: Read) -> list[Imported]:
         size = layer.build(shape).parameters[0].shape
         arrays = read([size] * (scale + center))
-        gamma = arrays.pop(0) if scale else np.ones(size)
-        beta = arrays.pop(0) if center else np.zeros(size)
+        gamma = arrays.pop(0) if scale else np.broadcast_to(1.0, size)
+        beta = arrays.pop(0) if center else np.broadcast_to(0.0, size)
         return [Imported(layer, {"gamma": gamma, "beta": beta}, s.source)]
     return make
 
@@ -267,6 +267,8 @@ def affine(s: Settings, scale: Any, offset: Any) -> Make:
 
 def fixed(s: Settings, mean: np.ndarray, variance: np.ndarray, axis: Any = -1) -> Make:
     """y = (x - mean) / sqrt(variance), numbers or arrays along axes."""
+    if mean.size == variance.size == 1:         # for all numbers, of which the file has as few as it says
+        mean, variance, axis = mean.reshape(()), variance.reshape(()), None
     layer = layers.Normalization(mean.tolist(), variance.tolist(), axis, **s.common())
 
     def make(shape: Shape, read: Read) -> list[Imported]:
