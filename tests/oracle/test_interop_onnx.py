@@ -1,4 +1,4 @@
-"""What to_onnx writes, run by ONNX Runtime: random networks, in float32, and pipelines with ZipMap."""
+"""What to_onnx writes, run by ONNX Runtime and read by from_onnx: random networks, and pipelines with ZipMap."""
 from __future__ import annotations
 
 import numpy as np
@@ -20,6 +20,8 @@ from ldl_cy import layers as L
 from ldl_cy.layers.activation import ACTIVATIONS
 
 TOL, FLOOR = 2e-5, 1e-1            # of the largest output, which counts as no less than the floor
+CLOSE = {"float32": 1e-5, "float64": 1e-12}         # of what is read again
+LATEST = onnx.defs.onnx_opset_version()
 
 
 def run(onx, inputs):
@@ -42,6 +44,16 @@ def check(tally, kind, problem, lengths=False, opset=18):
         inputs = {"x": X[rows]} if ends is None else {"x": X[rows], "lengths": ends[rows]}
         expected = model.predict(X[rows], lengths=None if ends is None else ends[rows])
         compare(tally, "ONNX Runtime outputs", run(onx, inputs)[0], expected, TOL, FLOOR)
+    read_again(tally, model, onx, X, ends)
+    exact = make_model(problem, "float64")
+    read_again(tally, exact, interop.to_onnx(exact, dtype="float64", lengths=lengths, opset=LATEST), X, ends)
+
+
+def read_again(tally, model, onx, X, ends):
+    """from_onnx reads all that to_onnx writes, in both dtypes."""
+    again = interop.from_onnx(onx)
+    found, expected = (each.predict(X, lengths=ends) for each in (again, model))
+    compare(tally, f"from_onnx outputs, {model.dtype}", found, expected, CLOSE[model.dtype], FLOOR)
 
 
 @networks.drawn(networks.dense_networks(), 15)
@@ -144,3 +156,5 @@ def test_pipelines(name):
         np.testing.assert_array_equal(found, model.predict(X32))
         p = np.array([[row[label] for label in model.classes_.tolist()] for row in maps])
         np.testing.assert_allclose(p, model.predict_proba(X32), atol=2e-6)
+        again = interop.from_onnx(skl2onnx.to_onnx(model, X32[:1])).predict(X32)
+        np.testing.assert_allclose(again, p[:, -again.shape[1]:], atol=2e-6)
