@@ -16,8 +16,9 @@ from fuzz.damage import damaged
 from fuzz.outcomes import Refused, attempt
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.exceptions import ConvergenceWarning
 
-from ldl_cy import Sequential, interop, layers
+from ldl_cy import MLPClassifier, Sequential, interop, layers
 
 FORM = re.compile(r"from_onnx: ")
 LARGEST = 1 << 23                   # bytes that reading a file of some kB may take
@@ -28,7 +29,7 @@ OPS = ["Add", "Mul", "Sub", "Div", "Pow", "Conv", "MatMul", "Gemm", "Reshape", "
        "Gather", "Slice", "Squeeze", "Unsqueeze", "Softmax", "Pad", "MaxPool", "AveragePool", "ReduceMean",
        "ReduceMax", "Shape", "Expand", "ConstantOfShape", "Constant", "Cast", "Clip", "LSTM", "GRU", "RNN", "PRelu",
        "LayerNormalization", "BatchNormalization", "Where", "Identity", "If", "Sum", "ReduceSum", "GlobalAveragePool",
-       "ReverseSequence"]
+       "ReverseSequence", "Scan"]
 OPENED: list[str] = []
 WATCHING: list[bool] = []
 
@@ -46,16 +47,25 @@ sys.addaudithook(watch)
 def protos():
     """Graphs of images, sequences and vectors, with branches."""
     found = []
-    for stack, shape in (
-        ([layers.Conv2D(4, 3, padding="same", activation="silu"), layers.BatchNorm(), layers.MaxPool2D(2, padding=1),
-          layers.Add([layers.Conv2D(4, 1)], []), layers.Flatten(), layers.Dense(3, "softmax")], (5, 6, 2)),
-        ([layers.Bidirectional(layers.GRU(3, return_sequences=True)), layers.LSTM(2, return_sequences=True),
-          layers.LayerNorm(axis=1), layers.RNN(2, go_backwards=True)], (4, 3)),
-        ([layers.Embedding(7, 3), layers.ZeroPadding1D(1), layers.PReLU(1), layers.Permute((2, 1)),
-          layers.Concatenate([layers.Dense(2, "gelu")], []), layers.GlobalMaxPool1D()], (4,)),
+    for lengths, stack, shape in (
+        (False, [layers.Conv2D(4, 3, padding="same", activation="silu"), layers.BatchNorm(),
+                 layers.MaxPool2D(2, padding=1), layers.Add([layers.Conv2D(4, 1)], []), layers.Flatten(),
+                 layers.Dense(3, "softmax")], (5, 6, 2)),
+        (False, [layers.Bidirectional(layers.GRU(3, return_sequences=True)), layers.LSTM(2, return_sequences=True),
+                 layers.LayerNorm(axis=1), layers.RNN(2, go_backwards=True)], (4, 3)),
+        (False, [layers.Embedding(7, 3), layers.ZeroPadding1D(1), layers.PReLU(1), layers.Permute((2, 1)),
+                 layers.Concatenate([layers.Dense(2, "gelu")], []), layers.GlobalMaxPool1D()], (4,)),
+        (True, [layers.Bidirectional(layers.RNN(2, "gelu", return_sequences=True)), layers.LayerNorm(axis=1),
+                layers.MaxPool1D(3, 1, "same"), layers.AvgPool1D(3, 1, "same"), layers.RNN(2, "mish")], (4, 3)),
     ):
-        found.append(interop.to_onnx(Sequential(stack, random_state=0).build(shape)))
+        found.append(interop.to_onnx(Sequential(stack, random_state=0).build(shape), lengths=lengths))
         interop.from_onnx(found[-1])                # what is imported for it is there from now on
+    X = np.random.default_rng(0).standard_normal((9, 3))
+    for y in (["a", "b", "c"] * 3, X[:, 0] > 0):
+        clf = MLPClassifier((4,), solver="lbfgs", max_iter=2, random_state=0)
+        with pytest.warns(ConvergenceWarning):
+            found.append(interop.to_onnx(clf.fit(X, y)))
+        interop.from_onnx(found[-1])
     return found
 
 
@@ -79,7 +89,7 @@ def check(tally, kind, content, path):
         assert attempt(lambda: model.predict(rows), re.compile("")) is not None
 
 
-@given(st.integers(0, 2), st.data())
+@given(st.integers(0, 5), st.data())
 def test_bytes(tally, protos, tmp_path_factory, which, data):
     """Cut, flipped, overwritten, repeated."""
     content = damaged(protos[which].SerializeToString(), data)
@@ -163,12 +173,14 @@ def change_graph(draw, graph):
         node.attribute.append(onnx.helper.make_attribute("body", inner))
 
 
-@given(st.integers(0, 2), st.data())
+@given(st.integers(0, 5), st.data())
 def test_protos(tally, protos, tmp_path_factory, which, data):
     """Graphs that are sound protobuf."""
     proto = onnx.ModelProto()
     proto.CopyFrom(protos[which])
     for _ in range(data.draw(st.integers(1, 3))):
         if proto.graph.node:
-            data.draw(st.sampled_from([change_node, change_node, change_tensor, change_graph]))(data.draw, proto.graph)
+            bodies = [each.g for node in proto.graph.node for each in node.attribute if each.g.node and each.g.input]
+            graph = data.draw(st.sampled_from([proto.graph, *bodies]))
+            data.draw(st.sampled_from([change_node, change_node, change_tensor, change_graph]))(data.draw, graph)
     check(tally, "changed graphs", proto.SerializeToString(), tmp_path_factory.mktemp("fuzz") / "model.onnx")

@@ -148,7 +148,8 @@ def test_lengths(name, dtype, opset):
     stack, shape = WITH_LENGTHS[name]
     lengths = np.random.default_rng(0).integers(1, shape[0] + 1, 4)
     bits = not any(isinstance(layer, (L.BatchNorm, L.Normalization)) for layer in stack)
-    there_and_back(stack, shape, dtype, bits=bits, opset=opset, lengths=lengths)
+    for ends in (lengths, None):
+        there_and_back(stack, shape, dtype, bits=bits, opset=opset, lengths=ends)
 
 
 @pytest.mark.parametrize("lengths", [None, [6, 2, 1, 4]], ids=["whole", "lengths"])

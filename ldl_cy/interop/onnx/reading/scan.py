@@ -122,13 +122,15 @@ def scan(reader: Reader, op: Op) -> Any:
         raise Unreadable(REFUSED)
     value = data if isinstance(data, Value) and data.flipped else reader.value(op, 1)
     made = reader.made(value, layers.Dense)
-    if made is None or made.layer.get_config()["activation"] or len(value.shape) != 2 or (
-            value.axes != plain(value.shape, (1, 0, 2))):
+    whole = (1, *value.shape) if len(value.shape) == 1 else value.shape         # of one step, whose axis is left out
+    axes = plain(whole, (1, 0, 2))
+    if made is None or made.layer.get_config()["activation"] or len(whole) != 2 or value.axes != (
+            axes if whole == value.shape else ((), (0,), (1,) * (value.shape[-1] > 1))):
         raise Unreadable("each step must read a product with weights")
     try:
         step = Step(reader, body, count == 2)
         U, name = step.recurrent_kernel()
-        n_steps, units = value.shape
+        n_steps, units = whole
         if U.shape != (units, units):
             raise Unreadable(f"the recurrent weights must have the shape {(units, units)}, got {U.shape}")
         function = step.activation(name, units)
@@ -137,6 +139,8 @@ def scan(reader: Reader, op: Op) -> Any:
     weights = {**made.weights, "recurrent_kernel": U}
     options: dict[str, Any] = {"use_bias": "bias" in weights, "go_backwards": value.flipped}
     source = reader.source(value.key)
+    if whole != value.shape:
+        source = reader.reshaped(source, (1, len(made.weights["kernel"])))
     every, end = (reader.emit(op, source, layers.RNN(units, function, return_sequences=sequences, **options), weights)
                   for sequences in (True, False))
     reader.loops.update((every, end))
