@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ldl_cy import interop, layers
+from ldl_cy.layers.base import Layer
 from ldl_cy.models import Sequential
 from ldl_cy.packages import import_package
 
@@ -79,7 +80,8 @@ def compare(model: Sequential, source: str, target: str) -> int:
     X = random_rows(model)
     there, here = (outputs(path, X, model.network.output_shape) for path in (source, target))
     scale = float(np.abs(there).max(initial=0)) or 1.0
-    difference = float(np.abs(here - there).max(initial=0)) / scale
+    with np.errstate(invalid="ignore"):         # of infinite outputs, whose difference is NaN, which is refused below
+        difference = float(np.abs(here - there).max(initial=0)) / scale
     # an ONNX file is in float32, whatever the model is
     dtype = "float32" if ".onnx" in (kind(source), kind(target)) else model.dtype
     print(f"{ROWS} random rows: largest difference {difference:.1e} of the largest output {scale:.3g}")
@@ -93,10 +95,16 @@ def compare(model: Sequential, source: str, target: str) -> int:
 def random_rows(model: Sequential) -> np.ndarray:
     """Rows that the model can read: normal numbers, or token ids where it begins with an Embedding."""
     rng = np.random.default_rng(0)
-    first, shape = model.layers[0], model.network.input_shape
-    if isinstance(first, layers.Embedding):
-        return rng.integers(0, first.input_dim, (ROWS, *shape)).astype(model.dtype)
+    shape, tokens = model.network.input_shape, embeddings(model.layers)
+    if tokens:
+        return rng.integers(0, min(each.input_dim for each in tokens), (ROWS, *shape)).astype(model.dtype)
     return rng.standard_normal((ROWS, *shape)).astype(model.dtype)
+
+
+def embeddings(stack: Sequence[Layer]) -> list[layers.Embedding]:
+    """Those of a model, also in branches: all of them read the model's input."""
+    inside = [each for layer in stack for path in getattr(layer, "paths", ()) for each in embeddings(path)]
+    return [layer for layer in stack if isinstance(layer, layers.Embedding)] + inside
 
 
 def outputs(path: str, X: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -106,8 +114,17 @@ def outputs(path: str, X: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if kind(path) == ".keras" and importlib.util.find_spec("keras"):
         with suppress(ImportError):             # of Keras's backend
             keras = import_package(OWNER, "keras")
-            return np.asarray(keras.models.load_model(path, compile=False).predict(X, verbose=0), np.float64)
+            return _by_keras(keras, path, X)
     return READ[Path(path).suffix.lower()](path).predict(X).astype(np.float64)
+
+
+def _by_keras(keras: Any, path: str, X: np.ndarray) -> np.ndarray:
+    """Called as a function, in the dtype of the rows: Keras' predict makes them float32."""
+    try:
+        y = keras.models.load_model(path, compile=False)(keras.ops.convert_to_tensor(X, X.dtype), training=False)
+        return np.asarray(keras.ops.convert_to_numpy(y), np.float64)
+    except Exception as error:              # of Keras or its backend, which have classes of their own
+        raise ValueError(f"{OWNER}: Keras cannot run {path}: {error}") from None
 
 
 def _by_onnx(path: str, X: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

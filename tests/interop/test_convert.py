@@ -194,3 +194,18 @@ def test_keras_files(model, tmp_path, monkeypatch):
     assert main(["convert", target, str(tmp_path / "out.onnx"), "--check"]) == 0
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)        # by this library's own means
     assert main(["convert", target, str(tmp_path / "again.ldl"), "--check"]) == 0
+
+
+def test_tokens_for_embeddings_in_branches(tmp_path):
+    stack = [L.Concatenate([L.Embedding(7, 3)], [L.Add([L.Embedding(2, 3)], [L.Embedding(9, 3)])]), L.Flatten()]
+    source = write(Sequential(stack, random_state=0).build(4), tmp_path / "in.ldl")
+    assert main(["convert", source, str(tmp_path / "out.onnx"), "--check"]) == 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_outputs_that_are_not_finite_differ(tmp_path, capsys):
+    made = Sequential([L.Activation("leaky_relu"), L.Dense(2)]).build(4)
+    made.theta[:] = 3e38
+    source = write(made, tmp_path / "in.ldl")
+    assert main(["convert", source, str(tmp_path / "out.safetensors"), "--check"]) == 1
+    assert "got nan" in capsys.readouterr().err
