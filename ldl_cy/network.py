@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from operator import setitem
 from types import MappingProxyType
 from typing import Any
 
@@ -144,7 +146,9 @@ class Network:
                       for arrays in ((self.theta, self.statistics), saved))
         if own != other:
             raise ValueError(f"Network: saved must be a snapshot of this network, {own}, got {other}.")
-        self.theta[:], self.statistics[:] = saved
+        # both in one call that runs no Python between them: a Ctrl-C comes before or after it
+        store: Any = setitem
+        deque(map(store, (self.theta, self.statistics), (slice(None), slice(None)), saved), maxlen=0)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return from_numbers, (

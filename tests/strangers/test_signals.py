@@ -186,3 +186,33 @@ def test_a_signal_at_any_moment(how):
     assert {name: f"{ended.error}: {ended.text}" for name, ended in found.items() if ended.error} == {}
     # of a short call most moments are over before the timer's signal comes
     assert sum(ended.value > 0 for ended in found.values()) > len(found) / 2
+
+
+def restored_or_not(count):
+    """How many of so many interrupted restores changed the weights or the running statistics alone."""
+    model = Sequential([layers.Dense(1000, use_bias=False), layers.BatchNorm()], random_state=0).build(1000)
+    network = model.network
+    snapshots = [tuple(np.full_like(array, value) for array in network.snapshot()) for value in (1, 2)]
+    torn = 0
+
+    def interrupt(number, frame):
+        raise Interrupted
+
+    signal.signal(signal.SIGALRM, interrupt)
+    for i in range(count):
+        network.restore(snapshots[0])
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 5e-5 * (1 + i % 40))
+            for _ in range(10):
+                network.restore(snapshots[1])
+                network.restore(snapshots[0])
+            time.sleep(0.01)
+        except Interrupted:
+            pass
+        torn += len({*network.theta.tolist(), *network.statistics.tolist()}) != 1
+    return torn
+
+
+def test_numbers_are_restored_as_a_whole():
+    ended, = run_all(restored_or_not, [[40 * ROUNDS]])
+    assert ended.result() == 0
