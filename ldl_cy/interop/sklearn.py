@@ -70,7 +70,13 @@ def from_sklearn(mlp: Any) -> MLPClassifier | MLPRegressor:
     ours = kind(**{name: value for name, value in _parameters(mlp).items() if name in known})
     record = {"loss_curve_": [], "best_loss_": None, "validation_scores_": None, "best_validation_score_": None,
               **_record(mlp)}
-    ours.adopt(_targets(mlp), mlp.coefs_, mlp.intercepts_, record)
+    try:
+        if mlp.n_outputs_ != len(mlp.intercepts_[-1]):
+            raise ValueError(f"from_sklearn: mlp must have n_outputs_ {len(mlp.intercepts_[-1])}, as many as its last "
+                             f"intercepts_, got {shown(mlp.n_outputs_)}.")
+        ours.adopt(_targets(mlp), mlp.coefs_, mlp.intercepts_, record)
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError(f"from_sklearn: mlp must have the attributes of a fitted perceptron, got {error}.") from error
     return ours
 
 

@@ -225,3 +225,13 @@ def test_conversions_warn_of_nothing():
         for mlp in fitted:
             (to_sklearn if type(mlp).__module__.startswith("ldl_cy") else from_sklearn)(mlp)
     assert [str(each.message) for each in caught] == []
+
+
+@pytest.mark.parametrize("name, value", [
+    ("coefs_", None), ("coefs_", []), ("coefs_", "abc"), ("intercepts_", None), ("classes_", None),
+    ("n_outputs_", 10**12)])
+def test_attributes_that_were_changed(name, value):
+    mlp = neural_network.MLPClassifier((2,), max_iter=1).partial_fit(np.eye(3), [0, 1, 0], classes=[0, 1])
+    setattr(mlp, name, value)
+    with pytest.raises(ValueError, match=r"^from_sklearn: mlp must have "):
+        from_sklearn(mlp)
