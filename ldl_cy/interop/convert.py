@@ -63,6 +63,9 @@ def convert(source: str, target: str, check: bool) -> int:
     int
         The exit code: 1 for what cannot be read or written, and for outputs that differ; else 0.
     """
+    if Path(source).resolve() == Path(target).resolve():
+        print(f"ldl-cy convert: OUT must be another file than IN, got {target}.", file=sys.stderr)
+        return 1
     try:
         model = READ[Path(source).suffix.lower()](source)
         network = model.network                 # a ValueError for a .ldl file of a model that is not built
@@ -82,8 +85,8 @@ def compare(model: Sequential, source: str, target: str) -> int:
     scale = float(np.abs(there).max(initial=0)) or 1.0
     with np.errstate(invalid="ignore"):         # of infinite outputs, whose difference is NaN, which is refused below
         difference = float(np.abs(here - there).max(initial=0)) / scale
-    # an ONNX file is in float32, whatever the model is
-    dtype = "float32" if ".onnx" in (kind(source), kind(target)) else model.dtype
+    # an ONNX file is in float32, whatever the model is, and Keras rounds to it within some layers on PyTorch
+    dtype = "float32" if {".onnx", ".keras"} & {kind(source), kind(target)} else model.dtype
     print(f"{ROWS} random rows: largest difference {difference:.1e} of the largest output {scale:.3g}")
     if difference <= CLOSE[dtype]:
         return 0

@@ -209,3 +209,12 @@ def test_outputs_that_are_not_finite_differ(tmp_path, capsys):
     source = write(made, tmp_path / "in.ldl")
     assert main(["convert", source, str(tmp_path / "out.safetensors"), "--check"]) == 1
     assert "got nan" in capsys.readouterr().err
+
+
+def test_a_file_is_not_written_over_itself(model, tmp_path, capsys):
+    path, same = tmp_path / "net.ldl", tmp_path / ".." / tmp_path.name / "net.ldl"
+    model.save(path)
+    before = path.read_bytes()
+    assert main(["convert", str(path), str(same)]) == 1
+    assert "OUT must be another file than IN" in capsys.readouterr().err
+    assert path.read_bytes() == before
