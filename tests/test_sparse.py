@@ -32,7 +32,7 @@ def test_a_model_of_sparse_rows(make, values, dtype):
     a, b = models
     np.testing.assert_array_equal(a.theta, b.theta)
     np.testing.assert_array_equal(a.predict(dense), b.predict(sparse))
-    np.testing.assert_array_equal(a.predict(dense), b.predict(sparse, batch_size=11))
+    np.testing.assert_array_equal(a.predict(dense, batch_size=11), b.predict(sparse, batch_size=11))
     assert a.evaluate(dense, Y, loss="log_loss") == b.evaluate(sparse, Y, loss="log_loss")
     for left, right in zip(a.loss_and_grad(dense, Y, loss="log_loss"), b.loss_and_grad(sparse, Y, loss="log_loss")):
         np.testing.assert_array_equal(left, right)

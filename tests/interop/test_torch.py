@@ -311,7 +311,8 @@ def test_without_torch(monkeypatch):
             attempt()
 
 
-def test_torch_is_imported_when_it_is_needed():
+def test_torch_is_imported_when_it_is_needed(tmp_path):
     code = ("import sys; from ldl_cy import interop; interop.load_torch, interop.from_torch; "
             "sys.exit('torch' in sys.modules)")
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    # away from the source folder, which would be imported instead of the installed package
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
