@@ -36,6 +36,12 @@ def test_every_public_name_resolves(name):
     assert name in dir(ldl_cy)
 
 
+@pytest.mark.parametrize("name", ldl_cy.interop.__all__)
+def test_every_function_of_interop_resolves(name):
+    assert getattr(ldl_cy.interop, name).__name__ == name
+    assert name in dir(ldl_cy.interop)
+
+
 def test_unknown_names_are_refused():
     with pytest.raises(AttributeError, match="no_such_name"):
         ldl_cy.no_such_name  # noqa: B018

@@ -23,7 +23,7 @@ ctypedef struct Place:
     Py_ssize_t row_bytes
     Py_ssize_t thread_bytes
 
-# An axis of a product a b, and how far apart its neighbours are in a and b: 0 where a factor is broadcast
+# An axis of a product a b, and the distance between its neighbours in a and b: 0 where a factor is broadcast
 ctypedef struct Axis:
     Py_ssize_t size
     Py_ssize_t[2] stride

@@ -9,7 +9,7 @@ Ba, Kiros, Hinton, "Layer normalization", arXiv:1607.06450, 2016. For one vector
     dx_j = (g_j - sum g / k - xhat_j sum (g xhat) / k) / sigma,  g_j = gamma_j dy_j
 
 Where a vector is a whole sequence, only the numbers of its valid steps are in it: see ``numbers_of``. Vectors whose
-numbers are apart from each other are those of layer_norm_axes.pyx.
+numbers are not neighbours are those of layer_norm_axes.pyx.
 """
 from cython cimport floating
 from libc.math cimport sqrt
@@ -145,7 +145,7 @@ cdef void backward(
 def layer_norm(str dtype, *, Py_ssize_t vectors, Py_ssize_t k, double epsilon, Py_ssize_t n_steps=0):
     """The kernel of ``layers.LayerNorm`` for rows of ``vectors`` vectors of k numbers.
 
-    With ``n_steps`` a row is one vector of so many steps, and only valid ones are normalized.
+    With ``n_steps`` a row is one vector of that many steps, and only valid ones are normalized.
     """
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op

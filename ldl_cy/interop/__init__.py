@@ -22,7 +22,9 @@ _ROOMS: dict[str, str] = {
     "from_torch": "torch", "load_torch": "torch", "to_torch": "torch", "torch_state_dict": "torch",
 }
 
-__all__ = sorted(_ROOMS)
+__all__ = [
+    "from_keras", "from_onnx", "from_sklearn", "from_torch", "load_torch", "register_skl2onnx", "to_keras", "to_onnx",
+    "to_sklearn", "to_torch", "torch_state_dict"]
 
 if TYPE_CHECKING:
     from ldl_cy.interop.keras import from_keras as from_keras

@@ -58,14 +58,14 @@ def test_nothing_to_add_needs_no_kernel(layer, shape):
 @pytest.mark.parametrize(("padding", "layer"), [
     (((2, 0), (1, 3)), Conv2D(4, 3, 2, activation="tanh")), (1, Conv2D(3, (2, 3), groups=3))])
 def test_before_a_convolution_it_is_its_padding(padding, layer):
-    apart = Sequential([ZeroPadding2D(padding), layer], "float64", 0).build((6, 5, 3))
+    padded = Sequential([ZeroPadding2D(padding), layer], "float64", 0).build((6, 5, 3))
     within = Sequential([type(layer)(**{**layer.get_config(), "padding": padding})], "float64", 0).build((6, 5, 3))
-    within.theta[:] = apart.theta
+    within.theta[:] = padded.theta
     rng = np.random.default_rng(1)
     x = rng.standard_normal((4, 6, 5, 3))
-    y = rng.standard_normal((4, *apart.output_shape))
-    np.testing.assert_allclose(apart.predict(x), within.predict(x), rtol=0, atol=1e-13)
-    (_, found), (_, expected) = (m.loss_and_grad(x, y, loss="squared_error") for m in (apart, within))
+    y = rng.standard_normal((4, *padded.output_shape))
+    np.testing.assert_allclose(padded.predict(x), within.predict(x), rtol=0, atol=1e-13)
+    (_, found), (_, expected) = (m.loss_and_grad(x, y, loss="squared_error") for m in (padded, within))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)
 
 

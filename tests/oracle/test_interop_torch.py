@@ -29,7 +29,7 @@ torch.set_num_threads(1)
 
 
 def like(y, shape):
-    """torch's output with our order of axes: channels-last, if it has this shape then, or as it is."""
+    """torch's output with our order of axes: channels-last, if it has this shape then, else unchanged."""
     moved = y.movedim(1, -1) if y.ndim > 2 else y
     return (moved if tuple(moved.shape) == shape else y).detach().numpy()
 
