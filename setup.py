@@ -36,7 +36,7 @@ X86 = TARGET.replace("_", "-").endswith(("x86-64", "amd64"))
 # The vector kernels, once per instruction set; _engine/vec.pyx chooses at import.
 ISA_FLAGS = {
     "unix": {
-        "v2": ["-msse4.2", "-mpopcnt"],
+        "v2": ["-msse4.2", "-mpopcnt", "-O2"],          # of processors before 2013: smaller
         "v3": ["-mavx2", "-mfma", "-ffp-contract=fast"],
         "v4": ["-mavx2", "-mfma", "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl",
                "-mprefer-vector-width=512", "-ffp-contract=fast"],
@@ -51,6 +51,11 @@ C_FLAGS = {
              "-ffp-contract=off", "-Wno-unreachable-code"],
     "msvc": ["/O2", "/fp:precise"],
 }
+# Modules without a loop over numbers, and none that a step calls: their size counts, in a wheel of at most 2 MB.
+SMALL = {f"ldl_cy.{name}" for name in (
+    "_engine._cyutility", "_engine.arrays", "_engine.blas", "_engine.blas_threads", "_engine.first_fit",
+    "_engine.process", "_engine.profile", "_engine.whole", "_kernels.custom", "_kernels.custom_loss")}
+SMALL_FLAGS = {"unix": [] if SANITIZED else ["-Os"], "msvc": ["/O1"]}
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,
@@ -102,9 +107,10 @@ class BuildExt(build_ext):
     def module(self, ext: Extension) -> rebuild.Module:
         """The module of an extension, with the objects that it is linked from."""
         source = ext.sources[0]
+        flags = C_FLAGS[self.kind] + (SMALL_FLAGS[self.kind] if ext.name in SMALL else [])
         arguments = {
             "macros": ext.define_macros, "include_dirs": ext.include_dirs,
-            "extra_postargs": C_FLAGS[self.kind] + ext.extra_compile_args}
+            "extra_postargs": flags + ext.extra_compile_args}
         objects = [self.object(os.path.splitext(source)[0] + ".c", self.build_temp, arguments)]
         if ext.name == rebuild.VEC:
             for isa, flags in (ISA_FLAGS[self.kind] if X86 else {"base": []}).items():
