@@ -14,7 +14,7 @@ from ldl_cy import Sequential, layers
 from ldl_cy.interop.safetensors import from_safetensors
 from ldl_cy.weights import Mismatch, WeightsReport
 
-safetensors_numpy = pytest.importorskip("safetensors.numpy", reason="writes the files of these tests")
+safetensors_numpy = pytest.importorskip("safetensors.numpy", reason="the extra 'test' brings safetensors")
 
 L = layers
 
@@ -72,7 +72,7 @@ def test_arrays_without_axes(tmp_path):
 
 def test_what_a_file_holds(tmp_path):
     """Read by the package itself: names, dtype, numbers and the description of the network."""
-    safe_open = pytest.importorskip("safetensors", reason="reads the file").safe_open
+    safe_open = pytest.importorskip("safetensors", reason="the extra 'test' brings safetensors").safe_open
     model = made()
     model.save_weights(str(tmp_path / "w"))
     with safe_open(tmp_path / "w", "np") as file:

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-pytest.importorskip("hypothesis", reason="draws the examples of these tests")
+pytest.importorskip("hypothesis", reason="the extra 'fuzz' brings hypothesis, which draws the examples")
 
 from fuzz.drawing import SPOILT, dress, dressings, junk, spoil
 from fuzz.outcomes import Refused, attempt, bytes_of, equal

@@ -6,17 +6,16 @@ import json
 import re
 import struct
 import sys
-import tracemalloc
 import warnings
 import zipfile
 
 import numpy as np
 import pytest
 
-pytest.importorskip("hypothesis", reason="draws the examples of these tests")
+pytest.importorskip("hypothesis", reason="the extra 'fuzz' brings hypothesis, which draws the examples")
 
 from fuzz.damage import damaged, spoilt_json
-from fuzz.outcomes import Refused, attempt
+from fuzz.outcomes import Refused, attempt, measured
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,14 +63,7 @@ def check(tally, kind, content, path):
     """Load a file; a model that comes out is one."""
     path.write_bytes(content)
     WATCHED.clear()
-    tracemalloc.start()
-    WATCHING.append(True)
-    try:
-        model = attempt(lambda: Sequential.load(path), FORM)
-    finally:
-        WATCHING.clear()
-        largest = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
+    model, largest = measured(lambda: Sequential.load(path), FORM, WATCHING)
     tally(kind, "refused" if isinstance(model, Refused) else "loaded")
     assert not WATCHED
     assert largest < LARGEST
@@ -171,7 +163,7 @@ def test_members(tally, files, tmp_path_factory, which, data):
 @pytest.fixture(scope="module")
 def weights_file():
     """A model, and its weights in a safetensors file, as bytes."""
-    pytest.importorskip("safetensors", reason="writes the file that is damaged")
+    pytest.importorskip("safetensors", reason="the extra 'test' brings safetensors")
     model = Sequential([layers.Dense(3, "tanh"), layers.BatchNorm(), layers.Dense(2)], random_state=0).build(4)
     buffer = io.BytesIO()
     model.save_weights(buffer)
@@ -183,12 +175,7 @@ def check_weights(tally, kind, model, content, path, strict):
     """Load a file of weights: what comes in is finite, and after an error the model has the bits that it had."""
     path.write_bytes(content)
     before = model.theta.tobytes(), model.network.statistics.tobytes()
-    tracemalloc.start()
-    try:
-        report = attempt(lambda: model.load_weights(path, strict=strict), re.compile("load_weights: "))
-    finally:
-        largest = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
+    report, largest = measured(lambda: model.load_weights(path, strict=strict), re.compile("load_weights: "))
     tally(kind, "refused" if isinstance(report, Refused) else "loaded")
     assert largest < LARGEST
     assert np.isfinite(model.theta).all() and np.isfinite(model.network.statistics).all()

@@ -3,16 +3,15 @@ from __future__ import annotations
 
 import io
 import re
-import tracemalloc
 
 import numpy as np
 import pytest
 
-pytest.importorskip("hypothesis", reason="draws the examples of these tests")
-pytest.importorskip("h5py", reason="reads Keras' files")
+pytest.importorskip("hypothesis", reason="the extra 'fuzz' brings hypothesis, which draws the examples")
+pytest.importorskip("h5py", reason="the extra 'fuzz' brings h5py, which reads .keras files")
 
 from fuzz.damage import damaged, spoilt_json
-from fuzz.outcomes import Refused, attempt
+from fuzz.outcomes import Refused, attempt, measured
 from hypothesis import given
 from hypothesis import strategies as st
 from keras_files import (
@@ -74,12 +73,7 @@ def found():
 
 def check(tally, kind, content):
     """Read a file; a model that comes out is one."""
-    tracemalloc.start()
-    try:
-        model = attempt(lambda: from_keras(io.BytesIO(content)), FORM)
-    finally:
-        largest = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
+    model, largest = measured(lambda: from_keras(io.BytesIO(content)), FORM)
     tally(kind, "refused" if isinstance(model, Refused) else "read")
     assert largest < LARGEST
     if not isinstance(model, Refused) and np.prod(model.input_shape) < 1000 and max(

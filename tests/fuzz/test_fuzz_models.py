@@ -10,7 +10,7 @@ import pickle
 import numpy as np
 import pytest
 
-pytest.importorskip("hypothesis", reason="draws the examples of these tests")
+pytest.importorskip("hypothesis", reason="the extra 'fuzz' brings hypothesis, which draws the examples")
 
 from fuzz.drawing import (
     CUSTOM,

@@ -3,17 +3,16 @@ from __future__ import annotations
 
 import re
 import sys
-import tracemalloc
 
 import numpy as np
 import pytest
 
-pytest.importorskip("hypothesis", reason="draws the examples of these tests")
-pytest.importorskip("onnx", reason="reads and writes the files of these tests")
+pytest.importorskip("hypothesis", reason="the extra 'fuzz' brings hypothesis, which draws the examples")
+pytest.importorskip("onnx", reason="the extra 'fuzz' brings onnx, which reads and writes the graphs")
 
 import onnx
 from fuzz.damage import damaged
-from fuzz.outcomes import Refused, attempt
+from fuzz.outcomes import Refused, attempt, measured
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
@@ -73,14 +72,7 @@ def check(tally, kind, content, path):
     """Read a file; a model that comes out is one, if it is not too large."""
     path.write_bytes(content)
     OPENED.clear()
-    tracemalloc.start()
-    WATCHING.append(True)
-    try:
-        model = attempt(lambda: interop.from_onnx(path), FORM)
-    finally:
-        WATCHING.clear()
-        largest = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
+    model, largest = measured(lambda: interop.from_onnx(path), FORM, WATCHING)
     tally(kind, "refused" if isinstance(model, Refused) else "read")
     assert set(OPENED) <= {str(path)}
     assert largest < LARGEST

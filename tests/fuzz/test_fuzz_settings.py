@@ -6,7 +6,7 @@ import inspect
 import numpy as np
 import pytest
 
-pytest.importorskip("hypothesis", reason="draws the examples of these tests")
+pytest.importorskip("hypothesis", reason="the extra 'fuzz' brings hypothesis, which draws the examples")
 
 from fuzz.drawing import junk, squares, wave, wave_back
 from fuzz.outcomes import Refused, attempt

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ldl_cy.interop import from_keras
+
 POLICY = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "float32"}, "registered_name": None}
 
 
@@ -93,3 +95,14 @@ def weights(groups: dict[str, list[np.ndarray]]) -> bytes:
 def write(path, config, groups, **settings):
     path.write_bytes(archive(config, weights(groups), **settings))
     return path
+
+
+def load(tmp_path, config, groups=(), **settings):
+    """The model that from_keras makes of a file with this config and these arrays."""
+    return from_keras(write(tmp_path / "model.keras", config, dict(groups)), **settings)
+
+
+def one(tmp_path, layer, shape, arrays=(), group=None):
+    """A model of one layer, or of the layers of a list."""
+    several = layer if isinstance(layer, list) else [layer]
+    return load(tmp_path, sequential(input_layer(shape), *several), {group or "layers/x": list(arrays)})

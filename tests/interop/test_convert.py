@@ -77,7 +77,7 @@ def test_classifiers(classes, tmp_path, capsys):
     assert main(["convert", source, target, "--check"]) == 0
     p = clf.predict_proba(X)
     np.testing.assert_allclose(from_safetensors(target).predict(X), p if classes == 3 else p[:, 1:], atol=1e-6)
-    skl2onnx = pytest.importorskip("skl2onnx", reason="converts the pipeline")
+    skl2onnx = pytest.importorskip("skl2onnx", reason="the extra 'test' brings skl2onnx, which converts the pipeline")
     interop.register_skl2onnx()
     pipe = make_pipeline(StandardScaler(), clf).fit(X, y)
     for rows in (X[:1], X[:1].astype(float)):
@@ -188,7 +188,7 @@ def test_descriptions_that_do_not_fit(change, text, tmp_path):
 
 
 def test_keras_files(model, tmp_path, monkeypatch):
-    pytest.importorskip("keras", reason="Keras writes .keras files; ci/oracle installs it")
+    pytest.importorskip("keras", reason="ci/oracle installs Keras, which writes .keras files")
     source, target = write(model, tmp_path / "in.ldl"), str(tmp_path / "out.keras")
     assert main(["convert", source, target, "--check"]) == 0
     assert main(["convert", target, str(tmp_path / "out.onnx"), "--check"]) == 0

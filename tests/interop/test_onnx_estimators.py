@@ -147,7 +147,7 @@ def test_refused():
 
 @pytest.fixture
 def skl2onnx():
-    package = pytest.importorskip("skl2onnx", reason="converts the pipelines of these tests")
+    package = pytest.importorskip("skl2onnx", reason="the extra 'test' brings skl2onnx, which converts the pipelines")
     interop.register_skl2onnx()
     interop.register_skl2onnx()             # once more is harmless
     return package

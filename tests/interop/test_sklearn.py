@@ -109,7 +109,7 @@ def test_poisson():
 
 
 def test_feature_names():
-    pandas = pytest.importorskip("pandas", reason="frames are optional input")
+    pandas = pytest.importorskip("pandas", reason="the extra 'test' brings pandas, which makes the frame")
     frame = pandas.DataFrame(X, columns=list("abcde"))
     theirs = neural_network.MLPClassifier(4, max_iter=3).fit(frame, CODES)
     ours = from_sklearn(theirs)

@@ -149,7 +149,7 @@ def test_copies():
 
 def test_names_of_modules_that_a_layer_needs_besides():
     """A layer with the name that its neighbour's activation would have."""
-    pytest.importorskip("torch", reason="PyTorch makes the modules; ci/oracle installs it")
+    pytest.importorskip("torch", reason="ci/oracle installs PyTorch, which makes the modules")
     model = made([L.Dense(2, "tanh", name="a"), L.Dense(2, name="a_activation")], (3,))
     assert [name for name, _ in to_torch(model).named_children()] == ["a", "a_activation_", "a_activation"]
     with pytest.raises(ValueError, match=r"^to_torch: a layer's name must not be an attribute of nn.Sequential, got"):
@@ -183,7 +183,7 @@ def test_numbers_of_modules_are_numbers():
     arrays = {f"layers.{i}.weight": array for i, array in enumerate(torch_state_dict(model).values())}
     load_torch(other, {name: arrays[name] for name in sorted(arrays)} | {"layers.0.weight": arrays["layers.0.weight"]})
     assert bits(other) != bits(model)                   # a mapping has an order, which counts
-    buffer = io.BytesIO(pytest.importorskip("safetensors.numpy", reason="writes the file").save(
+    buffer = io.BytesIO(pytest.importorskip("safetensors.numpy", reason="the extra 'test' brings safetensors").save(
         {name: np.ascontiguousarray(array) for name, array in arrays.items()}))
     load_torch(other, buffer)                           # a file has none
     assert bits(other) == bits(model)
@@ -212,7 +212,7 @@ def test_ambiguous_names_are_listed(tmp_path):
                  "Of the state dict: encoder (bias (4,), weight (4, 4)); decoder (bias (4,), weight (4, 4))."):
         assert part in text
     assert "head" not in text
-    pytest.importorskip("safetensors.numpy", reason="writes the file").save_file(
+    pytest.importorskip("safetensors.numpy", reason="the extra 'test' brings safetensors").save_file(
         {name: np.ascontiguousarray(array) for name, array in arrays.items()}, tmp_path / "w")
     assert "encoder" in refused(made(stack, (4,), seed=1), tmp_path / "w")
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -26,6 +27,21 @@ def attempt(call, form=FORM, silenced=()):
             if not form.match(str(error)):
                 raise AssertionError(f"not in the project's form: {type(error).__name__}: {error}") from error
             return Refused(f"{type(error).__name__}: {error}")
+
+
+def measured(call, form=FORM, watching=None):
+    """``attempt``, and the bytes of memory that it took at most; the list ``watching`` is not empty meanwhile."""
+    tracemalloc.start()
+    if watching is not None:
+        watching.append(True)
+    try:
+        found = attempt(call, form)
+    finally:
+        if watching is not None:
+            watching.clear()
+        largest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return found, largest
 
 
 def bytes_of(value):
