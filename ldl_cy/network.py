@@ -98,6 +98,7 @@ class Network:
         self.workspaces = WorkspaceCache()
         self.predictor: Predictor | None = None
         self.fast_rows: int | None = None
+        self._split: dict[int, tuple[Network, Network]] = {}
 
     @classmethod
     def build(cls, layers: Sequence[Layer], input_shape: Shape, dtype: str, seed: int) -> Network:
@@ -178,6 +179,22 @@ class Network:
             raise ValueError(f"Sequential: the weights must not depend on the number of steps, got {n_steps} steps "
                              f"for a network built for {self.input_shape[0]}.")
         return Network(self.layers, graph, self.theta, self.statistics, self.seed)
+
+    def split(self, k: int) -> tuple[Network, Network]:
+        """The networks of the first k layers and of the others, 0 < k < number of layers, on views of these numbers.
+
+        What changes one of the three changes the others. The second counts its layers from the first's, so that they
+        keep their names and draw the same random numbers.
+        """
+        if k not in self._split:
+            names = layer_names(OWNER, self.layers)
+            first = make_graph(self.layers[:k], self.input_shape, self.dtype, names[:k])
+            rest = make_graph(self.layers[k:], first.shapes[-1], self.dtype, names[k:], after=first)
+            theta, state = first.n_params, first.n_state
+            self._split[k] = (
+                Network(self.layers[:k], first, self.theta[:theta], self.statistics[:state], self.seed),
+                Network(self.layers[k:], rest, self.theta[theta:], self.statistics[state:], self.seed))
+        return self._split[k]
 
     # -- memory and threads ---------------------------------------------------------------------------
 
@@ -308,10 +325,19 @@ def check_network(network: Any, layers: Sequence[Layer], dtype: str) -> None:
                          f"{network.dtype} from {shown(network.layers)}.")
 
 
-def make_graph(layers: Sequence[Layer], input_shape: Shape, dtype: str) -> Graph:
-    """The graph of a stack of layers, with all shapes inferred."""
+def make_graph(
+    layers: Sequence[Layer], input_shape: Shape, dtype: str, names: Sequence[str] | None = None,
+    after: Graph | None = None,
+) -> Graph:
+    """The graph of a stack of layers, with all shapes inferred.
+
+    ``names`` are those of the layers, None for their own; ``after`` is the graph whose output they read, if they are
+    the rest of a stack.
+    """
     graph = Graph(dtype, input_shape)
-    y = graph.connect(layers, layer_names(OWNER, layers), 0, "the input")
+    if after is not None:
+        graph.follow(after)
+    y = graph.connect(layers, layer_names(OWNER, layers) if names is None else names, 0, "the input")
     if graph.buffers[y] == 0:       # layers that only reshape: an identity op copies the input to the output
         size = graph.sizes[0]
         graph.add_kernel(activation(dtype, vectors=1, k=size, kind="identity", slope=1.0), y, graph.shapes[y])

@@ -4,9 +4,11 @@ import pickle
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from small_fits import NET, X_NEW, Y_NEW, X, Y, fit, made
 
 from ldl_cy import Sequential, data, layers, network, optimizers, serialize
+from ldl_cy.inference import predict
 from ldl_cy.state import TrainingState
 
 NORMED = [layers.Dense(4, "tanh"), layers.BatchNorm(), layers.Dense(1)]
@@ -290,3 +292,27 @@ def test_adopt_refuses_another_network(given, error, message):
     with pytest.raises(error, match=message):
         model.adopt(given)
     assert model.network is before
+
+
+def test_split_shares_numbers_layers_names_and_random_streams():
+    stack = [layers.Conv1D(3, 2, padding="same"), layers.BatchNorm(), layers.Dropout(0.5), layers.GRU(4),
+             layers.Dropout(0.3), layers.Dense(2)]
+    model = Sequential(stack, random_state=0, dtype="float64").build((5, 2))
+    X = np.random.default_rng(0).normal(size=(7, 5, 2))
+    lengths = np.array([5, 1, 3, 5, 2, 4, 5])
+    for k in range(1, len(stack)):
+        first, rest = model.network.split(k)
+        assert model.network.split(k) is model.network.split(k)
+        assert [*first.parameters, *rest.parameters] == [*model.parameters]
+        assert [*first.graph.outputs, *rest.graph.outputs] == [*model.network.graph.outputs]
+        assert all(np.shares_memory(view, model.parameters[name])
+                   for part in (first, rest) for name, view in part.parameters.items())
+        between = predict(first, X, lengths, None, 1)
+        if first.graph.steps[-1]:
+            out = predict(rest, between, lengths, None, 1)
+        else:
+            assert rest.graph.steps[0] == 0
+            out = predict(rest, between, None, None, 1)
+        assert_allclose(out, model.predict(X, lengths=lengths), rtol=1e-12)
+        # a Dropout draws by its layer's number
+        assert first.graph.n_layers == k and rest.graph.n_layers == len(stack)

@@ -163,6 +163,10 @@ class Graph:
         shape = tuple(self.input_shape)
         self.new_value(shape, steps=shape[0] if len(shape) >= 2 else 0)
 
+    def follow(self, first: Graph) -> None:
+        """Continue a graph whose output is the input of this one: its steps, and the count of its layers."""
+        self.steps[0], self.length_fault, self.n_layers = first.steps[-1], first.length_fault, first.n_layers
+
     @property
     def n_params(self) -> int:
         return end(self.parameters)

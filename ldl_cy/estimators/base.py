@@ -1,6 +1,7 @@
 """BaseNetwork, the base class of all estimators: parameters, fitting and predicting."""
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
 from abc import ABC, abstractmethod
@@ -12,35 +13,24 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from ldl_cy import layers, optimizers
 from ldl_cy._engine.process import Exclusive
 from ldl_cy.callbacks import Callback, CallbackList, Callbacks
 from ldl_cy.checks import in_dtype
-from ldl_cy.estimators.data import (
-    Accepts,
-    Rows,
-    Shape,
-    canonical,
-    check_row_shape,
-    hold_out,
-    read,
-    read_weights,
-)
+from ldl_cy.estimators.data import Rows, Shape, canonical, check_row_shape, hold_out, read_weights
 from ldl_cy.estimators.monitor import TrainingMonitor
+from ldl_cy.estimators.outputs import NetworkOutputs
 from ldl_cy.estimators.progress import FitProgress, unchanged_without_epoch
 from ldl_cy.estimators.sequences import Sequences, check_steps, lengths_of
 from ldl_cy.estimators.sklearn_callbacks import CallbackSupportMixin, SklearnCallbacks
 from ldl_cy.estimators.solvers import check_loss, make_optimizer, takes_full_batch
 from ldl_cy.estimators.training import train
-from ldl_cy.estimators.typed import DType, RandomState, Solver, available, validated
-from ldl_cy.inference import outputs, predict
+from ldl_cy.estimators.typed import RandomState, Solver, available, validated
+from ldl_cy.inference import outputs
 from ldl_cy.layers.activation import ACTIVATIONS, ALIASES
 from ldl_cy.messages import shown
 from ldl_cy.models import Sequential
-from ldl_cy.network import Network
-from ldl_cy.sparse import is_sparse
 from ldl_cy.threads import choose_threads
 
 # constraints of parameters that only some families have
@@ -48,6 +38,8 @@ ACTIVATION = [StrOptions({*ACTIVATIONS, *ALIASES} - {"softmax"})]
 DROPOUT = [Interval(Real, 0, 1, closed="left")]
 SIZES = ["array-like", Interval(Integral, 1, None, closed="left")]
 INPUT_SHAPE = ["array-like", None]
+INPUT_FORMAT = [StrOptions({"channels_last"})]
+CATEGORICAL = [None]
 
 
 def _check_partial_fit(estimator: Any) -> bool:
@@ -57,7 +49,7 @@ def _check_partial_fit(estimator: Any) -> bool:
     return True
 
 
-class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
+class BaseNetwork(CallbackSupportMixin, NetworkOutputs, BaseEstimator, ABC):
     """Base class of all estimators.
 
     A family (MLP, CNN, RNN, NeuralNet) defines the layers and how rows are read; ClassifierNetwork and
@@ -79,18 +71,16 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
     warm_start: bool
     momentum: float
     nesterovs_momentum: bool
-    early_stopping: bool
+    early_stopping: bool | str
     validation_fraction: float
     beta_1: float
     beta_2: float
     epsilon: float
     n_iter_no_change: float
     max_fun: int
+    alphas: Any
     callbacks: Callbacks
-    dtype: DType
-    n_threads: int | None
 
-    model_: Sequential
     n_features_in_: int
     n_layers_: int
     n_outputs_: int
@@ -128,14 +118,12 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "alphas": [None],
         "callbacks": [Callback, callable, list, tuple, None],
         "dtype": [StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64}), None],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
-    _reads_nd = True                # arrays of three and four axes
-    _reads_sparse = False
-    _reads_lists = False            # lists of sequences of different lengths
     _largest_batch = 32             # of batch_size="auto"
     _prints = False                 # whether verbose prints lines, as scikit-learn's MLP does, or shows a bar
 
@@ -327,7 +315,9 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
         return None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(FitProgress.upgrade(state))
+        # parameters that the class did not have when the estimator was pickled
+        defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
+        super().__setstate__({**defaults, **FitProgress.upgrade(state)})
 
     def _build(self, dtype: np.dtype, random_state: np.random.RandomState) -> None:
         """A new model with its initial weights."""
@@ -346,31 +336,6 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
     def _draw_seed(self, random_state: np.random.RandomState) -> int:
         """The seed of the model."""
         return int(random_state.randint(2**31 - 1))
-
-    def _accepts(self, *, reset: bool) -> Accepts:
-        """The input that a fitted estimator accepts or, with ``reset``, one that is about to be fitted."""
-        if reset:
-            dtypes = [np.float64, np.float32] if self.dtype is None else [np.dtype(self.dtype)]
-            return Accepts(dtypes, self._reads_sparse, self._reads_nd, self._reads_lists, None, None)
-        return Accepts([np.dtype(self.model_.dtype)], self._reads_sparse, self._reads_nd, self._reads_lists,
-                       self._row_shape, self._sample_shape)
-
-    def _as_samples(self, X: Any) -> Any:
-        if isinstance(X, Sequences):
-            return X.padded(self._sample_shape[0])
-        return X if is_sparse(X) else X.reshape(len(X), *self._sample_shape)
-
-    def _outputs(self, samples: Any, lengths: np.ndarray | None, n_threads: int | None) -> np.ndarray:
-        """The raw output of the network's last layer, (n_samples, n_outputs)."""
-        if lengths is None:
-            return self.model_.predict(samples, n_threads=n_threads)
-        return predict(self._network_for(samples, lengths), samples, lengths, None, n_threads)
-
-    def _network_for(self, samples: Any, lengths: np.ndarray | None) -> Network:
-        """The network, adapted to the number of steps of the samples if it was built for fewer."""
-        network = self.model_.network
-        # recurrent weights do not depend on the number of steps
-        return network if lengths is None else network.with_steps(max(samples.shape[1], network.input_shape[0]))
 
     def _as_targets(self, encoded: np.ndarray) -> np.ndarray:
         """Targets with two axes in the model's dtype; class codes are returned unchanged."""
@@ -421,22 +386,6 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator, ABC):
             The trained estimator.
         """
         return self._fit(X, y, sample_weight, incremental=True)
-
-    # Prediction.
-
-    def _raw(self, X: Any) -> np.ndarray:
-        """The raw output of the network's last layer, (n_samples, n_outputs)."""
-        fitted = self.__dict__
-        model = fitted.get("model_")
-        if model is not None and self.n_threads is None and "feature_names_in_" not in fitted:
-            # arrays that validate_data would return unchanged, in a hundredth of the time
-            predictor = model.network.predictor
-            raw = None if predictor is None else predictor.predict_flat(X)
-            if raw is not None:
-                return raw
-        check_is_fitted(self)
-        X = read(self, self._accepts(reset=False), X)
-        return self._outputs(self._as_samples(X), lengths_of(X), self.n_threads)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

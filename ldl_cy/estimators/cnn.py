@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval
 from ldl_cy import layers
 from ldl_cy.callbacks.base import Callbacks
 from ldl_cy.checks import check_ints
-from ldl_cy.estimators.base import ACTIVATION, DROPOUT, INPUT_SHAPE, SIZES, BaseNetwork
+from ldl_cy.estimators.base import ACTIVATION, DROPOUT, INPUT_FORMAT, INPUT_SHAPE, SIZES, BaseNetwork
 from ldl_cy.estimators.data import Shape, check_input_shape
 from ldl_cy.estimators.docs import VERBOSE_BAR, share
 from ldl_cy.estimators.stacks import dense_layers, dropout_layers, read_sizes
@@ -50,6 +50,7 @@ class BaseCNN(BaseNetwork):
     batch_norm: bool
     dropout: float
     input_shape: Sequence[int] | None
+    input_format: str
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "filters": SIZES,
@@ -60,6 +61,7 @@ class BaseCNN(BaseNetwork):
         "batch_norm": ["boolean"],
         "dropout": DROPOUT,
         "input_shape": INPUT_SHAPE,
+        "input_format": INPUT_FORMAT,
     }
 
     def _shape_of_samples(self, row_shape: Shape) -> Shape:
@@ -111,6 +113,8 @@ class CNNClassifier(ClassifierNetwork, BaseCNN):
 
     %(input_shape)s
 
+    %(input_format)s
+
     %(training)s
 
     %(class_weight)s
@@ -143,10 +147,11 @@ class CNNClassifier(ClassifierNetwork, BaseCNN):
         alpha: float = 0.0001, batch_size: int | str = "auto", learning_rate: str = "constant",
         learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True,
         random_state: RandomState = None, tol: float = 1e-4, verbose: int = False, warm_start: bool = False,
-        momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
+        momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool | str = False,
         validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
         n_iter_no_change: float = 10, max_fun: int = 15000, class_weight: ClassWeight = None,
-        callbacks: Callbacks = None, dtype: DType = None, n_threads: int | None = None,
+        input_format: str = "channels_last", alphas: Any = None, callbacks: Callbacks = None,
+        dtype: DType = None, n_threads: int | None = None,
     ) -> None:
         self._keep(locals())
 
@@ -162,6 +167,8 @@ class CNNRegressor(RegressorNetwork, BaseCNN):
     %(dropout)s
 
     %(input_shape)s
+
+    %(input_format)s
 
     %(loss)s
 
@@ -193,9 +200,10 @@ class CNNRegressor(RegressorNetwork, BaseCNN):
         solver: Solver = "adam", alpha: float = 0.0001, batch_size: int | str = "auto",
         learning_rate: str = "constant", learning_rate_init: float = 0.001, power_t: float = 0.5,
         max_iter: int = 200, shuffle: bool = True, random_state: RandomState = None, tol: float = 1e-4,
-        verbose: int = False, warm_start: bool = False, momentum: float = 0.9,
-        nesterovs_momentum: bool = True, early_stopping: bool = False, validation_fraction: float = 0.1,
-        beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10,
-        max_fun: int = 15000, callbacks: Callbacks = None, dtype: DType = None, n_threads: int | None = None,
+        verbose: int = False, warm_start: bool = False, momentum: float = 0.9, nesterovs_momentum: bool = True,
+        early_stopping: bool | str = False, validation_fraction: float = 0.1, beta_1: float = 0.9,
+        beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10, max_fun: int = 15000,
+        input_format: str = "channels_last", alphas: Any = None, callbacks: Callbacks = None,
+        dtype: DType = None, n_threads: int | None = None,
     ) -> None:
         self._keep(locals())

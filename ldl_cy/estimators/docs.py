@@ -87,6 +87,9 @@ VERBOSE_LINES = "Whether to print the loss of each epoch."
 VERBOSE_BAR = "Whether to show a progress bar with the loss."
 
 COMMON = """
+alphas : array-like of floats > 0, default=None
+    With solver='ridge' the strengths of the penalty to choose from; see `solver`.
+
 callbacks : list of callbacks of ``ldl_cy.callbacks`` or functions ``f(model, logs)``, default=None
     Called after each epoch, or iteration of a full-batch solver, with `model_` and the values "loss" and, with
     validation rows, "val_score"; a callback that returns True ends the fit.
@@ -120,6 +123,29 @@ INPUT_SHAPE = """
 input_shape : tuple of ints, default=None
     Shape of a sample, without the batch axis; None reads %(none_reads)s.
     Arrays of three or four axes are not reshaped.
+"""
+
+INPUT_FORMAT = """
+input_format : {'channels_last'}, default='channels_last'
+    Order of the axes of sequences: (n_samples, time, channels).
+"""
+
+CATEGORICAL_FEATURES = """
+categorical_features : None, default=None
+    Which features are categories; None is none of them.
+"""
+
+CACHE_FEATURES = """
+cache_features : {'auto'}, default='auto'
+    Whether the outputs of frozen layers at the beginning of the network are computed once for a fit.
+"""
+
+RESERVOIR = """
+spectral_radius : None, default=None
+    The largest absolute eigenvalue of the initial recurrent weights; None leaves them as they were drawn.
+
+leak : float, default=1.0
+    Share of the new state in each step; 1 is an ordinary recurrent layer.
 """
 
 ATTRIBUTES = """
@@ -187,7 +213,9 @@ def share(**values: str) -> Callable[[T], T]:
     """Class decorator: fill the shared parts into a docstring with ``%(training)s``, ``%(common)s``..."""
     parts = {
         "training": TRAINING, "common": COMMON, "dropout": DROPOUT, "class_weight": CLASS_WEIGHT,
-        "loss": LOSS, "input_shape": INPUT_SHAPE, "attributes": ATTRIBUTES, "classes": CLASSES}
+        "loss": LOSS, "input_shape": INPUT_SHAPE, "attributes": ATTRIBUTES, "classes": CLASSES,
+        "input_format": INPUT_FORMAT, "categorical_features": CATEGORICAL_FEATURES, "cache_features": CACHE_FEATURES,
+        "reservoir": RESERVOIR}
     values = {**values, **NAMES}
 
     def fill(cls: T) -> T:

@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from ldl_cy import layers
 from ldl_cy.callbacks.base import Callbacks
 from ldl_cy.checks import check_values
-from ldl_cy.estimators.base import ACTIVATION, DROPOUT, SIZES, BaseNetwork
+from ldl_cy.estimators.base import ACTIVATION, CATEGORICAL, DROPOUT, SIZES, BaseNetwork
 from ldl_cy.estimators.data import Shape
 from ldl_cy.estimators.docs import VERBOSE_LINES, share
 from ldl_cy.estimators.stacks import dense_layers, read_sizes
@@ -33,11 +33,13 @@ class BaseMLP(BaseNetwork):
     hidden_layer_sizes: Sizes
     activation: Any
     dropout: float
+    categorical_features: Any
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": SIZES,
         "activation": [*ACTIVATION, list, tuple],
         "dropout": DROPOUT,
+        "categorical_features": CATEGORICAL,
     }
     _reads_nd = False
     _reads_sparse = True
@@ -161,6 +163,8 @@ class MLPClassifier(ClassifierNetwork, BaseMLP):
 
     %(dropout)s
 
+    %(categorical_features)s
+
     %(class_weight)s
 
     %(common)s
@@ -199,11 +203,11 @@ class MLPClassifier(ClassifierNetwork, BaseMLP):
         alpha: float = 0.0001, batch_size: int | str = "auto", learning_rate: str = "constant",
         learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True,
         random_state: RandomState = None, tol: float = 1e-4, verbose: int = False, warm_start: bool = False,
-        momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
+        momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool | str = False,
         validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
         n_iter_no_change: float = 10, max_fun: int = 15000, dropout: float = 0.0,
-        class_weight: ClassWeight = None, callbacks: Callbacks = None, dtype: DType = None,
-        n_threads: int | None = None,
+        class_weight: ClassWeight = None, categorical_features: Any = None, alphas: Any = None,
+        callbacks: Callbacks = None, dtype: DType = None, n_threads: int | None = None,
     ) -> None:
         self._keep(locals())
 
@@ -225,6 +229,8 @@ class MLPRegressor(RegressorNetwork, BaseMLP):
     %(training)s
 
     %(dropout)s
+
+    %(categorical_features)s
 
     %(common)s
 
@@ -259,10 +265,10 @@ class MLPRegressor(RegressorNetwork, BaseMLP):
         solver: Solver = "adam", alpha: float = 0.0001, batch_size: int | str = "auto",
         learning_rate: str = "constant", learning_rate_init: float = 0.001, power_t: float = 0.5,
         max_iter: int = 200, shuffle: bool = True, random_state: RandomState = None, tol: float = 1e-4,
-        verbose: int = False, warm_start: bool = False, momentum: float = 0.9,
-        nesterovs_momentum: bool = True, early_stopping: bool = False, validation_fraction: float = 0.1,
-        beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10,
-        max_fun: int = 15000, dropout: float = 0.0, callbacks: Callbacks = None, dtype: DType = None,
-        n_threads: int | None = None,
+        verbose: int = False, warm_start: bool = False, momentum: float = 0.9, nesterovs_momentum: bool = True,
+        early_stopping: bool | str = False, validation_fraction: float = 0.1, beta_1: float = 0.9,
+        beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10, max_fun: int = 15000,
+        dropout: float = 0.0, categorical_features: Any = None, alphas: Any = None, callbacks: Callbacks = None,
+        dtype: DType = None, n_threads: int | None = None,
     ) -> None:
         self._keep(locals())

@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from ldl_cy import losses
 from ldl_cy.callbacks.base import Callbacks
-from ldl_cy.estimators.base import INPUT_SHAPE, BaseNetwork
+from ldl_cy.estimators.base import CATEGORICAL, INPUT_FORMAT, INPUT_SHAPE, BaseNetwork
 from ldl_cy.estimators.data import Shape, check_input_shape
 from ldl_cy.estimators.docs import VERBOSE_BAR, share
 from ldl_cy.estimators.targets import REGRESSION_LOSSES, ClassifierNetwork, RegressorNetwork
@@ -28,10 +28,16 @@ class BaseNeuralNet(BaseNetwork):
     layers: Sequence[Layer] | None
     loss: str | losses.Loss
     input_shape: Sequence[int] | None
+    input_format: str
+    categorical_features: Any
+    cache_features: bool | str
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "layers": [list, tuple, None],
         "input_shape": INPUT_SHAPE,
+        "input_format": INPUT_FORMAT,
+        "categorical_features": CATEGORICAL,
+        "cache_features": [StrOptions({"auto"})],
     }
 
     def _shape_of_samples(self, row_shape: Shape) -> Shape:
@@ -58,6 +64,12 @@ class NeuralNetClassifier(ClassifierNetwork, BaseNeuralNet):
         for two classes and for multilabel targets. An object replaces the loss of the same kind.
 
     %(input_shape)s
+
+    %(input_format)s
+
+    %(categorical_features)s
+
+    %(cache_features)s
 
     %(training)s
 
@@ -86,14 +98,15 @@ class NeuralNetClassifier(ClassifierNetwork, BaseNeuralNet):
         "loss": [StrOptions({"auto"}), losses.Loss]}
 
     def __init__(
-        self, layers: Sequence[Layer] | None = None, loss: str | losses.Loss = "auto",
-        solver: Solver = "adam", input_shape: Sequence[int] | None = None, *, alpha: float = 0.0001,
-        batch_size: int | str = "auto", learning_rate: str = "constant", learning_rate_init: float = 0.001,
-        power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True, random_state: RandomState = None,
-        tol: float = 1e-4, verbose: int = False, warm_start: bool = False, momentum: float = 0.9,
-        nesterovs_momentum: bool = True, early_stopping: bool = False, validation_fraction: float = 0.1,
-        beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10,
-        max_fun: int = 15000, class_weight: ClassWeight = None, callbacks: Callbacks = None,
+        self, layers: Sequence[Layer] | None = None, loss: str | losses.Loss = "auto", solver: Solver = "adam",
+        input_shape: Sequence[int] | None = None, *, alpha: float = 0.0001, batch_size: int | str = "auto",
+        learning_rate: str = "constant", learning_rate_init: float = 0.001, power_t: float = 0.5,
+        max_iter: int = 200, shuffle: bool = True, random_state: RandomState = None, tol: float = 1e-4,
+        verbose: int = False, warm_start: bool = False, momentum: float = 0.9, nesterovs_momentum: bool = True,
+        early_stopping: bool | str = False, validation_fraction: float = 0.1, beta_1: float = 0.9,
+        beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10, max_fun: int = 15000,
+        class_weight: ClassWeight = None, input_format: str = "channels_last", categorical_features: Any = None,
+        cache_features: bool | str = "auto", alphas: Any = None, callbacks: Callbacks = None,
         dtype: DType = None, n_threads: int | None = None,
     ) -> None:
         self._keep(locals())
@@ -123,6 +136,12 @@ class NeuralNetRegressor(RegressorNetwork, BaseNeuralNet):
 
     %(input_shape)s
 
+    %(input_format)s
+
+    %(categorical_features)s
+
+    %(cache_features)s
+
     %(training)s
 
     %(common)s
@@ -147,14 +166,16 @@ class NeuralNetRegressor(RegressorNetwork, BaseNeuralNet):
         "loss": [StrOptions({"auto", *REGRESSION_LOSSES}), losses.Loss]}
 
     def __init__(
-        self, layers: Sequence[Layer] | None = None, loss: str | losses.Loss = "auto",
-        solver: Solver = "adam", input_shape: Sequence[int] | None = None, *, alpha: float = 0.0001,
-        batch_size: int | str = "auto", learning_rate: str = "constant", learning_rate_init: float = 0.001,
-        power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True, random_state: RandomState = None,
-        tol: float = 1e-4, verbose: int = False, warm_start: bool = False, momentum: float = 0.9,
-        nesterovs_momentum: bool = True, early_stopping: bool = False, validation_fraction: float = 0.1,
-        beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10,
-        max_fun: int = 15000, callbacks: Callbacks = None, dtype: DType = None, n_threads: int | None = None,
+        self, layers: Sequence[Layer] | None = None, loss: str | losses.Loss = "auto", solver: Solver = "adam",
+        input_shape: Sequence[int] | None = None, *, alpha: float = 0.0001, batch_size: int | str = "auto",
+        learning_rate: str = "constant", learning_rate_init: float = 0.001, power_t: float = 0.5,
+        max_iter: int = 200, shuffle: bool = True, random_state: RandomState = None, tol: float = 1e-4,
+        verbose: int = False, warm_start: bool = False, momentum: float = 0.9, nesterovs_momentum: bool = True,
+        early_stopping: bool | str = False, validation_fraction: float = 0.1, beta_1: float = 0.9,
+        beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10, max_fun: int = 15000,
+        input_format: str = "channels_last", categorical_features: Any = None,
+        cache_features: bool | str = "auto", alphas: Any = None, callbacks: Callbacks = None,
+        dtype: DType = None, n_threads: int | None = None,
     ) -> None:
         self._keep(locals())
 

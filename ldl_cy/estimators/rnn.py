@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, ClassVar
 
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Options, StrOptions
 
 from ldl_cy import layers
 from ldl_cy.callbacks.base import Callbacks
-from ldl_cy.estimators.base import ACTIVATION, DROPOUT, INPUT_SHAPE, SIZES, BaseNetwork
+from ldl_cy.estimators.base import ACTIVATION, DROPOUT, INPUT_FORMAT, INPUT_SHAPE, SIZES, BaseNetwork
 from ldl_cy.estimators.data import Shape, check_input_shape
 from ldl_cy.estimators.docs import VERBOSE_BAR, share
 from ldl_cy.estimators.stacks import dense_layers, dropout_layers, read_sizes
@@ -45,6 +46,9 @@ class BaseRNN(BaseNetwork):
     activation: str
     dropout: float
     input_shape: Sequence[int] | None
+    input_format: str
+    spectral_radius: float | None
+    leak: float
 
     _reads_lists = True
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -55,6 +59,9 @@ class BaseRNN(BaseNetwork):
         "activation": ACTIVATION,
         "dropout": DROPOUT,
         "input_shape": INPUT_SHAPE,
+        "input_format": INPUT_FORMAT,
+        "spectral_radius": [None],
+        "leak": [Options(Real, {1.0})],
     }
 
     def _shape_of_samples(self, row_shape: Shape) -> Shape:
@@ -89,6 +96,10 @@ class RNNClassifier(ClassifierNetwork, BaseRNN):
 
     %(input_shape)s
 
+    %(input_format)s
+
+    %(reservoir)s
+
     %(training)s
 
     %(class_weight)s
@@ -122,10 +133,11 @@ class RNNClassifier(ClassifierNetwork, BaseRNN):
         batch_size: int | str = "auto", learning_rate: str = "constant", learning_rate_init: float = 0.001,
         power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True, random_state: RandomState = None,
         tol: float = 1e-4, verbose: int = False, warm_start: bool = False, momentum: float = 0.9,
-        nesterovs_momentum: bool = True, early_stopping: bool = False, validation_fraction: float = 0.1,
+        nesterovs_momentum: bool = True, early_stopping: bool | str = False, validation_fraction: float = 0.1,
         beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10,
-        max_fun: int = 15000, class_weight: ClassWeight = None, callbacks: Callbacks = None,
-        dtype: DType = None, n_threads: int | None = None,
+        max_fun: int = 15000, class_weight: ClassWeight = None, input_format: str = "channels_last",
+        spectral_radius: float | None = None, leak: float = 1.0, alphas: Any = None,
+        callbacks: Callbacks = None, dtype: DType = None, n_threads: int | None = None,
     ) -> None:
         self._keep(locals())
 
@@ -141,6 +153,10 @@ class RNNRegressor(RegressorNetwork, BaseRNN):
     %(dropout)s
 
     %(input_shape)s
+
+    %(input_format)s
+
+    %(reservoir)s
 
     %(loss)s
 
@@ -173,8 +189,10 @@ class RNNRegressor(RegressorNetwork, BaseRNN):
         batch_size: int | str = "auto", learning_rate: str = "constant", learning_rate_init: float = 0.001,
         power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True, random_state: RandomState = None,
         tol: float = 1e-4, verbose: int = False, warm_start: bool = False, momentum: float = 0.9,
-        nesterovs_momentum: bool = True, early_stopping: bool = False, validation_fraction: float = 0.1,
+        nesterovs_momentum: bool = True, early_stopping: bool | str = False, validation_fraction: float = 0.1,
         beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10,
-        max_fun: int = 15000, callbacks: Callbacks = None, dtype: DType = None, n_threads: int | None = None,
+        max_fun: int = 15000, input_format: str = "channels_last", spectral_radius: float | None = None,
+        leak: float = 1.0, alphas: Any = None, callbacks: Callbacks = None, dtype: DType = None,
+        n_threads: int | None = None,
     ) -> None:
         self._keep(locals())
