@@ -154,7 +154,11 @@ class BaseNetwork(CallbackSupportMixin, NetworkOutputs, BaseEstimator, ABC):
 
     @abstractmethod
     def _set_outputs(self, encoded: np.ndarray) -> None:
-        """Set ``n_outputs_`` and ``out_activation_``."""
+        """Set ``n_outputs_``."""
+
+    @abstractmethod
+    def _output_activation(self) -> str:
+        """The activation that predictions apply to raw outputs, ``out_activation_``: it follows from the loss."""
 
     @abstractmethod
     def _make_loss(self) -> Any:
@@ -171,9 +175,9 @@ class BaseNetwork(CallbackSupportMixin, NetworkOutputs, BaseEstimator, ABC):
         """A factor for each sample from ``class_weight``, or None."""
         return None
 
-    def _stratifies(self) -> bool:
-        """Whether the rows that are held out are stratified by class."""
-        return False
+    def _strata(self, encoded: np.ndarray) -> np.ndarray | None:
+        """The classes by which the rows that are held out are stratified, (n,) or (n, 1); None if they are not."""
+        return None
 
     def _averaged_outputs(self) -> int:
         """The number of outputs over which the reported loss is a mean while the minimised loss is a sum."""
@@ -251,13 +255,15 @@ class BaseNetwork(CallbackSupportMixin, NetworkOutputs, BaseEstimator, ABC):
             encoded = self._encode(y)
             if first:
                 self._start(X, encoded)
+            else:               # the solver or the loss may have changed since
+                self.out_activation_ = self._output_activation()
             check_steps(self, X, self._sample_shape)
             rows, held = Rows(self._as_samples(X), self._as_targets(encoded), weight, lengths_of(X)), None
             if validation is not None:
                 held = self._read_validation(*validation)
             elif self.early_stopping:
                 rows, held = hold_out(rows, sample_weight, self.validation_fraction, self._progress.split_state(),
-                                      encoded if self._stratifies() else None)
+                                      self._strata(encoded))
             if takes_full_batch(self.solver):
                 rows = canonical(rows)
             with Exclusive([self.model_], "of this model"):
@@ -273,6 +279,7 @@ class BaseNetwork(CallbackSupportMixin, NetworkOutputs, BaseEstimator, ABC):
         if not isinstance(X, Sequences):
             check_row_shape(self, self._row_shape, self._sample_shape)
         self._set_outputs(encoded)
+        self.out_activation_ = self._output_activation()
         self._build(X.dtype, self._progress.random_state)
         TrainingMonitor.start(self)
 

@@ -14,10 +14,12 @@ T = TypeVar("T", bound=type)
 TRAINING = """
 solver : str or an optimizer of ``ldl_cy.optimizers``, default='adam'
     %(minibatch_solvers)s use minibatches;
-    'lbfgs' (quasi-Newton), 'cg' (scaled conjugate gradients), 'gauss_newton_cg', 'lm' (Levenberg-Marquardt, for
-    squared errors of small networks) and 'gd' (gradient descent) use the full batch. Settings that are not
+    'lbfgs' (quasi-Newton), 'cg' (scaled conjugate gradients), 'gauss_newton_cg', 'lm' (Levenberg-Marquardt: squared
+    errors of small networks) and 'gd' (gradient descent) use the full batch. Settings that are not
     parameters of the estimator are the optimizer's defaults: 'adamw' has a weight decay of 0.01, 'rmsprop' no
     momentum. An optimizer object has its own learning rate and other settings.
+    By 'lm' classifiers are fitted to codes, 1 for the class of a row and -1 for others, by squared errors as
+    `RidgeClassifier` is: they have `decision_function` and no `predict_proba`.
 
 alpha : float >= 0, default=0.0001
     Strength of the L2 penalty on the weights (not on biases), divided by the number of samples of a

@@ -211,9 +211,9 @@ class MLPClassifier(ClassifierNetwork, BaseMLP):
     ) -> None:
         self._keep(locals())
 
-    def _stratifies(self) -> bool:
+    def _strata(self, encoded: np.ndarray) -> np.ndarray | None:
         # as scikit-learn's classifier: only with one output, for two classes
-        return self.n_outputs_ == 1
+        return encoded if self.n_outputs_ == 1 else None
 
 
 @share(verbose=VERBOSE_LINES, hidden=HIDDEN, largest_batch="200")

@@ -114,6 +114,9 @@ class NeuralNetClassifier(ClassifierNetwork, BaseNeuralNet):
     def _make_loss(self) -> losses.Loss:
         if isinstance(self.loss, str):
             return super()._make_loss()
+        if self.out_activation_ == "identity":
+            raise ValueError(f"loss must be 'auto' with solver={shown(self.solver)}, which fits classes by squared "
+                             f"errors, got {shown(self.loss)}.")
         kind = losses.LogLoss if self.out_activation_ == "softmax" else losses.BinaryLogLoss
         if not isinstance(self.loss, kind):
             raise ValueError(

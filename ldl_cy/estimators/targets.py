@@ -24,13 +24,39 @@ from ldl_cy.estimators.base import BaseNetwork, _check_partial_fit
 from ldl_cy.estimators.data import TOO_LARGE, Rows, read, read_targets, read_weights
 from ldl_cy.estimators.typed import ClassWeight, available, validated
 from ldl_cy.messages import shown
+from ldl_cy.optimizers import LevenbergMarquardt
 from ldl_cy.sparse import is_sparse
 
 REGRESSION_LOSSES = {"squared_error", "absolute_error", "huber", "quantile", "poisson"}
+LEAST_SQUARES = {"lm", "ridge"}         # solvers that minimise squared errors and nothing else
+
+
+def fits_codes(solver: Any) -> bool:
+    """Whether a solver, a name or an optimizer object, fits a classifier to codes -1 and 1 by squared errors."""
+    return solver in LEAST_SQUARES if isinstance(solver, str) else isinstance(solver, LevenbergMarquardt)
+
+
+def _check_codes(estimator: Any) -> bool:
+    """Whether the outputs are decision values; an AttributeError if they become probabilities."""
+    if not estimator.without_probabilities():
+        raise AttributeError("decision_function is only available for classifiers fitted by squared errors, with "
+                             f"solver='lm' or 'ridge'. solver={estimator.solver!r} has predict_proba.")
+    return True
+
+
+def _check_probabilities(estimator: Any) -> bool:
+    if estimator.without_probabilities():
+        raise AttributeError("predict_proba is not available for classifiers fitted by squared errors, as with "
+                             f"solver={estimator.solver!r}. decision_function is.")
+    return True
 
 
 class ClassifierNetwork(ClassifierMixin, BaseNetwork):
-    """Classifiers: softmax for three or more classes, a logistic output for two, one per label for multilabel y."""
+    """Classifiers: softmax for three or more classes, a logistic output for two, one per label for multilabel y.
+
+    Solvers of least squares fit the same outputs to codes instead, as ``RidgeClassifier`` does: 1 for the class of a
+    row, or a label that it has, and -1 for the others. Their outputs are decision values and no probabilities.
+    """
 
     class_weight: ClassWeight
     classes_: np.ndarray
@@ -61,15 +87,38 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         return X, y
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
-        """Class codes (n,) for three or more classes; else booleans, (n, 1) for two classes or (n, n_labels)."""
-        if self._label_binarizer.y_type_ == "multiclass":
-            return np.searchsorted(self.classes_, y)
-        return self._label_binarizer.transform(y).astype(bool)
+        """Class codes (n,) for three or more classes; else booleans, (n, 1) for two classes or (n, n_labels).
+
+        For least squares -1 and 1 instead, as int8: (n, n_classes) for three or more classes.
+        """
+        many = self._label_binarizer.y_type_ == "multiclass"
+        numbers = np.searchsorted(self.classes_, y) if many else None
+        if not fits_codes(self.solver):
+            return self._label_binarizer.transform(y).astype(bool) if numbers is None else numbers
+        if numbers is None:
+            return np.where(self._label_binarizer.transform(y) > 0, 1, -1).astype(np.int8)
+        codes = np.full((len(numbers), len(self.classes_)), -1, np.int8)
+        codes[np.arange(len(numbers)), numbers] = 1
+        return codes
 
     def _set_outputs(self, encoded: np.ndarray) -> None:
         many = self._label_binarizer.y_type_ == "multiclass"
-        self.out_activation_ = "softmax" if many else "logistic"
         self.n_outputs_ = len(self.classes_) if many else encoded.shape[1]
+
+    def _output_activation(self) -> str:
+        if fits_codes(self.solver):
+            return "identity"
+        return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
+
+    def without_probabilities(self) -> bool:
+        """Whether the outputs are decision values: as fitted or, before a fit, as the solver will fit them."""
+        fitted = vars(self).get("out_activation_")
+        return fits_codes(self.solver) if fitted is None else fitted == "identity"
+
+    @property
+    def multilabel_(self) -> bool:
+        """Whether y had several labels for each sample."""
+        return self._label_binarizer.y_type_.startswith("multilabel")
 
     def _class_weights(self, y: np.ndarray) -> np.ndarray | None:
         given = self.class_weight
@@ -84,11 +133,18 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
                                 f"got {shown(given)}.")
         return compute_sample_weight(given, y)
 
-    def _stratifies(self) -> bool:
-        return not self._label_binarizer.y_type_.startswith("multilabel")
+    def _strata(self, encoded: np.ndarray) -> np.ndarray | None:
+        if self.multilabel_:
+            return None
+        return encoded.argmax(axis=1) if encoded.ndim == 2 and encoded.shape[1] > 1 else encoded
+
+    def _averaged_outputs(self) -> int:
+        return self.n_outputs_ if self.out_activation_ == "identity" else 1
 
     def _make_loss(self) -> losses.Loss:
         # the sum over outputs, as in scikit-learn: scale undoes the mean over outputs of ldl_cy's loss
+        if self.out_activation_ == "identity":          # halved, as for regressors
+            return losses.SquaredError(scale=0.5 * self.n_outputs_)
         if self.out_activation_ == "softmax":
             return losses.LogLoss()
         return losses.BinaryLogLoss(scale=float(self.n_outputs_))
@@ -96,10 +152,13 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
     def _score_encoded(self, raw: np.ndarray, rows: Rows) -> float:
         if not np.isfinite(raw).all():
             return np.nan
-        guess = raw.argmax(axis=1) if self.out_activation_ == "softmax" else raw > 0
-        if len(self.classes_) == 1:         # whatever the output is, predict returns the class, which is encoded as 0
+        if self._label_binarizer.y_type_ == "multiclass":
+            guess, true = raw.argmax(axis=1), rows.y if rows.y.ndim == 1 else rows.y.argmax(axis=1)
+        else:
+            guess, true = raw > 0, rows.y > 0
+        if len(self.classes_) == 1:         # whatever the output is, predict returns the class, the first one
             guess = np.zeros_like(guess)
-        return accuracy_score(rows.y.astype(guess.dtype), guess, sample_weight=rows.weight)
+        return accuracy_score(true, guess, sample_weight=rows.weight)
 
     @available(_check_partial_fit)
     @validated
@@ -157,14 +216,15 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         y : ndarray of shape (n_samples,) or (n_samples, n_labels)
             The predicted classes.
         """
-        proba = self._activated(X)
+        codes = vars(self).get("out_activation_") == "identity"
+        out, threshold = (self._raw(X), 0.0) if codes else (self._activated(X), 0.5)
         kind = self._label_binarizer.y_type_
         # the binarizer's inverse_transform, without its checks
         if kind == "multiclass":
-            return self.classes_.take(proba.argmax(axis=1))
+            return self.classes_.take(out.argmax(axis=1))
         if kind == "binary" and len(self.classes_) == 2:
-            return self.classes_.take(proba.ravel() > 0.5)
-        return self._label_binarizer.inverse_transform(proba.ravel() if self.n_outputs_ == 1 else proba)
+            return self.classes_.take(out.ravel() > threshold)
+        return self._label_binarizer.inverse_transform(out.ravel() if self.n_outputs_ == 1 else out, threshold)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The accuracy of the predictions for X.
@@ -195,6 +255,27 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
             # NumPy's own class, for dates beside numbers
             raise TypeError(f"y must have labels that can be compared with {self.classes_}.") from error
 
+    @available(_check_codes)
+    def decision_function(self, X: Any) -> np.ndarray:
+        """The outputs of a network that was fitted to codes -1 and 1 by squared errors.
+
+        Only with solver='lm' or 'ridge', which have no probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The input data.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples,), (n_samples, n_classes) or (n_samples, n_labels)
+            For two classes one number, positive for the second of ``classes_``; for more one for each class, of which
+            the largest is predicted; for several labels one for each, positive for labels that are predicted.
+        """
+        values = self._raw(X)
+        return values.ravel() if self.n_outputs_ == 1 else values
+
+    @available(_check_probabilities)
     def predict_proba(self, X: Any) -> np.ndarray:
         """Estimate class probabilities.
 
@@ -210,6 +291,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         """
         return class_probabilities(self._raw(X), self.out_activation_ == "softmax", self.n_outputs_ == 1)
 
+    @available(_check_probabilities)
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """The logarithm of the estimated class probabilities.
 
@@ -258,7 +340,9 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
 
     def _set_outputs(self, encoded: np.ndarray) -> None:
         self.n_outputs_ = encoded.shape[1]
-        self.out_activation_ = "exp" if self._make_loss().name == "poisson" else "identity"
+
+    def _output_activation(self) -> str:
+        return "exp" if self._make_loss().name == "poisson" else "identity"
 
     def _make_loss(self) -> losses.Loss:
         # the sum over outputs: scale undoes the mean. As in scikit-learn, the squared error is halved, and the

@@ -70,9 +70,9 @@ def set_shapes(operator: Any) -> None:
         operator.outputs[0].set_type(numbers([n, estimator.n_outputs_]))
         return
     classes = class_labels(OWNER, estimator, without_labels(operator))
-    several = estimator.out_activation_ != "softmax" and estimator.n_outputs_ > 1
+    several = estimator.multilabel_
     labels = types.StringTensorType if classes.dtype == object and not several else types.Int64TensorType
-    width = estimator.n_outputs_ if several or estimator.out_activation_ == "softmax" else 2
+    width = estimator.n_outputs_ if estimator.without_probabilities() else max(2, estimator.n_outputs_)
     operator.outputs[0].set_type(labels([n, width] if several else [n]))
     operator.outputs[1].set_type(numbers([n, width]))
 

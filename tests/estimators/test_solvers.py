@@ -69,18 +69,6 @@ def test_too_few_iterations_warn(name, solver):
     assert not hasattr(reg, "partial_fit")
 
 
-@pytest.mark.parametrize("name", ["MLPClassifier", "RNNClassifier", "CNNClassifier", "NeuralNetClassifier"])
-def test_least_squares_refuse_classes(name):
-    clf = small(name, solver="lm")
-    refused = f"solver='lm' minimises squared errors only, got the loss 'log_loss' of {name}"
-    with pytest.raises(ValueError, match=refused):
-        clf.fit(*problem(clf))
-    # any other full-batch method takes them
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        assert small(name, solver="cg").fit(*problem(clf)).score(*problem(clf)) > 0.6
-
-
 def test_least_squares_refuse_other_losses_and_dropout():
     X, y = problem(regressor("MLPRegressor"))
     with pytest.raises(ValueError, match="got the loss 'poisson' of MLPRegressor; solver='lbfgs' and"):

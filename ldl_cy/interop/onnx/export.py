@@ -49,7 +49,8 @@ def to_onnx(
 
         Estimators: input "X" (n, n_features), a row as ``predict`` takes it in an array of two axes, images and
         sequences flat. Classifiers have the outputs "label", int64 or string, (n,), or (n, n_labels) with several
-        labels, and "probabilities" (n, n_classes), those of ``predict_proba``, in [eps, 1 - eps] of ``dtype``.
+        labels, and "probabilities" (n, n_classes), those of ``predict_proba``, in [eps, 1 - eps] of ``dtype``, or,
+        fitted by squared errors, "scores" (n, n_outputs), those of ``decision_function``.
         Regressors have the output "variable" (n, n_outputs).
 
         Initializers have the names of the network's parameters, in the order of axes that ONNX wants. Nodes begin with

@@ -34,7 +34,8 @@ def estimator_model(
     written = double if read == double else graph.float_type
     classifier = is_classifier(estimator)
     classes = class_labels(graph.owner, estimator, codes) if classifier else np.empty(0)
-    X, *names = (graph.unique(name) for name in ("X", *(("label", "probabilities") if classifier else ("variable",))))
+    second = "scores" if classifier and estimator.without_probabilities() else "probabilities"
+    X, *names = (graph.unique(name) for name in ("X", *(("label", second) if classifier else ("variable",))))
     x = X if read == graph.float_type else graph.node("Cast", "X", X, to=graph.float_type)
     if len(network.input_shape) > 1:
         x = graph.node("Reshape", "X", x, graph.ints("X/shape", -1, *network.input_shape))
@@ -42,9 +43,9 @@ def estimator_model(
     outputs = {}
     if classifier:
         label, y = write_classes(graph, estimator, raw, classes)
-        several = estimator.out_activation_ == "logistic" and estimator.n_outputs_ > 1
+        several = estimator.multilabel_
         text = classes.dtype == object and not several
-        width = max(2, estimator.n_outputs_)
+        width = estimator.n_outputs_ if second == "scores" else max(2, estimator.n_outputs_)
         kind = graph.onnx.TensorProto.STRING if text else graph.onnx.TensorProto.INT64
         outputs[names[0]] = kind, ("n", width) if several else ("n",)
         graph.rename(label, names[0])
@@ -73,9 +74,21 @@ def class_labels(owner: str, estimator: Any, codes: bool) -> np.ndarray:
 
 
 def write_classes(graph: OnnxGraph, estimator: BaseNetwork, raw: str, classes: np.ndarray) -> tuple[str, str]:
-    """The values of labels and probabilities, from that of the network's raw output."""
-    softmax = estimator.out_activation_ == "softmax"
-    several = not softmax and estimator.n_outputs_ > 1          # multilabel
+    """The values of labels and probabilities, or of labels and decision values, from that of the raw output."""
+    softmax, several = estimator.out_activation_ == "softmax", estimator.multilabel_
+    # a classifier that was fitted on one class has the outputs of two
+    pair = np.repeat(classes, 2) if len(classes) == 1 else classes
+    if estimator.without_probabilities():
+        scores = graph.node("Identity", "scores", raw)
+        if estimator.n_outputs_ == 1 or several:
+            above = graph.node("Greater", "label", raw, graph.numbers("threshold", 0.0))
+            best = graph.node("Cast", "label", above, to=graph.onnx.TensorProto.INT64)
+            if several:
+                return best, scores
+            best = graph.node("Squeeze", "label", best, graph.ints("label/axis", 1))
+        else:
+            best = graph.node("ArgMax", "label", raw, axis=1, keepdims=0)
+        return graph.node("Gather", "label", graph.labels("classes", pair), best), scores
     eps = np.finfo(graph.dtype).eps
     p = graph.node("Softmax" if softmax else "Sigmoid", "probabilities", raw)
     p = graph.node("Clip", "probabilities", p, graph.numbers("least", eps), graph.numbers("most", 1 - eps))
@@ -86,6 +99,4 @@ def write_classes(graph: OnnxGraph, estimator: BaseNetwork, raw: str, classes: n
         other = graph.node("Sub", "probabilities", graph.numbers("one", 1.0), p)
         p = graph.node("Concat", "probabilities", other, p, axis=1)
     best = graph.node("ArgMax", "label", p, axis=1, keepdims=0)
-    # a classifier that was fitted on one class has the probabilities of two
-    pair = np.repeat(classes, 2) if len(classes) == 1 else classes
     return graph.node("Gather", "label", graph.labels("classes", pair), best), p
