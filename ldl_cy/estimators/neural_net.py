@@ -4,10 +4,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
 from ldl_cy import losses
 from ldl_cy.callbacks.base import Callbacks
+from ldl_cy.checks import check_values
 from ldl_cy.estimators.base import CATEGORICAL, INPUT_FORMAT, INPUT_SHAPE, BaseNetwork
 from ldl_cy.estimators.data import Shape, check_input_shape
 from ldl_cy.estimators.docs import VERBOSE_BAR, share
@@ -15,17 +17,25 @@ from ldl_cy.estimators.targets import REGRESSION_LOSSES, ClassifierNetwork, Regr
 from ldl_cy.estimators.typed import ClassWeight, DType, RandomState, Solver
 from ldl_cy.layers import Dense, Layer
 from ldl_cy.messages import shown
+from ldl_cy.models import Sequential
+from ldl_cy.network import Network
 
-LAYERS = """layers : list of layers, default=None
+Stack = Sequence[Layer] | Sequential | None
+
+LAYERS = """layers : list of layers, or a built Sequential, default=None
         The layers before the output layer. The output layer is a `Dense` layer whose size follows from y, after
-        a `Flatten` if its input has several axes. None is ``[Dense(100, "relu")]``."""
-NONE_READS = "flat rows as they are, (n_features,)"
+        a `Flatten` if its input has several axes. None is ``[Dense(100, "relu")]``.
+        A fit with a `Sequential` begins with copies of its weights and running statistics, in the dtype of X (or
+        `dtype`), and trains the layers that are trainable there: the model itself is never changed. Its layers may
+        read samples of another shape, given as `input_shape`, if no weight depends on it."""
+NONE_READS = """flat rows as they are, (n_features,), or, with a
+        `Sequential` as `layers`, in the shape for which that was built"""
 
 
 class BaseNeuralNet(BaseNetwork):
-    """The user's layers, followed by the output layer."""
+    """The user's layers, or those of the user's model with its weights, followed by the output layer."""
 
-    layers: Sequence[Layer] | None
+    layers: Stack
     loss: str | losses.Loss
     input_shape: Sequence[int] | None
     input_format: str
@@ -33,22 +43,60 @@ class BaseNeuralNet(BaseNetwork):
     cache_features: bool | str
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "layers": [list, tuple, None],
+        "layers": [list, tuple, Sequential, None],
         "input_shape": INPUT_SHAPE,
         "input_format": INPUT_FORMAT,
         "categorical_features": CATEGORICAL,
         "cache_features": [StrOptions({"auto"})],
     }
 
+    def _trunk(self) -> Network | None:
+        """The network of a model that was given as ``layers``."""
+        if not isinstance(self.layers, Sequential):
+            return None
+        if self.layers.input_shape is None:
+            raise ValueError("layers must be a list of layers or a Sequential that is built, got one without weights: "
+                             "call its build(input_shape), or pass the list of its layers.")
+        return self.layers.network
+
     def _shape_of_samples(self, row_shape: Shape) -> Shape:
-        return check_input_shape(self, (1, 2, 3)) or row_shape
+        trunk = self._trunk()
+        return check_input_shape(self, (1, 2, 3)) or (row_shape if trunk is None else trunk.input_shape)
 
     def _hidden_layers(self, shape: Shape) -> list[Layer]:
-        stack: list[Layer] = [Dense(100, "relu")] if self.layers is None else list(self.layers)
+        trunk = self._trunk()
+        if trunk is not None:
+            return list(trunk.layers)
+        stack: list[Any] = [Dense(100, "relu")] if self.layers is None else list(self.layers)   # type: ignore[arg-type]
         for layer in stack:
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers must be None or a list of ldl_cy layers, got {shown(layer)} in it.")
         return stack
+
+    def _build(self, dtype: np.dtype, random_state: np.random.RandomState) -> None:
+        super()._build(dtype, random_state)
+        trunk = self._trunk()
+        if trunk is not None:
+            take_numbers(type(self).__name__, self.model_.network, trunk)
+
+
+def take_numbers(owner: str, network: Network, trunk: Network) -> None:
+    """Copy the weights and running statistics of a network into one that begins with the same layers.
+
+    Raises
+    ------
+    ValueError
+        Weights depend on the shape of a sample, which is another one, or do not fit into the dtype.
+    """
+    vectors = ((network.theta, network.graph.parameters, trunk.theta, trunk.graph.parameters),
+               (network.statistics, network.graph.state, trunk.statistics, trunk.graph.state))
+    for _, entries, values, given in vectors:
+        if [e.parameter.shape for e in entries[:len(given)]] != [e.parameter.shape for e in given]:
+            raise ValueError(f"layers must be a Sequential whose weights do not depend on input_shape, got one built "
+                             f"for {trunk.input_shape} and input_shape={network.input_shape}.")
+        check_values(owner, "the weights of layers", values, network.dtype)
+    for numbers, _, values, _ in vectors:
+        numbers[:values.size] = values
 
 
 @share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
@@ -98,7 +146,7 @@ class NeuralNetClassifier(ClassifierNetwork, BaseNeuralNet):
         "loss": [StrOptions({"auto"}), losses.Loss]}
 
     def __init__(
-        self, layers: Sequence[Layer] | None = None, loss: str | losses.Loss = "auto", solver: Solver = "adam",
+        self, layers: Stack = None, loss: str | losses.Loss = "auto", solver: Solver = "adam",
         input_shape: Sequence[int] | None = None, *, alpha: float = 0.0001, batch_size: int | str = "auto",
         learning_rate: str = "constant", learning_rate_init: float = 0.001, power_t: float = 0.5,
         max_iter: int = 200, shuffle: bool = True, random_state: RandomState = None, tol: float = 1e-4,
@@ -169,7 +217,7 @@ class NeuralNetRegressor(RegressorNetwork, BaseNeuralNet):
         "loss": [StrOptions({"auto", *REGRESSION_LOSSES}), losses.Loss]}
 
     def __init__(
-        self, layers: Sequence[Layer] | None = None, loss: str | losses.Loss = "auto", solver: Solver = "adam",
+        self, layers: Stack = None, loss: str | losses.Loss = "auto", solver: Solver = "adam",
         input_shape: Sequence[int] | None = None, *, alpha: float = 0.0001, batch_size: int | str = "auto",
         learning_rate: str = "constant", learning_rate_init: float = 0.001, power_t: float = 0.5,
         max_iter: int = 200, shuffle: bool = True, random_state: RandomState = None, tol: float = 1e-4,
