@@ -73,6 +73,7 @@ class Network:
     n_params, n_outputs : int, weights; outputs of a sample
     decayed : (m, 2) int64, the ranges of theta that alpha and weight_decay act on
     trainable : (n_params,) bool
+    trainable_ranges : (m, 2) int64, the same as ascending ranges of theta, none of which touch
     workspaces : WorkspaceCache
     predictor : Predictor or None, the fast path of predict, made on first use
     fast_rows : int or None, the most rows for which it is used; None until it is known
@@ -91,10 +92,11 @@ class Network:
         self.trainable = np.zeros(self.n_params, bool)
         for e in graph.parameters:
             self.trainable[e.offset:e.offset + e.parameter.size] = e.trainable
+        self.trainable_ranges = ranges_of(self.trainable)
         self.decayed = np.array(
             [(e.offset, e.offset + e.parameter.size) for e in graph.parameters if e.parameter.decays and e.trainable],
             np.int64).reshape(-1, 2)
-        self.decayed.flags.writeable = False        # compiled updates trust them
+        self.decayed.flags.writeable = self.trainable_ranges.flags.writeable = False    # compiled updates trust them
         self.workspaces = WorkspaceCache()
         self.predictor: Predictor | None = None
         self.fast_rows: int | None = None
@@ -276,6 +278,12 @@ class Network:
             raise ValueError(f"Sequential: theta must have the shape {self.theta.shape}, got {values.shape}.")
         with np.errstate(over="ignore"):
             return np.require(values, self.dtype, ["C", "A"])
+
+
+def ranges_of(mask: np.ndarray) -> np.ndarray:
+    """The ranges (m, 2) in which a mask (n,) is True, in ascending order."""
+    edges = np.diff(mask.astype(np.int8), prepend=0, append=0)
+    return np.column_stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)]).astype(np.int64)
 
 
 def memory_rows(n: int) -> int | None:

@@ -128,10 +128,10 @@ class Plan:
                              and kernel.column_tiles[0] > (0 if self.defer else 1))
 
     def added(self) -> list[tuple[int, int]]:
-        """The ranges of theta whose gradient is added up block by block, lane by lane."""
+        """The ranges of theta whose gradient is added up block by block, lane by lane; frozen weights have none."""
         edges = [0]
         for p in sorted(self.nodes, key=lambda p: p.node.theta):
-            if p.deferred and p.node.kernel is not None:
+            if p.node.kernel is not None and p.node.kernel.n_params and (p.deferred or not p.node.trainable):
                 edges += [p.node.theta, p.node.theta + p.node.kernel.n_params]
         edges.append(self.graph.n_params)
         return [(a, b) for a, b in zip(edges[::2], edges[1::2]) if a < b]

@@ -39,17 +39,25 @@ ctypedef struct Piece:                      # of theta, in one task of the updat
     long long high
     long long kind
     long long tile                          # of the node's gradient
+    long long first                         # the updated ranges that it has numbers of
+    long long last
+
+ctypedef struct Range:                      # of theta, updated with a set of coefficients of its own
+    long long low
+    long long high
+    long long coef_set
 
 ctypedef struct Update:
     Run *run
     char *theta
     char *slots                             # (n_slots, n_params), the rule's, then the average if there is one
-    Py_ssize_t n_params, n_slots, n_pieces
+    Py_ssize_t slot_stride                  # numbers from one slot to the next
+    Py_ssize_t n_slots, n_pieces, n_updated
     const Piece *pieces
+    const Range *updated                    # (n_updated,), ascending; no other number of theta and the slots is touched
     int rule                                # its number, as in vec.RULES
-    const double *coef                      # this step's row
-    double average                          # share of theta in its average, the last slot; 0: there is none
-    double weight_decay                     # decoupled, times this step's rate: theta *= 1 - weight_decay
+    const double *coef                      # this step's row in the first set: see apply_range
+    Py_ssize_t coef_stride                  # numbers from one set to the next
     double alpha                            # of this step: alpha / sum of weights
     double clip_norm
     double clip_scale
@@ -86,6 +94,8 @@ cdef inline void reduce_range(
 cdef inline void apply_range(
     Update *u, Py_ssize_t piece, Py_ssize_t a, Py_ssize_t b,
     floating *g,                            # (b - a,)
+    const double *coef,                     # (2 + n_coef,): what weight_decay takes off, the share of theta in its
+                                            # average (the last slot; 0: there is none), the rule's row
 ) noexcept nogil:
     """Clip, decay, apply the rule to theta[a:b]; then the lanes are zeroed for the next step."""
     cdef Py_ssize_t i, low, high, lane
@@ -93,17 +103,17 @@ cdef inline void apply_range(
     cdef floating *slots = <floating*>u.slots + a if u.n_slots > 0 else NULL
     if u.clip_scale != 1:
         vec.scale(b - a, <floating>u.clip_scale, g)
-    if u.weight_decay != 0:
+    if coef[0] != 0:
         for i in range(u.n_ranges):
             low, high = max(a, u.ranges[2 * i]), min(b, u.ranges[2 * i + 1])
             if low < high:
-                vec.scale(high - low, <floating>(1 - u.weight_decay), theta + low)
-    vec.update(u.rule, b - a, theta + a, g, slots, u.n_params, u.coef)
-    if u.average != 0:
+                vec.scale(high - low, <floating>(1 - coef[0]), theta + low)
+    vec.update(u.rule, b - a, theta + a, g, slots, u.slot_stride, coef + 2)
+    if coef[1] != 0:
         # average += c (theta - average)
-        slots = <floating*>u.slots + u.n_slots * u.n_params + a
-        vec.scale(b - a, <floating>(1 - u.average), slots)
-        vec.axpy(b - a, <floating>u.average, theta + a, slots)
+        slots = <floating*>u.slots + u.n_slots * u.slot_stride + a
+        vec.scale(b - a, <floating>(1 - coef[1]), slots)
+        vec.axpy(b - a, <floating>coef[1], theta + a, slots)
     if u.pieces[piece].kind == P_ADDED:
         for lane in range(u.run.n_lanes):
             memset(u.run.grad + lane * u.run.lane_bytes + a * sizeof(floating), 0, (b - a) * sizeof(floating))
@@ -112,7 +122,8 @@ cdef inline void apply_range(
 cdef inline void update_piece(
     Update *u, Py_ssize_t piece, bint reduces, bint applies, int thread, const floating *tag) noexcept nogil:
     cdef const Piece *p = u.pieces + piece
-    cdef Py_ssize_t a = p.low, b
+    cdef const Range *r
+    cdef Py_ssize_t a = p.low, b, i, low, high
     cdef floating *g = <floating*>u.run.grad + p.low
     if p.kind >= 0:
         # a tile of gradient over all rows: used while it is in the cache
@@ -122,11 +133,15 @@ cdef inline void update_piece(
         u.penalties[piece] = u.squares[piece] = u.largest[piece] = 0
     while a < p.high:
         b = min(a + CHUNK, p.high)
-        if reduces:
-            reduce_range(u, piece, a, b, g)
-        if applies:
-            apply_range(u, piece, a, b, g)
-        g += b - a
+        for i in range(p.first, p.last):
+            r = u.updated + i
+            low, high = max(a, r.low), min(b, r.high)
+            if low >= high:
+                continue
+            if reduces:
+                reduce_range(u, piece, low, high, g + low - p.low)
+            if applies:
+                apply_range(u, piece, low, high, g + low - p.low, u.coef + r.coef_set * u.coef_stride)
         a = b
 
 
@@ -186,44 +201,78 @@ cdef void update(Update *u, Pool pool) noexcept nogil:
     each_piece(apply_task, u, pool)
 
 
-cdef double vector_max_abs(Run *run, const char *x, Py_ssize_t n) noexcept nogil:
-    if run.itemsize == 4:
-        return vec.max_abs(n, <const float*>x)
-    return vec.max_abs(n, <const double*>x)
+cdef bint finite_ranges(const Update *u, Py_ssize_t item) noexcept nogil:
+    """Whether the updated numbers of theta are finite."""
+    cdef Py_ssize_t i, n
+    cdef const char *x
+    for i in range(u.n_updated):
+        x, n = u.theta + u.updated[i].low * item, u.updated[i].high - u.updated[i].low
+        if not isfinite(vec.max_abs(n, <const float*>x) if item == 4 else vec.max_abs(n, <const double*>x)):
+            return False
+    return True
+
+
+cdef void copy_ranges(
+    const Update *u, Py_ssize_t item, Py_ssize_t rows, const char *source, Py_ssize_t source_stride, char *to,
+    Py_ssize_t stride,
+) noexcept nogil:
+    """The updated ranges of vectors as long as theta; strides are numbers from one vector to the next."""
+    cdef Py_ssize_t i, j, low, high
+    for j in range(rows):
+        for i in range(u.n_updated):
+            low, high = u.updated[i].low, u.updated[i].high
+            memcpy(to + (j * stride + low) * item, source + (j * source_stride + low) * item, (high - low) * item)
 
 
 cdef size_t where(object array) except? 0:
     return 0 if array is None else array.ctypes.data
 
 
-cdef int check_memory(int rule_id, Py_ssize_t n_slots, bint averages, double[:, ::1] coef, object ranges,
+cdef int check_memory(int rule_id, Py_ssize_t n_slots, bint averages, object coef, object ranges, object updated,
                       Py_ssize_t n_params, Py_ssize_t steps) except -1:
     """Refuse settings and coefficients with which the update would read or write where it must not."""
-    if n_slots < averages or coef.shape[1] < 2 or coef.shape[0] not in (1, steps):
+    if n_slots < averages or coef.ndim != 3 or coef.shape[2] < 2 or coef.shape[1] not in (1, steps):
         raise ValueError("Rule: there must be a vector for the average, if there is one, and one row of coefficients "
-                         f"or {steps}, got {n_slots} vectors and the shape {(coef.shape[0], coef.shape[1])}.")
-    if not averages and np.asarray(coef)[:, 1].any():
+                         f"or {steps}, got {n_slots} vectors and the shape {coef.shape}.")
+    if not averages and coef[:, :, 1].any():
         raise ValueError("Rule: the share of the average must be 0 where there is none.")
     if ranges.ndim != 2 or ranges.shape[1] != 2 or (ranges.size and not 0 <= ranges.min() <= ranges.max() <= n_params):
         raise ValueError(f"Rule: ranges must be an (m, 2) array of ints in 0 .. {n_params}, got {ranges}.")
-    check_rule("Rule", rule_id, n_slots - averages, coef[:, 2:])
+    edges = updated[:, :2].ravel() if updated.ndim == 2 and updated.shape[1] == 3 else None
+    if edges is None or (edges.size and not (
+            0 <= edges[0] and (np.diff(edges) >= 0).all() and edges[edges.size - 1] <= n_params
+            and 0 <= updated[:, 2].min() <= updated[:, 2].max() < coef.shape[0])):
+        raise ValueError(f"Rule: updated must be ascending ranges in 0 .. {n_params}, each with the number of one of "
+                         f"{coef.shape[0]} sets of coefficients, got {updated}.")
+    for one in coef:
+        check_rule("Rule", rule_id, n_slots - averages, one[:, 2:])
     return 0
 
 
-def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, double[:, ::1] coef, *,
+cdef object ranged_pieces(object found, object updated):
+    """Pieces (low, high, kind, tile), each with the updated ranges that it has numbers of; none without such."""
+    pieces = np.array(found, np.int64).reshape(-1, 4)
+    first = np.searchsorted(updated[:, 1], pieces[:, 0], side="right")
+    last = np.searchsorted(updated[:, 0], pieces[:, 1], side="left")
+    return np.column_stack([pieces, first, last])[first < last]
+
+
+def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, coef, *,
           Py_ssize_t batch_size, Py_ssize_t epochs, order, bint reshuffle, seed, Py_ssize_t epoch, Py_ssize_t step,
-          double[::1] losses, Pool pool, lengths=None, double before=NAN, counts=None, bint partial=False):
+          double[::1] losses, Pool pool, lengths=None, double before=NAN, counts=None, bint partial=False,
+          updated=None):
     """Run up to ``epochs`` epochs and apply a rule after each batch.
 
     Parameters
     ----------
     ws : Workspace of a training plan with a loss
-    theta : (n_params,); slots : (n_slots, n_params); state : (n_state,): changed in place
+    theta : (n_params,); slots : (n_slots, n_params); state : (n_state,): changed in place; all may be part of longer
+        vectors, the slots columns of a wider array
     X, targets, weights, lengths : checked data; weights and lengths may be None
     rule : Rule: rule_id, alpha, clip_norm, ranges, tol, by_loss, averages
     coef : (epochs * steps an epoch, 2 + n_coef), for each step what weight_decay takes off, the share of theta in its
         average (the last of the slots; 0: there is none) and the rule's row;
-        one row alone serves all steps
+        one row alone serves all steps. Or several such sets, (n_sets, steps, 2 + n_coef)
     order : (n,) int64 or None, rows as they are visited; None: in their own order
     reshuffle : bool, draw ``order`` for each epoch from (seed, epoch)
     seed, epoch, step : where in the random streams this begins
@@ -232,6 +281,8 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
     counts : TrainingState or None, to which epochs, steps and the loss of a rule that converges by it are added here: a
         signal's handler may raise as soon as this function has returned
     partial : bool, whether the data are part of an epoch, which the caller counts
+    updated : (m, 3) int64 or None, ascending ranges low .. high of theta, each with its set of coefficients; None: all
+        of theta, with the first set. No other number of theta and the slots is read or written by the update
 
     Returns
     -------
@@ -249,27 +300,35 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
     cdef unsigned long long mode
     cdef unsigned long long key, seed_bits = <unsigned long long>(int(seed) & 0xFFFFFFFFFFFFFFFF)
     cdef int permutation = PERMUTATION
-    cdef bint row_changes = coef.shape[0] > 1, by_loss = rule.by_loss, skipped = False
+    coef = coef if coef.ndim == 3 else coef[None]
+    cdef double[:, :, ::1] table = coef
+    cdef bint row_changes = table.shape[1] > 1, by_loss = rule.by_loss, skipped = False
     cdef Py_ssize_t i
     cdef bint averages = rule.averages
     cdef int rule_id = rule.rule_id
     ranges = np.ascontiguousarray(rule.ranges, np.int64)
-    check_memory(rule_id, n_slots, averages, coef, ranges, n_params, epochs * ((n + batch_size - 1) // batch_size))
+    updated = np.array([[0, n_params, 0]] if updated is None else updated, np.int64, order="C")
+    check_memory(rule_id, n_slots, averages, coef, ranges, updated, n_params,
+                 epochs * ((n + batch_size - 1) // batch_size))
     # a gradient's norm is known only when all of it was made
     cdef bint applies = rule.clip_norm <= 0
-    pieces = np.array(ws.plan.pieces(CHUNK, applies), np.int64).reshape(-1, 4)
+    pieces = ranged_pieces(ws.plan.pieces(CHUNK, applies), updated)
     made = applies and (pieces[:, 2] >= 0).any()
     sums = np.zeros((3, max(1, len(pieces))))
-    backup = [theta.copy(), slots.copy(), state.copy()]
+    backup = [np.empty(n_params, theta.dtype), np.empty((n_slots, n_params), theta.dtype), state.copy()]
     ws.bind_data(X, targets, weights, order, loss, lengths)
     ws.bind_memory(theta, state, min(n, batch_size))
-    ws.lanes[:] = 0
+    for low, high in ws.plan.added():
+        ws.lanes[:, low:high] = 0
     memset(&u, 0, sizeof(Update))
     u.run, u.theta, u.slots = run, <char*>where(theta), <char*>where(slots)
-    u.n_params, u.n_slots = n_params, n_slots - averages
+    u.n_slots, u.slot_stride = n_slots - averages, slots.strides[0] // item if n_slots > 1 else n_params
     u.n_pieces, u.pieces = len(pieces), <const Piece*>where(pieces)
+    u.n_updated, u.updated = len(updated), <const Range*>where(updated)
+    u.coef_stride = table.shape[1] * table.shape[2]
+    n_updated = int((updated[:, 1] - updated[:, 0]).sum())
     # theta and the lanes are long, or gradients are made by the update
-    u.share = made or n_params * (run.n_lanes + n_slots + 1) >= SHARED_UPDATE
+    u.share = made or n_updated * (run.n_lanes + n_slots + 1) >= SHARED_UPDATE
     u.rule, u.clip_norm, u.want_norms = rule_id, rule.clip_norm, rule.clip_norm > 0 or (tol > 0 and not by_loss)
     u.n_ranges, u.ranges = len(ranges), <const long long*>where(ranges)
     u.penalties, u.squares, u.largest = <double*>where(sums[0]), <double*>where(sums[1]), <double*>where(sums[2])
@@ -282,8 +341,8 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
     with nogil:
         mode = ldl_flush_denormals()
         for e in range(epochs):
-            memcpy(saved_theta, u.theta, n_params * item)
-            memcpy(saved_slots, u.slots, n_slots * n_params * item)
+            copy_ranges(&u, item, 1, u.theta, 0, saved_theta, 0)
+            copy_ranges(&u, item, n_slots, u.slots, u.slot_stride, saved_slots, n_params)
             memcpy(saved_state, p_state, n_state * item)
             run.epoch = epoch + e
             if reshuffle:
@@ -301,9 +360,7 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
                 if weight <= 0:             # every weight is 0: no step
                     skipped = True
                     continue
-                u.weight_decay = coef[steps if row_changes else 0, 0]
-                u.average = coef[steps if row_changes else 0, 1]
-                u.coef = &coef[steps if row_changes else 0, 2]
+                u.coef = &table[0, steps if row_changes else 0, 0]
                 failed = ws.run_step(pool)
                 if failed:
                     reason = R_STOPPED
@@ -324,11 +381,11 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, do
                 total += batch
                 epoch_weight += weight
             # the total: weights may be finite where their squares are not
-            if reason == R_DONE and not (isfinite(total) and isfinite(vector_max_abs(run, u.theta, n_params))):
+            if reason == R_DONE and not (isfinite(total) and finite_ranges(&u, item)):
                 reason = R_NON_FINITE
             if reason != R_DONE:
-                memcpy(u.theta, saved_theta, n_params * item)
-                memcpy(u.slots, saved_slots, n_slots * n_params * item)
+                copy_ranges(&u, item, 1, saved_theta, 0, u.theta, 0)
+                copy_ranges(&u, item, n_slots, saved_slots, n_params, u.slots, u.slot_stride)
                 memcpy(p_state, saved_state, n_state * item)
                 break
             losses[e] = total / epoch_weight if epoch_weight > 0 else 0

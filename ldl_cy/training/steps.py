@@ -43,6 +43,8 @@ class Stepper:
     ) -> None:
         self.network, self.state, self.optimizer, self.declared = network, state, optimizer, declared
         self.rule = read_rule(optimizer, declared, alpha, network.decayed, network.n_params)
+        # (m, 3): the ranges of theta that are updated, each with the number of its set of coefficients
+        self.updated = np.column_stack([network.trainable_ranges, np.zeros(len(network.trainable_ranges), np.int64)])
 
     def run(
         self, ws: Workspace, pool: Pool, data: Data, batch_size: int, epochs: int, order: np.ndarray | None = None,
@@ -81,7 +83,8 @@ class Stepper:
             ws, network.theta, slots.slots, network.statistics, data.rows, data.targets, data.weights,
             data.loss_op, self.rule, coefficients, batch_size=batch_size, epochs=epochs, order=order,
             reshuffle=reshuffle, seed=network.seed, epoch=state.epoch, step=state.step, losses=losses, pool=pool,
-            lengths=data.lengths, before=slots.scalars.get("loss", np.nan), counts=state, partial=partial)
+            lengths=data.lengths, before=slots.scalars.get("loss", np.nan), counts=state, partial=partial,
+            updated=self.updated)
         if error is not None:
             raise error
         return losses[:done], reason, largest
