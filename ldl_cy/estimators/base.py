@@ -19,8 +19,8 @@ from ldl_cy._engine.process import Exclusive
 from ldl_cy.callbacks import Callback, CallbackList, Callbacks
 from ldl_cy.checks import in_dtype
 from ldl_cy.estimators.data import Rows, Shape, canonical, check_row_shape, hold_out, read_weights
+from ldl_cy.estimators.features import NetworkFeatures
 from ldl_cy.estimators.monitor import TrainingMonitor
-from ldl_cy.estimators.outputs import NetworkOutputs
 from ldl_cy.estimators.progress import FitProgress, unchanged_without_epoch
 from ldl_cy.estimators.sequences import Sequences, check_steps, lengths_of
 from ldl_cy.estimators.sklearn_callbacks import CallbackSupportMixin, SklearnCallbacks
@@ -49,7 +49,7 @@ def _check_partial_fit(estimator: Any) -> bool:
     return True
 
 
-class BaseNetwork(CallbackSupportMixin, NetworkOutputs, BaseEstimator, ABC):
+class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
     """Base class of all estimators.
 
     A family (MLP, CNN, RNN, NeuralNet) defines the layers and how rows are read; ClassifierNetwork and
