@@ -85,14 +85,17 @@ class Sequential(Saves):
             self.adopt(Network.build(self.layers, shape, self.dtype, self._seed))
         return self
 
-    def adopt(self, network: Network) -> None:
+    def adopt(self, network: Network, training_state: TrainingState | None = None) -> None:
         """Take over a network that was built from the model's layers; training is counted from 0.
 
-        A TypeError or a ValueError if it is no network, one of other layers, or one in another dtype.
+        ``training_state`` is kept in its place, the model's own where the network has the same weights in another
+        graph. A TypeError or a ValueError if it is no network, one of other layers, or one in another dtype.
         """
         check_network(network, self.layers, self.dtype)
         with Exclusive([self], "of this model"):
-            self._built = network, TrainingState(network.n_params, network.dtype)
+            if training_state is None:
+                training_state = TrainingState(network.n_params, network.dtype)
+            self._built = network, training_state
 
     def reset(self) -> Sequential:
         """Return to the initial weights, in new arrays, and forget all training; returns the model itself."""

@@ -35,6 +35,7 @@ from ldl_cy.workspaces import BorrowedWorkspace, WorkspaceCache, choose_pool
 
 OWNER = "Sequential"
 PREDICT_ROWS = 1024                 # of a plan for inference, whose buffers may hold the whole batch
+MOST_LENGTHS = 8                    # of networks for other numbers of steps that a network keeps
 FEW_ROWS = (1, 32)                  # memory is planned for 1 row, for up to 32, or for any number
 
 Snapshot = tuple[np.ndarray, np.ndarray]
@@ -101,6 +102,7 @@ class Network:
         self.predictor: Predictor | None = None
         self.fast_rows: int | None = None
         self._split: dict[int, tuple[Network, Network]] = {}
+        self._of_steps: dict[int, Network] = {}
 
     @classmethod
     def build(cls, layers: Sequence[Layer], input_shape: Shape, dtype: str, seed: int) -> Network:
@@ -176,11 +178,17 @@ class Network:
         """
         if n_steps == self.input_shape[0]:
             return self
+        known = self._of_steps
+        if n_steps in known:
+            return known[n_steps]
         graph = make_graph(self.layers, (n_steps, *self.input_shape[1:]), self.dtype)
         if [e.parameter.shape for e in graph.parameters] != [e.parameter.shape for e in self.graph.parameters]:
             raise ValueError(f"Sequential: the weights must not depend on the number of steps, got {n_steps} steps "
                              f"for a network built for {self.input_shape[0]}.")
-        return Network(self.layers, graph, self.theta, self.statistics, self.seed)
+        network = Network(self.layers, graph, self.theta, self.statistics, self.seed)
+        # a new dictionary, since other threads may read the old one
+        self._of_steps = {**dict(list(known.items())[1 - MOST_LENGTHS:]), n_steps: network}
+        return network
 
     def split(self, k: int) -> tuple[Network, Network]:
         """The networks of the first k layers and of the others, 0 < k < number of layers, on views of these numbers.

@@ -18,7 +18,16 @@ from ldl_cy import layers, optimizers
 from ldl_cy._engine.process import Exclusive
 from ldl_cy.callbacks import Callback, CallbackList, Callbacks
 from ldl_cy.checks import in_dtype
-from ldl_cy.estimators.data import Rows, Shape, canonical, check_row_shape, hold_out, read_weights
+from ldl_cy.estimators.data import (
+    Rows,
+    Shape,
+    canonical,
+    check_row_shape,
+    given_shape,
+    hold_out,
+    network_shape,
+    read_weights,
+)
 from ldl_cy.estimators.features import NetworkFeatures
 from ldl_cy.estimators.monitor import TrainingMonitor
 from ldl_cy.estimators.progress import FitProgress, unchanged_without_epoch
@@ -38,7 +47,7 @@ ACTIVATION = [StrOptions({*ACTIVATIONS, *ALIASES} - {"softmax"})]
 DROPOUT = [Interval(Real, 0, 1, closed="left")]
 SIZES = ["array-like", Interval(Integral, 1, None, closed="left")]
 INPUT_SHAPE = ["array-like", None]
-INPUT_FORMAT = [StrOptions({"channels_last"})]
+INPUT_FORMAT = [StrOptions({"channels_last", "channels_first"})]
 CATEGORICAL = [None]
 
 
@@ -196,7 +205,9 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
         ----------
         X : array-like of shape (n_samples, n_features)
             The input data. MLPs also accept sparse matrices (CSR, CSC); the other networks accept arrays of three
-            and four axes, and RNNs lists of arrays (n_steps, n_features) of different lengths.
+            and four axes. RNNs also accept sequences of different lengths: lists of arrays (n_steps, n_features), or
+            (n_steps,) for one feature, and arrays with NaN in all features of the steps past each end. Later fits and
+            predictions may have longer sequences than the first.
 
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             The class labels, or the target values.
@@ -257,7 +268,7 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
                 self._start(X, encoded)
             else:               # the solver or the loss may have changed since
                 self.out_activation_ = self._output_activation()
-            check_steps(self, X, self._sample_shape)
+                self._grow(X)
             rows, held = Rows(self._as_samples(X), self._as_targets(encoded), weight, lengths_of(X)), None
             if validation is not None:
                 held = self._read_validation(*validation)
@@ -274,14 +285,24 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
     def _start(self, X: Any, encoded: np.ndarray) -> None:
         """A new model for these rows and encoded targets, and the attributes of an estimator without any epoch."""
         self._progress = FitProgress(check_random_state(self.random_state))
-        self._row_shape = X.shape[1:]
-        self._sample_shape = self._shape_of_samples(self._row_shape)
-        if not isinstance(X, Sequences):
-            check_row_shape(self, self._row_shape, self._sample_shape)
+        if isinstance(X, Sequences):
+            self._row_shape, self._sample_shape = X.row_shape, self._shape_of_samples(X.shape[1:])
+            check_steps(self, X, self._sample_shape)
+        else:
+            self._row_shape = X.shape[1:]
+            self._sample_shape = self._shape_of_samples(network_shape(self._row_shape, self._channels_first))
+            check_row_shape(self, self._row_shape, given_shape(self._sample_shape, self._channels_first))
         self._set_outputs(encoded)
         self.out_activation_ = self._output_activation()
-        self._build(X.dtype, self._progress.random_state)
+        self._build(np.dtype(np.float32) if X.dtype == np.uint8 else X.dtype, self._progress.random_state)
         TrainingMonitor.start(self)
+
+    def _grow(self, X: Any) -> None:
+        """Make room for sequences that are longer than all before; weights and the state of training are kept."""
+        if isinstance(X, Sequences) and X.shape[1] > self._sample_shape[0]:
+            model, steps = self.model_, X.shape[1]
+            model.adopt(model.network.with_steps(steps), model.training_state)
+            self._sample_shape = (steps, *self._sample_shape[1:])
 
     def _check_floats(self) -> None:
         """Refuse ints that no float holds, which scikit-learn's check of the parameters accepts."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar
@@ -37,6 +38,7 @@ LAYERS = """filters : int or sequence of ints >= 1, default=(32, 64)
     batch_norm : bool, default=False
         Whether to normalise the convolutions' outputs over the batch, before the activation."""
 NONE_READS = "it as a signal of one channel, (n_features, 1)"
+LEAST_IMAGE = 8                     # height and width from which samples of two axes may be meant as images
 
 
 class BaseCNN(BaseNetwork):
@@ -65,7 +67,13 @@ class BaseCNN(BaseNetwork):
     }
 
     def _shape_of_samples(self, row_shape: Shape) -> Shape:
-        shape = check_input_shape(self, (2, 3)) or (row_shape if len(row_shape) > 1 else (*row_shape, 1))
+        declared = check_input_shape(self, (2, 3))
+        shape = declared or (row_shape if len(row_shape) > 1 else (*row_shape, 1))
+        if declared is None and len(shape) == 2 and min(shape) >= LEAST_IMAGE and not self._channels_first:
+            warnings.warn(
+                f"{type(self).__name__} reads samples of shape {shape} as signals of {shape[0]} steps and {shape[1]} "
+                f"channels. For images of one channel set input_shape={(*shape, 1)}; input_shape={shape} says that "
+                "they are signals.", UserWarning, stacklevel=6)
         if len(shape) > 3:
             raise ValueError(
                 f"{type(self).__name__} reads images (height, width, channels) and signals (time, channels), "

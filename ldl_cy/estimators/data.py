@@ -9,7 +9,14 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight, check_array, check_X_y, validate_data
 
-from ldl_cy.estimators.sequences import list_of_sequences, read_sequences, refuse_masked
+from ldl_cy.estimators.sequences import (
+    Sequences,
+    end_at_nan,
+    has_nan,
+    list_of_sequences,
+    read_sequences,
+    refuse_masked,
+)
 from ldl_cy.messages import shown
 from ldl_cy.sparse import as_csr, is_sparse
 
@@ -44,9 +51,10 @@ class Accepts(NamedTuple):
     Attributes
     ----------
     dtypes : list, dtypes that ``check_array`` keeps; any other is converted to the first
-    sparse, nd, lists : bool, whether it accepts CSR and CSC, arrays of more than two axes, lists of sequences
+    sparse, nd, lists : bool, whether it accepts CSR and CSC, arrays of more than two axes, sequences of several lengths
     row_shape : tuple or None, the shape of the rows on which it was fitted
-    sample_shape : tuple or None, the network's input shape
+    sample_shape : tuple or None, the network's input shape, if it is known
+    channels_first : bool, whether samples of several axes have the channels first
     """
 
     dtypes: list[Any]
@@ -55,6 +63,7 @@ class Accepts(NamedTuple):
     lists: bool
     row_shape: Shape | None
     sample_shape: Shape | None
+    channels_first: bool = False
 
 
 def read(
@@ -77,7 +86,8 @@ def read(
 def _read(estimator: Any, accepts: Accepts, X: Any, y: Any, reset: bool, y_numeric: bool) -> Any:
     options: dict[str, Any] = {
         "accept_sparse": "csr" if accepts.sparse else False,
-        "dtype": accepts.dtypes, "order": "C", "allow_nd": accepts.nd}
+        "dtype": accepts.dtypes, "order": "C", "allow_nd": accepts.nd,
+        "ensure_all_finite": "allow-nan" if accepts.lists else True}
     with_y = not (isinstance(y, str) and y == NO_Y)
     refuse_masked("X", X)
     # SciPy trusts the indices of a matrix, and scikit-learn leaves the checks to SciPy
@@ -85,12 +95,12 @@ def _read(estimator: Any, accepts: Accepts, X: Any, y: Any, reset: bool, y_numer
         X = as_csr("X", X)
     if with_y:
         y = read_targets("y", y, y_numeric)
-    parts = list_of_sequences(X) if accepts.lists else None
+    parts = list_of_sequences(X, accepts.sample_shape) if accepts.lists else None
     if parts is not None:
-        n_features = None if reset or accepts.sample_shape is None else accepts.sample_shape[1]
-        sequences = read_sequences(estimator, parts, accepts.dtypes, n_features)
+        n_features = None if accepts.sample_shape is None else accepts.sample_shape[1]
+        sequences = read_sequences(estimator, parts, accepts.dtypes, n_features, accepts.channels_first)
         if reset:
-            estimator.n_features_in_ = sequences.shape[1]
+            estimator.n_features_in_ = sequences.shape[2 if accepts.channels_first else 1]
             vars(estimator).pop("feature_names_in_", None)
         if with_y:
             y = check_X_y(np.zeros((len(parts), 1)), y, multi_output=True, y_numeric=y_numeric, estimator=estimator)[1]
@@ -106,9 +116,31 @@ def _read(estimator: Any, accepts: Accepts, X: Any, y: Any, reset: bool, y_numer
     else:
         result = check_array(X, estimator=estimator, input_name="X", **options)
     X, y = result if with_y else (result, None)
-    if several_axes and accepts.sample_shape is not None:
-        check_row_shape(estimator, X.shape[1:], accepts.sample_shape)
+    if accepts.lists:
+        X = read_ends(estimator, accepts, X, reset)
+    if several_axes and accepts.sample_shape is not None and not isinstance(X, Sequences):
+        check_row_shape(estimator, X.shape[1:], given_shape(accepts.sample_shape, accepts.channels_first))
     return (X, y) if with_y else X
+
+
+def read_ends(estimator: Any, accepts: Accepts, X: np.ndarray, reset: bool) -> np.ndarray | Sequences:
+    """Sequences, where rows end with NaN, or have another number of steps than the fitted network; else X."""
+    first, known, row_shape = accepts.channels_first, accepts.sample_shape, X.shape[1:]
+    own = network_shape(row_shape, first)
+    nan = has_nan(X)
+    # an array of sequences says how many steps they have
+    other = not reset and known is not None and len(own) == 2 and own[1] == known[1] and own[0] != known[0]
+    if not (nan or other):
+        return X
+    if len(own) > 2:
+        raise ValueError("Input X contains NaN.")
+    if known is not None and not other:
+        check_row_shape(estimator, row_shape, given_shape(known, first))
+    shape = known if known is not None and not other else own if len(own) == 2 else (*own, 1)
+    samples = network_order(X, shape, first)
+    if nan:
+        return end_at_nan(estimator, samples, row_shape)
+    return Sequences(samples, np.full(len(X), shape[0], np.int32), row_shape)
 
 
 def read_targets(name: str, y: Any, numeric: bool) -> Any:
@@ -157,10 +189,26 @@ def count_axes(X: Any) -> int:
     return len(X.shape) if hasattr(X, "shape") else np.asarray(X).ndim
 
 
+def network_shape(row_shape: Shape, channels_first: bool) -> Shape:
+    """The shape in which the network reads rows: channels last. Flat rows are left alone."""
+    return (*row_shape[1:], row_shape[0]) if channels_first and len(row_shape) > 1 else row_shape
+
+
+def given_shape(sample_shape: Shape, channels_first: bool) -> Shape:
+    """The shape in which the user's rows have the samples of a network."""
+    return (sample_shape[-1], *sample_shape[:-1]) if channels_first else sample_shape
+
+
+def network_order(X: np.ndarray, sample_shape: Shape, channels_first: bool) -> np.ndarray:
+    """Rows, flat or not, as samples (n, *sample_shape): a view."""
+    given = X.reshape(len(X), *given_shape(sample_shape, channels_first))
+    return np.moveaxis(given, 1, -1) if channels_first else given
+
+
 def check_row_shape(estimator: Any, row_shape: Shape, expected: Shape) -> None:
-    """Refuse rows that are neither flat with the expected length nor of the expected shape."""
+    """Refuse rows that are neither flat with the expected length nor of the expected shape, but for one channel."""
     name = type(estimator).__name__
-    if len(row_shape) > 1 and row_shape != expected:
+    if len(row_shape) > 1 and expected not in (row_shape, (*row_shape, 1), (1, *row_shape)):
         raise ValueError(f"X has samples of shape {row_shape}, but {name} is expecting {expected} as input.")
     if math.prod(row_shape) != math.prod(expected):
         raise ValueError(
@@ -218,8 +266,9 @@ def contents(X: np.ndarray, y: np.ndarray, lengths: np.ndarray | None) -> np.nda
     """(n,) byte strings that are equal if and only if the rows of X, y and lengths are."""
     n = len(X)
     parts = [part.reshape(n, -1) for part in (X, y, lengths) if part is not None]
-    # class codes and lengths are exact in float32
-    table = np.concatenate(parts, axis=1, dtype=X.dtype, casting="unsafe")
+    # class codes, lengths and bytes are exact in float32
+    dtype = np.float32 if X.dtype == np.uint8 else X.dtype
+    table = np.concatenate(parts, axis=1, dtype=dtype, casting="unsafe")
     table += 0.0                    # -0.0 becomes 0.0, since bytes are compared
     return table.view(np.dtype((np.void, table.itemsize * table.shape[1]))).ravel()
 

@@ -97,7 +97,8 @@ callbacks : list of callbacks of ``ldl_cy.callbacks`` or functions ``f(model, lo
     validation rows, "val_score"; a callback that returns True ends the fit.
 
 dtype : {'float32', 'float64'}, default=None
-    The dtype of all computation; None is float32 for float32 input and float64 for any other.
+    The dtype of all computation; None is float32 for float32 input, except in MLPs also for uint8, and float64 for any
+    other.
 
 n_threads : int >= 1, default=None
     Maximum number of threads; None uses all that are available. Results do not depend on it.
@@ -124,12 +125,15 @@ loss : {'squared_error', 'absolute_error', 'huber', 'quantile', 'poisson'}, defa
 INPUT_SHAPE = """
 input_shape : tuple of ints, default=None
     Shape of a sample, without the batch axis; None reads %(none_reads)s.
-    Arrays of three or four axes are not reshaped.
+    Arrays of three or four axes are not reshaped, but for a last axis of one channel.
 """
 
 INPUT_FORMAT = """
-input_format : {'channels_last'}, default='channels_last'
-    Order of the axes of sequences: (n_samples, time, channels).
+input_format : {'channels_last', 'channels_first'}, default='channels_last'
+    Order of the axes of X: 'channels_last' is (n_samples, time, channels), 'channels_first' is
+    (n_samples, channels, time), as libraries for time series have it, and for images
+    (n_samples, channels, height, width). Flat rows have the same numbers in the same order; without `input_shape` they
+    have one channel. The network always has its channels last, and so has `input_shape`: (time, channels).
 """
 
 CATEGORICAL_FEATURES = """

@@ -42,6 +42,7 @@ class BaseMLP(BaseNetwork):
         "categorical_features": CATEGORICAL,
     }
     _reads_nd = False
+    _reads_bytes = False            # as in scikit-learn, float64
     _reads_sparse = True
     _largest_batch = 200
     _prints = True

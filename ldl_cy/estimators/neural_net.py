@@ -61,7 +61,10 @@ class BaseNeuralNet(BaseNetwork):
 
     def _shape_of_samples(self, row_shape: Shape) -> Shape:
         trunk = self._trunk()
-        return check_input_shape(self, (1, 2, 3)) or (row_shape if trunk is None else trunk.input_shape)
+        # without a channel axis the channels of one sequence are not first: it has one
+        single = self._channels_first and len(row_shape) == 1
+        inferred = trunk.input_shape if trunk is not None else (*row_shape, 1) if single else row_shape
+        return check_input_shape(self, (1, 2, 3)) or inferred
 
     def _hidden_layers(self, shape: Shape) -> list[Layer]:
         trunk = self._trunk()

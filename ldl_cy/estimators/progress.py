@@ -83,6 +83,7 @@ def unchanged_without_epoch(estimator: Any) -> Iterator[None]:
         name: copy.copy(value) if isinstance(value, list) else value
         for name, value in attributes.items() if name not in parameters}
     model, progress = fitted.get("model_"), fitted.get("_progress")
+    network = None if model is None else model.network
     epoch, saved = (0, None) if model is None or progress is None else (model.epoch, progress.snapshot())
     try:
         yield
@@ -92,6 +93,8 @@ def unchanged_without_epoch(estimator: Any) -> Iterator[None]:
             for name in set(attributes) - parameters - set(fitted):
                 del attributes[name]
             attributes.update(fitted)
+            if model is not None and model.network is not network:      # it has grown
+                model.adopt(network, model.training_state)
             if saved is not None:
                 fitted["_progress"].restore(saved)
         raise

@@ -64,6 +64,9 @@ class BaseRNN(BaseNetwork):
         "leak": [Options(Real, {1.0})],
     }
 
+    def _declared_shape(self) -> Shape | None:
+        return check_input_shape(self, (2,))
+
     def _shape_of_samples(self, row_shape: Shape) -> Shape:
         shape = check_input_shape(self, (2,)) or (row_shape if len(row_shape) > 1 else (*row_shape, 1))
         if len(shape) > 2:

@@ -87,7 +87,7 @@ def test_dropout():
     ({"input_shape": (64,)}, DIGITS, "input_shape must be None or 2 or 3 ints >= 1"),
     ({"input_shape": (8, 8, 0)}, DIGITS, "input_shape must be None or 2 or 3 ints >= 1"),
     ({"input_shape": ("8", "eight")}, DIGITS, "input_shape must be None or 2 or 3 ints >= 1"),
-    ({"input_shape": (8, 8, 1)}, DIGITS.reshape(-1, 8, 8), r"X has samples of shape \(8, 8\), but"),
+    ({"input_shape": (8, 8, 1)}, DIGITS.reshape(-1, 4, 16), r"X has samples of shape \(4, 16\), but"),
     ({}, DIGITS.reshape(-1, 4, 4, 2, 2), "reads images"),
     ({"kernel_size": (3, 3)}, DIGITS, "CNNClassifier: kernel_size must be an int >= 1 or"),
     ({"filters": (4, 0)}, DIGITS, "filters must be > 0"),
@@ -101,6 +101,6 @@ def test_other_shapes_at_predict():
     clf = CNNClassifier(input_shape=(8, 8, 1), **FEW).fit(DIGITS, Y_DIGITS)
     with pytest.raises(ValueError, match=r"X has samples of shape \(4, 16, 1\), but CNNClassifier is exp"):
         clf.predict(DIGITS.reshape(-1, 4, 16, 1))
-    clf = CNNClassifier(**FEW).fit(DIGITS.reshape(-1, 8, 8), Y_DIGITS)
+    clf = CNNClassifier(**FEW, input_shape=(8, 8)).fit(DIGITS.reshape(-1, 8, 8), Y_DIGITS)
     with pytest.raises(ValueError, match="X has 63 features, but CNNClassifier is expecting samples of sh"):
         clf.predict(DIGITS[:, 1:])

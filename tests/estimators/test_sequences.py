@@ -61,10 +61,8 @@ def test_longer_sequences_than_in_the_fit():
     together, alone = est.predict(long), np.concatenate([est.predict([x]) for x in long])
     np.testing.assert_allclose(together, alone, rtol=1e-9)
     assert est.predict([np.r_[x, np.zeros((9, 3))] for x in long]).shape == (2,)
-    with pytest.raises(ValueError, match="X has a sequence of 30 steps, but RNNRegressor was built for at most 11"):
-        est.partial_fit(long, [0.0, 1.0])
-    roomy = small("RNNRegressor", max_iter=2, input_shape=(30, 3)).fit(X, Z)
-    assert roomy.partial_fit(long, [0.0, 1.0]).model_.input_shape == (30, 3)
+    with pytest.raises(ValueError, match="X has a sequence of 11 steps, but RNNRegressor was built for at most 10"):
+        small("RNNRegressor", input_shape=(10, 3)).fit(X, Z)
 
 
 def test_held_out_and_given_validation_rows():

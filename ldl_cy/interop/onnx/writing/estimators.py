@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from ldl_cy.estimators.base import BaseNetwork
+from ldl_cy.estimators.data import given_shape
 from ldl_cy.interop.onnx.writing.graph import OnnxGraph
 from ldl_cy.interop.onnx.writing.model import finish, write_network
 from ldl_cy.messages import shown
@@ -38,7 +39,11 @@ def estimator_model(
     X, *names = (graph.unique(name) for name in ("X", *(("label", second) if classifier else ("variable",))))
     x = X if read == graph.float_type else graph.node("Cast", "X", X, to=graph.float_type)
     if len(network.input_shape) > 1:
-        x = graph.node("Reshape", "X", x, graph.ints("X/shape", -1, *network.input_shape))
+        first = getattr(estimator, "input_format", "") == "channels_first"
+        shape = given_shape(network.input_shape, first)
+        x = graph.node("Reshape", "X", x, graph.ints("X/shape", -1, *shape))
+        if first:
+            x = graph.node("Transpose", "X", x, perm=[0, *range(2, len(shape) + 1), 1])
     raw = write_network(graph, network, x, lengths)
     outputs = {}
     if classifier:
