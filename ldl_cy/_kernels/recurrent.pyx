@@ -245,11 +245,11 @@ cdef void add_gradients(
 
 @cython.overflowcheck(True)
 def recurrent(str dtype, *, str cell, Py_ssize_t n_steps, Py_ssize_t n_in, Py_ssize_t units,
-              str activation="tanh", bint return_sequences=False, bint go_backwards=False,
+              str activation="tanh", double leak=1.0, bint return_sequences=False, bint go_backwards=False,
               bint use_bias=True, object small_products=None):
     """The kernel of ``layers.RNN``, ``LSTM`` and ``GRU`` over rows of n_steps vectors of n_in numbers.
 
-    ``cell`` is "rnn", "lstm" or "gru"; ``activation`` is read by "rnn" only. ``small_products``: whether
+    ``cell`` is "rnn", "lstm" or "gru"; ``activation`` and ``leak`` are read by "rnn" only. ``small_products``: whether
     the BLAS runs small products unpacked (see blocked.pxd); None: where there is AVX-512.
     """
     cdef Kernel kernel = Kernel()
@@ -262,6 +262,7 @@ def recurrent(str dtype, *, str cell, Py_ssize_t n_steps, Py_ssize_t n_in, Py_ss
     s.n_steps, s.n_in, s.units, s.width = n_steps, n_in, units, width
     s.joined = 2 * units if cell == "gru" else width
     s.activation, s.slope = ACTIVATIONS.index(activation), default_slope(activation)
+    s.leak = leak
     s.return_sequences, s.go_backwards, s.use_bias = return_sequences, go_backwards, use_bias
     s.small_products = instruction_set() == "v4" if small_products is None else small_products
     s.copies = s.small_products and (n_in + units) * width <= LARGEST_COPY
@@ -299,5 +300,5 @@ def recurrent(str dtype, *, str cell, Py_ssize_t n_steps, Py_ssize_t n_in, Py_ss
         "n_steps": n_steps, "n_in": n_in, "units": units, "return_sequences": return_sequences,
         "go_backwards": go_backwards}
     if cell == "rnn":
-        kernel.config["activation"] = activation
+        kernel.config["activation"], kernel.config["leak"] = activation, leak
     return kernel

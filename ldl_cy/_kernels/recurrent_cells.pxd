@@ -14,6 +14,14 @@
 #     (2)  da = dh * f'(a)
 #     (1)  dh_prev = da U^T
 #
+# with a leak l < 1 (leaky-integrator units: Jaeger, Lukosevicius, Popovici, Siewert, "Optimization and applications of
+# echo state networks with leaky-integrator neurons", Neural Networks 20, 2007):
+#
+#     (2)  h = (1 - l) * h_prev + l * f(a)                                    (m, u)
+#
+#     (2)  da = l * dh * f'(a)
+#     (1)  dh_prev = (1 - l) * dh + da U^T
+#
 # LSTM (Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 9, 1997; forget gate: Gers,
 # Schmidhuber, Cummins, "Learning to forget", Neural Computation 12, 2000), width = 4u:
 #
@@ -64,6 +72,7 @@ ctypedef struct Recurrent:
     int small_products          # are faster: see blocked.pxd
     int copies                  # derived holds W and U in blocks
     double slope
+    double leak                 # l of RNN
 
 
 cdef inline void add_state_product(
@@ -89,11 +98,20 @@ cdef inline void add_state_product(
 cdef inline void rnn_step(
     const Recurrent *s, Py_ssize_t m,
     const floating *h_prev, const floating *U, const floating *U_blocks, const floating *b,
-    floating *a,                # (m, u): x W on entry, the pre-activations on exit
+    floating *a,                # (m, u): x W on entry; on exit the pre-activations, or f of them: see below
     floating *h,                # (m, u)
 ) noexcept nogil:
+    cdef Py_ssize_t mu = m * s.units
     add_state_product(s, m, h_prev, U, U_blocks, b, a)                      # (1)
     vec.activate(s.activation, <floating>s.slope, m, s.units, a, h)         # (2)
+    if s.leak == 1:
+        return
+    # h does not show f(a) any more: where f' is written in it, it takes the place of a
+    if not vec.ldl_keeps_z(s.activation):
+        memcpy(a, h, mu * sizeof(floating))
+    vec.scale(mu, <floating>s.leak, h)
+    if h_prev != NULL:
+        vec.axpy(mu, <floating>(1 - s.leak), h_prev, h)
 
 
 cdef inline void rnn_step_backward(
@@ -105,6 +123,15 @@ cdef inline void rnn_step_backward(
     floating *dh,               # (m, u): becomes dh_prev
 ) noexcept nogil:
     cdef Py_ssize_t u = s.units
+    if s.leak != 1:
+        # (2) da = l * dh * f'(a), from what rnn_step has left in a
+        vec.activate_grad(s.activation, <floating>s.slope, m, u, a, dh, a)
+        vec.scale(m * u, <floating>s.leak, a)
+        # (1) dh_prev = (1 - l) * dh + da U^T
+        if h_prev != NULL:
+            vec.scale(m * u, <floating>(1 - s.leak), dh)
+            product(True, m, u, u, a, u, U, u, Ut_blocks, <floating>1, dh, u)
+        return
     # (2) da = dh * f'(a), from a or from h, whichever the derivative is written in
     if vec.ldl_keeps_z(s.activation):
         vec.activate_grad(s.activation, <floating>s.slope, m, u, a, dh, dh)

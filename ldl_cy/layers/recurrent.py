@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ldl_cy.checks import check_blas_size, check_bool, check_input_rank, check_int
+from ldl_cy.checks import check_blas_size, check_bool, check_input_rank, check_int, check_real
 from ldl_cy.initializers import get as get_initializer
 from ldl_cy.layers.activation import check_activation
-from ldl_cy.layers.base import Built, Layer, Parameter, Shape
+from ldl_cy.layers.base import Applied, Built, Layer, Parameter, Shape
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,8 @@ class Recurrent(Layer):
 class RNN(Recurrent):
     """Simple recurrent layer: h_t = f(x_t W + h_{t-1} U + b), with h_0 = 0.
 
+    With a leak l < 1 its units are leaky integrators: h_t = (1 - l) h_{t-1} + l f(x_t W + h_{t-1} U + b).
+
     Parameters
     ----------
     units : int >= 1
@@ -92,6 +94,8 @@ class RNN(Recurrent):
     go_backwards : bool, default=False
         Process the steps from the last to the first. A returned sequence is in the order of
         processing: its first state is the one after the last step of the input.
+    leak : float in (0, 1], default=1.0
+        Share of the new value in each state: about 1/leak steps are remembered.
     use_bias : bool, default=True
     kernel_initializer, recurrent_initializer, bias_initializer : str or initializer, \
 default="glorot_uniform", "orthogonal", "zeros"
@@ -116,27 +120,34 @@ default="glorot_uniform", "orthogonal", "zeros"
 
     References
     ----------
-    Elman, "Finding structure in time", Cognitive Science 14 (1990).
+    Elman, "Finding structure in time", Cognitive Science 14 (1990). Leak: Jaeger, Lukosevicius, Popovici, Siewert,
+    "Optimization and applications of echo state networks with leaky-integrator neurons", Neural Networks 20 (2007).
     """
 
     cell = "rnn"
     gates = 1
+    leak: float = 1.0           # of layers in older pickles
 
     def __init__(
         self, units: int, activation: str | None = "tanh", return_sequences: bool = False,
-        go_backwards: bool = False, *, use_bias: bool = True, kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal", bias_initializer: Any = "zeros",
-        name: str | None = None, trainable: bool = True,
+        go_backwards: bool = False, *, leak: float = 1.0, use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform", recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros", name: str | None = None, trainable: bool = True,
     ) -> None:
         super().__init__(
             units, return_sequences, go_backwards, use_bias=use_bias, kernel_initializer=kernel_initializer,
             recurrent_initializer=recurrent_initializer, bias_initializer=bias_initializer, name=name,
             trainable=trainable)
         self.activation = activation
+        self.leak = check_real(type(self).__name__, "leak", leak, 0, 1, low_open=True)
         check_activation(type(self).__name__, activation)
 
     def kernel_options(self) -> dict[str, Any]:
-        return {"activation": check_activation(type(self).__name__, self.activation)}
+        return {"activation": check_activation(type(self).__name__, self.activation), "leak": self.leak}
+
+    def output_activations(self, before: Applied, name: str) -> Applied:
+        """None where states leak: they are means of activated numbers."""
+        return super().output_activations(before, name) if self.leak == 1 else {}
 
 
 SimpleRNN = RNN

@@ -27,6 +27,7 @@ STEPS = {"RNN": rnn_step, "LSTM": lstm_step, "GRU": gru_step}
 def recurrence(layer, p, x, lengths=None):
     """The outputs of a layer with parameters p, row by row, each over its own steps only."""
     step, name = STEPS[type(layer).__name__], getattr(layer, "activation", None) or "identity"
+    leak = getattr(layer, "leak", 1.0)
     n, n_steps, u = len(x), x.shape[1], layer.units
     states = np.zeros((n, n_steps, u))
     last = np.zeros((n, u))
@@ -34,7 +35,8 @@ def recurrence(layer, p, x, lengths=None):
         own = x[i, :n_steps if lengths is None else lengths[i]]
         h = c = np.zeros(u)
         for t, x_t in enumerate(own[::-1] if layer.go_backwards else own):
-            h, c = step(p, x_t, h, c, lambda z: activate(name, z))
+            after, c = step(p, x_t, h, c, lambda z: activate(name, z))
+            h = (1 - leak) * h + leak * after
             states[i, t] = h
         last[i] = h
     return states if layer.return_sequences else last

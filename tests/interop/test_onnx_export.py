@@ -243,6 +243,12 @@ def test_layers_without_counterpart(stack, text, tmp_path):
     assert not path.exists()
 
 
+def test_states_that_leak():
+    model = Sequential([L.Bidirectional(L.RNN(2, leak=0.25))]).build((4, 3))
+    with pytest.raises(ValueError, match=r"^to_onnx: Bidirectional 'bidirectional_0' must have leak 1, got 0.25.$"):
+        interop.to_onnx(model)
+
+
 @pytest.mark.parametrize("settings, kind, text", [
     ({"opset": 17}, ValueError, "to_onnx: opset must be an int >= 18, got 17"),
     ({"opset": LATEST + 1}, ValueError, f"to_onnx: opset must be in 18 .. {LATEST}, .*, got {LATEST + 1}"),

@@ -287,11 +287,12 @@ def test_during_a_fit():
 def test_everything_without_a_counterpart_is_named():
     custom = L.Custom(lambda p, x: x, lambda p, x, y, dy: (dy, {}), lambda shape: shape, name="mine")
     model = Sequential([L.Dense(2), custom, L.Add([L.LSTM(2, return_sequences=True)], [L.Bidirectional(
-        L.RNN(1, "elu", return_sequences=True))]), L.RNN(2, None)]).build((4, 2))
+        L.RNN(1, "elu", return_sequences=True))]), L.RNN(2, None, True), L.RNN(2, leak=0.5)]).build((4, 2))
     with pytest.raises(ValueError, match=r"^torch_state_dict: \w+ '") as raised:
         torch_state_dict(model)
     for part in ("Custom 'mine' has no counterpart",
                  "RNN 'rnn_3' must have activation 'tanh' or 'relu', got None",
+                 "RNN 'rnn_4' must have leak 1, got 0.5",
                  "Bidirectional 'add_2.1.bidirectional_0' must have activation 'tanh' or 'relu', got 'elu'"):
         assert part in str(raised.value)
     assert "LSTM" not in str(raised.value)

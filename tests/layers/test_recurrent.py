@@ -1,5 +1,6 @@
 """RNN, LSTM, GRU against loops over rows and steps in NumPy."""
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ def case(layer, n_steps=4, n_in=3, n=5):
 
 
 CELLS = [RNN, LSTM, GRU]
+LEAKY = partial(RNN, leak=0.3)
 CASES = [
     *[make for cell in CELLS for make in (
         case(cell(5)),
@@ -32,6 +34,11 @@ CASES = [
     )],
     *[case(RNN(4, name, return_sequences=True), n_steps=3) for name in ACTIVATIONS],
     case(RNN(3, None)),
+    # f' from f(a), and from a
+    *[case(RNN(4, name, return_sequences=True, leak=0.3), n_steps=3) for name in ACTIVATIONS],
+    case(RNN(5, leak=0.01)),
+    case(RNN(1, leak=0.7, go_backwards=True), n_steps=1, n_in=1, n=1),
+    case(RNN(2, "gelu", leak=0.3, use_bias=False), n_steps=35, n_in=2, n=43),
 ]
 
 
@@ -68,7 +75,7 @@ def with_lengths(cell, return_sequences, go_backwards, dtype, n=6, n_steps=7):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", [*CELLS, LEAKY])
 def test_lengths_forward(cell, lengths, return_sequences, go_backwards, dtype):
     layer, case, built, kernel, theta, x = with_lengths(cell, return_sequences, go_backwards, dtype)
     lengths = np.array(lengths, np.int32)
@@ -81,7 +88,7 @@ def test_lengths_forward(cell, lengths, return_sequences, go_backwards, dtype):
 
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", [*CELLS, LEAKY])
 def test_lengths_gradients(cell, lengths, return_sequences, go_backwards):
     *_, kernel, theta, x = with_lengths(cell, return_sequences, go_backwards, "float64")
     lengths = np.array(lengths, np.int32)
@@ -99,7 +106,7 @@ def test_lengths_gradients(cell, lengths, return_sequences, go_backwards):
     check_gradient(lambda theta: loss(theta, x), theta, grad)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", [*CELLS, LEAKY])
 def test_lengths_over_several_chunks(cell, return_sequences, go_backwards):
     """Rows with lengths, together, equal each row alone in a kernel of its own length."""
     n, n_steps = 40, 19
@@ -121,7 +128,7 @@ def test_lengths_over_several_chunks(cell, return_sequences, go_backwards):
 
 @pytest.mark.parametrize("small_products", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", [*CELLS, LEAKY])
 @pytest.mark.parametrize("units", [131, 128])               # partial blocks; rows of a power of two
 def test_products_in_blocks_and_whole(units, cell, dtype, small_products, return_sequences):
     """Products in blocks, and by BLAS at once, against NumPy and a derivative."""
@@ -199,6 +206,33 @@ def test_bad_arguments(cell, arguments, message):
     with pytest.raises((TypeError, ValueError)) as error:
         cell(**{"units": 3, **arguments})
     assert str(error.value).startswith(f"{cell.__name__}: {message}")
+
+
+@pytest.mark.parametrize("leak", [0, -0.1, 1.5, np.nan, "slow", True, None])
+def test_bad_leak(leak):
+    with pytest.raises((TypeError, ValueError), match=r"^RNN: leak must be a number > 0 and <= 1, got "):
+        RNN(3, leak=leak)
+    for cell in (LSTM, GRU):
+        with pytest.raises(TypeError):
+            cell(3, leak=0.5)
+
+
+def test_a_leak_of_1_changes_no_bit():
+    x = np.random.default_rng(0).standard_normal((4, 9, 3))
+    built, leaky = RNN(5, leak=1.0).build((9, 3)), RNN(5, leak=np.nextafter(1, 0)).build((9, 3))
+    theta = np.random.default_rng(1).standard_normal(built.kernel("float64").n_params)
+    y, dx, grad = run(built.kernel("float64"), theta, x)
+    for a, b in zip((y, dx, grad), run(RNN(5).build((9, 3)).kernel("float64"), theta, x)):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip((y, dx, grad), run(leaky.kernel("float64"), theta, x)):
+        close(a, b, 1e-12)
+
+
+def test_layers_from_before_leaks():
+    old = RNN(3)
+    del vars(old)["leak"]
+    assert pickle.loads(pickle.dumps(old)) == RNN(3)
+    assert (repr(RNN(3)), repr(RNN(3, leak=0.5))) == ("RNN(3)", "RNN(3, leak=0.5)")
 
 
 @pytest.mark.parametrize("activation", ["rellu", 3])

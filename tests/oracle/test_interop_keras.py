@@ -421,6 +421,7 @@ def custom():
     ((9, 4), [L.MaxPool1D(3, 2, (0, 2))], "MaxPool1D 'max_pool1d_0' must have padding 'valid'"),
     ((9, 4), [L.Activation("relu"), L.AvgPool1D(3, 2, (0, 2))], "AvgPool1D 'avg_pool1d_1' must have padd"),
     ((9, 4), [L.RNN(2, "gelu_tanh")], "RNN 'rnn_0' must have an activation that Keras has as a name, got 'gelu_tanh'"),
+    ((9, 4), [L.RNN(2, leak=0.5)], "RNN 'rnn_0' must have leak 1, got 0.5"),
     ((9, 4), [L.Bidirectional(L.LSTM(2, True, True))], "Bidirectional 'bidirectional_0' must have a layer"),
     ((6,), [L.Add([], [custom()]), custom()], "Custom 'add_0.1.mine' has no counterpart; Custom 'mine' has no count"),
 ])

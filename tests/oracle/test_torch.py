@@ -105,6 +105,11 @@ def test_recurrent(tally, problem):
     check_network(tally, "recurrent", problem)
 
 
+@networks.drawn(networks.leaky_networks(), 60)
+def test_states_that_leak(tally, problem):
+    check_network(tally, "leaky", problem)
+
+
 @networks.drawn(networks.normalized_networks(), 80)
 def test_normalized(tally, problem):
     check_network(tally, "normalized", problem)

@@ -107,8 +107,8 @@ def to_keras(model: Sequential) -> Any:
     ValueError
         It is not built; it has layers without a counterpart, up to 20 of them named: Custom; a convolution with both
         strides and dilation; a pooling whose padding is equivalent to neither "valid" nor "same" (for a maximum only
-        where its input may be negative); a recurrent layer with an activation that Keras has no name for; a
-        Bidirectional around a layer that returns sequences and reads backwards.
+        where its input may be negative); a recurrent layer that leaks or with an activation that Keras has no name for;
+        a Bidirectional around a layer that returns sequences and reads backwards.
     ImportError
         Keras is not installed: ``pip install keras``, and one of its backends.
 

@@ -194,6 +194,8 @@ def recurrent_layer(w: Writer, part: Part, common: dict[str, Any], layer: Any, n
         activation = check_activation(OWNER, layer.activation)
         if activation not in ACTIVATIONS:
             raise fail(part, "an activation that Keras has as a name", activation)
+        if layer.leak != 1:
+            raise fail(part, "leak 1", layer.leak)
         options["activation"] = ACTIVATIONS[activation]
     return getattr(w.keras.layers, kind)(layer.units, name=name, **common, **options)
 

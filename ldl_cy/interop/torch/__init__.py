@@ -81,7 +81,8 @@ def to_torch(model: Sequential) -> nn.Sequential:
     TypeError
         No ``Sequential``.
     ValueError
-        Layers without a counterpart, all of them named: Custom, an RNN whose activation is neither tanh nor relu;
+        Layers without a counterpart, all of them named: Custom, an RNN that leaks or whose activation is neither tanh
+        nor relu;
         layers named as attributes of nn.Sequential; a model that is not built.
     ImportError
         torch is not installed: ``pip install torch``.

@@ -43,6 +43,8 @@ def refused(parts: Sequence[Part]) -> list[str]:
         elif isinstance(layer, L.RNN) and check_activation(OWNER, layer.activation) not in NONLINEARITIES:
             found.append(f"{kind} {part.name!r} must have activation 'tanh' or 'relu', "
                          f"got {shown(layer.activation)}")
+        elif isinstance(layer, L.RNN) and layer.leak != 1:
+            found.append(f"{kind} {part.name!r} must have leak 1, got {shown(layer.leak)}")
         for path in part.paths:
             found += refused(path)
     return found

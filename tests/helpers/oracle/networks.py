@@ -175,6 +175,16 @@ def recurrent_networks(draw):
 
 
 @st.composite
+def leaky_networks(draw):
+    """Of RNNs whose states leak, which no other library has as one layer."""
+    shape = (draw(st.integers(1, 12)), draw(st.integers(1, 6)))
+    sequences = [True] * draw(st.integers(0, 1)) + [draw(st.booleans())]
+    stack = [L.RNN(draw(st.integers(1, 9)), draw(activations()), each, draw(st.booleans()),
+                   leak=draw(st.sampled_from([0.05, 0.3, 0.9])), use_bias=draw(st.booleans())) for each in sequences]
+    return shape, stack + draw(st.lists(dense_layers(), max_size=1))
+
+
+@st.composite
 def mixed_networks(draw):
     """Convolution and pooling, then recurrence over what is left of the first axis."""
     if draw(st.booleans()):

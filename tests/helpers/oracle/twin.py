@@ -105,9 +105,25 @@ def recurrent_weights(p, units):
             "bias_ih_l0": p.get("bias", zeros), "bias_hh_l0": hidden}
 
 
+def leaky(layer, p, x, lengths=None):
+    """Step by step, since nn.RNN does not leak."""
+    f, n, steps = ACTIVATIONS[layer.activation or "identity"], len(x), x.shape[1]
+    own = torch.full((n,), steps) if lengths is None else torch.as_tensor(lengths)
+    h, states = x.new_zeros(n, layer.units), []
+    for t in range(steps):
+        at = (own - 1 - t if layer.go_backwards else torch.full((n,), t)).clamp(min=0)
+        new = f(x[torch.arange(n), at] @ p["kernel"] + h @ p["recurrent_kernel"] + p.get("bias", 0))
+        valid = (t < own)[:, None]
+        h = torch.where(valid, (1 - layer.leak) * h + layer.leak * new, h)
+        states.append(torch.where(valid, h, 0))
+    return torch.stack(states, dim=1) if layer.return_sequences else h
+
+
 def recurrent(module):
     """Of nn.RNN, nn.LSTM or nn.GRU; ``lengths`` goes through packed sequences."""
     def apply(layer, p, x, lengths=None):
+        if getattr(layer, "leak", 1) != 1:
+            return leaky(layer, p, x, lengths)
         activation = {"nonlinearity": layer.activation} if module is torch.nn.RNN else {}
         cell = module(x.shape[2], layer.units, batch_first=True, dtype=x.dtype, **activation)
         weights = recurrent_weights(p, layer.units)

@@ -12,6 +12,7 @@ from ldl_cy.interop.onnx.writing.recurrent import recurrent
 from ldl_cy.interop.onnx.writing.windows import convolution, global_pooling, pooling, zero_padding
 from ldl_cy.interop.parts import Part
 from ldl_cy.layers.activation import check_activation
+from ldl_cy.messages import shown
 
 
 def write_layers(graph: OnnxGraph, chain: Sequence[Part], x: str, steps: int, steps_of: Mapping[str, int]) -> str:
@@ -51,6 +52,10 @@ def check_layers(owner: str, chain: Sequence[Part]) -> None:
         if part.paths and type(part.layer) not in JOINS:
             raise ValueError(f"{owner}: branches must be {', '.join(kind.__name__ for kind in JOINS)}, got "
                              f"{type(part.layer).__name__} {part.name!r}, which has no counterpart in ONNX.")
+        layer = getattr(part.layer, "layer", part.layer)
+        if isinstance(layer, layers.RNN) and layer.leak != 1:
+            raise ValueError(f"{owner}: {type(part.layer).__name__} {part.name!r} must have leak 1, "
+                             f"got {shown(layer.leak)}.")
 
 
 def every(chain: Sequence[Part]) -> Iterator[Part]:
