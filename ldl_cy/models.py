@@ -10,10 +10,10 @@ import numpy as np
 from ldl_cy import derivatives, inference, losses, summary
 from ldl_cy._engine.process import Exclusive
 from ldl_cy.callbacks import CallbackList
+from ldl_cy.composing import Composes
 from ldl_cy.data import bind_data
 from ldl_cy.layers.base import Layer, Shape
 from ldl_cy.network import Network, check_input_shape, check_network, check_settings
-from ldl_cy.saving import Saves
 from ldl_cy.state import TrainingState
 from ldl_cy.threads import choose_threads
 from ldl_cy.training import Fit
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ldl_cy.optimizers import Optimizer
 
 
-class Sequential(Saves):
+class Sequential(Composes):
     """A stack of layers.
 
     Parameters
@@ -41,6 +41,7 @@ class Sequential(Saves):
     parameters : mapping of names to views into theta
     state : mapping of names to views of the running statistics, which are not in theta
     epoch, step : int, epochs and steps over all fits; 0 before training
+    layers : tuple of layers, those that were given or, where ``freeze`` has changed a setting, copies
     input_shape, output_shape : tuples without the batch axis; None before ``build``
     network : Network, what is built
     training_state : TrainingState
@@ -49,8 +50,10 @@ class Sequential(Saves):
     -----
     Bad arguments are a TypeError or a ValueError before any work, and so are methods that need a built model before it
     is built, and data that fit neither the model nor the loss. While a fit of the model runs, ``fit``, ``reset``,
-    ``adopt`` and a ``build`` for another shape are a RuntimeError, in callbacks and in other threads; everything else
-    works, on the numbers of that moment.
+    ``adopt``, ``append``, ``extend``, ``pop``, ``freeze``, ``unfreeze``, ``load_weights`` and a ``build`` for another
+    shape are a RuntimeError, in callbacks and in other threads; everything else works, on the numbers of that moment.
+    ``model[i]`` and ``model["name"]`` are layers, ``model[a:b]`` is a model of some of the layers with copies of their
+    weights. A model is always true.
 
     Examples
     --------
@@ -64,8 +67,8 @@ class Sequential(Saves):
     """
 
     def __init__(self, layers: Iterable[Layer], dtype: str = "float32", random_state: int | None = None) -> None:
-        self.layers, self.dtype, self._seed = check_settings(layers, dtype, random_state)
-        self._built: tuple[Network | None, TrainingState] = None, TrainingState()       # replaced as one
+        stack, self.dtype, self._seed = check_settings(layers, dtype, random_state)
+        self._built = stack, None, TrainingState()      # replaced as one
 
     def build(self, input_shape: int | Sequence[int]) -> Sequential:
         """Infer all shapes and draw the initial weights; returns the model itself.
@@ -95,12 +98,17 @@ class Sequential(Saves):
         with Exclusive([self], "of this model"):
             if training_state is None:
                 training_state = TrainingState(network.n_params, network.dtype)
-            self._built = network, training_state
+            self._built = self.layers, network, training_state
 
     def reset(self) -> Sequential:
         """Return to the initial weights, in new arrays, and forget all training; returns the model itself."""
         self.adopt(self.network.initial())
         return self
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, in order."""
+        return self._built[0]
 
     @property
     def random_state(self) -> int:
@@ -110,7 +118,7 @@ class Sequential(Saves):
     @property
     def network(self) -> Network:
         """The built network: its graph, weights, running statistics and workspaces; ValueError before ``build``."""
-        network = self._built[0]
+        network = self._built[1]
         if network is None:
             raise ValueError("Sequential: the model must be built first: call build(input_shape) or fit.")
         return network
@@ -118,7 +126,7 @@ class Sequential(Saves):
     @property
     def training_state(self) -> TrainingState:
         """The state of training: numbers of epochs and steps, the optimizer's state, the callbacks' states."""
-        return self._built[1]
+        return self._built[2]
 
     @property
     def epoch(self) -> int:
@@ -133,12 +141,12 @@ class Sequential(Saves):
     @property
     def input_shape(self) -> Shape | None:
         """Shape of a sample, without the batch axis; None before ``build``."""
-        return getattr(self._built[0], "input_shape", None)
+        return getattr(self._built[1], "input_shape", None)
 
     @property
     def output_shape(self) -> Shape | None:
         """Shape of a sample's output, without the batch axis; None before ``build``."""
-        return getattr(self._built[0], "output_shape", None)
+        return getattr(self._built[1], "output_shape", None)
 
     @property
     def theta(self) -> np.ndarray:
@@ -153,12 +161,12 @@ class Sequential(Saves):
     @property
     def parameters(self) -> Mapping[str, np.ndarray]:
         """Weights by name, as views into theta; empty before ``build``."""
-        return getattr(self._built[0], "parameters", {})
+        return getattr(self._built[1], "parameters", {})
 
     @property
     def state(self) -> Mapping[str, np.ndarray]:
         """Running statistics by name, as views into one vector; empty before ``build``."""
-        return getattr(self._built[0], "state", {})
+        return getattr(self._built[1], "state", {})
 
     @property
     def n_parameters(self) -> int:
@@ -184,7 +192,7 @@ class Sequential(Saves):
         -------
         array of shape (n, *output_shape) in the model's dtype
         """
-        network = self._built[0] or self.network
+        network = self._built[1] or self.network
         if network.predictor is not None and lengths is None and batch_size is None and n_threads is None:
             out = network.predictor.predict(X)
             if out is not None:
@@ -249,7 +257,7 @@ class Sequential(Saves):
         (n_parameters,) in the model's dtype. It keeps the network of now, even if the model gets another one by
         ``build`` or ``reset``.
         """
-        network, state = self._built
+        _, network, state = self._built
         network = network or self.network
         return derivatives.objective(
             network, state, *bind_data(network, X, y, loss, sample_weight, lengths, n_threads), training)
@@ -339,12 +347,13 @@ class Sequential(Saves):
         """
         watched = CallbackList(callbacks, self, progress=bool(verbose))
         with Exclusive([self], "of this model"), watched.exclusive():
+            layers, network, state = self._built
             fit = Fit(
-                *self._built, lambda shape: Network.build(self.layers, shape, self.dtype, self._seed), X, y, loss=loss,
+                network, state, lambda shape: Network.build(layers, shape, self.dtype, self._seed), X, y, loss=loss,
                 optimizer=optimizer, batch_size=batch_size, epochs=epochs, alpha=alpha, shuffle=shuffle,
                 sample_weight=sample_weight, lengths=lengths, validation_data=validation_data,
                 validation_split=validation_split, callbacks=watched, n_threads=n_threads)
-            self._built = fit.network, fit.state
+            self._built = layers, fit.network, fit.state
             fit.run()
         return watched.history
 
@@ -353,7 +362,7 @@ class Sequential(Saves):
         print(summary.summary(self.network))
 
     def _repr_html_(self) -> str:
-        network, state = self._built
+        _, network, state = self._built
         return f"<pre>{escape(repr(self))}</pre>" if network is None else summary.html(network, state.epoch)
 
     def __repr__(self) -> str:

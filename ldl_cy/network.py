@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ldl_cy._engine.graph import Entry, Graph
+from ldl_cy._engine.graph import Entry, Graph, end
 from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.pool import Pool
 from ldl_cy._engine.predictor import BLAS_THREADED_FLOPS, Predictor
@@ -189,6 +189,35 @@ class Network:
         # a new dictionary, since other threads may read the old one
         self._of_steps = {**dict(list(known.items())[1 - MOST_LENGTHS:]), n_steps: network}
         return network
+
+    def refrozen(self, layers: Sequence[Layer]) -> Network:
+        """The network of layers that differ from these in what is trainable, with the same two arrays."""
+        return Network(layers, make_graph(layers, self.input_shape, self.dtype), self.theta, self.statistics, self.seed)
+
+    def resized(self, layers: Sequence[Layer]) -> Network:
+        """The network of more layers, or of fewer, in arrays of its own.
+
+        What both have keeps its numbers; the others have the initial ones of a network that is built from ``layers``.
+
+        Raises
+        ------
+        ValueError
+            A layer does not fit the shape that reaches it.
+        """
+        graph, numbers = make_graph(layers, self.input_shape, self.dtype), []
+        for entries, own, values in ((graph.parameters, self.graph.parameters, self.theta),
+                                     (graph.state, self.graph.state, self.statistics)):
+            kept = min(end(entries), values.size)
+            vector = drawn(entries, end(entries), self.dtype, self.seed, first=len(own))
+            vector[:kept] = values[:kept]
+            numbers.append(vector)
+        return Network(layers, graph, numbers[0], numbers[1], self.seed)
+
+    def between(self, first: int, last: int) -> Network:
+        """The network of layers first .. last - 1, with copies of their numbers."""
+        part = self.split(first)[1] if first else self
+        part = part.split(last - first)[0] if last < len(self.layers) else part
+        return from_numbers(part.layers, part.input_shape, part.dtype, part.theta, part.statistics, part.seed)
 
     def split(self, k: int) -> tuple[Network, Network]:
         """The networks of the first k layers and of the others, 0 < k < number of layers, on views of these numbers.
@@ -373,13 +402,13 @@ def initial_values(graph: Graph, seed: int) -> Snapshot:
                                                                             seed)
 
 
-def drawn(entries: Sequence[Entry], size: int, dtype: str, seed: int) -> np.ndarray:
-    """(size,) numbers: each entry has its initializer and its own random stream."""
+def drawn(entries: Sequence[Entry], size: int, dtype: str, seed: int, first: int = 0) -> np.ndarray:
+    """(size,) numbers: each entry has its initializer and its own random stream; zeros before the ``first`` entry."""
     try:
         vector = np.zeros(size, dtype)
     except MemoryError:
         raise MemoryError(f"Sequential: {size} weights do not fit into memory.") from None
-    for i, e in enumerate(entries):
+    for i, e in enumerate(entries[first:], first):
         draw = get_initializer(OWNER, "initializer", e.parameter.initializer)
         values = as_numbers(OWNER, f"initial values of {e.name}", draw(
             e.parameter.shape, Stream(seed, INITIAL_WEIGHTS, i)))

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 class Saves:
     """Base class of ``Sequential``: model files, weights in files, and pickles, which hold the same."""
 
-    layers: tuple[Layer, ...]
     dtype: str
     _seed: int
-    _built: tuple[Network | None, TrainingState]
+    # layers, network and training state belong together: they are replaced as one, since other threads read them
+    _built: tuple[tuple[Layer, ...], Network | None, TrainingState]
 
     if TYPE_CHECKING:
+        @property
+        def layers(self) -> tuple[Layer, ...]: ...
+
         @property
         def network(self) -> Network: ...
 
@@ -128,11 +131,12 @@ class Saves:
             return weights.load(self.network, source, check_bool("Sequential", "strict", strict), rename)
 
     def _saved(self) -> serialize.Saved:
-        return serialize.Saved(self.layers, self.dtype, self._seed, *self._built)
+        layers, network, state = self._built
+        return serialize.Saved(layers, self.dtype, self._seed, network, state)
 
     def _restore(self, saved: serialize.Saved) -> None:
-        self.layers, self.dtype, self._seed, *_ = saved
-        self._built = saved.network, saved.state
+        self.dtype, self._seed = saved.dtype, saved.seed
+        self._built = saved.layers, saved.network, saved.state
 
     def __getstate__(self) -> dict[str, Any]:
         return serialize.to_dict(self._saved())

@@ -70,7 +70,7 @@ class BaseNeuralNet(BaseNetwork):
         trunk = self._trunk()
         if trunk is not None:
             return list(trunk.layers)
-        stack: list[Any] = [Dense(100, "relu")] if self.layers is None else list(self.layers)   # type: ignore[arg-type]
+        stack: list[Any] = [Dense(100, "relu")] if self.layers is None else list(self.layers)
         for layer in stack:
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers must be None or a list of ldl_cy layers, got {shown(layer)} in it.")

@@ -1,6 +1,7 @@
 """The base class of layers. ``build`` is the only place where shapes are inferred or refused."""
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 from collections import Counter
@@ -122,6 +123,24 @@ class Layer:
         given = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
         graph = Graph("float32", check_ints(type(self).__name__, "input_shape", given, len(given)))
         return graph.shapes[self.connect(graph, 0, self.name or self.default_name())]
+
+    def inside(self, name: str) -> list[tuple[str, Layer]]:
+        """The layers inside of this one, the layer ``name``, with their names; none unless it has branches."""
+        return []
+
+    def with_inside(self, layers: Sequence[Layer], trainable: bool) -> Self:
+        """A copy with other layers in the places of those of ``inside``."""
+        return self._copy(trainable=trainable)
+
+    def with_trainable(self, trainable: bool) -> Self:
+        """A copy that is trainable or frozen, with all layers inside of it."""
+        return self.with_inside([layer.with_trainable(trainable) for _, layer in self.inside("")], trainable)
+
+    def _copy(self, **settings: Any) -> Self:
+        """A copy with some other settings."""
+        twin = copy.copy(self)
+        vars(twin).update(settings)
+        return twin
 
     @classmethod
     def default_name(cls) -> str:

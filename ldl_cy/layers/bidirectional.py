@@ -1,7 +1,7 @@
 """Bidirectional: a recurrent layer that reads a sequence in both directions."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ldl_cy.checks import check_choice
 from ldl_cy.layers.base import Applied, Layer
@@ -71,6 +71,10 @@ class Bidirectional(Layer):
     def output_activations(self, before: Applied, name: str) -> Applied:
         """Those of the recurrent layer, unless its two outputs are added."""
         return self.layer.output_activations(before, name) if self.merge_mode == "concat" else {}
+
+    def with_trainable(self, trainable: bool) -> Self:
+        """A copy whose two layers are trainable or frozen."""
+        return self._copy(layer=self.layer.with_trainable(trainable), trainable=trainable)
 
     def connect(self, graph: Graph, x: int, name: str) -> int:
         from ldl_cy._kernels.reverse import reverse

@@ -1,6 +1,7 @@
 """Add, Multiply and Concatenate: several paths from one input to one output."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from ldl_cy._engine.axes import broadcast_shape
@@ -49,6 +50,15 @@ class Branches(Layer):
     def names_in(self, i: int, name: str) -> list[str]:
         """The names of the layers in path i, of the layer ``name``."""
         return [f"{name}.{i}.{own}" for own in layer_names(type(self).__name__, self.paths[i])]
+
+    def inside(self, name: str) -> list[tuple[str, Layer]]:
+        """The layers of all paths, one path after the other."""
+        return [pair for i, path in enumerate(self.paths) for pair in zip(self.names_in(i, name), path)]
+
+    def with_inside(self, layers: Sequence[Layer], trainable: bool) -> Self:
+        """A copy with other layers in its paths, each of which is as long as before."""
+        rest = iter(layers)
+        return self._copy(paths=tuple([next(rest) for _ in path] for path in self.paths), trainable=trainable)
 
     def refuse(self, required: str, shapes: list[Shape]) -> ValueError:
         """The error for paths whose shapes do not fit; it names each shape once."""

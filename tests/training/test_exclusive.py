@@ -42,7 +42,10 @@ def refusal(action, in_thread):
 
 CHANGES = {
     "fit": lambda model: fit(model, epochs=1), "reset": lambda model: model.reset(),
-    "build": lambda model: model.build(7), "adopt": lambda model: model.adopt(made().build(5).network)}
+    "build": lambda model: model.build(7), "adopt": lambda model: model.adopt(made().build(5).network),
+    "append": lambda model: model.append(layers.Dense(1, name="last")), "pop": lambda model: model.pop(),
+    "freeze": lambda model: model.freeze(), "unfreeze": lambda model: model.unfreeze(),
+    "load_weights": lambda model: model.load_weights({}, strict=False)}
 
 
 @pytest.mark.parametrize("threads", [False, True])
