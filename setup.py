@@ -51,10 +51,11 @@ C_FLAGS = {
              "-ffp-contract=off", "-Wno-unreachable-code"],
     "msvc": ["/O2", "/fp:precise"],
 }
-# Modules without a loop over numbers, and none that a step calls: their size counts, in a wheel of at most 2 MB.
+# Modules without a loop over numbers that a step is slow by: their size counts, in a wheel of at most 2 MB.
 SMALL = {f"ldl_cy.{name}" for name in (
     "_engine._cyutility", "_engine.arrays", "_engine.blas", "_engine.blas_threads", "_engine.first_fit",
-    "_engine.process", "_engine.profile", "_engine.whole", "_kernels.custom", "_kernels.custom_loss")}
+    "_engine.process", "_engine.profile", "_engine.whole", "_kernels.augmentation", "_kernels.custom",
+    "_kernels.custom_loss")}
 SMALL_FLAGS = {"unix": [] if SANITIZED else ["-Os"], "msvc": ["/O1"]}
 DIRECTIVES = {
     "language_level": 3,

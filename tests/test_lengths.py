@@ -41,6 +41,8 @@ def stacks():
         "normalized": [layers.Dense(4), layers.LayerNorm(), layers.BatchNorm(), layers.GRU(3), layers.Dense(3)],
         "slopes": [layers.Dense(4), layers.PReLU(1, "normal"), layers.LSTM(3, return_sequences=True),
                    layers.PReLU((1, 2)), layers.Dense(3)],
+        "noise": [layers.GaussianNoise(0.5), layers.UpSampling1D(1), layers.GRU(4), layers.GaussianNoise(0.1),
+                  layers.Dense(3)],
         "elman sequences": [layers.RNN(3, return_sequences=True)],
     }
 

@@ -106,7 +106,7 @@ def test_rows_without_numbers(shape):
 
 @pytest.mark.parametrize("layer", [
     layers.Dropout(0.1), layers.Embedding(2, 3), layers.Flatten(), layers.GlobalAvgPool1D(), layers.LSTM(2**60),
-    layers.MaxPool1D(), layers.Activation("tanh")])
+    layers.MaxPool1D(), layers.Activation("tanh"), layers.GaussianNoise(0.1), layers.UpSampling1D()])
 def test_sizes_that_no_integer_holds(layer):
     for shape in [(2**40, 2**40), (2**70, 1)]:
         with pytest.raises(ValueError, match=r": .* must .* at most "):

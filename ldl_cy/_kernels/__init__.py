@@ -24,10 +24,12 @@ forward, backward, prepare ..., which the engine calls without the GIL. The equa
     Permute ----------> permute ---------------------------------------------> vec.transpose
     PReLU ------------> prelu ---------------> runs
     Normalization ----> normalization -------> runs
-    others -----------> embedding  dropout  reverse  zero_padding  custom (calls Python)
+    others -----------> embedding  dropout  augmentation  reverse  zero_padding  custom (calls Python)
     losses -----------> losses ------+-------> row_losses -------------------> vec.exp, vec.log
                                      +---------------------------------------> vec/losses.inc, vec/log_losses.inc
 
 Dense, convolutional and recurrent kernels also call vec.activate and vec.activate_grad (f and f') and
 vec.add_column_sums (the gradient of the bias).
 """
+# kernels that draw random numbers in training, by name, and their layers
+DRAWING = {"dropout": "Dropout", "random_images": "random flips and shifts", "gaussian_noise": "GaussianNoise"}

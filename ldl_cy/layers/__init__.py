@@ -1,5 +1,6 @@
 """Layers: settings and shapes, from which kernels are built. Names and arguments follow Keras."""
 from ldl_cy.layers.activation import Activation
+from ldl_cy.layers.augmentation import GaussianNoise, RandomFlip, RandomTranslation
 from ldl_cy.layers.base import Layer
 from ldl_cy.layers.bidirectional import Bidirectional
 from ldl_cy.layers.conv import Conv1D, Conv2D
@@ -23,6 +24,7 @@ from ldl_cy.layers.pooling import (
 from ldl_cy.layers.prelu import PReLU
 from ldl_cy.layers.recurrent import GRU, LSTM, RNN, SimpleRNN
 from ldl_cy.layers.reshape import Flatten, Permute, Reshape
+from ldl_cy.layers.upsampling import UpSampling1D, UpSampling2D
 
 BatchNormalization = BatchNorm
 LayerNormalization = LayerNorm
@@ -30,7 +32,8 @@ LayerNormalization = LayerNorm
 __all__ = [
     "GRU", "LSTM", "RNN", "Activation", "Add", "AvgPool1D", "AvgPool2D", "BatchNorm", "BatchNormalization",
     "Bidirectional", "Concatenate", "Conv1D", "Conv2D", "Custom", "Dense", "Dropout", "Embedding", "Flatten",
-    "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "Layer", "LayerNorm",
-    "LayerNormalization", "MaxPool1D", "MaxPool2D", "Multiply", "Normalization", "PReLU", "Permute", "Reshape",
-    "SimpleRNN", "ZeroPadding1D", "ZeroPadding2D",
+    "GaussianNoise", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "Layer",
+    "LayerNorm", "LayerNormalization", "MaxPool1D", "MaxPool2D", "Multiply", "Normalization", "PReLU", "Permute",
+    "RandomFlip", "RandomTranslation", "Reshape", "SimpleRNN", "UpSampling1D", "UpSampling2D",
+    "ZeroPadding1D", "ZeroPadding2D",
 ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ldl_cy._kernels import DRAWING
 from ldl_cy.messages import shown
 from ldl_cy.optimizers.base import Ended, FullBatchMethod
 
@@ -69,7 +70,7 @@ class IterativeMethod(FullBatchMethod):
 def check_deterministic(owner: str, graph: Graph) -> None:
     """Refuse networks with layers that differ between training and inference."""
     for node in graph.nodes:
-        kind = {"dropout": "Dropout", "batch_norm": "BatchNorm"}.get(node.kernel.name if node.kernel else "")
+        kind = {**DRAWING, "batch_norm": "BatchNorm"}.get(node.kernel.name if node.kernel else "")
         if kind:
             raise ValueError(f"{owner}: the network must be without Dropout and BatchNorm, which make the loss more "
                              f"than a function of the weights, got {kind}.")

@@ -45,7 +45,9 @@ def refused_layers():
         ((3,), entry("Rescaling", "r", scale=-1.0, offset=0.0), "Rescaling 'r' must have a scale > 0, got -1.0"),
         ((3,), entry("Rescaling", "r", scale="x", offset=0.0), "Rescaling 'r': scale must be an array of numbers"),
         ((3,), entry("Normalization", "r", invert=True), "Normalization 'r' must have invert False, got True"),
-        ((3,), entry("UpSampling2D", "u"), "UpSampling2D 'u' has no counterpart"),
+        ((3,), entry("Conv2DTranspose", "u"), "Conv2DTranspose 'u' has no counterpart"),
+        ((3, 3, 1), entry("UpSampling2D", "u", size=[2, 2], interpolation="bilinear"),
+         "UpSampling2D 'u' must have interpolation 'nearest', got 'bilinear'"),
         ((3,), {"class_name": "Dense", "config": []}, "each layer must have a class_name and a config"),
         ((3,), 3, "each layer must have a class_name and a config, got 3"),
     ]

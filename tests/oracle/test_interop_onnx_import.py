@@ -117,7 +117,8 @@ def conv_part(draw, channels, axes):
 @st.composite
 def block(draw, channels, axes):
     """A module that keeps the map's size, or pools it, and its channels."""
-    kind = draw(st.sampled_from(["residual", "mobile", "gate", "inception", "max", "mean", "norm", "prelu", "pad"]))
+    kind = draw(st.sampled_from(["residual", "mobile", "gate", "inception", "max", "mean", "norm", "prelu", "pad",
+                                 "repeat"]))
     conv = convolution(axes)
     if kind == "residual":
         inner = nn.Sequential(conv(channels, 3, 3, padding=1), draw(st.sampled_from(POINTWISE))(),
@@ -141,6 +142,8 @@ def block(draw, channels, axes):
     if kind == "pad":
         around = draw(st.lists(st.integers(0, 2), min_size=2 * axes, max_size=2 * axes))
         return {1: nn.ConstantPad1d, 2: nn.ConstantPad2d}[axes](around, 0.0), channels
+    if kind == "repeat":
+        return nn.Upsample(scale_factor=draw(st.integers(1, 3))), channels
     return {"gate": Gate, "norm": ChannelNorm, "prelu": nn.PReLU}[kind](channels), channels
 
 

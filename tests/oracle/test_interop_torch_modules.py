@@ -83,6 +83,8 @@ MODULES = {
     "softmax of channels": (nn.Sequential(nn.Conv2d(2, 4, 2), nn.Softmax(1)), (4, 3, 2)),
     "softmax of rows": (nn.Sequential(nn.Conv2d(2, 4, 2), nn.Softmax(-2), nn.Conv2d(4, 2, 1)), (4, 3, 2)),
     "padding": (nn.Sequential(nn.ZeroPad2d((1, 2, 0, 3)), nn.Conv2d(2, 3, 3), nn.ConstantPad2d(2, 0.0)), (4, 3, 2)),
+    "repetition": (nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(2, 3, 3), nn.UpsamplingNearest2d(
+        scale_factor=(1, 3))), (4, 3, 2)),
     "one slope": (nn.Sequential(nn.Conv2d(2, 3, 1), nn.PReLU()), (4, 3, 2)),
     "vectors": (nn.Sequential(nn.Linear(4, 5), nn.Hardswish(), nn.BatchNorm1d(5), nn.PReLU(5), nn.Linear(5, 1)), (4,)),
     "one module": (nn.Linear(4, 5, bias=False), (4,)),
@@ -104,6 +106,7 @@ FIRST = {           # (n, channels, time)
     "signals and steps": (nn.Sequential(nn.ReLU(), nn.BatchNorm1d(3), nn.Dropout1d(), nn.Conv1d(3, 4, 2),
                                         nn.Linear(8, 2)), (9, 3)),
     "padded signals": (nn.Sequential(nn.ZeroPad1d((2, 1)), nn.MaxPool1d(3, 2, 1), nn.ConstantPad1d(1, 0)), (9, 3)),
+    "repeated signals": (nn.Sequential(nn.Upsample(scale_factor=3.0, mode="nearest-exact")), (4, 3)),
     "global pool1d": (nn.Sequential(nn.Conv1d(3, 4, 2), nn.AdaptiveMaxPool1d(1), nn.Flatten(), nn.Linear(4, 2)),
                       (9, 3)),
     "adaptive pool1d": (nn.Sequential(nn.AdaptiveAvgPool1d(3), nn.Flatten(1)), (9, 3)),
@@ -259,6 +262,10 @@ def test_all_that_is_refused_is_named():
     (nn.Softmax(), (4,), "Softmax must have the dim"), (nn.Softmax(4), (4, 4, 1), "Softmax must have the dim"),
     (nn.Unflatten(1, (3, 3)), (8,), "Unflatten must divide the axis of length 8"),
     (nn.Dropout(1.0), (8,), "Dropout: rate must be"),
+    (nn.Upsample(scale_factor=1.5), (4, 4, 1), "Upsample must repeat the nearest number of sequences or images"),
+    (nn.Upsample(scale_factor=2, mode="bilinear"), (4, 4, 1), "must repeat the nearest number"),
+    (nn.Upsample(scale_factor=(2, 2)), (4, 4), "must repeat the nearest number"),
+    (nn.Upsample(size=8), (4, 4, 1), "Upsample must have size None, got 8"),
     (nn.Sequential(), (3,), "module must have modules, got Sequential()")])
 def test_what_does_not_fit(module, shape, part):
     assert part in refusal(module, shape)

@@ -113,7 +113,7 @@ def test_states_that_leak(tally, problem):
 @networks.drawn(networks.normalized_networks(), 80)
 def test_normalized(tally, problem):
     check_network(tally, "normalized", problem)
-    if not any(isinstance(layer, layers.Dropout) for layer in problem["stack"]):
+    if not any(isinstance(layer, (layers.Dropout, layers.GaussianNoise)) for layer in problem["stack"]):
         # statistics of a batch that has some
         check_network(tally, "normalized", {**problem, "n": problem["n"] + 8}, training=True)
 

@@ -217,6 +217,15 @@ def zero_padding(axes: int) -> Callable[[Settings], Make]:
     return prepare
 
 
+def up_sampling(axes: int) -> Callable[[Settings], Make]:
+    def prepare(s: Settings) -> Make:
+        s.must("data_format", "channels_last", None)
+        s.must("interpolation", "nearest")
+        layer = kind_of("UpSampling", axes)(s.size("size", axes), **s.common())
+        return several(layer, s=s)
+    return prepare
+
+
 # -- normalization -------------------------------------------------------------------------------------------------
 
 
@@ -322,6 +331,37 @@ def dropout(s: Settings) -> Make:
     return several(layers.Dropout(rate, **s.common()), s=s)
 
 
+def noise(s: Settings) -> Make:
+    return several(layers.GaussianNoise(s.get("stddev"), **s.common()), s=s)
+
+
+def flip(s: Settings) -> Make:
+    if s.get("data_format", "channels_last") not in ("channels_last", None):
+        return left_out(s)
+    layer = layers.RandomFlip(s.get("mode", "horizontal_and_vertical"), **s.common())
+    s.leave_rest()
+    return several(layer, s=s)
+
+
+def translation(s: Settings) -> Make:
+    """By whole pixels here, by any part of one there; other fillings than zeros are left out."""
+    if s.get("data_format", "channels_last") not in ("channels_last", None) or (
+            s.get("fill_mode", "reflect") != "constant" or s.get("fill_value", 0.0) != 0):
+        return left_out(s)
+    height, width = (tuple(each) if isinstance(each, list) else each
+                     for each in (s.get("height_factor"), s.get("width_factor")))
+    layer = layers.RandomTranslation(height, width, **s.common())
+    s.leave_rest()
+
+    def make(shape: Shape, read: Read) -> list[Imported]:
+        try:
+            layer.build(shape)
+        except ValueError:              # less than a pixel
+            return []
+        return [Imported(layer, {}, s.source)]
+    return make
+
+
 def gelu(s: Settings) -> Make:
     exact = not s.must("approximate", True, False)
     return several(layers.Activation("gelu" if exact else "gelu_tanh", **s.common()), s=s)
@@ -332,18 +372,20 @@ LAYERS: dict[str, Callable[[Settings], Make]] = {
     **APPLIED, "Activation": activation, "PReLU": prelu, "Dense": dense, "Embedding": embedding,
     "BatchNormalization": batch_norm, "LayerNormalization": layer_norm, "Normalization": normalization,
     "Rescaling": rescaling, "Flatten": flatten, "Reshape": reshape, "Permute": permute, "Dropout": dropout,
+    "GaussianNoise": noise, "RandomFlip": flip, "RandomTranslation": translation,
     "SimpleRNN": one_direction, "LSTM": one_direction, "GRU": one_direction, "Bidirectional": bidirectional,
     **{f"Conv{axes}D": conv(axes) for axes in (1, 2)},
     **{f"DepthwiseConv{axes}D": depthwise(axes) for axes in (1, 2)},
     **{f"SeparableConv{axes}D": separable(axes) for axes in (1, 2)},
     **{f"ZeroPadding{axes}D": zero_padding(axes) for axes in (1, 2)},
+    **{f"UpSampling{axes}D": up_sampling(axes) for axes in (1, 2)},
     **{f"{theirs}Pooling{axes}D": pooling(ours, axes)
        for axes in (1, 2) for theirs, ours in (("Max", "MaxPool"), ("Average", "AvgPool"))},
     **{f"Global{theirs}Pooling{axes}D": global_pooling(f"Global{ours}", axes)
        for axes in (1, 2) for theirs, ours in (("Max", "MaxPool"), ("Average", "AvgPool"))},
-    **dict.fromkeys(("Identity", "ActivityRegularization", "AlphaDropout", "GaussianDropout", "GaussianNoise",
-                     "SpatialDropout1D", "SpatialDropout2D", "RandomFlip", "RandomRotation", "RandomTranslation",
-                     "RandomZoom", "RandomContrast", "RandomBrightness"), left_out),
+    **dict.fromkeys(("Identity", "ActivityRegularization", "AlphaDropout", "GaussianDropout", "SpatialDropout1D",
+                     "SpatialDropout2D", "RandomRotation", "RandomZoom", "RandomContrast", "RandomBrightness"),
+                    left_out),
 }
 # where a layer of several inputs has them
 BRANCHES: dict[str, type[Branches]] = {

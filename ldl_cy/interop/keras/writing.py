@@ -111,9 +111,9 @@ def never_negative(layer: Layer, before: bool) -> bool:
     kind = layer.get_config().get("activation")
     if kind is not None and check_activation(OWNER, kind) != "identity":
         return check_activation(OWNER, kind) in NEVER_NEGATIVE
-    keeps = ("Activation", "Dropout", "Flatten", "Reshape", "Permute")
+    keeps = ("Activation", "Dropout", "Flatten", "Reshape", "Permute", "RandomFlip", "RandomTranslation")
     return before and (type(layer).__name__ in keeps or "Pool" in type(layer).__name__
-                       or type(layer).__name__.startswith("ZeroPadding"))
+                       or type(layer).__name__.startswith(("ZeroPadding", "UpSampling")))
 
 
 def fail(part: Part, required: str, got: Any) -> Fault:
@@ -280,6 +280,29 @@ def dropout(w: Writer, part: Part, common: dict[str, Any], positive: bool) -> li
     return [w.make("Dropout", part, common, layer.rate)]
 
 
+def noise(w: Writer, part: Part, common: dict[str, Any], positive: bool) -> list[Item]:
+    layer: Any = part.layer
+    if layer.stddev > 1:                # Keras takes no more
+        raise fail(part, "a stddev of at most 1", layer.stddev)
+    return [w.make("GaussianNoise", part, common, layer.stddev)]
+
+
+def flip(w: Writer, part: Part, common: dict[str, Any], positive: bool) -> list[Item]:
+    layer: Any = part.layer
+    return [w.make("RandomFlip", part, common, layer.mode, data_format="channels_last")]
+
+
+def translation(w: Writer, part: Part, common: dict[str, Any], positive: bool) -> list[Item]:
+    layer: Any = part.layer
+    return [w.make("RandomTranslation", part, common, layer.height_factor, layer.width_factor, fill_mode="constant",
+                   interpolation="nearest", fill_value=0.0, data_format="channels_last")]
+
+
+def up_sampling(w: Writer, part: Part, common: dict[str, Any], positive: bool) -> list[Item]:
+    layer: Any = part.layer
+    return [w.make(type(layer).__name__, part, common, layer.size)]
+
+
 def flatten(w: Writer, part: Part, common: dict[str, Any], positive: bool) -> list[Item]:
     return [w.make("Flatten", part, common)]
 
@@ -299,8 +322,10 @@ WRITERS: dict[type[Layer], Write] = {
     layers.BatchNorm: batch_norm, layers.LayerNorm: layer_norm, layers.Normalization: normalization,
     layers.RNN: recurrent, layers.LSTM: recurrent, layers.GRU: recurrent, layers.Bidirectional: bidirectional,
     layers.Activation: activation, layers.PReLU: prelu, layers.Dropout: dropout, layers.Flatten: flatten,
+    layers.GaussianNoise: noise, layers.RandomFlip: flip, layers.RandomTranslation: translation,
     layers.Reshape: reshape, layers.Permute: permute,
     layers.ZeroPadding1D: zero_padding, layers.ZeroPadding2D: zero_padding,
+    layers.UpSampling1D: up_sampling, layers.UpSampling2D: up_sampling,
     **dict.fromkeys((layers.MaxPool1D, layers.MaxPool2D, layers.AvgPool1D, layers.AvgPool2D), pooling),
     **dict.fromkeys((layers.GlobalMaxPool1D, layers.GlobalMaxPool2D, layers.GlobalAvgPool1D, layers.GlobalAvgPool2D),
                     global_pooling),

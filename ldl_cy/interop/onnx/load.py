@@ -38,8 +38,9 @@ READERS: dict[str, Callable[[Reader, Op], Any]] = {
     "Concat": shapes.concat, "Conv": readers.conv, "Dropout": readers.dropout, "Expand": shapes.expand,
     "Flatten": shapes.flatten, "Gather": shapes.gather, "Gemm": readers.gemm, "Identity": shapes.identity,
     "LayerNormalization": readers.layer_normalization, "MatMul": readers.matmul, "Pad": shapes.pad,
-    "PRelu": readers.prelu, "Reshape": shapes.reshape, "ReverseSequence": shapes.reverse_sequence,
-    "Shape": shapes.shape, "Slice": shapes.slice_, "Softmax": readers.softmax,
+    "PRelu": readers.prelu, "Reshape": shapes.reshape, "Resize": shapes.resize,
+    "ReverseSequence": shapes.reverse_sequence, "Shape": shapes.shape, "Slice": shapes.slice_,
+    "Softmax": readers.softmax,
     "Squeeze": shapes.squeeze, "Sum": arithmetic.add_up, "Transpose": shapes.transpose,
     "Unsqueeze": shapes.unsqueeze, "Where": arithmetic.where, "Scan": scan.scan, "ai.onnx.ml.Scaler": readers.scaler,
 }

@@ -271,6 +271,20 @@ def _zero_pad(axes: int, r: Reader, path: str, m: Any) -> None:
     _pad(axes, r, r.name(path), [(sides[2 * i], sides[2 * i + 1]) for i in reversed(range(axes))])
 
 
+def _upsample(r: Reader, path: str, m: Any) -> None:
+    axes = r.layout.rank - 1
+    given = m.scale_factor if isinstance(m.scale_factor, tuple) else (m.scale_factor,) * axes
+    if m.mode not in ("nearest", "nearest-exact") or axes not in (1, 2) or len(given) != axes or not all(
+            isinstance(one, (int, float)) and one == int(one) for one in given):
+        raise r.error("must repeat the nearest number of sequences or images, by a whole scale_factor, got "
+                      f"{shown((m.mode, m.size, m.scale_factor))}")
+    r.first(axes + 1)
+    size: Any = tuple(map(int, given))
+    name = r.name(path)
+    r.add(L.UpSampling1D(size[0], name=name) if axes == 1 else L.UpSampling2D(size, name=name))
+    r.output()
+
+
 def _activation(name: str, r: Reader, path: str, m: Any) -> None:
     if name == "softmax":
         rank = r.layout.rank
@@ -346,6 +360,8 @@ KINDS: dict[str, Kind] = {
                                          "FeatureAlphaDropout")},
     **{f"ZeroPad{axes}d": Kind(partial(_zero_pad, axes), "first") for axes in (1, 2)},
     **{f"ConstantPad{axes}d": Kind(partial(_zero_pad, axes), "first", {"value": 0}) for axes in (1, 2)},
+    "Upsample": Kind(_upsample, "first", {"size": None}), "UpsamplingNearest2d": Kind(_upsample, "first", {
+        "size": None}),
     **{cls: Kind(partial(_activation, name)) for name, (cls, _) in ACTIVATIONS.items()},
     "GELU": Kind(_gelu), "ELU": Kind(partial(_activation, "elu"), "", {"alpha": 1.0}),
     "Softplus": Kind(partial(_activation, "softplus"), "", {"beta": 1.0, "threshold": 20.0}),

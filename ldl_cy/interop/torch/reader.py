@@ -168,7 +168,7 @@ class Reader:
 
     def output(self) -> None:
         """Take over the output shape of the layer that was added last; the order of axes stays."""
-        self.layout = self.layout._replace(shape=self.chain[-1].layer.build(self.layout.shape).output_shape)
+        self.layout = self.layout._replace(shape=self.chain[-1].layer.compute_output_shape(self.layout.shape))
 
     # -- the order of axes --------------------------------------------------------------------------------
 

@@ -277,6 +277,14 @@ def _zero_padding(w: Writer, part: Part) -> None:
     w.becomes(part)
 
 
+def _up_sampling(w: Writer, part: Part) -> None:
+    layer: Any = part.layer
+    w.first(part)
+    factors = tuple(map(float, pair(layer.size, layer.axes)[-layer.axes:]))
+    w.add(part, "Upsample", scale_factor=factors, mode="nearest-exact")
+    w.becomes(part)
+
+
 def _branches(w: Writer, part: Part) -> None:
     writers = [Writer(w.layout, [own_name(inner) for inner in path], w.writers) for path in part.paths]
     for writer, path in zip(writers, part.paths):
@@ -301,7 +309,8 @@ def _branches(w: Writer, part: Part) -> None:
 
 CHANNELS_FIRST: tuple[type[Layer], ...] = (
     L.Conv1D, L.Conv2D, L.MaxPool1D, L.MaxPool2D, L.AvgPool1D, L.AvgPool2D, L.GlobalMaxPool1D, L.GlobalMaxPool2D,
-    L.GlobalAvgPool1D, L.GlobalAvgPool2D, L.BatchNorm, L.ZeroPadding1D, L.ZeroPadding2D)
+    L.GlobalAvgPool1D, L.GlobalAvgPool2D, L.BatchNorm, L.ZeroPadding1D, L.ZeroPadding2D, L.UpSampling1D,
+    L.UpSampling2D)
 WRITERS: dict[type[Layer], Callable[[Writer, Part], None]] = {
     L.Dense: _dense, L.Conv1D: _conv, L.Conv2D: _conv, L.BatchNorm: _batch_norm, L.LayerNorm: _layer_norm,
     L.MaxPool1D: _pool, L.MaxPool2D: _pool, L.AvgPool1D: _pool, L.AvgPool2D: _pool,
@@ -309,8 +318,9 @@ WRITERS: dict[type[Layer], Callable[[Writer, Part], None]] = {
     L.GlobalAvgPool2D: _global_pool, L.PReLU: _prelu, L.Embedding: _embedding, L.RNN: _recurrent, L.LSTM: _recurrent,
     L.GRU: _recurrent, L.Bidirectional: _recurrent, L.Flatten: _flatten, L.Reshape: _reshape,
     L.ZeroPadding1D: _zero_padding, L.ZeroPadding2D: _zero_padding, L.Permute: _permute,
-    L.Normalization: _normalization,
+    L.Normalization: _normalization, L.UpSampling1D: _up_sampling, L.UpSampling2D: _up_sampling,
     L.Activation: lambda w, part: w.activate(part, ""),
     L.Dropout: lambda w, part: w.add(part, "Dropout", p=part.layer.rate),    # type: ignore[attr-defined]
+    **dict.fromkeys((L.GaussianNoise, L.RandomFlip, L.RandomTranslation), lambda w, part: w.add(part, "Identity")),
     L.Add: _branches, L.Concatenate: _branches, L.Multiply: _branches,
 }

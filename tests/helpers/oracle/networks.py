@@ -28,19 +28,21 @@ def activations():
 
 def shape_after(shape, stack):
     for layer in stack:
-        shape = layer.build(shape).output_shape
+        shape = layer.compute_output_shape(shape)
     return shape
 
 
 @st.composite
 def dense_layers(draw):
-    kind = draw(st.sampled_from(["dense", "dense", "activation", "dropout", "prelu"]))
+    kind = draw(st.sampled_from(["dense", "dense", "activation", "dropout", "noise", "prelu"]))
     if kind == "activation":
         name = draw(st.sampled_from(SMOOTH + KINKED))
         slope = draw(st.sampled_from([0.0, 0.01, 0.3]))
         return L.Activation(name, slope) if name == "leaky_relu" else L.Activation(name)
     if kind == "dropout":
         return L.Dropout(draw(st.sampled_from([0.1, 0.5])))
+    if kind == "noise":
+        return L.GaussianNoise(draw(st.sampled_from([0.0, 0.5])))
     if kind == "prelu":
         return L.PReLU(draw(st.sampled_from([None, 1])), "uniform")
     return L.Dense(draw(st.integers(1, 20)), draw(activations()), use_bias=draw(st.booleans()))
@@ -98,6 +100,25 @@ def zeros_around(draw, shape):
 
 
 @st.composite
+def repetitions(draw, shape):
+    axes = len(shape) - 1
+    if axes == 1:
+        return L.UpSampling1D(draw(st.integers(1, 3)))
+    return L.UpSampling2D(draw(st.one_of(st.integers(1, 2), st.tuples(st.integers(1, 3), st.integers(1, 3)))))
+
+
+@st.composite
+def augmentations(draw, shape):
+    """Layers of images that are the identity but in training; of sequences, noise."""
+    kind = draw(st.sampled_from(["flip", "translation", "noise"])) if len(shape) == 3 else "noise"
+    if kind == "noise":
+        return L.GaussianNoise(0.3)
+    if kind == "flip":
+        return L.RandomFlip(draw(st.sampled_from(["horizontal", "vertical", "horizontal_and_vertical"])))
+    return L.RandomTranslation(draw(st.sampled_from([0.0, 0.2, (-0.5, 0.5)])), draw(st.sampled_from([0.3, (0, 1)])))
+
+
+@st.composite
 def permutations(draw, shape):
     return L.Permute(draw(st.permutations(range(1, len(shape) + 1))))
 
@@ -126,7 +147,7 @@ def convolutional_parts(draw, shape, most=3):
     for _ in range(draw(st.integers(1, most))):
         now = shape_after(shape, stack)
         stack.append(draw(st.one_of(convolutions(now), convolutions(now), poolings(now), slopes(now),
-                                    zeros_around(now), permutations(now))))
+                                    zeros_around(now), permutations(now), repetitions(now), augmentations(now))))
     return stack
 
 

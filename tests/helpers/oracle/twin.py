@@ -216,7 +216,11 @@ APPLY = {
     "GlobalAvgPool1D": global_pooling("mean"), "GlobalAvgPool2D": global_pooling("mean"),
     "ZeroPadding1D": zero_padding, "ZeroPadding2D": zero_padding,
     "RNN": recurrent(torch.nn.RNN), "LSTM": recurrent(torch.nn.LSTM), "GRU": recurrent(torch.nn.GRU),
-    "Activation": activation, "Dropout": lambda layer, p, x: x,
+    "Activation": activation,
+    **dict.fromkeys(("Dropout", "GaussianNoise", "RandomFlip", "RandomTranslation"), lambda layer, p, x: x),
+    "UpSampling1D": lambda layer, p, x: x.repeat_interleave(layer.size, 1),
+    "UpSampling2D": lambda layer, p, x: x.repeat_interleave(per_axis(layer.size, 2)[0], 1).repeat_interleave(
+        per_axis(layer.size, 2)[1], 2),
     "Flatten": lambda layer, p, x: x.flatten(1),
     "Permute": lambda layer, p, x: x.permute(0, *layer.dims),
     "Reshape": lambda layer, p, x: x.reshape(len(x), *layer.target_shape),

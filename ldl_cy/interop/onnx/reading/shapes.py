@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from ldl_cy.interop.onnx.reading.values import (
     axis_number,
     plain,
 )
+from ldl_cy.layers.upsampling import MOST_COPIES
 
 MADE = "made"                   # in a tree of what was joined: the value that has all parts up to here
 
@@ -329,18 +331,52 @@ def pad(reader: Reader, op: Op) -> Value:
     padded = [i for i in sorted(pads) if any(pads[i])]
     if not padded:
         return value
-    batch = value.batch
-    inside = [i for i in range(value.rank) if i != batch]
-    channels = [i for i in inside if i not in padded]
+    laid, order = with_channels_last(reader, value, padded, "it must put zeros around sequences or images")
+    key = zeros_around(reader, op, laid.key, tuple(pads.get(i, (0, 0)) for i in order[:-1]))
+    return in_their_order(reader, key, value, order)
+
+
+def with_channels_last(reader: Reader, value: Value, changed: Sequence[int], text: str) -> tuple[Value, list[int]]:
+    """Sequences or images of which these axes become longer, with another one last; and their axes in our order."""
+    inside = [i for i in range(value.rank) if i != value.batch]
+    channels = [i for i in inside if i not in changed]
     last = max(channels, key=lambda i: (value.axes[i] == (len(value.shape),), i == 1, i), default=None)
-    if batch in padded or last is None or len(inside) not in (2, 3):
-        raise Unreadable("it must put zeros around sequences or images")
-    order = [i for i in inside if i != last]
-    laid = reader.exactly(value, [*order, last])
-    reader.channels_first(laid)
-    key = zeros_around(reader, op, laid.key, tuple(pads.get(i, (0, 0)) for i in order))
-    found = dict(zip([*order, last], plain(reader.shapes[key], range(1, len(inside) + 1))))
-    return Value(key, reader.shapes[key], tuple((0,) if i == batch else found[i] for i in range(value.rank)))
+    if value.batch in changed or last is None or len(inside) not in (2, 3):
+        raise Unreadable(text)
+    order = [*(i for i in inside if i != last), last]
+    return reader.channels_first(reader.exactly(value, order)), order
+
+
+def in_their_order(reader: Reader, key: str, before: Value, order: Sequence[int]) -> Value:
+    """The value of a layer that has read ``with_channels_last``."""
+    found = dict(zip(order, plain(reader.shapes[key], range(1, len(order) + 1))))
+    return Value(key, reader.shapes[key], tuple((0,) if i == before.batch else found[i] for i in range(before.rank)))
+
+
+def resize(reader: Reader, op: Op) -> Value:
+    """The nearest number, for whole scales: y[i] = x[i // scale]."""
+    value = reader.value(op)
+    text = "it must repeat the nearest number of sequences or images, by whole scales"
+    if reader.get(op, 2) is None:
+        raise Unreadable(text)
+    scales = reader.array(op, 2, "the scales")
+    axes = [axis_number(axis, value.rank) for axis in op.attributes.get("axes", range(value.rank))]
+    # all that have i // scale for whole scales
+    rounding = {"asymmetric": ("floor",), "half_pixel": ("round_prefer_floor", "round_prefer_ceil")}
+    mode = op.attributes.get("coordinate_transformation_mode", "half_pixel")
+    if (op.attributes.get("mode", "nearest") != "nearest" or scales.shape != (len(axes),) or np.any(scales < 1)
+            or np.any(scales != np.round(scales)) or np.any(scales > MOST_COPIES)
+            or op.attributes.get("nearest_mode", "round_prefer_floor") not in rounding.get(mode, ())):
+        raise Unreadable(text)
+    times = dict(zip(axes, map(int, scales)))
+    repeated = [i for i in sorted(times) if times[i] > 1]
+    if not repeated:
+        return value
+    laid, order = with_channels_last(reader, value, repeated, text)
+    size = tuple(times.get(i, 1) for i in order[:-1])
+    layer = layers.UpSampling1D(size[0]) if len(size) == 1 else layers.UpSampling2D(size)       # type: ignore[arg-type]
+    key = reader.emit(op, laid.key, layer, shape=tuple(map(mul, laid.shape, (*size, 1))))
+    return in_their_order(reader, key, value, order)
 
 
 def reduce(reader: Reader, op: Op) -> Value | Summed:

@@ -91,6 +91,10 @@ class OnnxGraph:
         """An initializer of ints, (len(values),)."""
         return self._initializer(name, np.array(values, np.int64))
 
+    def floats(self, name: str, *values: float) -> str:
+        """An initializer of float32 whatever the dtype of the graph is, (len(values),)."""
+        return self._initializer(name, np.array(values, np.float32))
+
     def labels(self, name: str, values: np.ndarray) -> str:
         """An initializer of int64 or str."""
         return self._initializer(name, values)

@@ -9,7 +9,13 @@ from ldl_cy.interop.onnx.writing.activations import activate
 from ldl_cy.interop.onnx.writing.graph import Axes, OnnxGraph, inverse
 from ldl_cy.interop.onnx.writing.norms import batch_norm, layer_norm, normalization
 from ldl_cy.interop.onnx.writing.recurrent import recurrent
-from ldl_cy.interop.onnx.writing.windows import convolution, global_pooling, pooling, zero_padding
+from ldl_cy.interop.onnx.writing.windows import (
+    convolution,
+    global_pooling,
+    pooling,
+    up_sampling,
+    zero_padding,
+)
 from ldl_cy.interop.parts import Part
 from ldl_cy.layers.activation import check_activation
 from ldl_cy.messages import shown
@@ -148,14 +154,17 @@ Writer = Callable[[OnnxGraph, Part, str], str]
 WRITERS: dict[type[layers.Layer], Writer] = {
     layers.Activation: activation, layers.BatchNorm: batch_norm, layers.Bidirectional: recurrent,
     layers.Dense: dense, layers.Dropout: unchanged, layers.Embedding: embedding, layers.Flatten: reshape,
+    layers.GaussianNoise: unchanged, layers.RandomFlip: unchanged, layers.RandomTranslation: unchanged,
     layers.LayerNorm: layer_norm, layers.Normalization: normalization, layers.PReLU: prelu, layers.Permute: permute,
     layers.Reshape: reshape,
     **dict.fromkeys((layers.Conv1D, layers.Conv2D), convolution),
     **dict.fromkeys((layers.RNN, layers.LSTM, layers.GRU), recurrent),
     **dict.fromkeys((layers.ZeroPadding1D, layers.ZeroPadding2D), zero_padding),
+    **dict.fromkeys((layers.UpSampling1D, layers.UpSampling2D), up_sampling),
     **dict.fromkeys((layers.MaxPool1D, layers.MaxPool2D, layers.AvgPool1D, layers.AvgPool2D), pooling),
     **dict.fromkeys((layers.GlobalMaxPool1D, layers.GlobalMaxPool2D, layers.GlobalAvgPool1D, layers.GlobalAvgPool2D),
                     global_pooling)}
 JOINS: dict[type[layers.Layer], str] = {layers.Add: "Add", layers.Concatenate: "Concat", layers.Multiply: "Mul"}
 # layers whose output is zero past the ends of sequences, as their input is
-KEEP_ZEROS = {*JOINS, layers.Dropout, layers.Flatten, layers.Permute, layers.Reshape}
+KEEP_ZEROS = {*JOINS, layers.Dropout, layers.Flatten, layers.GaussianNoise, layers.Permute, layers.RandomFlip,
+              layers.RandomTranslation, layers.Reshape}

@@ -116,3 +116,16 @@ def global_pooling(graph: OnnxGraph, part: Part, x: str) -> str:
         lengths = graph.node("Unsqueeze", name, graph.lengths_as("float"), graph.ints(f"{name}/axis", 1))
         y = graph.node("Div", name, y, lengths)
     return y
+
+
+def up_sampling(graph: OnnxGraph, part: Part, x: str) -> str:
+    """y[i] = x[floor(i / scale)] along each axis, in whichever order the axes are."""
+    layer: Any = part.layer
+    scales = (1, *pair(layer.size, layer.axes)[-layer.axes:], 1)
+
+    def write(xs: list[str], order: Axes) -> str:
+        there = graph.floats(f"{part.name}/scales", *(scales[order.index(axis)] for axis in range(len(order))))
+        return graph.node("Resize", part.name, xs[0], "", there, mode="nearest", nearest_mode="floor",
+                          coordinate_transformation_mode="asymmetric")
+
+    return graph.elementwise(part.name, [x], len(scales), write)
