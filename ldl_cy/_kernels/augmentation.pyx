@@ -89,12 +89,12 @@ cdef inline void copy_pixels(
     floating *y,                # (n, c)
 ) noexcept nogil:
     """y = x or, back, x = y; with the pixels of x from the last to the first where flipped."""
-    cdef Py_ssize_t s, k
+    cdef Py_ssize_t _s, k
     if not flipped:
         memcpy(x if back else y, y if back else x, n * c * sizeof(floating))
         return
     x += (n - 1) * c
-    for s in range(n):
+    for _s in range(n):
         for k in range(c):
             if back:
                 x[k] = y[k]
