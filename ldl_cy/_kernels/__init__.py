@@ -24,7 +24,8 @@ forward, backward, prepare ..., which the engine calls without the GIL. The equa
     Permute ----------> permute ---------------------------------------------> vec.transpose
     PReLU ------------> prelu ---------------> runs
     Normalization ----> normalization -------> runs
-    others -----------> embedding  dropout  augmentation  reverse  zero_padding  custom (calls Python)
+    Embedding, CategoryEmbedding --> embedding
+    others -----------> dropout  augmentation  reverse  zero_padding  custom (calls Python)
     losses -----------> losses ------+-------> row_losses -------------------> vec.exp, vec.log
                                      +---------------------------------------> vec/losses.inc, vec/log_losses.inc
 

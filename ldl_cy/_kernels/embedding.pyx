@@ -1,14 +1,26 @@
-"""Embedding: y = table[id], one row of the table for each token id.
+"""Embedding and CategoryEmbedding: y = table[id], one row of a table for each id.
+
+Embedding, one table for all ids of a row:
 
     y_i = table[x_i]                    x (n, tokens), table (n_ids, k), y (n, tokens, k)
     dtable[x_i] += dy_i                 which is dtable += X^T dy, X (n tokens, n_ids) the ids one-hot
     dx = 0                              y is a step function of x
+
+CategoryEmbedding, a table for each column of categories, beside the numeric columns, which are copied:
+
+    y = [x_numeric, table_1[x_1], table_2[x_2], ...]        x (n, n_in), table_c (n_ids_c, k_c)
+    table_c[unknown] = sum_j p_j table_c[j],  p_j = counts_c[j] / sum(counts_c)
+    dtable_c[x_c] += dy_c;  dtable_c[j] += p_j dy_c for every j where x_c is no id
+    dx_numeric = dy_numeric, dx_c = 0
+
+counts are the op's state, which it never changes. The means and 1 / sum(counts) are derived.
 """
 from cython cimport floating
+from cpython.bytearray cimport PyByteArray_AsString
 from libc.string cimport memcpy, memset
 
 from ldl_cy._engine cimport vec
-from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t
+from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t, prepare_t
 
 cdef long long LARGEST_FLOAT32 = 1 << 24        # float32 holds every integer up to here
 
@@ -79,4 +91,164 @@ def embedding(str dtype, *, Py_ssize_t tokens, Py_ssize_t n_ids, Py_ssize_t k):
         op.forward, op.backward = <forward_t>forward[double], <backward_t>backward[double]
     kernel.name, kernel.dtype = "embedding", dtype
     kernel.config = {"tokens": tokens, "n_ids": n_ids, "k": k}
+    return kernel
+
+
+# -- a table for each column of categories --------------------------------------------------------------------------
+
+ctypedef struct Column:
+    Py_ssize_t place            # in x
+    Py_ssize_t n_ids            # rows of its table; its counts as well
+    Py_ssize_t k                # their length
+    Py_ssize_t table            # where its table begins in theta,
+    Py_ssize_t counts           # its counts in state,
+    Py_ssize_t mean             # its mean (k,) and 1 / sum(counts) in derived
+
+ctypedef struct Columns:
+    Py_ssize_t n_in
+    Py_ssize_t n_out
+    Py_ssize_t n_numeric
+    Py_ssize_t n_columns
+    const Py_ssize_t *numeric   # (n_numeric,) places in x
+    const Column *columns       # (n_columns,)
+
+
+cdef inline Py_ssize_t id_of(const Column *c, floating value) noexcept nogil:
+    """The nearest integer, or -1 for a number that is no id."""
+    cdef double above = <double>value + 0.5
+    if above >= 0 and above < c.n_ids:          # false for NaN
+        return <Py_ssize_t>above
+    return -1
+
+
+cdef void prepare_columns(
+    const Op *op, const Call *call,
+    const floating *theta,      # tables, one after the other
+    const floating *state,      # counts, likewise
+    floating *derived,          # for each column mean (k,), 1 / sum(counts)
+) noexcept nogil:
+    cdef const Columns *s = <const Columns*>&op.sizes[0]
+    cdef const Column *c
+    cdef const floating *counts
+    cdef floating *mean
+    cdef Py_ssize_t i, j
+    cdef double total
+    for i in range(s.n_columns):
+        c = s.columns + i
+        counts, mean = state + c.counts, derived + c.mean
+        total = 0
+        for j in range(c.n_ids):
+            total += counts[j]
+        # without a count the mean is 0
+        mean[c.k] = <floating>(1 / total) if total > 0 else 0
+        # mean = sum_j p_j table[j]
+        memset(mean, 0, c.k * sizeof(floating))
+        for j in range(c.n_ids):
+            vec.axpy(c.k, counts[j] * mean[c.k], theta + c.table + j * c.k, mean)
+
+
+cdef void forward_columns(
+    const Op *op, const Call *call,
+    const floating *theta,      # tables, one after the other
+    const floating *state,
+    const floating *derived,    # for each column mean (k,), 1 / sum(counts)
+    const floating *x,          # (n, n_in)
+    floating *y,                # (n, n_out)
+    floating *cache, floating *scratch,
+) noexcept nogil:
+    cdef const Columns *s = <const Columns*>&op.sizes[0]
+    cdef const Column *c
+    cdef Py_ssize_t _row, i, found
+    for _row in range(call.n):
+        # y = [x_numeric, table_1[x_1], ...]
+        for i in range(s.n_numeric):
+            y[i] = x[s.numeric[i]]
+        y += s.n_numeric
+        for i in range(s.n_columns):
+            c = s.columns + i
+            found = id_of(c, x[c.place])
+            memcpy(y, theta + c.table + found * c.k if found >= 0 else derived + c.mean, c.k * sizeof(floating))
+            y += c.k
+        x += s.n_in
+
+
+cdef void backward_columns(
+    const Op *op, const Call *call, const floating *theta,
+    const floating *state,      # counts, one column after the other
+    const floating *derived,    # for each column mean (k,), 1 / sum(counts)
+    const floating *x,          # (n, n_in)
+    const floating *y,
+    floating *dy,               # (n, n_out)
+    floating *dx,               # (n, n_in) or NULL
+    floating *grad,             # as theta, or NULL
+    floating *cache, floating *scratch,
+) noexcept nogil:
+    cdef const Columns *s = <const Columns*>&op.sizes[0]
+    cdef const Column *c
+    cdef Py_ssize_t _row, i, j, found
+    for _row in range(call.n):
+        if dx != NULL:
+            # dx_numeric = dy_numeric, dx_c = 0
+            memset(dx, 0, s.n_in * sizeof(floating))
+            for i in range(s.n_numeric):
+                dx[s.numeric[i]] = dy[i]
+            dx += s.n_in
+        dy += s.n_numeric
+        for i in range(s.n_columns):
+            c = s.columns + i
+            if grad != NULL:
+                found = id_of(c, x[c.place])
+                if found >= 0:
+                    # dtable[x] += dy
+                    vec.add(c.k, dy, grad + c.table + found * c.k)
+                else:
+                    # dtable[j] += p_j dy
+                    for j in range(c.n_ids):
+                        vec.axpy(c.k, state[c.counts + j] * derived[c.mean + c.k], dy, grad + c.table + j * c.k)
+            dy += c.k
+        x += s.n_in
+
+
+def category_embedding(str dtype, *, Py_ssize_t n_in, tuple places, tuple n_ids, tuple k):
+    """The kernel of ``layers.CategoryEmbedding``: rows of n_in numbers, at places[c] one of n_ids[c] ids."""
+    cdef Kernel kernel = Kernel()
+    cdef Op *op = &kernel.op
+    cdef Columns *s = <Columns*>&op.sizes[0]
+    cdef Column *c
+    cdef Py_ssize_t *place
+    cdef Py_ssize_t i
+    assert_fits(sizeof(Columns), sizeof(op.sizes))
+    assert len(places) == len(n_ids) == len(k) and all([0 <= i < n_in for i in places])
+    categories = set(places)
+    numeric = [i for i in range(n_in) if i not in categories]
+    s.n_in, s.n_numeric, s.n_columns = n_in, len(numeric), len(places)
+    # as many columns as there are: beside the op, in memory that lives as long as the kernel
+    memory = bytearray(s.n_columns * sizeof(Column) + s.n_numeric * sizeof(Py_ssize_t))
+    kernel.parts = (memory,)
+    c = <Column*>PyByteArray_AsString(memory)
+    place = <Py_ssize_t*>(c + s.n_columns)
+    s.columns, s.numeric = c, place
+    for i in range(s.n_numeric):
+        place[i] = numeric[i]
+    op.y_size = s.n_numeric
+    for i in range(s.n_columns):
+        c[i].place, c[i].n_ids, c[i].k = places[i], n_ids[i], k[i]
+        if dtype == "float32" and c[i].n_ids >= LARGEST_FLOAT32:
+            raise ValueError(f"CategoryEmbedding: input_dims must be less than {LARGEST_FLOAT32} in float32, which "
+                             f"holds no larger ids; use dtype='float64', got {c[i].n_ids}.")
+        c[i].table, c[i].counts, c[i].mean = op.n_params, op.n_state, op.n_derived
+        op.n_params += c[i].n_ids * c[i].k
+        op.n_state += c[i].n_ids
+        op.n_derived += c[i].k + 1
+        op.y_size += c[i].k
+    s.n_out = op.y_size
+    op.x_size, op.flops = n_in, op.y_size
+    if dtype == "float32":
+        op.prepare = <prepare_t>prepare_columns[float]
+        op.forward, op.backward = <forward_t>forward_columns[float], <backward_t>backward_columns[float]
+    else:
+        op.prepare = <prepare_t>prepare_columns[double]
+        op.forward, op.backward = <forward_t>forward_columns[double], <backward_t>backward_columns[double]
+    kernel.name, kernel.dtype = "category_embedding", dtype
+    kernel.config = {"n_in": n_in, "places": places, "n_ids": n_ids, "k": k}
     return kernel

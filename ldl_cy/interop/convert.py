@@ -96,18 +96,23 @@ def compare(model: Sequential, source: str, target: str) -> int:
 
 
 def random_rows(model: Sequential) -> np.ndarray:
-    """Rows that the model can read: normal numbers, or token ids where it begins with an Embedding."""
+    """Rows that the model can read: normal numbers, or ids where it begins with an Embedding or a CategoryEmbedding."""
     rng = np.random.default_rng(0)
-    shape, tokens = model.network.input_shape, embeddings(model.layers)
-    if tokens:
-        return rng.integers(0, min(each.input_dim for each in tokens), (ROWS, *shape)).astype(model.dtype)
+    shape, ids = model.network.input_shape, id_counts(model.layers)
+    if ids:
+        return rng.integers(0, min(ids), (ROWS, *shape)).astype(model.dtype)
     return rng.standard_normal((ROWS, *shape)).astype(model.dtype)
 
 
-def embeddings(stack: Sequence[Layer]) -> list[layers.Embedding]:
-    """Those of a model, also in branches: all of them read the model's input."""
-    inside = [each for layer in stack for path in getattr(layer, "paths", ()) for each in embeddings(path)]
-    return [layer for layer in stack if isinstance(layer, layers.Embedding)] + inside
+def id_counts(stack: Sequence[Layer]) -> list[int]:
+    """How many ids the tables of a model have, also in branches: all of them read the model's input."""
+    found = [count for layer in stack for path in getattr(layer, "paths", ()) for count in id_counts(path)]
+    for layer in stack:
+        if isinstance(layer, layers.Embedding):
+            found.append(layer.input_dim)
+        if isinstance(layer, layers.CategoryEmbedding):
+            found += layer.input_dims
+    return found
 
 
 def outputs(path: str, X: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -3,6 +3,7 @@ from ldl_cy.layers.activation import Activation
 from ldl_cy.layers.augmentation import GaussianNoise, RandomFlip, RandomTranslation
 from ldl_cy.layers.base import Layer
 from ldl_cy.layers.bidirectional import Bidirectional
+from ldl_cy.layers.category_embedding import CategoryEmbedding
 from ldl_cy.layers.conv import Conv1D, Conv2D
 from ldl_cy.layers.custom import Custom
 from ldl_cy.layers.dense import Dense
@@ -31,9 +32,9 @@ LayerNormalization = LayerNorm
 
 __all__ = [
     "GRU", "LSTM", "RNN", "Activation", "Add", "AvgPool1D", "AvgPool2D", "BatchNorm", "BatchNormalization",
-    "Bidirectional", "Concatenate", "Conv1D", "Conv2D", "Custom", "Dense", "Dropout", "Embedding", "Flatten",
-    "GaussianNoise", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "Layer",
-    "LayerNorm", "LayerNormalization", "MaxPool1D", "MaxPool2D", "Multiply", "Normalization", "PReLU", "Permute",
-    "RandomFlip", "RandomTranslation", "Reshape", "SimpleRNN", "UpSampling1D", "UpSampling2D",
-    "ZeroPadding1D", "ZeroPadding2D",
+    "Bidirectional", "CategoryEmbedding", "Concatenate", "Conv1D", "Conv2D", "Custom", "Dense", "Dropout",
+    "Embedding", "Flatten", "GaussianNoise", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D",
+    "GlobalMaxPool2D", "Layer", "LayerNorm", "LayerNormalization", "MaxPool1D", "MaxPool2D", "Multiply",
+    "Normalization", "PReLU", "Permute", "RandomFlip", "RandomTranslation", "Reshape", "SimpleRNN", "UpSampling1D",
+    "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D",
 ]

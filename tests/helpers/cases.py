@@ -45,7 +45,20 @@ def pooled(function, x):
     return function(x.reshape(len(x), *sizes, x.shape[-1]), tuple(range(2, 2 * x.ndim - 3, 2)))
 
 
+def looked_up(layer, p, x, counts=None):
+    """The numbers of each row, then a vector of each category; of a code that is no id the mean of its table."""
+    names = layer.names or [f"x{place}" for place in layer.places]
+    parts = [np.delete(x, layer.places, axis=1)]
+    for name, place in zip(names, layer.places):
+        table = p[f"{name}.table"]
+        share = np.ones(len(table)) if counts is None else np.asarray(counts[name], float)
+        mean = share @ table / share.sum() if share.sum() else 0 * table[0]
+        parts.append(np.vstack([table, mean])[x[:, place].astype(int)])
+    return np.concatenate(parts, 1)
+
+
 GRU, LSTM, RNN, INNER = L.GRU(3), L.LSTM(3), L.RNN(3), L.GRU(2)
+CATEGORIES = L.CategoryEmbedding((3, 1), (6, 8), (2, 3), names=("city", "job"))
 LAYERS = {case.name: case for case in (
     LayerCase("Activation", L.Activation("tanh"), (3, 2), lambda p, x: np.tanh(x)),
     LayerCase("Add", L.Add([L.Dense(4)], []), (4,), lambda p, x: dense(p, x, "0.dense_0.") + x),
@@ -53,6 +66,8 @@ LAYERS = {case.name: case for case in (
     LayerCase("AvgPool2D", L.AvgPool2D(), (4, 6, 2), lambda p, x: pooled(np.mean, x)),
     LayerCase("BatchNorm", L.BatchNorm(), (3, 4), lambda p, x: p["gamma"] * x / np.sqrt(1 + 1e-5) + p["beta"]),
     LayerCase("Bidirectional", L.Bidirectional(INNER), (4, 3), lambda p, x: both_directions(INNER, p, x)),
+    LayerCase("CategoryEmbedding", CATEGORIES, (4,), lambda p, x: looked_up(CATEGORIES, p, x),
+              data=lambda rng, n: rng.integers(0, 7, (n, 4))),
     LayerCase("Concatenate", L.Concatenate([L.Dense(2)], []), (3,),
               lambda p, x: np.concatenate([dense(p, x, "0.dense_0."), x], -1)),
     convolution("Conv1D", L.Conv1D(3, 2, activation="tanh"), (6, 2)),

@@ -48,8 +48,9 @@ def test_every_kind_into_every_other_one(model, there, here, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("stack, shape", [
-    ([L.Embedding(7, 3), L.GRU(4)], (5,)), ([L.Conv1D(3, 2), L.GlobalMaxPool1D()], (6, 2)),
-], ids=["token ids", "signals"])
+    ([L.Embedding(7, 3), L.GRU(4)], (5,)), ([L.CategoryEmbedding([1], [4]), L.Dense(2)], (3,)),
+    ([L.Conv1D(3, 2), L.GlobalMaxPool1D()], (6, 2)),
+], ids=["token ids", "categories", "signals"])
 def test_other_inputs(stack, shape, tmp_path):
     source = write(Sequential(stack, random_state=0).build(shape), tmp_path / "in.ldl")
     assert main(["convert", source, str(tmp_path / "out.onnx"), "--check"]) == 0

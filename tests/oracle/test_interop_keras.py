@@ -15,10 +15,12 @@ pytest.importorskip("h5py", reason="reads Keras' files")
 
 import keras
 import torch
+from cases import example
 from keras import layers as K
 from oracle import networks
 from oracle.problems import compare, make_batch, make_model
 
+from ldl_cy import Sequential
 from ldl_cy import layers as L
 from ldl_cy.interop import from_keras, to_keras
 from ldl_cy.interop.keras.layers import LAYERS
@@ -388,6 +390,9 @@ OURS = {
 }
 
 
+NOT_THERE = ("CategoryEmbedding",)
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_ours_there(tally, folder, name):
     shape, made = OURS[name]
@@ -407,8 +412,15 @@ def test_ours_there(tally, folder, name):
 
 
 def test_every_layer_is_written():
-    names = {getattr(L, name).__name__ for name in L.__all__} - {"Layer", "Custom"}
+    names = {getattr(L, name).__name__ for name in L.__all__} - {"Layer", "Custom", *NOT_THERE}
     assert names == set(OURS)
+
+
+@pytest.mark.parametrize("name", NOT_THERE)
+def test_what_keras_has_no_layer_for(name):
+    case = example(name)
+    with pytest.raises(ValueError, match=rf"{name} '{case.layer.default_name()}_0'.* no counterpart"):
+        to_keras(Sequential([case.layer]).build(case.input_shape))
 
 
 def test_branches_have_names_that_keras_takes():

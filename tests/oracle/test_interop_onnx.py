@@ -101,6 +101,11 @@ def test_tokens(tally, problem):
     check(tally, "tokens", {**problem, "ids": 11})
 
 
+@networks.drawn(networks.category_networks(), 15)
+def test_categories(tally, problem):
+    check(tally, "categories", {**problem, "ids": 11})
+
+
 @networks.drawn(networks.recurrent_networks(), 25)
 def test_recurrent_with_lengths(tally, problem):
     check(tally, "with lengths", problem, lengths=True)

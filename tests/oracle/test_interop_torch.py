@@ -92,6 +92,7 @@ def more_networks(draw):
 STRATEGIES = {**{name: strategy for name, strategy in vars(networks).items() if name.endswith("_networks")},
               "more_networks": more_networks}
 COUNTS = {"more_networks": 80}
+IDS = ("token_networks", "category_networks")
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -100,7 +101,7 @@ def test_networks(tally, name):
               suppress_health_check=list(HealthCheck))
     @given(networks.problems(STRATEGIES[name]()))
     def check(problem):
-        check_both_ways(tally, {**problem, "ids": 11} if name == "token_networks" else problem)
+        check_both_ways(tally, {**problem, "ids": 11} if name in IDS else problem)
 
     check()
 
@@ -112,7 +113,7 @@ def test_every_layer(tally, name):
     for stack in ([case.layer], [case.layer, L.Flatten(), L.Dense(3)]):
         problem = {"shape": case.input_shape, "stack": stack, "loss": "squared_error", "k": 3, "n": 4,
                    "weighted": False, "seed": 1}
-        check_both_ways(tally, {**problem, "ids": 7} if name == "Embedding" else problem)
+        check_both_ways(tally, {**problem, "ids": 7} if name.endswith("Embedding") else problem)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -133,6 +133,11 @@ def test_tokens(tally, problem):
     check_network(tally, "tokens", {**problem, "ids": 11})
 
 
+@networks.drawn(networks.category_networks(), 40)
+def test_categories(tally, problem):
+    check_network(tally, "categories", {**problem, "ids": 11})
+
+
 @networks.drawn(networks.mixed_networks(), 60)
 def test_mixed(tally, problem):
     check_network(tally, "mixed", problem)
@@ -201,7 +206,7 @@ def test_every_layer(tally, name):
     for n, loss in ((1, "squared_error"), (6, "codes")):
         problem = {"shape": case.input_shape, "stack": [case.layer, L.Flatten(), L.Dense(3)], "loss": loss,
                    "smoothing": 0.0, "k": 3, "n": n, "weighted": n == 6, "seed": n}
-        check_network(tally, "every layer", {**problem, "ids": 7} if name == "Embedding" else problem)
+        check_network(tally, "every layer", {**problem, "ids": 7} if name.endswith("Embedding") else problem)
 
 
 @pytest.mark.parametrize("name", losses.LOSSES)

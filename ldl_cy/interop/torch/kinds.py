@@ -16,6 +16,7 @@ from ldl_cy.interop.torch.weights import (
     batch_norm,
     bidirectional,
     broadcast,
+    category_embedding,
     convolution,
     embedding,
     layer_norm,
@@ -173,6 +174,15 @@ def _embedding(r: Reader, path: str, m: Any) -> None:
     r.convert(L.Embedding(m.num_embeddings, m.embedding_dim, name=r.name(path)), embedding(), m)
     r.layout = Layout((*r.layout.shape, m.embedding_dim), (*r.layout.order, r.layout.rank))
     r.natural = channels_last(r.layout.rank)
+
+
+def _category_embedding(r: Reader, path: str, m: Any) -> None:
+    sizes = [getattr(m, f"table_{i}").shape for i in range(len(m.places))]
+    layer = L.CategoryEmbedding(m.places, [size for size, _ in sizes], [k for _, k in sizes], names=m.names,
+                                name=r.name(path))
+    r.same()
+    r.convert(layer, category_embedding(m.names), m)
+    r.layout = Layout.last((len(m.numbers) + sum(k for _, k in sizes),))
 
 
 def _recurrent(r: Reader, path: str, m: Any) -> None:
@@ -343,6 +353,7 @@ KINDS: dict[str, Kind] = {
     "BatchNorm1d": _BATCH_NORM, "BatchNorm2d": _BATCH_NORM, "BatchNorm3d": _BATCH_NORM, "BatchNormNd": _BATCH_NORM,
     "LayerNorm": Kind(_layer_norm, "norm"), "Normalization": Kind(_normalization, "first"),
     "Embedding": Kind(_embedding, "stop", {"max_norm": None}),
+    "CategoryEmbedding": Kind(_category_embedding, "stop"),
     **{kind: Kind(_recurrent, "last", _RECURRENT) for kind in ("RNN", "LSTM", "GRU")},
     **{f"Plain{kind}": Kind(_recurrent, "last", _PLAIN) for kind in ("RNN", "LSTM", "GRU")},
     **{f"MaxPool{axes}d": Kind(partial(_pool, axes, "Max"), "first", {

@@ -125,6 +125,29 @@ class Normalization(nn.Module):
         return (x - self.mean) / self.variance.sqrt().clamp_min(1e-7)
 
 
+class CategoryEmbedding(nn.Module):
+    """A table for each column of categories at ``places``, beside the other columns; see the layer of this name."""
+
+    def __init__(
+        self, n_in: int, places: Sequence[int], input_dims: Sequence[int], output_dims: Sequence[int],
+        names: Sequence[str], dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.places, self.names = tuple(places), tuple(names)
+        self.numbers = [i for i in range(n_in) if i not in self.places]
+        for i, (size, k) in enumerate(zip(input_dims, output_dims)):
+            self.register_parameter(f"table_{i}", nn.Parameter(torch.zeros(size, k, dtype=dtype)))
+            self.register_buffer(f"counts_{i}", torch.ones(size, dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = [x[:, self.numbers].to(self.table_0.dtype)]
+        for i, place in enumerate(self.places):
+            table, counts = getattr(self, f"table_{i}"), getattr(self, f"counts_{i}")
+            mean = (counts / counts.sum().clamp_min(1e-30)) @ table
+            found.append(F.embedding(x[:, place].long(), torch.cat([table, mean[None]])))
+        return torch.cat(found, 1)
+
+
 class Slopes(nn.Module):
     """PReLU with slopes of any shape, 1 along axes that share them."""
 
@@ -216,7 +239,7 @@ class Concatenate(_Branches):
 
 
 WITH_DTYPE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.PReLU, nn.Embedding,
-              nn.RNNBase, Normalization, Slopes)
+              nn.RNNBase, Normalization, CategoryEmbedding, Slopes)
 
 
 def _made(step: Step, dtype: torch.dtype) -> nn.Module:

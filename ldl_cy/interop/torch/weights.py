@@ -6,6 +6,7 @@
     LayerNorm    weight, bias                            gamma, beta
     PReLU        weight                                  alpha
     Embedding    weight                                  table
+    CategoryEmbedding  table_0, counts_0, ...            NAME.table, NAME.counts
     RNN, LSTM    weight_ih, weight_hh (gates u, in)      kernel, recurrent_kernel: transposed, gates i, f, g, o in both
                  bias_ih, bias_hh                        bias: their sum
     GRU          gates r, z, n in both                   bias: the sum, but for n; recurrent_bias: bias_hh of n
@@ -15,7 +16,7 @@ less one, and ours is biased: equal in inference, and different when training co
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -106,6 +107,14 @@ def broadcast(layout: Layout, names: Mapping[str, str]) -> Conversion:
 def embedding() -> Conversion:
     """Of a table."""
     return Conversion(lambda w: {"weight": w["table"]}, lambda a: {"table": a["weight"]})
+
+
+def category_embedding(names: Sequence[str]) -> Conversion:
+    """Of a table, and the counts of its rows, for each of these columns."""
+    # buffers behind parameters, as in a state dict
+    pairs = {f"{kind}_{i}": f"{name}.{kind}" for kind in ("table", "counts") for i, name in enumerate(names)}
+    return Conversion(lambda w: {key: w[own] for key, own in pairs.items()},
+                      lambda a: {own: a[key] for key, own in pairs.items()})
 
 
 def recurrent(kind: str, suffix: str = "_l0") -> Conversion:

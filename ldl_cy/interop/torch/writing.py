@@ -15,6 +15,7 @@ from ldl_cy.interop.torch.weights import (
     batch_norm,
     bidirectional,
     broadcast,
+    category_embedding,
     convolution,
     embedding,
     layer_norm,
@@ -227,6 +228,16 @@ def _embedding(w: Writer, part: Part) -> None:
     w.layout = Layout(part.output_shape, (*w.layout.order, w.layout.rank))
 
 
+def _category_embedding(w: Writer, part: Part) -> None:
+    layer: Any = part.layer
+    w.arrange(part, w.layout.order)
+    names = layer.column_names()
+    sizes = [part.weights[f"{name}.table"].shape for name in names]
+    w.add(part, "CategoryEmbedding", category_embedding(names), n_in=part.input_shape[0], places=layer.places,
+          input_dims=[size for size, _ in sizes], output_dims=[k for _, k in sizes], names=names)
+    w.layout = Layout.last(part.output_shape)
+
+
 def _recurrent(w: Writer, part: Part) -> None:
     inner: Any = getattr(part.layer, "layer", part.layer)
     kind = type(inner).__name__
@@ -318,7 +329,8 @@ WRITERS: dict[type[Layer], Callable[[Writer, Part], None]] = {
     L.GlobalAvgPool2D: _global_pool, L.PReLU: _prelu, L.Embedding: _embedding, L.RNN: _recurrent, L.LSTM: _recurrent,
     L.GRU: _recurrent, L.Bidirectional: _recurrent, L.Flatten: _flatten, L.Reshape: _reshape,
     L.ZeroPadding1D: _zero_padding, L.ZeroPadding2D: _zero_padding, L.Permute: _permute,
-    L.Normalization: _normalization, L.UpSampling1D: _up_sampling, L.UpSampling2D: _up_sampling,
+    L.Normalization: _normalization, L.CategoryEmbedding: _category_embedding, L.UpSampling1D: _up_sampling,
+    L.UpSampling2D: _up_sampling,
     L.Activation: lambda w, part: w.activate(part, ""),
     L.Dropout: lambda w, part: w.add(part, "Dropout", p=part.layer.rate),    # type: ignore[attr-defined]
     **dict.fromkeys((L.GaussianNoise, L.RandomFlip, L.RandomTranslation), lambda w, part: w.add(part, "Identity")),

@@ -319,6 +319,16 @@ def token_networks(draw):
 
 
 @st.composite
+def category_networks(draw):
+    """Rows of ids 0 .. 10, of which some columns are categories; of the smallest of them 10 is none."""
+    shape = (draw(st.integers(1, 6)),)
+    places = draw(st.lists(st.integers(0, shape[0] - 1), min_size=1, unique=True))
+    sizes = [draw(st.integers(10, 13)) for _ in places]
+    layer = L.CategoryEmbedding(places, sizes, draw(st.sampled_from([None, [draw(st.integers(1, 9)) for _ in places]])))
+    return shape, [layer, *draw(st.lists(dense_layers(), max_size=2))]
+
+
+@st.composite
 def problems(draw, networks):
     """A network with an output layer, a loss, and the seed of its weights and its batch."""
     shape, stack = draw(networks)

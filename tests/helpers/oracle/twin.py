@@ -181,6 +181,18 @@ def normalization(layer, p, x):
     return (x - p["mean"].reshape(shape)) / p["variance"].reshape(shape).sqrt().clamp(min=1e-7)
 
 
+def category_embedding(layer, p, x):
+    """A table for each column of categories, with the mean by its counts in a further row, behind the numbers."""
+    names = layer.names or [f"x{place}" for place in layer.places]
+    parts = [x[:, [i for i in range(x.shape[1]) if i not in layer.places]]]
+    for name, place in zip(names, layer.places):
+        table = p[f"{name}.table"]
+        counts = p.get(f"{name}.counts", torch.ones(len(table), dtype=x.dtype))
+        mean = counts @ table / counts.sum()
+        parts.append(F.embedding(x[:, place].long(), torch.cat([table, mean[None]])))
+    return torch.cat(parts, 1)
+
+
 def prelu(layer, p, x):
     """PyTorch shares slopes among all axes but one, so that each number of a row gets its own."""
     return F.prelu(x.flatten(1), p["alpha"].expand(x.shape[1:]).flatten()).reshape(x.shape)
@@ -226,6 +238,7 @@ APPLY = {
     "Reshape": lambda layer, p, x: x.reshape(len(x), *layer.target_shape),
     "BatchNorm": batch_norm, "LayerNorm": layer_norm, "PReLU": prelu, "Normalization": normalization,
     "Embedding": lambda layer, p, x: F.embedding(x.long(), p["table"]),
+    "CategoryEmbedding": category_embedding,
     "Add": lambda layer, p, x: sum(paths(layer, p, x)),
     "Multiply": lambda layer, p, x: math.prod(paths(layer, p, x)),
     "Concatenate": lambda layer, p, x: torch.cat(paths(layer, p, x), dim=-1),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ldl_cy import layers
+from ldl_cy.interop.onnx.reading import categories
 from ldl_cy.interop.onnx.reading.arithmetic import arrangement
 from ldl_cy.interop.onnx.reading.constants import axes_of, shape_of, slices
 from ldl_cy.interop.onnx.reading.file import Op, Unreadable
@@ -50,6 +51,8 @@ def cast(reader: Reader, op: Op) -> Any:
         return found
     if kind in (1, 10, 11, 16):
         return found if isinstance(found, Value) else reader.value(op)
+    if kind in (6, 7) and isinstance(found, Piece):
+        return categories.column(reader, found)
     if kind in (6, 7):
         return Ids(reader.value(op))
     raise Unreadable("numbers must stay numbers")
@@ -170,12 +173,18 @@ def expand(reader: Reader, op: Op) -> Value:
 
 def gather(reader: Reader, op: Op) -> Any:
     data, index = reader.get(op, 0), reader.get(op, 1)
+    if isinstance(data, np.ndarray) and isinstance(index, categories.Code):
+        return categories.chosen(data, index)
     if isinstance(data, np.ndarray):
         value = index.value if isinstance(index, Ids) else reader.value(op, 1)
         return _embedding(reader, op, data, value)
     axis = op.attributes.get("axis", 0)
     if isinstance(index, np.ndarray) and index.tolist() == [1, 0]:
         return swapped_directions(reader, reader.value(op), axis)
+    if isinstance(data, Value) and isinstance(index, np.ndarray):
+        several = categories.columns(reader, data, axis, index)
+        if several is not None:
+            return several
     if not isinstance(index, np.ndarray) or index.size != 1 or index.ndim > 1 or index.dtype.kind not in "iu":
         raise Unreadable("it must take one entry along an axis")
     found = entry(reader, op, data, axis, int(index.reshape(-1)[0]))
@@ -231,6 +240,8 @@ def concat(reader: Reader, op: Op) -> Any:
     given = [reader.get(op, i) for i in range(len(op.inputs))]
     if all(isinstance(each, Piece) for each in given):
         return _whole(op, given)
+    if any(isinstance(each, categories.Columns) for each in given):
+        return categories.joined(reader, op, given)
     loops = joined_loops(reader, op, given)
     if loops is not None:
         return loops

@@ -4,6 +4,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ldl_cy import layers
 from ldl_cy.interop.onnx.writing.activations import activate
 from ldl_cy.interop.onnx.writing.graph import Axes, OnnxGraph, inverse
@@ -18,6 +20,7 @@ from ldl_cy.interop.onnx.writing.windows import (
 )
 from ldl_cy.interop.parts import Part
 from ldl_cy.layers.activation import check_activation
+from ldl_cy.layers.category_embedding import mean_row
 from ldl_cy.messages import shown
 
 
@@ -119,6 +122,22 @@ def embedding(graph: OnnxGraph, part: Part, x: str) -> str:
     return graph.node("Gather", part.name, graph.numbers(f"{part.name}.table", part.weights["table"]), ids)
 
 
+def category_embedding(graph: OnnxGraph, part: Part, x: str) -> str:
+    """The columns of numbers, and beside them a row of each table, whose last one is that of unknown categories."""
+    layer: Any = part.layer
+    numbers = [i for i in range(part.input_shape[0]) if i not in set(layer.places)]
+    found = []
+    if numbers:
+        found.append(graph.node("Gather", part.name, x, graph.ints(f"{part.name}/numbers", *numbers), axis=1))
+    for name, place in zip(layer.column_names(), layer.places):
+        table, counts = part.weights[f"{name}.table"], part.weights[f"{name}.counts"]
+        rows = graph.numbers(f"{part.name}.{name}.table", np.vstack([table, mean_row(table, counts)]))
+        column = graph.node("Gather", part.name, x, graph.labels(f"{part.name}/place", np.array(place)), axis=1)
+        ids = graph.node("Cast", part.name, column, to=graph.onnx.TensorProto.INT64)
+        found.append(graph.node("Gather", part.name, rows, ids))
+    return graph.node("Concat", part.name, *found, axis=1) if len(found) > 1 else found[0]
+
+
 def prelu(graph: OnnxGraph, part: Part, x: str) -> str:
     alpha, rank = part.weights["alpha"], len(part.input_shape) + 1
 
@@ -153,8 +172,9 @@ def unchanged(graph: OnnxGraph, part: Part, x: str) -> str:
 Writer = Callable[[OnnxGraph, Part, str], str]
 WRITERS: dict[type[layers.Layer], Writer] = {
     layers.Activation: activation, layers.BatchNorm: batch_norm, layers.Bidirectional: recurrent,
-    layers.Dense: dense, layers.Dropout: unchanged, layers.Embedding: embedding, layers.Flatten: reshape,
-    layers.GaussianNoise: unchanged, layers.RandomFlip: unchanged, layers.RandomTranslation: unchanged,
+    layers.CategoryEmbedding: category_embedding, layers.Dense: dense, layers.Dropout: unchanged,
+    layers.Embedding: embedding, layers.Flatten: reshape, layers.GaussianNoise: unchanged,
+    layers.RandomFlip: unchanged, layers.RandomTranslation: unchanged,
     layers.LayerNorm: layer_norm, layers.Normalization: normalization, layers.PReLU: prelu, layers.Permute: permute,
     layers.Reshape: reshape,
     **dict.fromkeys((layers.Conv1D, layers.Conv2D), convolution),
