@@ -47,6 +47,12 @@ def outputs(
 
 def evaluate(network: Network, data: Data, n_threads: int) -> float:
     """The mean loss Σ wᵢ lᵢ / Σ wᵢ over checked data."""
+    total, weight = loss_sums(network, data, n_threads)
+    return total / weight
+
+
+def loss_sums(network: Network, data: Data, n_threads: int) -> tuple[float, float]:
+    """Σ wᵢ lᵢ and Σ wᵢ over checked data."""
     total = weight = 0.0
     with network.workspace(data.n, n_threads, loss_size=data.loss_op.target_size) as ws, \
             network.pool(ws, data.n) as pool:
@@ -56,7 +62,7 @@ def evaluate(network: Network, data: Data, n_threads: int) -> float:
             losses, weights = ws.evaluate(part.rows, part.targets, part.weights, network.theta, network.statistics,
                                           part.loss_op, pool, part.lengths)
             total, weight = total + losses, weight + weights
-    return total / weight
+    return total, weight
 
 
 def trace(network: Network, X: Any) -> dict[str, np.ndarray]:

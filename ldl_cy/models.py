@@ -292,6 +292,7 @@ class Sequential(Composes):
         batch_size: int | str = "auto", epochs: int = 10, alpha: float = 0.0, shuffle: bool = True,
         sample_weight: Any = None, lengths: Any = None, validation_data: tuple[Any, ...] | None = None,
         validation_split: float = 0.0, callbacks: Callbacks = (), n_threads: int | None = None, verbose: int = 0,
+        cache_features: bool | str = "auto",
     ) -> History:
         """Train the model; a further call continues where the last one ended.
 
@@ -330,6 +331,10 @@ class Sequential(Composes):
             runs in this process.
         verbose : int, default=0
             1 shows a progress bar.
+        cache_features : "auto" or bool, default="auto"
+            Whether the outputs of frozen layers at the beginning of the model are computed once for the fit, or in each
+            epoch, for some batches at a time. The result is the same to the bit. "auto" keeps them if they take at most
+            half of the memory that is available; False is for X that a callback changes between epochs.
 
         Returns
         -------
@@ -352,7 +357,8 @@ class Sequential(Composes):
                 network, state, lambda shape: Network.build(layers, shape, self.dtype, self._seed), X, y, loss=loss,
                 optimizer=optimizer, batch_size=batch_size, epochs=epochs, alpha=alpha, shuffle=shuffle,
                 sample_weight=sample_weight, lengths=lengths, validation_data=validation_data,
-                validation_split=validation_split, callbacks=watched, n_threads=n_threads)
+                validation_split=validation_split, callbacks=watched, n_threads=n_threads,
+                cache_features=cache_features)
             self._built = layers, fit.network, fit.state
             fit.run()
         return watched.history

@@ -18,7 +18,7 @@ def train(
     weights: ndarray | None, loss: LossKernel, rule: Rule, coef: ndarray, *, batch_size: int, epochs: int,
     order: ndarray | None, reshuffle: bool, seed: int, epoch: int, step: int, losses: ndarray, pool: Pool,
     lengths: ndarray | None = None, before: float = ..., counts: Any = None, partial: bool = False,
-    updated: ndarray | None = None,
+    updated: ndarray | None = None, carried: ndarray | None = None,
 ) -> tuple[int, int, float, BaseException | None]: ...
 
 @final

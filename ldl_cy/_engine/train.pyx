@@ -260,7 +260,7 @@ cdef object ranged_pieces(object found, object updated):
 def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, coef, *,
           Py_ssize_t batch_size, Py_ssize_t epochs, order, bint reshuffle, seed, Py_ssize_t epoch, Py_ssize_t step,
           double[::1] losses, Pool pool, lengths=None, double before=NAN, counts=None, bint partial=False,
-          updated=None):
+          updated=None, double[::1] carried=None):
     """Run up to ``epochs`` epochs and apply a rule after each batch.
 
     Parameters
@@ -283,6 +283,8 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, co
     partial : bool, whether the data are part of an epoch, which the caller counts
     updated : (m, 3) int64 or None, ascending ranges low .. high of theta, each with its set of coefficients; None: all
         of theta, with the first set. No other number of theta and the slots is read or written by the update
+    carried : (2,) or None, for one epoch in parts: the sums of the losses and of the weights of its earlier batches, to
+        which those of these data are added
 
     Returns
     -------
@@ -349,6 +351,8 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, co
                 key = ldl_key(ldl_key(ldl_key(0, seed_bits), <unsigned long long>permutation), epoch + e)
                 shuffle(key, n, p_order)
             total = epoch_weight = 0
+            if carried is not None:
+                total, epoch_weight = carried[0], carried[1]
             start = 0
             while start < n:
                 size = min(batch_size, n - start)
@@ -389,6 +393,8 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, co
                 memcpy(p_state, saved_state, n_state * item)
                 break
             losses[e] = total / epoch_weight if epoch_weight > 0 else 0
+            if carried is not None:
+                carried[0], carried[1] = total, epoch_weight
             done, whole = done + 1, steps
             if tol > 0 and by_loss:
                 # NaN compares as false

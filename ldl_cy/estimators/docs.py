@@ -142,8 +142,10 @@ categorical_features : None, default=None
 """
 
 CACHE_FEATURES = """
-cache_features : {'auto'}, default='auto'
-    Whether the outputs of frozen layers at the beginning of the network are computed once for a fit.
+cache_features : bool or 'auto', default='auto'
+    Whether the outputs of frozen layers at the beginning of the network are computed once for a fit, or in each epoch
+    for some batches at a time. Results are the same to the bit. 'auto' keeps them if they take at most half of the
+    memory that is available.
 """
 
 RESERVOIR = """

@@ -47,7 +47,7 @@ class BaseNeuralNet(BaseNetwork):
         "input_shape": INPUT_SHAPE,
         "input_format": INPUT_FORMAT,
         "categorical_features": CATEGORICAL,
-        "cache_features": [StrOptions({"auto"})],
+        "cache_features": [StrOptions({"auto"}), "boolean"],
     }
 
     def _trunk(self) -> Network | None:

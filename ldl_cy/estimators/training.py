@@ -64,7 +64,7 @@ def fit(
         model.network, model.training_state, None, rows.X, rows.y, loss=loss, optimizer=optimizer,
         batch_size=batch_size, epochs=epochs, alpha=est.alpha, shuffle=False,
         sample_weight=rows.weight, lengths=rows.lengths, callbacks=callbacks, n_threads=est.n_threads,
-        order_rows=shuffler).run()
+        order_rows=shuffler, cache_features=getattr(est, "cache_features", "auto")).run()
     return callbacks.history
 
 

@@ -1,6 +1,7 @@
 """A fit by a full-batch method: each of its iterations is an epoch."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,8 @@ class Iterations:
     state : TrainingState
     epochs : int
     callbacks : CallbackDispatcher
+    refresh : function without arguments, default=None
+        Called before each iteration: what a callback has changed outside the method's vectors.
 
     Attributes
     ----------
@@ -42,8 +45,10 @@ class Iterations:
 
     def __init__(
         self, declared: Declared, network: Network, state: TrainingState, epochs: int, callbacks: CallbackDispatcher,
+        refresh: Callable[[], object] | None = None,
     ) -> None:
         self.declared, self.network, self.state, self.callbacks = declared, network, state, callbacks
+        self.refresh = refresh
         self.left, self.stopped, self.within = epochs, False, False
         self._given = state.optimizer, state.optimizer.slots, state.optimizer.scalars
         self.epoch = WholeEpoch(network, state)
@@ -64,6 +69,8 @@ class Iterations:
         check_arrays(self.network, self.state, self.declared.n_vectors)
         if any(now is not given for now, given in zip((kept, kept.slots, kept.scalars), self._given)):
             raise RuntimeError(EXCHANGED)       # the method would write to those of before
+        if self.refresh is not None:
+            self.refresh()
         self.epoch.begin()
         self.within = True
 
@@ -92,7 +99,8 @@ class Iterations:
 
 def run_full_batch(
     method: FullBatchMethod, declared: Declared, objective: Objective, network: Network, state: TrainingState,
-    epochs: int, callbacks: CallbackDispatcher,
+    epochs: int, callbacks: CallbackDispatcher, part: Network | None = None,
+    refresh: Callable[[], object] | None = None,
 ) -> None:
     """Run at most ``epochs`` iterations, each of which counts as a step and as an epoch.
 
@@ -106,6 +114,10 @@ def run_full_batch(
     state : TrainingState
     epochs : int
     callbacks : CallbackDispatcher
+    part : Network, default=None
+        The rest of the network, of which alone the objective is a function; see ``Network.split``. None is all of it.
+    refresh : function without arguments, default=None
+        Called before each iteration, see ``Iterations``.
 
     Raises
     ------
@@ -114,11 +126,12 @@ def run_full_batch(
     TypeError, ValueError, RuntimeError
         The method does something that its base class does not allow, or a callback exchanges what it writes to.
     """
-    kept = state.optimizer
-    with objective, Iterations(declared, network, state, epochs, callbacks) as iterations, iterations.epoch:
+    kept, part = state.optimizer, network if part is None else part
+    with objective, Iterations(declared, network, state, epochs, callbacks, refresh) as iterations, iterations.epoch:
         # views, whose flags and shapes are the method's own
         ended = method.minimize(
-            objective, network.theta[:], kept.slots[:], kept.scalars, epochs, iterations.after)
+            objective, part.theta[:], kept.slots[:, network.n_params - part.n_params:], kept.scalars, epochs,
+            iterations.after)
         if iterations.left == epochs:
             raise TypeError(f"{declared.owner}: minimize must call callback after each iteration, got none.")
         iterations.check_state()

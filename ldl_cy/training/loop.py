@@ -9,9 +9,10 @@ import numpy as np
 
 from ldl_cy import losses, optimizers
 from ldl_cy._engine.process import RunningFit
-from ldl_cy._engine.train import CONVERGED
+from ldl_cy._engine.rng import PERMUTATION, Stream
+from ldl_cy._engine.train import CONVERGED, DONE
 from ldl_cy.checks import check_bool, check_int, check_real, read_rows
-from ldl_cy.data import Arrays, check_last_layer, split_validation, validate_data
+from ldl_cy.data import Arrays, Data, check_last_layer, split_validation, validate_data
 from ldl_cy.inference import evaluate
 from ldl_cy.messages import shown
 from ldl_cy.optimizers.contract import read_optimizer
@@ -20,8 +21,10 @@ from ldl_cy.optimizers.step_rule import StepRule
 from ldl_cy.state import TrainingState
 from ldl_cy.threads import choose_threads
 from ldl_cy.training.batches import Batches, run_batches
+from ldl_cy.training.features import Features, are_kept, run_in_chunks
 from ldl_cy.training.full_batch import run_full_batch
 from ldl_cy.training.steps import Stepper
+from ldl_cy.training.trunk import Trunk, count_frozen
 
 if TYPE_CHECKING:
     from ldl_cy.network import Network
@@ -54,6 +57,8 @@ class Fit:
     network : Network
     state : TrainingState
     data : Data, with an iterable of batches that of the first batch
+    trunk : Trunk or None, the frozen layers at the beginning
+    features : Features of the data in the trunk, or None
 
     Raises
     ------
@@ -66,6 +71,7 @@ class Fit:
         y: Any, *, loss: Any, optimizer: Any, batch_size: Any, epochs: Any, alpha: Any, shuffle: Any,
         sample_weight: Any = None, lengths: Any = None, validation_data: Any = None, validation_split: Any = 0.0,
         callbacks: CallbackDispatcher, n_threads: Any = None, order_rows: Callable[[], np.ndarray] | None = None,
+        cache_features: Any = "auto",
     ) -> None:
         self.callbacks, self.order_rows = callbacks, order_rows
         self.loss = losses.get(loss)
@@ -74,6 +80,7 @@ class Fit:
         self.epochs = check_int(OWNER, "epochs", epochs)
         self.alpha = check_real(OWNER, "alpha", alpha, 0)
         self.shuffle = check_bool(OWNER, "shuffle", shuffle)
+        cache_features = check_cache(cache_features)
         share = check_real(OWNER, "validation_split", validation_split, 0, 1, high_open=True)
         validates = validation_data is not None or share > 0
         callbacks.check(self.optimizer, ["loss", *self.declared.log_keys, *(["val_loss"] if validates else [])])
@@ -100,18 +107,41 @@ class Fit:
         self.batch_size = choose_batch_size(batch_size, self.optimizer, self.data.n)
         check_last_layer(network, self.loss)
         self.optimizer.check(network.graph, self.loss)
-        if isinstance(self.optimizer, StepRule) and method is None:
-            self.stepper = Stepper(network, state, self.optimizer, self.declared, self.alpha)
         if self.data.loss_op.python:
             self.n_threads = 1
+        held_out = None
         if validation is not None:
             # checked once for all epochs
-            self._held_out = validate_data(network, "validation_data", *validation, self.loss, network.dtype)
+            held_out = validate_data(network, "validation_data", *validation, self.loss, network.dtype)
+        self._find_trunk(held_out, cache_features)
+        if isinstance(self.optimizer, StepRule) and method is None:
+            self.stepper = Stepper(
+                network, state, self.optimizer, self.declared, self.alpha,
+                None if self.trunk is None else self.trunk.trained)
+        if held_out is not None:
             callbacks.prepend(self._add_validation_loss)
+
+    def _find_trunk(self, held_out: Data | None, cache_features: bool | str) -> None:
+        """The frozen layers through which rows pass only once, or once in each epoch; see ``Sequential.fit``."""
+        self.trunk: Trunk | None = None
+        self.features: Features | None = None
+        self.held_out: Data | Features | None = held_out
+        count = count_frozen(self.network) if self.batches is None else 0
+        if count:
+            self.trunk = trunk = Trunk(self.network, count, self.dtype, self.n_threads)
+            kept = are_kept(trunk, self.data.n + (0 if held_out is None else held_out.n), cache_features)
+            self.features = Features(trunk, self.data, kept or self.declared.method is not None)
+            if held_out is not None:
+                own = self.dtype == self.network.dtype
+                self.held_out = Features(
+                    trunk if own else Trunk(self.network, count, self.network.dtype, self.n_threads), held_out, kept)
 
     def _add_validation_loss(self, model: Any, logs: dict[str, float]) -> None:
         """Add "val_loss" to the values of an epoch; the first callback of the fit."""
-        logs["val_loss"] = evaluate(self.network, self._held_out, self.n_threads)
+        data = self.held_out
+        assert data is not None
+        logs["val_loss"] = data.evaluate(self.n_threads) if isinstance(data, Features) else evaluate(
+            self.network, data, self.n_threads)
 
     def run(self) -> None:
         """Run the epochs; the history of the callback list records them."""
@@ -139,8 +169,12 @@ class Fit:
     def _run_epochs(self) -> None:
         network, method = self.network, self.declared.method
         if method is not None:
-            objective = Objective(network.astype(self.dtype), self.data, self.loss, self.alpha, self.n_threads)
-            run_full_batch(method, self.declared, objective, network, self.state, self.epochs, self.callbacks)
+            data, read, part, refresh = self.data, network.astype(self.dtype), None, None
+            if self.trunk is not None and self.features is not None:
+                data, read, part, refresh = self.features.all(), self.trunk.rest, self.trunk.trained, self.features.all
+            objective = Objective(read, data, self.loss, self.alpha, self.n_threads)
+            run_full_batch(
+                method, self.declared, objective, network, self.state, self.epochs, self.callbacks, part, refresh)
         elif self.batches is None:
             self._run_compiled(self.stepper)
         else:
@@ -148,30 +182,53 @@ class Fit:
 
     def _run_compiled(self, stepper: Stepper) -> None:
         """Run compiled epochs: several in one call, or one at a time if there are callbacks or orders of rows."""
-        network, state, data, size = self.network, self.state, self.data, self.batch_size
+        network, state, features, size, n = stepper.part, self.state, self.features, self.batch_size, self.data.n
         callbacks, order_rows = self.callbacks, self.order_rows
-        shuffle = order_rows is None and self.shuffle and size < data.n
-        order = np.arange(data.n) if shuffle or order_rows is not None else None
+        shuffle = order_rows is None and self.shuffle and size < n
+        order = np.arange(n) if shuffle or order_rows is not None else None
+        # an epoch that is made of chunks never converges
+        chunks = features is not None and not features.kept and not (
+            stepper.rule.tol or features.rows_of_chunk(size) >= n)
         at_once = 1
-        if not callbacks and order_rows is None:
-            at_once = max(1, min(EPOCHS_A_CALL, MOST_COEFFICIENTS // -(-data.n // size)))
+        if not callbacks and order_rows is None and (features is None or features.kept):
+            at_once = max(1, min(EPOCHS_A_CALL, MOST_COEFFICIENTS // -(-n // size)))
         left = self.epochs
-        with network.workspace(size, self.n_threads, training=True, loss_size=data.loss_op.target_size) as ws, \
+        with network.workspace(size, self.n_threads, training=True, loss_size=self.data.loss_op.target_size) as ws, \
                 network.pool(ws, size) as pool:
             while left:
                 first = state.epoch + 1
                 callbacks.epoch_begins(first)
                 if order_rows is not None and order is not None:
                     order[:] = order_rows()
-                with stepper.swap_averaged_weights():
-                    losses, reason, largest = stepper.run(ws, pool, data, size, min(left, at_once), order, shuffle)
-                stepper.check_finite(reason)
+                if chunks and features is not None:
+                    if shuffle and order is not None:
+                        order[:] = Stream(network.seed, PERMUTATION, state.epoch).permutation(n)
+                    losses = run_in_chunks(
+                        stepper, ws, pool, features, np.arange(n) if order is None else order, size)
+                    reason, largest = DONE, 0.0
+                else:
+                    data = self.data if features is None else features.all()
+                    with stepper.swap_averaged_weights():
+                        losses, reason, largest = stepper.run(
+                            ws, pool, data, size, min(left, at_once), order, shuffle)
+                    stepper.check_finite(reason)
                 left -= len(losses)
                 if callbacks.epochs_end(first, losses):
                     return
                 if reason == CONVERGED:
                     callbacks.history.ended("converged", stepper.why_converged(largest))
                     return
+
+
+def check_cache(cache_features: Any) -> bool | str:
+    """The argument of ``Sequential.fit``."""
+    if isinstance(cache_features, str) and cache_features == "auto":
+        return cache_features
+    try:
+        return check_bool(OWNER, "cache_features", cache_features)
+    except TypeError:
+        raise (ValueError if isinstance(cache_features, str) else TypeError)(
+            f"Sequential: cache_features must be 'auto', True or False, got {shown(cache_features)}.") from None
 
 
 def choose_batch_size(batch_size: Any, optimizer: optimizers.Optimizer, n: int) -> int:

@@ -31,6 +31,9 @@ class Stepper:
     optimizer : StepRule
     declared : Declared
     alpha : float >= 0, the L2 penalty
+    part : Network, default=None
+        The rest of the network behind its first layers, see ``Network.split``: the steps are its own, on data that have
+        passed the others. None is the whole network.
 
     Raises
     ------
@@ -40,15 +43,18 @@ class Stepper:
 
     def __init__(
         self, network: Network, state: TrainingState, optimizer: StepRule, declared: Declared, alpha: float,
+        part: Network | None = None,
     ) -> None:
         self.network, self.state, self.optimizer, self.declared = network, state, optimizer, declared
-        self.rule = read_rule(optimizer, declared, alpha, network.decayed, network.n_params)
+        self.part = network if part is None else part
+        ranges = self.part.trainable_ranges
+        self.rule = read_rule(optimizer, declared, alpha, self.part.decayed, self.part.n_params)
         # (m, 3): the ranges of theta that are updated, each with the number of its set of coefficients
-        self.updated = np.column_stack([network.trainable_ranges, np.zeros(len(network.trainable_ranges), np.int64)])
+        self.updated = np.column_stack([ranges, np.zeros(len(ranges), np.int64)])
 
     def run(
         self, ws: Workspace, pool: Pool, data: Data, batch_size: int, epochs: int, order: np.ndarray | None = None,
-        reshuffle: bool = False, partial: bool = False,
+        reshuffle: bool = False, partial: bool = False, carried: np.ndarray | None = None,
     ) -> tuple[np.ndarray, int, float]:
         """Run epochs over the data, and count them and their steps in the training state.
 
@@ -62,6 +68,9 @@ class Stepper:
         reshuffle : bool, default=False
         partial : bool, default=False
             Whether the data are part of an epoch, which the caller counts.
+        carried : (2,) array, default=None
+            With ``partial``: the sums of losses and of weights in the epoch's earlier parts, to which those of these
+            data are added. The loss that is returned is then that of all parts so far.
 
         Returns
         -------
@@ -72,19 +81,20 @@ class Stepper:
         largest : float
             The largest absolute entry of the last gradient.
         """
-        network, state, slots = self.network, self.state, self.state.optimizer
+        part, state, slots = self.part, self.state, self.state.optimizer
         check_arrays(self.network, self.state, self.declared.n_vectors)
         steps = -(-data.n // batch_size)
         losses = np.zeros(epochs)
         coefficients = read_coefficients(
             self.optimizer, self.declared, self.rule, first=slots.steps, count=epochs * steps, epoch=slots.epochs,
             steps_per_epoch=steps, factor=state.rate_factor)
+        vectors = slots.slots[:, self.network.n_params - part.n_params:]
         done, reason, largest, error = train(
-            ws, network.theta, slots.slots, network.statistics, data.rows, data.targets, data.weights,
-            data.loss_op, self.rule, coefficients, batch_size=batch_size, epochs=epochs, order=order,
-            reshuffle=reshuffle, seed=network.seed, epoch=state.epoch, step=state.step, losses=losses, pool=pool,
-            lengths=data.lengths, before=slots.scalars.get("loss", np.nan), counts=state, partial=partial,
-            updated=self.updated)
+            ws, part.theta, vectors, part.statistics, data.rows, data.targets, data.weights, data.loss_op, self.rule,
+            coefficients, batch_size=batch_size, epochs=epochs, order=order, reshuffle=reshuffle, seed=part.seed,
+            epoch=state.epoch, step=state.step, losses=losses, pool=pool, lengths=data.lengths,
+            before=slots.scalars.get("loss", np.nan), counts=state, partial=partial, updated=self.updated,
+            carried=carried)
         if error is not None:
             raise error
         return losses[:done], reason, largest
