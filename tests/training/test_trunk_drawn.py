@@ -11,6 +11,7 @@ from oracle.problems import make_batch, make_model
 from states import check_same
 
 from ldl_cy import Sequential, layers
+from ldl_cy.network import Network
 from ldl_cy.training import features as features_module
 from ldl_cy.training.trunk import count_frozen, in_places, take_rows
 
@@ -67,7 +68,8 @@ def test_every_layer_in_front_computes_in_training_what_it_does_in_inference(nam
         X = case.data(np.random.default_rng(0), 40).reshape(X.shape)
     rest = [layers.Flatten(name="flat"), layers.Dense(2, name="last")]
     # one whose weights are frozen comes first: what is before the first frozen weight is not worth a trunk
-    first = [] if name == "Embedding" else [layers.PReLU(name="first", trainable=False)]
+    reads_input = Network.build([case.layer], case.input_shape, "float64", 1).graph.input_checks
+    first = [] if reads_input else [layers.PReLU(name="first", trainable=False)]
     model = Sequential([*first, frozen(case.layer), *rest], "float64", 1).build(case.input_shape)
     gradients = [model.loss_and_grad(X, np.zeros((40, 2)), loss="squared_error", training=training)
                  for training in (True, False)]
