@@ -36,11 +36,11 @@ from ldl_cy.estimators.sklearn_callbacks import CallbackSupportMixin, SklearnCal
 from ldl_cy.estimators.solvers import check_loss, make_optimizer, takes_full_batch
 from ldl_cy.estimators.training import train
 from ldl_cy.estimators.typed import RandomState, Solver, available, validated
-from ldl_cy.inference import outputs
 from ldl_cy.layers.activation import ACTIVATIONS, ALIASES
 from ldl_cy.messages import shown
 from ldl_cy.models import Sequential
 from ldl_cy.threads import choose_threads
+from ldl_cy.training.features import repeated_outputs
 
 # constraints of parameters that only some families have
 ACTIVATION = [StrOptions({*ACTIVATIONS, *ALIASES} - {"softmax"})]
@@ -333,7 +333,8 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
         """A function that scores rows with the current weights; the rows are checked once, here."""
         network = self._network_for(held.X, held.lengths)
         rows, lengths = network.check_rows("X", held.X), network.check_lengths(held.lengths, held.n)
-        return lambda: self._score_encoded(outputs(network, rows, lengths, n_threads), held)
+        raw = repeated_outputs(network, rows, lengths, n_threads, getattr(self, "cache_features", "auto"))
+        return lambda: self._score_encoded(raw(), held)
 
     def _callback_context(self, incremental: bool) -> Any:
         """scikit-learn's context of this fit if scikit-learn callbacks are set, else None."""

@@ -1,24 +1,27 @@
 """Features: the rows of a fit behind a frozen trunk, kept for the whole fit or computed when they are needed."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ldl_cy._engine.loss import LossKernel
 from ldl_cy._engine.whole import WholeEpoch
 from ldl_cy.available import available_bytes
 from ldl_cy.data import Data
-from ldl_cy.inference import loss_sums
+from ldl_cy.inference import loss_sums, outputs
+from ldl_cy.training.trunk import Trunk, count_frozen
 
 if TYPE_CHECKING:
     from ldl_cy._engine.pool import Pool
     from ldl_cy._engine.program import Workspace
+    from ldl_cy.network import Network
     from ldl_cy.training.steps import Stepper
-    from ldl_cy.training.trunk import Trunk
 
 SHARE = 0.5                     # of the available memory that kept features may take
 CHUNK_BYTES = 1 << 26           # of rows and features, where the features of all rows are not in memory at a time
-EVALUATED_BYTES = 1 << 26       # of features whose loss is summed at a time: sums have one order, kept or not
+EVALUATED_BYTES = 1 << 26       # of features that are evaluated at a time: sums have one order, kept or not
 
 
 class Features:
@@ -70,17 +73,26 @@ class Features:
         row += self._given.rows.shape[1] * self._given.rows.dtype.itemsize
         return max(1, CHUNK_BYTES // row // batch_size) * batch_size
 
-    def evaluate(self, n_threads: int) -> float:
-        """The mean loss Σ wᵢ lᵢ / Σ wᵢ of the rest of the network."""
-        total, weight, data = 0.0, 0.0, self.all() if self.kept else None
+    def parts(self) -> Iterator[Data]:
+        """The data for the rest of the network, some rows at a time: the same ones whether features are kept or not."""
+        data = self.all() if self.kept else None
         self.trunk.refresh()
         step = max(1, EVALUATED_BYTES // (self.trunk.size * self.trunk.rest.theta.itemsize))
         for start in range(0, self.n, step):
-            part = data.part(start, step) if data is not None else self.chosen(
+            yield data.part(start, step) if data is not None else self.chosen(
                 np.arange(start, min(self.n, start + step)))
+
+    def evaluate(self, n_threads: int) -> float:
+        """The mean loss Σ wᵢ lᵢ / Σ wᵢ of the rest of the network."""
+        total = weight = 0.0
+        for part in self.parts():
             sums = loss_sums(self.trunk.rest, part, n_threads)
             total, weight = total + sums[0], weight + sums[1]
         return total / weight
+
+    def outputs(self, n_threads: int) -> np.ndarray:
+        """The raw outputs of the rest of the network, (n, *output_shape)."""
+        return np.concatenate([outputs(self.trunk.rest, part.rows, part.lengths, n_threads) for part in self.parts()])
 
 
 def are_kept(trunk: Trunk, n: int, cache_features: bool | str) -> bool:
@@ -88,6 +100,20 @@ def are_kept(trunk: Trunk, n: int, cache_features: bool | str) -> bool:
     if isinstance(cache_features, bool):
         return cache_features
     return n * trunk.size * trunk.rest.theta.itemsize <= SHARE * available_bytes()
+
+
+def repeated_outputs(
+    network: Network, rows: Any, lengths: np.ndarray | None, n_threads: int, cache_features: bool | str,
+) -> Callable[[], np.ndarray]:
+    """A function that computes the raw outputs of checked rows, with the weights that the network has at each call."""
+    count = count_frozen(network)
+    if not count:
+        return lambda: outputs(network, rows, lengths, n_threads)
+    trunk, n = Trunk(network, count, network.dtype, n_threads), len(rows)
+    # neither targets nor a loss are read
+    data = Data(rows, np.zeros((n, 0), network.dtype), None, lengths, LossKernel())
+    features = Features(trunk, data, are_kept(trunk, n, cache_features))
+    return lambda: features.outputs(n_threads)
 
 
 def run_in_chunks(

@@ -9,7 +9,8 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ldl_cy import NeuralNetClassifier, NeuralNetRegressor, Sequential, layers
+from ldl_cy import CNNClassifier, NeuralNetClassifier, NeuralNetRegressor, Sequential, layers, optimizers
+from ldl_cy.training import features
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 RNG = np.random.default_rng(0)
@@ -122,6 +123,51 @@ def test_set_params_and_searches():
     assert kinds == {Sequential, type(None)}
     pipe = make_pipeline(StandardScaler(with_mean=False, with_std=False), NeuralNetClassifier(trunk, **FEW))
     np.testing.assert_array_equal(cross_val_score(pipe, X, Y, cv=3, n_jobs=2), expected)
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"early_stopping": True}, {"solver": "sgd", "learning_rate": "adaptive"}, {"solver": "lbfgs"},
+    {"shuffle": False}, {"solver": optimizers.AdamW(0.01, ema=0.9)},
+    {"solver": "gd", "learning_rate_init": 0.1, "early_stopping": True}])
+def test_cached_features_or_not(options, monkeypatch):
+    """The same bits; the rows that are held out pass the frozen layers once too."""
+    monkeypatch.setattr(features, "CHUNK_BYTES", 2000)
+    trunk = pretrained()
+    found = []
+    for cached in (True, False, "auto"):
+        clf = NeuralNetClassifier(trunk, cache_features=cached, random_state=0, max_iter=12, **options)
+        clf.fit(X, Y, sample_weight=1 + Y)
+        found.append((clf.model_.theta.tobytes(), clf.loss_curve_, clf.validation_scores_, clf.best_loss_))
+        if options == {"early_stopping": True}:
+            scores = NeuralNetClassifier(trunk, cache_features=cached, random_state=0, max_iter=3)
+            scores.fit(X, Y, X_val=X[:50], y_val=Y[:50])
+            assert scores.validation_scores_[-1] == pytest.approx(scores.score(X[:50], Y[:50]))
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_parts_of_cached_fits_are_one_fit(cached, monkeypatch):
+    monkeypatch.setattr(features, "CHUNK_BYTES", 2000)
+    trunk = pretrained()
+    whole, parts, warm = (NeuralNetClassifier(
+        trunk, cache_features=cached, random_state=0, max_iter=n, warm_start=True) for n in (4, 1, 2))
+    whole.fit(X, Y)
+    for _ in range(4):
+        parts.partial_fit(X, Y, classes=[0, 1, 2])
+    warm.fit(X, Y).fit(X, Y)
+    for other in (parts, warm):
+        np.testing.assert_array_equal(other.model_.theta, whole.model_.theta)
+
+
+def test_layers_frozen_in_the_fitted_model():
+    cnn = CNNClassifier((3,), hidden_layer_sizes=(5,), input_shape=(3, 2, 1), warm_start=True, **FEW).fit(X, Y)
+    before = cnn.model_.theta.copy()
+    cnn.model_.freeze("conv2d_*")
+    cnn.fit(X, Y)
+    fixed = ~cnn.model_.network.trainable
+    assert 0 < fixed.sum() < len(fixed)
+    np.testing.assert_array_equal(cnn.model_.theta[fixed], before[fixed])
+    assert (cnn.model_.theta[~fixed] != before[~fixed]).any()
 
 
 def test_shown_in_words():
