@@ -33,7 +33,7 @@ from ldl_cy.estimators.monitor import TrainingMonitor
 from ldl_cy.estimators.progress import FitProgress, unchanged_without_epoch
 from ldl_cy.estimators.sequences import Sequences, check_steps, lengths_of
 from ldl_cy.estimators.sklearn_callbacks import CallbackSupportMixin, SklearnCallbacks
-from ldl_cy.estimators.solvers import check_loss, make_optimizer, takes_full_batch
+from ldl_cy.estimators.solvers import SOLVERS, check_loss, is_closed_form, make_optimizer, takes_full_batch
 from ldl_cy.estimators.training import train
 from ldl_cy.estimators.typed import RandomState, Solver, available, validated
 from ldl_cy.layers.activation import ACTIVATIONS, ALIASES
@@ -52,7 +52,7 @@ CATEGORICAL = [None]
 
 
 def _check_partial_fit(estimator: Any) -> bool:
-    if takes_full_batch(estimator.solver):
+    if takes_full_batch(estimator.solver) and not is_closed_form(estimator.solver):
         raise AttributeError(
             f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic.")
     return True
@@ -102,11 +102,13 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
     validation_scores_: list[float] | None
     best_validation_score_: float | None
     stop_reason_: str
+    alpha_: float
+    best_score_: float
 
     _progress: FitProgress
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "solver": [StrOptions(set(optimizers.OPTIMIZERS)), optimizers.Optimizer],
+        "solver": [StrOptions(SOLVERS), optimizers.Optimizer],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
@@ -127,7 +129,7 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "alphas": [None],
+        "alphas": ["array-like", None],
         "callbacks": [Callback, callable, list, tuple, None],
         "dtype": [StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64}), None],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
@@ -250,7 +252,7 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
         callbacks = CallbackList(self.callbacks, progress=bool(self.verbose) and not self._prints)
         with Exclusive([self], "of this estimator"), callbacks.exclusive(), unchanged_without_epoch(self):
             self._check_floats()
-            callbacks.check(make_optimizer(self, lambda: self.learning_rate_init), known)
+            callbacks.check(make_optimizer(self, lambda: self.learning_rate_init, incremental=incremental), known)
             first = not hasattr(self, "model_") or not (self.warm_start or incremental)
             if incremental:
                 self._declare_classes(y, classes)
@@ -275,7 +277,7 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
             elif self.early_stopping:
                 rows, held = hold_out(rows, sample_weight, self.validation_fraction, self._progress.split_state(),
                                       self._strata(encoded))
-            if takes_full_batch(self.solver):
+            if takes_full_batch(self.solver) and not is_closed_form(self.solver):
                 rows = canonical(rows)
             with Exclusive([self.model_], "of this model"):
                 self._train(rows, held, callbacks, incremental)
@@ -318,13 +320,14 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
         if self.t_ == 0 or progress.first_step_size != self.learning_rate_init:
             progress.step_size = progress.first_step_size = self.learning_rate_init
         size, loss = self._batch_size(rows.n), self._make_loss()
-        optimizer = make_optimizer(self, lambda: progress.step_size)
+        optimizer = make_optimizer(self, lambda: progress.step_size, incremental=incremental)
         check_loss(self, loss)
         # chosen before the fit begins, which would count as another running fit
         n_threads = choose_threads(type(self).__name__, self.n_threads)
         monitor = TrainingMonitor(
             self, progress, rows, n_batches=1 if isinstance(size, str) else -(-rows.n // size),
-            compiled=optimizer.method is None, averaged_outputs=self._averaged_outputs(),
+            compiled=optimizer.method is None,
+            averaged_outputs=1 if is_closed_form(self.solver) else self._averaged_outputs(),
             score=None if held is None else self._scorer(held, n_threads),
             prints=bool(self.verbose) and self._prints)
         train(self, progress, rows, optimizer, loss, size, monitor, callbacks, incremental=incremental)

@@ -18,8 +18,15 @@ solver : str or an optimizer of ``ldl_cy.optimizers``, default='adam'
     errors of small networks) and 'gd' (gradient descent) use the full batch. Settings that are not
     parameters of the estimator are the optimizer's defaults: 'adamw' has a weight decay of 0.01, 'rmsprop' no
     momentum. An optimizer object has its own learning rate and other settings.
-    By 'lm' classifiers are fitted to codes, 1 for the class of a row and -1 for others, by squared errors as
-    `RidgeClassifier` is: they have `decision_function` and no `predict_proba`.
+    'ridge' leaves the hidden layers as they were drawn, or given, and computes the output layer alone: the weights w
+    and intercepts b that minimise Σ s ‖y − h w − b‖² + `alpha` ‖w‖² for the outputs h of the last hidden layer and
+    weights s of the samples, as `Ridge` does. The default `alpha` is small for that: choose it, or pass `alphas`. Rows
+    are read in blocks, with memory for the square of the number of features: by the normal equations if their condition
+    number is at most 1e8 and there are twice as many rows as features and targets; else by QR decompositions of the
+    blocks. `partial_fit` adds rows to those of the calls before, and fits to all of them. Early stopping only holds out
+    the rows that are scored.
+    By 'lm' and 'ridge' classifiers are fitted to codes, 1 for the class of a row and -1 for others, by squared errors
+    as `RidgeClassifier` is: they have `decision_function` and no `predict_proba`.
 
 alpha : float >= 0, default=0.0001
     Strength of the L2 penalty on the weights (not on biases), divided by the number of samples of a
@@ -90,7 +97,8 @@ VERBOSE_BAR = "Whether to show a progress bar with the loss."
 
 COMMON = """
 alphas : array-like of floats > 0, default=None
-    With solver='ridge' the strengths of the penalty to choose from; see `solver`.
+    With solver='ridge' the values from which `alpha` is chosen, by the mean squared error of leaving out each row in
+    turn, which is exact and takes no further fits, as in `RidgeCV`: `alpha_` is the choice. Not for `partial_fit`.
 
 callbacks : list of callbacks of ``ldl_cy.callbacks`` or functions ``f(model, logs)``, default=None
     Called after each epoch, or iteration of a full-batch solver, with `model_` and the values "loss" and, with
@@ -189,6 +197,9 @@ validation_scores_ : list of float or None
 
 best_validation_score_ : float or None
     The best validation score.
+
+alpha_, best_score_ : float
+    With solver='ridge' the strength of the penalty; with `alphas` minus its mean squared leave-one-out error.
 
 stop_reason_ : str
     Why the last fit ended: 'no_improvement' (by `tol` and `n_iter_no_change`), 'epochs' (`max_iter` of them),

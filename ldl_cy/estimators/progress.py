@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ldl_cy.estimators.closed_form import HeadSums
+
 # attributes of estimators in pickles from before FitProgress, and their names in it
 OLD_ATTRIBUTES = {
     "_random_state": "random_state", "_order": "order", "_split": "split", "_step_size": "step_size",
@@ -25,7 +27,10 @@ class FitProgress:
     step_size, first_step_size : float, the current and the initial learning rate
     no_improvement_count : int, epochs since the last improvement
     best : weights and running statistics of the best epoch, or None
+    head_sums : HeadSums or None, of all rows that the output layer of solver="ridge" is fitted to
     """
+
+    head_sums: HeadSums | None = None           # also of objects in older pickles
 
     def __init__(self, random_state: np.random.RandomState) -> None:
         self.random_state = random_state

@@ -8,13 +8,22 @@ from typing import Any
 import numpy as np
 
 from ldl_cy import optimizers
+from ldl_cy.estimators.closed_form import make_head
 from ldl_cy.messages import shown
 from ldl_cy.optimizers.lbfgs import SCIPYS_LOSS_TOL
+
+RIDGE = "ridge"
+SOLVERS = {*optimizers.OPTIMIZERS, RIDGE}
+
+
+def is_closed_form(solver: Any) -> bool:
+    """Whether a solver, a name or an optimizer object, computes the output layer without iterations."""
+    return isinstance(solver, str) and solver == RIDGE
 
 
 def takes_full_batch(solver: Any) -> bool:
     """Whether a solver, a name or an optimizer object, uses all rows in each step."""
-    return (optimizers.OPTIMIZERS[solver] if isinstance(solver, str) else solver).full_batch
+    return is_closed_form(solver) or (optimizers.OPTIMIZERS[solver] if isinstance(solver, str) else solver).full_batch
 
 
 class Adam(optimizers.Adam):
@@ -39,17 +48,25 @@ class Adam(optimizers.Adam):
 
 def check_loss(estimator: Any, loss: Any) -> None:
     """Refuse a loss that the solver cannot minimise."""
-    if isinstance(estimator.solver, str) and estimator.solver == "lm" and loss.name != "squared_error":
-        raise ValueError(f"solver='lm' minimises squared errors only, got the loss {shown(loss.name)} of "
-                         f"{type(estimator).__name__}; solver='lbfgs' and solver='cg' minimise any.")
+    if isinstance(estimator.solver, str) and estimator.solver in ("lm", RIDGE) and loss.name != "squared_error":
+        raise ValueError(f"solver={estimator.solver!r} minimises squared errors only, got the loss "
+                         f"{shown(loss.name)} of {type(estimator).__name__}; solver='lbfgs' and solver='cg' minimise "
+                         "any.")
 
 
-def make_optimizer(estimator: Any, step_size: Callable[[], float]) -> optimizers.Optimizer:
-    """The optimizer of a fit; a learning rate that changes is read from ``step_size()`` before each epoch."""
+def make_optimizer(
+    estimator: Any, step_size: Callable[[], float], *, incremental: bool = False,
+) -> optimizers.Optimizer:
+    """The optimizer of a fit or a call of ``partial_fit``.
+
+    A learning rate that changes is read from ``step_size()`` before each epoch.
+    """
     est: Any = estimator
     rate: Any = step_size()
     if not isinstance(est.solver, str):
         return est.solver
+    if is_closed_form(est.solver):
+        return make_head(est, incremental=incremental)
     if est.solver == "gd":
         return optimizers.GD(rate, tol=0.0)     # TrainingMonitor decides when to stop, as for the minibatch solvers
     if est.solver == "sgd":

@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.optimize import _check_optimize_result
 
 from ldl_cy.callbacks import CallbackList, History
+from ldl_cy.estimators.closed_form import RidgeHead, forget_choice, record
 from ldl_cy.estimators.data import Rows
 from ldl_cy.estimators.monitor import TrainingMonitor, sum_of_squares
 from ldl_cy.estimators.progress import FitProgress, RowShuffler
@@ -35,8 +36,15 @@ def train(
     shuffler = RowShuffler(progress, rows.n) if est.shuffle and batch_size != "full" else None
     progress.order = None
     est.n_iter_ = 0
+    head = optimizer if isinstance(optimizer, RidgeHead) else None
+    if head is not None:
+        progress.no_improvement_count = 0       # each fit is a whole one
+    forget_choice(est)
     try:
-        history = fit(est, model, rows, optimizer, loss, batch_size, callbacks, shuffler, 1 if incremental else None)
+        history = fit(est, model, rows, optimizer, loss, batch_size, callbacks, shuffler,
+                      1 if incremental or head is not None else None)
+        if head is not None:
+            record(est, head)
         if (incremental or est.warm_start) and shuffler is not None:
             progress.order = shuffler.order
         est.stop_reason_ = "no_improvement" if monitor.stopped else history.stop_reason
@@ -49,7 +57,7 @@ def train(
         if not est.early_stopping:
             raise ValueError(NON_FINITE) from error
         warnings.warn(f"{error} The best weights so far are kept.", ConvergenceWarning, stacklevel=5)
-    if est.early_stopping:
+    if est.early_stopping and head is None:
         model.network.restore(progress.best)
 
 

@@ -108,6 +108,11 @@ class Moments:
         self.shift: np.ndarray | None = None
         self.sums = np.zeros((1 + m + k, 1 + m + k), order="F")     # the lower triangle
 
+    @property
+    def total(self) -> float:
+        """S, the sum of the weights."""
+        return float(self.sums[0, 0])
+
     def add(self, block: Block) -> None:
         """Add the rows of a block."""
         rows = weighted(block)
@@ -120,11 +125,11 @@ class Moments:
         # sums += rowsᵀ rows
         self.sums = scipy.linalg.blas.dsyrk(1.0, rows.T, beta=1.0, c=self.sums, lower=1, overwrite_c=1)
 
-    def _centred(self) -> tuple[np.ndarray, np.ndarray, float, float]:
-        """XᵀX (its lower triangle), XᵀZ, the sum of the squares of Z, and S."""
-        m, total = self.m, float(self.sums[0, 0])
-        sums = self.sums[1:, 1:] - np.outer(self.sums[1:, 0], self.sums[1:, 0] / total)
-        return np.asfortranarray(sums[:m, :m]), sums[m:, :m].T, float(np.trace(sums[m:, m:])), total
+    def _centred(self) -> tuple[np.ndarray, np.ndarray, float]:
+        """XᵀX (its lower triangle), XᵀZ, and the sum of the squares of Z."""
+        m = self.m
+        sums = self.sums[1:, 1:] - np.outer(self.sums[1:, 0], self.sums[1:, 0] / self.total)
+        return np.asfortranarray(sums[:m, :m]), sums[m:, :m].T, float(np.trace(sums[m:, m:]))
 
     def _means(self) -> tuple[np.ndarray, np.ndarray]:
         means = (0 if self.shift is None else self.shift) + self.sums[1:, 0] / self.sums[0, 0]
@@ -132,7 +137,7 @@ class Moments:
 
     def solve(self, alpha: float) -> Solution | None:
         """The solution for α >= 0, by Cholesky decomposition; None if the condition number is above the limit."""
-        matrix, products, squares, _ = self._centred()
+        matrix, products, squares = self._centred()
         matrix[np.diag_indices_from(matrix)] += alpha
         norm = symmetric_norm(matrix)
         factor, fault = lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=1)
@@ -146,7 +151,7 @@ class Moments:
 
     def decompose(self, alpha: float) -> Decomposition | None:
         """Eigenvalues and eigenvectors of XᵀX; None if the condition number for α is above the limit."""
-        matrix, products, squares, total = self._centred()
+        matrix, products, squares = self._centred()
         values, vectors = scipy.linalg.eigh(matrix, lower=True, overwrite_a=True, check_finite=False)
         kept = values > max(self.n, self.m) * EPS * float(values.max(initial=0.0))
         largest, least = float(values.max(initial=0.0)) + alpha, max(float(values.min(initial=np.inf)), 0.0) + alpha
@@ -155,7 +160,8 @@ class Moments:
         values, vectors = values[kept], vectors[:, kept]
         products = vectors.T @ products
         outside = squares - float(np.sum(products**2 / values[:, None]))
-        return Decomposition(values, vectors, products, *self._means(), total, max(outside, 0.0), complete=False)
+        return Decomposition(
+            values, vectors, products, *self._means(), self.total, max(outside, 0.0), complete=False)
 
     def triangle(self) -> Triangle:
         """The same sums as a triangle; what is smaller than rounding errors of the sums is lost."""
@@ -182,10 +188,20 @@ class Triangle:
         self.m, self.k, self.n = m, k, n
         self.r = np.zeros((0, 1 + m + k)) if r is None else r
 
+    @property
+    def total(self) -> float:
+        """S, the sum of the weights."""
+        return float(self.r[0, 0] ** 2)
+
     def added(self, block: Block) -> Triangle:
         """The triangle with the rows of a block added."""
         rows = weighted(block)
         return Triangle(self.m, self.k, self.n + len(rows), upper(np.concatenate([self.r, rows])))
+
+    def check_finite(self) -> None:
+        """A FloatingPointError if sums of the rows have overflowed, before LAPACK reads them."""
+        if not np.isfinite(self.r).all():
+            raise FloatingPointError("a sum over rows is not finite")
 
     def _centred(self) -> tuple[np.ndarray, np.ndarray, float]:
         """A factor of X, the targets' part of it, and the squares of Z below it.
@@ -230,18 +246,19 @@ class Triangle:
         inside = u.T @ z
         left = z - u @ inside
         return Decomposition(
-            s * s, vt.T, s[:, None] * inside, *self._means(), float(self.r[0, 0] ** 2),
+            s * s, vt.T, s[:, None] * inside, *self._means(), self.total,
             below + float(np.vdot(left, left)), complete=len(s) == self.n - 1)
 
 
 def fit_blocks(
-    blocks: Callable[[], Iterable[Block]], n: int, m: int, k: int, alphas: Sequence[float],
+    blocks: Callable[[], Iterable[Block]], n: int, m: int, k: int, alphas: Sequence[float], *,
+    left_out: bool,
 ) -> tuple[Moments | Triangle, Solution, float, float | None]:
-    """Solve for the best of several α, reading the rows block by block.
+    """Solve for one α, or for the best of several, reading the rows block by block.
 
     One pass adds the normal equations. Where these are too ill conditioned for the smallest α, or where there are
-    fewer rows than 2 (1 + m + k), a pass with QR decompositions takes their place. With several α another pass
-    computes the errors of all rows.
+    fewer rows than 2 (1 + m + k), a pass with QR decompositions takes their place. With ``left_out`` another pass
+    computes the leave-one-out errors of all rows.
 
     Parameters
     ----------
@@ -249,9 +266,10 @@ def fit_blocks(
         Returns an iterable over the blocks, the same ones at each call.
     n, m, k : int
         Rows, features and targets.
-    alphas : floats >= 0
-        With more than one, that of the smallest mean squared leave-one-out error √s_i (y_i − ŷ_i) is chosen, the first
-        one of several.
+    alphas : floats >= 0, > 0 with ``left_out``
+    left_out : bool
+        Whether to choose the α of the smallest mean squared leave-one-out error √s_i (y_i − ŷ_i), the first one of
+        several; otherwise the first α is taken.
 
     Returns
     -------
@@ -259,23 +277,29 @@ def fit_blocks(
     solution : Solution
     alpha : float
     score : float or None
-        Minus the mean squared leave-one-out error over rows and targets; None for a single α.
+        Minus the mean squared leave-one-out error over rows and targets; None without ``left_out``.
+
+    Raises
+    ------
+    FloatingPointError
+        Sums over the rows are not finite.
     """
-    several = len(alphas) > 1
     sums: Moments | Triangle
     found: Any = None
     if n >= 2 * (1 + m + k):
         sums = Moments(m, k)
         for block in blocks():
             sums.add(block)
-        if sums.shift is not None:
-            found = sums.decompose(min(alphas)) if several else sums.solve(alphas[0])
+        # squares overflow where the rows themselves do not
+        if sums.shift is not None and np.isfinite(sums.sums).all():
+            found = sums.decompose(min(alphas)) if left_out else sums.solve(alphas[0])
     if found is None:
         sums = Triangle(m, k)
         for block in blocks():
             sums = sums.added(block)
-        found = sums.decompose() if several else sums.solve(alphas[0])
-    if not several:
+        sums.check_finite()
+        found = sums.decompose() if left_out else sums.solve(alphas[0])
+    if not left_out:
         return sums, found, alphas[0], None
     squares, count = np.zeros(len(alphas)), 0
     for block in blocks():

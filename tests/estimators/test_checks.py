@@ -7,8 +7,13 @@ import pytest
 from sklearn.utils.estimator_checks import check_dataframe_column_names_consistency, parametrize_with_checks
 from small_estimators import EVERY, small
 
+# random features: enough of them for the R² that is asked of a regressor
+RIDGE = {"MLP": {}, "NeuralNet": {}, "CNN": {"hidden_layer_sizes": (200,)}, "RNN": {"cell": "rnn", "units": (200,)}}
 
-@parametrize_with_checks([small(name, **solver) for name in EVERY for solver in ({}, {"solver": "lbfgs"})])
+
+@parametrize_with_checks([small(name, **solver) for name in EVERY for solver in (
+    {}, {"solver": "lbfgs"},
+    {"solver": "ridge", "alpha": 1e-3, **RIDGE[name.removesuffix("Classifier").removesuffix("Regressor")]})])
 def test_scikit_learn(estimator, check):
     check(estimator)
 

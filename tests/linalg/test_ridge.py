@@ -64,14 +64,14 @@ def test_solutions(shape, kind, weighted):
 def test_sklearns_solution_and_choice(shape, weighted, dtype):
     h, y, weight = problem(*shape, weighted, dtype)
     exact = h.astype(float), y.astype(float)
-    sums, found, alpha, score = fit_blocks(in_blocks(h, y, weight, 11), *shape, [0.3])
+    sums, found, alpha, score = fit_blocks(in_blocks(h, y, weight, 11), *shape, [0.3], left_out=False)
     theirs = Ridge(0.3, solver="svd").fit(*exact, weight)
     np.testing.assert_allclose(found.coef, np.reshape(theirs.coef_, (shape[2], -1)).T, rtol=1e-9, atol=1e-10)
     np.testing.assert_allclose(found.intercept, np.ravel(theirs.intercept_), rtol=1e-9, atol=1e-10)
     assert (alpha, score) == (0.3, None)
     assert isinstance(sums, Moments) == (shape[0] >= 2 * (1 + shape[1] + shape[2]))
 
-    sums, found, alpha, score = fit_blocks(in_blocks(h, y, weight, 11), *shape, ALPHAS)
+    sums, found, alpha, score = fit_blocks(in_blocks(h, y, weight, 11), *shape, ALPHAS, left_out=True)
     theirs = RidgeCV(ALPHAS).fit(*exact, weight)
     assert alpha == theirs.alpha_
     np.testing.assert_allclose(score, theirs.best_score_, rtol=1e-8)
@@ -98,9 +98,9 @@ def test_rows_of_weight_0_count_for_the_mean_alone(shape):
     h, y, weight = problem(*shape, True)
     weight[::3] = 0
     kept = weight > 0
-    _, found, alpha, score = fit_blocks(in_blocks(h, y, weight, 4), *shape, ALPHAS)
+    _, found, alpha, score = fit_blocks(in_blocks(h, y, weight, 4), *shape, ALPHAS, left_out=True)
     _, same, alpha_of_kept, score_of_kept = fit_blocks(
-        in_blocks(h[kept], y[kept], weight[kept], 4), kept.sum(), *shape[1:], ALPHAS)
+        in_blocks(h[kept], y[kept], weight[kept], 4), kept.sum(), *shape[1:], ALPHAS, left_out=True)
     assert alpha == alpha_of_kept
     np.testing.assert_allclose(found.coef, same.coef, rtol=1e-9, atol=1e-11)
     np.testing.assert_allclose(score * len(h), score_of_kept * kept.sum(), rtol=1e-8)
@@ -111,13 +111,13 @@ def test_ill_conditioned_features_are_solved_by_triangles():
     h = rng.normal(size=(300, 6)) @ np.diag(10.0 ** -np.arange(6)) @ np.linalg.qr(rng.normal(size=(6, 6)))[0]
     w = rng.normal(size=(6, 1))
     y = h @ w + 1
-    sums, found, *_ = fit_blocks(in_blocks(h, y, None, 50), 300, 6, 1, [0.0])
+    sums, found, *_ = fit_blocks(in_blocks(h, y, None, 50), 300, 6, 1, [0.0], left_out=False)
     assert isinstance(sums, Triangle)
     np.testing.assert_allclose(found.coef, w, rtol=1e-9)
     # a penalty makes the normal equations good enough
-    assert isinstance(fit_blocks(in_blocks(h, y, None, 50), 300, 6, 1, [1.0])[0], Moments)
-    assert isinstance(fit_blocks(in_blocks(h, y, None, 50), 300, 6, 1, [1.0, 2.0])[0], Moments)
-    assert isinstance(fit_blocks(in_blocks(h, y, None, 50), 300, 6, 1, [1e-12, 2.0])[0], Triangle)
+    assert isinstance(fit_blocks(in_blocks(h, y, None, 50), 300, 6, 1, [1.0], left_out=False)[0], Moments)
+    assert isinstance(fit_blocks(in_blocks(h, y, None, 50), 300, 6, 1, [1.0, 2.0], left_out=True)[0], Moments)
+    assert isinstance(fit_blocks(in_blocks(h, y, None, 50), 300, 6, 1, [1e-12, 2.0], left_out=True)[0], Triangle)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1e-30, 1.0])
@@ -126,7 +126,7 @@ def test_dependent_and_constant_features(shape, alpha):
     n, m = shape
     h, y, _ = problem(n, m - 2, 2, False)
     h = np.c_[h, h[:, :1], np.full(n, 5.0)]
-    _, found, *_ = fit_blocks(in_blocks(h, y, None, 30), n, m, 2, [alpha])
+    _, found, *_ = fit_blocks(in_blocks(h, y, None, 30), n, m, 2, [alpha], left_out=False)
     centred = h - h.mean(axis=0)
     expected = np.linalg.lstsq(centred, y, rcond=1e-12)[0] if alpha < 1 else Ridge(1.0).fit(h, y).coef_.T
     np.testing.assert_allclose(found.coef, expected, rtol=1e-8, atol=1e-8)
@@ -158,6 +158,16 @@ def test_complete_fits_keep_their_digits():
     errors = next(sums_of(Triangle, in_blocks(h, y, None, 20), 40, 1).decompose().left_out((h, y, None), [1e-13]))
     expected = next(sums_of(Triangle, in_blocks(h, y, None, 20), 40, 1).decompose().left_out((h, y, None), [1e-7]))
     np.testing.assert_allclose(errors, expected, rtol=1e-5)
+
+
+def test_sums_that_overflow():
+    h, y, _ = problem(40, 3, 1, False)
+    # squares overflow, the rows do not
+    sums, found, *_ = fit_blocks(in_blocks(h * 1e200, y * 1e200, None, 10), 40, 3, 1, [0.0], left_out=False)
+    assert isinstance(sums, Triangle)
+    np.testing.assert_allclose(found.coef, reference(h, y, None, 0.0)[0], rtol=1e-9)
+    with pytest.raises(FloatingPointError, match=r"^a sum over rows is not finite$"), np.errstate(all="ignore"):
+        fit_blocks(in_blocks(h * 1e307, y, None, 10), 40, 3, 1, [1.0], left_out=False)
 
 
 def test_upper_is_the_triangle():
