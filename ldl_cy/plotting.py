@@ -102,8 +102,9 @@ class LossCurveDisplay:
         if not hasattr(estimator, "loss_curve_"):
             raise ValueError(f"LossCurveDisplay: estimator must be fitted and have a loss_curve_, "
                              f"got {type(estimator).__name__}.")
-        scores = getattr(estimator, "validation_scores_", None)
-        display = cls({"loss": estimator.loss_curve_}, scores, name or type(estimator).__name__)
+        scores, val_loss = (getattr(estimator, name, None) for name in ("validation_scores_", "validation_loss_curve_"))
+        curves = {"loss": estimator.loss_curve_, **({} if val_loss is None else {"val_loss": val_loss})}
+        display = cls(curves, scores, name or type(estimator).__name__)
         return display.plot(ax=ax, **kwargs)
 
     @classmethod
@@ -147,7 +148,7 @@ class LossCurveDisplay:
             ax.set_yscale("log")
         if self.scores is not None and len(self.scores):
             right = ax.twinx()
-            self.lines_ += right.plot(range(1, len(self.scores) + 1), self.scores, color="C1", label="validation score")
+            self.lines_ += right.plot(range(1, len(self.scores) + 1), self.scores, color="C2", label="validation score")
             right.set_ylabel("Validation score")
         if len(self.lines_) > 1:
             ax.legend(handles=self.lines_)

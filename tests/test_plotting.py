@@ -30,7 +30,9 @@ def test_loss_curve_of_a_pipeline():
     display = LossCurveDisplay.from_estimator(model, log_scale=True, linestyle="--")
     clf = model[-1]
     np.testing.assert_array_equal(display.lines_[0].get_ydata(), clf.loss_curve_)
-    np.testing.assert_array_equal(display.lines_[1].get_ydata(), clf.validation_scores_)
+    np.testing.assert_array_equal(display.lines_[1].get_ydata(), clf.validation_loss_curve_)
+    np.testing.assert_array_equal(display.lines_[2].get_ydata(), clf.validation_scores_)
+    assert len({line.get_color() for line in display.lines_}) == 3
     np.testing.assert_array_equal(display.lines_[0].get_xdata(), [1, 2, 3, 4])
     assert display.ax_.get_title() == "MLPClassifier" and display.ax_.get_yscale() == "log"
     assert display.lines_[0].get_linestyle() == "--"

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 class Callback:
     """Base class of callbacks; a subclass overrides the methods that it needs.
 
-    ``logs`` maps "loss" and, with validation data, "val_loss" to the values of the epoch; a callback may add values,
-    which later callbacks and the history see. Callbacks are called in the order of the list, those with ``last`` after
-    all others; ``on_fit_end`` is called in reverse order. An exception in a callback ends the fit and is raised by it;
-    the model keeps the weights of the last epoch. ``model`` is the ``Sequential`` that is fitted, also in the fit of an
-    estimator. An object serves one fit at a time: a second one that would use it meanwhile is a RuntimeError.
+    ``logs`` maps "loss" and, with validation data, "val_loss" to the values of the epoch, for estimators also
+    "val_score"; a callback may add values, which later callbacks and the history see. Callbacks are called in the order
+    of the list, those with ``last`` after all others; ``on_fit_end`` is called in reverse order, also for those with
+    ``last`` after all others. An exception in a callback ends the fit and is raised by it; the model keeps the weights
+    of the last epoch. ``model`` is the ``Sequential`` that is fitted, also in the fit of an estimator. An object serves
+    one fit at a time: a second one that would use it meanwhile is a RuntimeError.
 
     A callback stores its own counters. If the next fit should continue with them, also after the model was saved and
     loaded, the callback defines ``state_dict`` and ``load_state_dict``.
@@ -96,6 +97,9 @@ class Callback:
 
     def on_epoch_end(self, model: Sequential, epoch: int, logs: dict[str, float]) -> bool | None:
         """Called after each epoch; ``epoch`` is ``model.epoch``. Returning True stops the fit."""
+
+    def on_epoch_stored(self, model: Sequential, epoch: int) -> None:
+        """Called after each epoch, once the model has the states of all callbacks: for those that save it."""
 
     def on_non_finite(self, model: Sequential, error: FloatingPointError) -> bool | None:
         """Called if the loss or a weight became non-finite; returning True ends the fit without raising the error."""

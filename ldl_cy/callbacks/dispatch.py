@@ -79,13 +79,17 @@ class CallbackList:
     def fitting(self, epochs: int) -> ExitStack:
         """Call on_fit_begin now; at the end of the ``with`` block, also of an exception, on_fit_end in reverse order.
 
-        Only callbacks whose on_fit_begin returned get an on_fit_end. ``epochs`` is the number of epochs of the fit.
+        Those with ``last`` come after all others there too: they save what the others have made of the weights. Only
+        callbacks whose on_fit_begin returned get an on_fit_end. ``epochs`` is the number of epochs of the fit.
         """
-        with ExitStack() as begun:
+        with ExitStack() as last, ExitStack() as others:
             for callback in self.callbacks:
                 callback.on_fit_begin(self.model, epochs)
-                begun.callback(callback.on_fit_end, self.model)
-            return begun.pop_all()
+                (last if callback.last else others).callback(callback.on_fit_end, self.model)
+            begun = ExitStack()
+            begun.push(last.pop_all())
+            begun.push(others.pop_all())        # which is left first
+            return begun
 
     def load_states(self) -> None:
         """Give the callbacks their states from earlier fits of the model."""
@@ -134,6 +138,8 @@ class CallbackList:
             stop |= requests_stop(callback.on_epoch_end(self.model, epoch, logs))
             # at once: a later callback may save the model, or raise
             self._save_state(key, callback)
+        for callback in self.callbacks:
+            callback.on_epoch_stored(self.model, epoch)
         # with what callbacks have added, without what they made of the rest
         self.history.on_epoch_end(self.model, epoch, {**given, **{k: v for k, v in logs.items() if k not in given}})
         if stop:

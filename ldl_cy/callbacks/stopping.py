@@ -17,6 +17,20 @@ if TYPE_CHECKING:
 RISING = ("score", "accuracy")      # suffixes of names of values for which larger is better
 
 
+def sign_of(monitor: str, mode: str) -> float:
+    """The factor by which smaller values are better."""
+    return -1.0 if mode == "max" or (mode == "auto" and monitor.endswith(RISING)) else 1.0
+
+
+def check_monitored(owner: str, argument: str, monitor: str, known: Collection[str]) -> None:
+    """Refuse the name of a value that is not among ``known``."""
+    if monitor not in known:
+        validates = any(name.startswith("val_") for name in known)
+        hint = "; it needs validation data" if monitor.startswith("val_") and not validates else ""
+        names = ", ".join(map(repr, known))
+        raise ValueError(f"{owner}: {argument} must be one of {names}, got {shown(monitor)}{hint}.")
+
+
 class Monitor(Callback):
     """Base class of callbacks that monitor a value, which improves if it is better by more than ``min_delta``."""
 
@@ -28,15 +42,11 @@ class Monitor(Callback):
         self.patience = check_int(owner, "patience", patience, 0)
         self.min_delta = check_real(owner, "min_delta", min_delta, 0)
         self.mode = check_choice(owner, "mode", mode, ("auto", "min", "max"))
-        self.sign = -1.0 if mode == "max" or (mode == "auto" and monitor.endswith(RISING)) else 1.0
+        self.sign = sign_of(monitor, mode)
 
     def check(self, optimizer: Optimizer, known: Collection[str]) -> None:
         """Refuse a monitored value that is not among ``known``."""
-        if self.monitor not in known:
-            validates = any(name.startswith("val_") for name in known)
-            hint = "; it needs validation data" if self.monitor.startswith("val_") and not validates else ""
-            raise ValueError(f"{type(self).__name__}: monitor must be one of {', '.join(map(repr, known))}, "
-                             f"got {shown(self.monitor)}{hint}.")
+        check_monitored(type(self).__name__, "monitor", self.monitor, known)
 
     def improves(self, logs: dict[str, float], best: float) -> bool:
         """Whether the value is better than ``best``, which has the sign that makes smaller better."""
@@ -49,7 +59,7 @@ class EarlyStopping(Monitor):
     Parameters
     ----------
     monitor : str, default="val_loss"
-        A value of ``logs``: "loss" or "val_loss", for estimators "loss" or "val_score".
+        A value of ``logs``: "loss" or, with validation data, "val_loss"; for estimators "val_score" too.
     patience : int >= 0, default=0
         The number of consecutive epochs without improvement that ends the fit; 0 is the same as 1.
     min_delta : float >= 0, default=0.0

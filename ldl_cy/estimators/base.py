@@ -5,7 +5,6 @@ import inspect
 import sys
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -36,11 +35,11 @@ from ldl_cy.estimators.sklearn_callbacks import CallbackSupportMixin, SklearnCal
 from ldl_cy.estimators.solvers import SOLVERS, check_loss, is_closed_form, make_optimizer, takes_full_batch
 from ldl_cy.estimators.training import train
 from ldl_cy.estimators.typed import RandomState, Solver, available, validated
+from ldl_cy.estimators.validation import Validation
 from ldl_cy.layers.activation import ACTIVATIONS, ALIASES
 from ldl_cy.messages import shown
 from ldl_cy.models import Sequential
 from ldl_cy.threads import choose_threads
-from ldl_cy.training.features import repeated_outputs
 
 # constraints of parameters that only some families have
 ACTIVATION = [StrOptions({*ACTIVATIONS, *ALIASES} - {"softmax"})]
@@ -99,6 +98,7 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
     loss_: float
     best_loss_: float | None
     loss_curve_: list[float]
+    validation_loss_curve_: list[float] | None
     validation_scores_: list[float] | None
     best_validation_score_: float | None
     stop_reason_: str
@@ -122,7 +122,7 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
         "warm_start": ["boolean"],
         "momentum": [Interval(Real, 0, 1, closed="both")],
         "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
+        "early_stopping": ["boolean", StrOptions({"loss"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "beta_1": [Interval(Real, 0, 1, closed="left")],
         "beta_2": [Interval(Real, 0, 1, closed="left")],
@@ -218,8 +218,8 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
             Weights of the samples.
 
         X_val, y_val, sample_weight_val : array-likes like X, y and sample_weight, default=None
-            Validation data. They are scored after each epoch; early stopping uses them instead of holding out a
-            part of the training data.
+            Validation data. Their loss and score are computed after each epoch; early stopping uses them instead of
+            holding out a part of the training data.
 
         Returns
         -------
@@ -248,7 +248,8 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
     ) -> Self:
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        known = ["loss", "val_score"] if validation is not None or self.early_stopping else ["loss"]
+        validates = validation is not None or self.early_stopping
+        known = ["loss", *(["val_loss", "val_score"] if validates else [])]
         callbacks = CallbackList(self.callbacks, progress=bool(self.verbose) and not self._prints)
         with Exclusive([self], "of this estimator"), callbacks.exclusive(), unchanged_without_epoch(self):
             self._check_floats()
@@ -324,20 +325,20 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
         check_loss(self, loss)
         # chosen before the fit begins, which would count as another running fit
         n_threads = choose_threads(type(self).__name__, self.n_threads)
+        averaged = 1 if is_closed_form(self.solver) else self._averaged_outputs()
         monitor = TrainingMonitor(
             self, progress, rows, n_batches=1 if isinstance(size, str) else -(-rows.n // size),
-            compiled=optimizer.method is None,
-            averaged_outputs=1 if is_closed_form(self.solver) else self._averaged_outputs(),
-            score=None if held is None else self._scorer(held, n_threads),
+            compiled=optimizer.method is None, averaged_outputs=averaged,
+            validate=None if held is None else self._validation(held, loss, averaged, n_threads),
             prints=bool(self.verbose) and self._prints)
         train(self, progress, rows, optimizer, loss, size, monitor, callbacks, incremental=incremental)
 
-    def _scorer(self, held: Rows, n_threads: int) -> Callable[[], float]:
-        """A function that scores rows with the current weights; the rows are checked once, here."""
-        network = self._network_for(held.X, held.lengths)
-        rows, lengths = network.check_rows("X", held.X), network.check_lengths(held.lengths, held.n)
-        raw = repeated_outputs(network, rows, lengths, n_threads, getattr(self, "cache_features", "auto"))
-        return lambda: self._score_encoded(raw(), held)
+    def _validation(self, held: Rows, loss: Any, averaged: int, n_threads: int) -> Validation:
+        """A function that computes loss and score of rows with the current weights."""
+        return Validation(
+            type(self).__name__, self._network_for(held.X, held.lengths), held, loss=loss,
+            averaged_outputs=averaged, score=self._score_encoded, n_threads=n_threads,
+            cache_features=getattr(self, "cache_features", "auto"))
 
     def _callback_context(self, incremental: bool) -> Any:
         """scikit-learn's context of this fit if scikit-learn callbacks are set, else None."""

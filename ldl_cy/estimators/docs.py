@@ -55,8 +55,9 @@ random_state : int, RandomState instance, default=None
     Determines initial weights, shuffling, dropout, and the rows that early stopping holds out.
 
 tol : float >= 0, default=1e-4
-    An epoch counts as an improvement if the loss decreases, or the score increases, by at least this much. With 0 too
-    a fit ends after `n_iter_no_change` epochs in which the loss does not decrease.
+    An epoch counts as an improvement if the loss decreases, or the score increases, by at least this much: the loss of
+    the training rows or, with early stopping, the score or the loss of the validation rows. With 0 too a fit ends after
+    `n_iter_no_change` epochs in which the loss does not decrease.
     For 'lbfgs', 'cg', 'gauss_newton_cg' and 'lm' the bound on the largest absolute entry of the gradient.
 
 verbose : bool or int, default=False
@@ -71,8 +72,9 @@ momentum : float in [0, 1], default=0.9
 nesterovs_momentum : bool, default=True
     Whether to use Nesterov's momentum.
 
-early_stopping : bool, default=False
-    Whether to hold out rows, to stop when their score no longer improves, and to restore the best weights.
+early_stopping : bool or 'loss', default=False
+    Whether to hold out rows, to stop when their score or, with 'loss', their loss no longer improves, and to restore
+    the best weights.
 
 validation_fraction : float in [0, 1), default=0.1
     Share of the rows that early stopping holds out.
@@ -102,7 +104,7 @@ alphas : array-like of floats > 0, default=None
 
 callbacks : list of callbacks of ``ldl_cy.callbacks`` or functions ``f(model, logs)``, default=None
     Called after each epoch, or iteration of a full-batch solver, with `model_` and the values "loss" and, with
-    validation rows, "val_score"; a callback that returns True ends the fit.
+    validation rows, "val_loss" and "val_score"; a callback that returns True ends the fit.
 
 dtype : {'float32', 'float64'}, default=None
     The dtype of all computation; None is float32 for float32 input, except in MLPs also for uint8, and float64 for any
@@ -192,11 +194,14 @@ best_loss_ : float or None
 loss_curve_ : list of float
     The loss of each epoch.
 
+validation_loss_curve_ : list of float or None
+    The loss of the validation rows after each epoch, without the penalty; None without validation rows.
+
 validation_scores_ : list of float or None
     Accuracy or R² on the validation rows after each epoch; None without validation rows.
 
 best_validation_score_ : float or None
-    The best validation score.
+    The best validation score. With early_stopping='loss' the weights may be those of another epoch.
 
 alpha_, best_score_ : float
     With solver='ridge' the strength of the penalty; with `alphas` minus its mean squared leave-one-out error.
@@ -204,7 +209,7 @@ alpha_, best_score_ : float
 stop_reason_ : str
     Why the last fit ended: 'no_improvement' (by `tol` and `n_iter_no_change`), 'epochs' (`max_iter` of them),
     'converged' or 'stalled' (full-batch solvers; they stall where no step lowers the loss), 'callback', 'interrupted'
-    (by Ctrl-C) or 'non_finite'.
+    (by Ctrl-C), 'non_finite', or 'error' (an exception, e.g. of a callback, after an epoch).
 """
 
 CLASSES = """

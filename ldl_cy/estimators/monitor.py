@@ -9,6 +9,7 @@ import numpy as np
 from ldl_cy.callbacks import Callback
 from ldl_cy.estimators.data import Rows
 from ldl_cy.estimators.progress import FitProgress
+from ldl_cy.estimators.solvers import is_closed_form
 from ldl_cy.models import Sequential
 from ldl_cy.network import Network
 
@@ -19,7 +20,8 @@ class TrainingMonitor(Callback):
     """Records loss and score, and stops when they no longer improve, by scikit-learn's rules.
 
     The curves are stored in the estimator's public attributes. It is the first callback of a fit: the others see the
-    loss that it reports, and "val_score".
+    loss that it reports, "val_loss" and "val_score". With early stopping it restores the best weights at the end,
+    before a ``Checkpoint`` writes its last file.
 
     Parameters
     ----------
@@ -33,8 +35,8 @@ class TrainingMonitor(Callback):
         the loss after each iteration, which is an epoch, and decides by itself when it has converged.
     averaged_outputs : int
         See ``reported_loss``.
-    score : function, or None without validation
-        Returns the score of the validation rows with the current weights.
+    validate : function, or None without validation
+        Returns loss and score of the validation rows with the current weights.
     prints : bool
         Whether to print a line for each epoch.
 
@@ -46,22 +48,23 @@ class TrainingMonitor(Callback):
 
     def __init__(
         self, estimator: Any, progress: FitProgress, rows: Rows, *, n_batches: int, compiled: bool,
-        averaged_outputs: int, score: Callable[[], float] | None, prints: bool,
+        averaged_outputs: int, validate: Callable[[], tuple[float, float]] | None, prints: bool,
     ) -> None:
         self.estimator, self.progress = estimator, progress
         self.total_weight, self.n = total_weight(rows), rows.n
         self.n_batches, self.compiled, self.averaged_outputs = n_batches, compiled, averaged_outputs
-        self.score, self.prints = score, prints
+        self.validate, self.prints = validate, prints
         self.stopped = False
         network = estimator.model_.network
         self.squares = sum_of_squares(network)
         # early_stopping may have changed since the last fit
+        self.by_loss = estimator.early_stopping == "loss"
         if not estimator.early_stopping:
             progress.best = None
             estimator.best_loss_ = np.inf if estimator.best_loss_ is None else estimator.best_loss_
-        elif progress.best is None:
+        elif progress.best is None or progress.by_loss != self.by_loss:
             estimator.best_loss_, estimator.best_validation_score_ = None, -np.inf
-            progress.best = network.snapshot()
+            progress.best, progress.by_loss, progress.best_validation_loss = network.snapshot(), self.by_loss, np.inf
 
     @staticmethod
     def start(estimator: Any) -> None:
@@ -71,6 +74,7 @@ class TrainingMonitor(Callback):
         estimator.loss_curve_ = []
         estimator.loss_ = np.nan        # until an epoch is complete
         estimator.best_loss_ = None
+        estimator.validation_loss_curve_ = None
         estimator.validation_scores_ = None
         estimator.best_validation_score_ = None
 
@@ -86,9 +90,8 @@ class TrainingMonitor(Callback):
         else:
             self._record_loss(logs["loss"], self.squares)
         logs["loss"] = est.loss_
-        if self.score is not None:
-            self._record_score(network)
-            logs["val_score"] = float(est.validation_scores_[-1])
+        if self.validate is not None:
+            logs["val_loss"], logs["val_score"] = self._record_validation(network, *self.validate())
         if est.solver == "sgd" and est.learning_rate == "invscaling":
             with np.errstate(over="ignore"):        # a power that no float holds gives the rate 0
                 self.progress.step_size = float(est.learning_rate_init / np.float64(est.t_ + 1) ** float(est.power_t))
@@ -118,32 +121,44 @@ class TrainingMonitor(Callback):
         progress.no_improvement_count = 0 if improved else progress.no_improvement_count + 1
         est.best_loss_ = min(est.best_loss_, loss)
 
-    def _record_score(self, network: Network) -> None:
-        """Record the score of the validation rows, which with early stopping decides about improvement."""
+    def _record_validation(self, network: Network, loss: float, score: float) -> tuple[float, float]:
+        """Record loss and score of the validation rows, one of which with early stopping decides about improvement."""
         est, progress = self.estimator, self.progress
-        assert self.score is not None
-        score = self.score()
         if est.validation_scores_ is None:
             est.validation_scores_ = []
+        if est.validation_loss_curve_ is None:      # scikit-learn and older versions have recorded the scores alone
+            est.validation_loss_curve_ = [np.nan] * len(est.validation_scores_)
         if est.best_validation_score_ is None:
             est.best_validation_score_ = -np.inf
+        est.validation_loss_curve_.append(loss)
         est.validation_scores_.append(score)
         if self.prints:
-            print(f"Validation score: {score:f}")
+            print(f"Validation loss: {loss:.8f}" if self.by_loss else f"Validation score: {score:f}")
+        if self.by_loss:
+            best, improved = loss < progress.best_validation_loss, loss <= progress.best_validation_loss - est.tol
+        else:
+            best, improved = score > est.best_validation_score_, not score < est.best_validation_score_ + est.tol
         if est.early_stopping:
-            worse = score < est.best_validation_score_ + est.tol
-            progress.no_improvement_count = progress.no_improvement_count + 1 if worse else 0
+            progress.no_improvement_count = 0 if improved else progress.no_improvement_count + 1
+            if best:
+                progress.best = network.snapshot()
+                progress.best_validation_loss = loss
         if score > est.best_validation_score_:
             est.best_validation_score_ = score
-            if est.early_stopping:
-                progress.best = network.snapshot()
+        return loss, score
+
+    def on_fit_end(self, model: Sequential) -> None:
+        """With early stopping restore the best weights."""
+        watches = self.estimator.early_stopping and not is_closed_form(self.estimator.solver)
+        if watches and self.progress.best is not None:
+            model.network.restore(self.progress.best)
 
     def _stops(self) -> bool:
         """Whether training ends; with "adaptive" the learning rate is reduced first."""
         est, progress = self.estimator, self.progress
         if progress.no_improvement_count <= est.n_iter_no_change:
             return False
-        what = "Validation score" if est.early_stopping else "Training loss"
+        what = "Training loss" if not est.early_stopping else f"Validation {'loss' if self.by_loss else 'score'}"
         text = (f"{what} did not improve more than tol={est.tol:f} for {est.n_iter_no_change} consecutive "
                 "epochs.")
         if est.solver == "sgd" and est.learning_rate == "adaptive":

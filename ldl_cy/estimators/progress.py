@@ -27,10 +27,14 @@ class FitProgress:
     step_size, first_step_size : float, the current and the initial learning rate
     no_improvement_count : int, epochs since the last improvement
     best : weights and running statistics of the best epoch, or None
+    best_validation_loss : float, that of the best epoch
+    by_loss : bool, whether the best epoch is that of the lowest validation loss or of the highest score
     head_sums : HeadSums or None, of all rows that the output layer of solver="ridge" is fitted to
     """
 
-    head_sums: HeadSums | None = None           # also of objects in older pickles
+    # also of objects in older pickles
+    by_loss = False
+    head_sums: HeadSums | None = None
 
     def __init__(self, random_state: np.random.RandomState) -> None:
         self.random_state = random_state
@@ -39,6 +43,7 @@ class FitProgress:
         self.step_size = self.first_step_size = np.nan
         self.no_improvement_count = 0
         self.best: tuple[np.ndarray, np.ndarray] | None = None
+        self.best_validation_loss, self.by_loss = np.inf, False
 
     def split_state(self) -> np.random.RandomState:
         """Random numbers for holding out rows: the same in further fits, which must not train on these rows."""
@@ -61,6 +66,8 @@ class FitProgress:
     @classmethod
     def upgrade(cls, attributes: dict[str, Any]) -> dict[str, Any]:
         """The attributes of a pickled estimator, converted from those of older versions."""
+        if "validation_scores_" in attributes and "validation_loss_curve_" not in attributes:
+            attributes = {**attributes, "validation_loss_curve_": None}
         if "_random_state" not in attributes or "_progress" in attributes:
             return attributes
         progress = cls(attributes["_random_state"])

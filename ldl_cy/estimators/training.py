@@ -11,7 +11,7 @@ from sklearn.utils.optimize import _check_optimize_result
 from ldl_cy.callbacks import CallbackList, History
 from ldl_cy.estimators.closed_form import RidgeHead, forget_choice, record
 from ldl_cy.estimators.data import Rows
-from ldl_cy.estimators.monitor import TrainingMonitor, sum_of_squares
+from ldl_cy.estimators.monitor import TrainingMonitor
 from ldl_cy.estimators.progress import FitProgress, RowShuffler
 from ldl_cy.models import Sequential
 from ldl_cy.optimizers import Optimizer
@@ -57,8 +57,9 @@ def train(
         if not est.early_stopping:
             raise ValueError(NON_FINITE) from error
         warnings.warn(f"{error} The best weights so far are kept.", ConvergenceWarning, stacklevel=5)
-    if est.early_stopping and head is None:
-        model.network.restore(progress.best)
+    except Exception:                       # of a callback, a layer or a loss
+        est.stop_reason_ = "error"
+        raise
 
 
 def fit(
@@ -82,7 +83,7 @@ def report_end(
     """Warn, as scikit-learn does, if the fit did not converge."""
     est = estimator
     if history.result is not None:          # SciPy's result; this function warns as scikit-learn does
-        est.loss_ = monitor.reported_loss(history.result.fun, sum_of_squares(est.model_.network))
+        est.loss_ = monitor.reported_loss(history.result.fun, monitor.squares)
         est.n_iter_ = _check_optimize_result("lbfgs", history.result, est.max_iter)
         return
     if incremental or history.stop_reason in ("converged", "callback", "non_finite"):

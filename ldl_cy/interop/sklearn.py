@@ -180,6 +180,8 @@ def _their_parameters(mlp: Any, theirs: Any) -> dict[str, Any]:
     defaults = type(mlp)().get_params()
     lost = {name: value for name, value in given.items()
             if name not in known and name != "n_threads" and value != defaults[name]}
+    if given["early_stopping"] == "loss":
+        lost["early_stopping"], given["early_stopping"] = "loss", True
     for name, choices in (("solver", ("lbfgs", "sgd", "adam")), ("loss", ("squared_error", "poisson"))):
         if name in given and given[name] not in choices:
             lost[name] = given[name]

@@ -261,13 +261,23 @@ def test_what_others_count_is_saved(first, tmp_path):
     assert kept[-1]["memory"]["rate_factor"] == 0.125
 
 
+@pytest.mark.parametrize("every", [1, 50])
 @pytest.mark.parametrize("first", [False, True])
-def test_beside_early_stopping(first, tmp_path):
-    """The last epoch's file resumes as the run would have continued; the model has its best weights."""
+def test_beside_early_stopping(first, every, tmp_path):
+    """The model and the newest file have the best weights, whatever the callbacks' order; the epoch before is kept."""
     kept, model = [], made()
     watchers = [lambda model, logs: kept.append(model.theta.copy()),
-                EarlyStopping("loss", 2, mode="max", restore_best_weights=True), Checkpoint(tmp_path / "m", every=50)]
+                EarlyStopping("loss", 2, mode="max", restore_best_weights=True),
+                Checkpoint(tmp_path / "m", every=every)]
     fit(model, watchers[::-1] if first else watchers, 9)
     assert 1 < len(kept) < 9
-    np.testing.assert_array_equal(model.theta, kept[watchers[1].best_epoch - 1])
-    np.testing.assert_array_equal(Sequential.load(tmp_path / "m").theta, kept[-1])
+    best = kept[watchers[1].best_epoch - 1]
+    assert (best != kept[-1]).any()
+    np.testing.assert_array_equal(model.theta, best)
+    saved = Sequential.load(tmp_path / "m")
+    assert state_of(saved) == state_of(model) and saved.epoch == len(kept)
+    if every == 1:
+        np.testing.assert_array_equal(Sequential.load(tmp_path / f"m-{len(kept) - 1:06d}").theta, kept[-2])
+    fit(model, epochs=2)
+    fit(saved, epochs=2)
+    assert state_of(saved) == state_of(model)

@@ -56,10 +56,11 @@ def test_called_after_each_epoch(name, solver):
     X, y = problem(est)
     est.fit(X, y)
     assert recorder.calls[0] == ("begin", 3) and recorder.calls[-1] == "end"
-    assert recorder.checked == [({"adam": "Adam", "lbfgs": "LBFGS"}[solver], "loss", "val_score")]
+    assert recorder.checked == [({"adam": "Adam", "lbfgs": "LBFGS"}[solver], "loss", "val_loss", "val_score")]
     assert recorder.begun == [1, 2, 3]
     logs = [entry[1] for entry in recorder.calls[1:-1]]
     assert [entry["loss"] for entry in logs] == est.loss_curve_
+    assert [entry["val_loss"] for entry in logs] == est.validation_loss_curve_
     assert [entry["val_score"] for entry in logs] == est.validation_scores_
 
 
@@ -102,8 +103,9 @@ def test_callbacks_of_sequential(name, scored, tmp_path):
     assert [float(row[1]) for row in log[1:]] == est.loss_curve_ and len(log) == 1 + est.n_iter_ == 1 + max(kept)
     curve = est.loss_curve_
     if scored != "no":
-        assert log[0] == ["epoch", "loss", "val_score"]
-        assert [float(row[2]) for row in log[1:]] == est.validation_scores_
+        assert log[0] == ["epoch", "loss", "val_loss", "val_score"]
+        assert [float(row[2]) for row in log[1:]] == est.validation_loss_curve_
+        assert [float(row[3]) for row in log[1:]] == est.validation_scores_
         curve = [-score for score in est.validation_scores_]
     best, wait, last = np.inf, 0, 0
     while wait < 3 and last < 30:
@@ -112,7 +114,9 @@ def test_callbacks_of_sequential(name, scored, tmp_path):
     assert len(curve) == last and watchers[-2].stopped_epoch == (last if wait == 3 else None)
     # nothing improves by 9 but from infinity: half the rate after each epoch but the first
     assert kept[last]["memory"]["rate_factor"] == 0.5**(last - 1)
-    assert state_of(Sequential.load(tmp_path / "m")) == kept[last]
+    # early stopping restores the best weights, and the last checkpoint has them
+    saved = state_of(Sequential.load(tmp_path / "m"))
+    assert saved == state_of(est.model_) and (saved == kept[last] or scored == "early_stopping")
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
@@ -129,8 +133,10 @@ def test_best_weights(name, solver):
 @pytest.mark.parametrize(("parameters", "message"), [
     ({"callbacks": [EarlyStopping("val_score")]},
      "EarlyStopping: monitor must be one of 'loss', got 'val_score'; it needs validation data."),
-    ({"callbacks": [EarlyStopping()], "early_stopping": True},
-     "EarlyStopping: monitor must be one of 'loss', 'val_score', got 'val_loss'."),
+    ({"callbacks": [EarlyStopping("accuracy")], "early_stopping": True},
+     "EarlyStopping: monitor must be one of 'loss', 'val_loss', 'val_score', got 'accuracy'."),
+    ({"callbacks": [Checkpoint("m", save_best="val_loss")]},
+     "Checkpoint: save_best must be one of 'loss', got 'val_loss'; it needs validation data."),
     ({"callbacks": [ReduceOnPlateau("loss")], "solver": "lbfgs"},
      "ReduceOnPlateau: the optimizer must take steps of a learning rate, got LBFGS."),
     ({"callbacks": [ReduceOnPlateau("loss")], "solver": optimizers.GD(line_search=True)},

@@ -12,7 +12,7 @@ from ldl_cy.callbacks import Callback, History
 
 EVERY = [getattr(ldl_cy, f"{family}{kind}") for family in ("MLP", "CNN", "RNN", "NeuralNet")
          for kind in ("Classifier", "Regressor")]
-WORDS = {"converged", "no_improvement", "epochs", "callback", "interrupted", "non_finite", "stalled"}
+WORDS = {"converged", "no_improvement", "epochs", "callback", "interrupted", "non_finite", "stalled", "error"}
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 12))
 LABELS = (X[:, 0] > 0).astype(int)
@@ -45,6 +45,25 @@ def test_every_estimator_says_why(kind, reason):
     assert est.stop_reason_ == reason and reason in WORDS
     assert pickle.loads(pickle.dumps(est)).stop_reason_ == reason
     assert "stop_reason_ : str" in kind.__doc__ and f"'{reason}'" in kind.__doc__
+
+
+@pytest.mark.parametrize("kind", EVERY)
+@pytest.mark.parametrize("epoch", [1, 3])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_exceptions_of_callbacks(kind, epoch):
+    def fail(model, logs):
+        if model.epoch == epoch:
+            raise KeyError("mine")
+
+    est = kind(max_iter=5, callbacks=[fail], random_state=0)
+    with pytest.raises(KeyError, match="mine"):
+        est.fit(X, LABELS)
+    assert est.stop_reason_ == "error" and est.n_iter_ == epoch and "'error'" in kind.__doc__
+    # before an epoch nothing changes
+    before = est.set_params(callbacks=None).fit(X, LABELS).stop_reason_
+    with pytest.raises(ValueError, match="NaN"):
+        est.fit(X * np.nan, LABELS)
+    assert before == est.stop_reason_ == "epochs"
 
 
 def test_partial_fit():
