@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from ldl_cy._version import __version__
 
 __all__ = [
-    "SKOPS_TRUSTED", "CNNClassifier", "CNNRegressor", "MLPClassifier", "MLPRegressor", "NeuralNetClassifier",
-    "NeuralNetRegressor", "RNNClassifier", "RNNRegressor", "Sequential", "__version__", "callbacks",
-    "find_learning_rate", "initializers", "interop", "layers", "losses", "networks", "optimizers", "plotting",
-    "schedules"]
+    "SKOPS_TRUSTED", "Autoencoder", "CNNClassifier", "CNNRegressor", "MLPClassifier", "MLPRegressor",
+    "NeuralNetClassifier", "NeuralNetRegressor", "RNNClassifier", "RNNRegressor", "Sequential", "__version__",
+    "callbacks", "find_learning_rate", "initializers", "interop", "layers", "losses", "networks", "optimizers",
+    "plotting", "schedules"]
 
 # where a name is defined that is neither an estimator nor a module
 _ROOMS = {"SKOPS_TRUSTED": "trusted", "Sequential": "models", "find_learning_rate": "learning_rate"}
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         schedules,
     )
     from ldl_cy.estimators import (
+        Autoencoder,
         CNNClassifier,
         CNNRegressor,
         MLPClassifier,

@@ -354,17 +354,20 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
 
     def _build(self, dtype: np.dtype, random_state: np.random.RandomState) -> None:
         """A new model with its initial weights."""
+        self.model_ = Sequential(
+            self._all_layers(), dtype=np.dtype(dtype).name,
+            random_state=self._draw_seed(random_state)).build(self._sample_shape)
+        owners = {name.partition(".")[0] for name in self.model_.parameters}
+        self.n_layers_ = len(owners) + 1
+
+    def _all_layers(self) -> list[layers.Layer]:
+        """Those of the family, a Flatten where their output has several axes, and the output layer."""
         hidden = self._hidden_layers(self._sample_shape)
         shape = self._sample_shape
         for layer in hidden:
             shape = layer.compute_output_shape(shape)
-        if len(shape) > 1:
-            hidden = [*hidden, layers.Flatten()]
-        self.model_ = Sequential(
-            [*hidden, layers.Dense(self.n_outputs_)], dtype=np.dtype(dtype).name,
-            random_state=self._draw_seed(random_state)).build(self._sample_shape)
-        owners = {name.partition(".")[0] for name in self.model_.parameters}
-        self.n_layers_ = len(owners) + 1
+        flat = [layers.Flatten()] if len(shape) > 1 else []
+        return [*hidden, *flat, layers.Dense(self.n_outputs_)]
 
     def _draw_seed(self, random_state: np.random.RandomState) -> int:
         """The seed of the model."""

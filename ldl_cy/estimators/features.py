@@ -28,9 +28,12 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Network
         model = vars(self).get("model_")
         if model is None:
             raise AttributeError(f"This {type(self).__name__} instance is not fitted yet.")
-        network = model.network
-        hidden = len(network.layers) - 1
+        network, hidden = model.network, self._feature_layers()
         return math.prod(network.split(hidden)[0].output_shape if hidden else network.input_shape)
+
+    def _feature_layers(self) -> int:
+        """How many of the first layers of the fitted network make the features: all but the output layer."""
+        return len(self.model_.network.layers) - 1
 
     def transform(self, X: Any) -> np.ndarray:
         """What the output layer reads: the outputs of the last hidden layer, without dropout.
@@ -48,9 +51,9 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Network
         check_is_fitted(self)
         X = read(self, self._accepts(reset=False), X)
         samples, lengths = self._as_samples(X), lengths_of(X)
-        network = self._network_for(samples, lengths)
-        if len(network.layers) > 1:
-            samples = predict(network.split(len(network.layers) - 1)[0], samples, lengths, None, self.n_threads)
+        network, hidden = self._network_for(samples, lengths), self._feature_layers()
+        if hidden:
+            samples = predict(network.split(hidden)[0], samples, lengths, None, self.n_threads)
         return samples if is_sparse(samples) else samples.reshape(len(samples), -1)
 
     def __sklearn_tags__(self) -> Any:

@@ -14,7 +14,7 @@ from ldl_cy.checks import check_values
 from ldl_cy.estimators.base import ACTIVATION, CATEGORICAL, DROPOUT, SIZES, BaseNetwork
 from ldl_cy.estimators.data import Shape
 from ldl_cy.estimators.docs import VERBOSE_LINES, share
-from ldl_cy.estimators.stacks import dense_layers, read_sizes
+from ldl_cy.estimators.stacks import activation_names, dense_layers, read_sizes
 from ldl_cy.estimators.targets import ClassifierNetwork, RegressorNetwork
 from ldl_cy.estimators.typed import ClassWeight, DType, RandomState, Sizes, Solver
 from ldl_cy.messages import shown
@@ -51,13 +51,7 @@ class BaseMLP(BaseNetwork):
         return row_shape
 
     def _activations(self, count: int) -> list[str]:
-        if isinstance(self.activation, str):
-            return [self.activation] * count
-        if len(self.activation) != count:
-            raise ValueError(
-                f"activation must be one name, or one for each of {count} hidden layers, "
-                f"got {shown(self.activation)}.")
-        return list(self.activation)
+        return activation_names(self.activation, count)
 
     def _hidden_layers(self, shape: Shape) -> list[layers.Layer]:
         sizes = read_sizes("hidden_layer_sizes", self.hidden_layer_sizes)

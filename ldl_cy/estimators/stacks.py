@@ -26,6 +26,16 @@ def read_sizes(name: str, sizes: Any, most: int = MOST_SIZES) -> list[int]:
     return [operator.index(size) for size in given]
 
 
+def activation_names(activation: Any, count: int) -> list[str]:
+    """The activation of each of ``count`` layers, of one name for all or a list of them."""
+    if isinstance(activation, str):
+        return [activation] * count
+    if len(activation) != count:
+        raise ValueError(
+            f"activation must be one name, or one for each of {count} hidden layers, got {shown(activation)}.")
+    return list(activation)
+
+
 def dense_layers(sizes: list[int], activations: list[str], dropout: float) -> list[layers.Layer]:
     """Hidden fully connected layers, each followed by dropout."""
     stack: list[layers.Layer] = []
