@@ -26,7 +26,7 @@ from ldl_cy.sparse import is_sparse
 Stack = Sequence[Layer] | None
 
 
-@share(verbose=VERBOSE_LINES, largest_batch="200")
+@share(ridge=False, verbose=VERBOSE_LINES, none_reads="rows in the shape that they have", largest_batch="200")
 class Autoencoder(BaseNetwork):
     """A network that learns to repeat its rows after a bottleneck: PCA with curved axes.
 

@@ -11,13 +11,9 @@ from ldl_cy.optimizers import OPTIMIZERS
 
 T = TypeVar("T", bound=type)
 
-TRAINING = """
-solver : str or an optimizer of ``ldl_cy.optimizers``, default='adam'
-    %(minibatch_solvers)s use minibatches;
-    'lbfgs' (quasi-Newton), 'cg' (scaled conjugate gradients), 'gauss_newton_cg', 'lm' (Levenberg-Marquardt: squared
-    errors of small networks) and 'gd' (gradient descent) use the full batch. Settings that are not
-    parameters of the estimator are the optimizer's defaults: 'adamw' has a weight decay of 0.01, 'rmsprop' no
-    momentum. An optimizer object has its own learning rate and other settings.
+# parts of the parts below, which estimators without solver="ridge" do not have
+OF_RIDGE = {
+    "solver": """\
     'ridge' leaves the hidden layers as they were drawn, or given, and computes the output layer alone: the weights w
     and intercepts b that minimise Σ s ‖y − h w − b‖² + `alpha` ‖w‖² for the outputs h of the last hidden layer and
     weights s of the samples, as `Ridge` does. The default `alpha` is small for that: choose it, or pass `alphas`. Rows
@@ -27,7 +23,27 @@ solver : str or an optimizer of ``ldl_cy.optimizers``, default='adam'
     the rows that are scored.
     By 'lm' and 'ridge' classifiers are fitted to codes, 1 for the class of a row and -1 for others, by squared errors
     as `RidgeClassifier` is: they have `decision_function` and no `predict_proba`.
+""",
+    "alphas": """
+alphas : array-like of floats > 0, default=None
+    With solver='ridge' the values from which `alpha` is chosen, by the mean squared error of leaving out each row in
+    turn, which is exact and takes no further fits, as in `RidgeCV`: `alpha_` is the choice. Not for `partial_fit`.
+""",
+    "attributes": """\
+alpha_, best_score_ : float
+    With solver='ridge' the strength of the penalty; with `alphas` minus its mean squared leave-one-out error.
 
+""",
+}
+
+TRAINING = """
+solver : str or an optimizer of ``ldl_cy.optimizers``, default='adam'
+    %(minibatch_solvers)s use minibatches;
+    'lbfgs' (quasi-Newton), 'cg' (scaled conjugate gradients), 'gauss_newton_cg', 'lm' (Levenberg-Marquardt: squared
+    errors of small networks) and 'gd' (gradient descent) use the full batch. Settings that are not
+    parameters of the estimator are the optimizer's defaults: 'adamw' has a weight decay of 0.01, 'rmsprop' no
+    momentum. An optimizer object has its own learning rate and other settings.
+""" + OF_RIDGE["solver"] + """
 alpha : float >= 0, default=0.0001
     Strength of the L2 penalty on the weights (not on biases), divided by the number of samples of a
     batch, or by the sum of their weights.
@@ -97,11 +113,7 @@ max_fun : int >= 1, default=15000
 VERBOSE_LINES = "Whether to print the loss of each epoch."
 VERBOSE_BAR = "Whether to show a progress bar with the loss."
 
-COMMON = """
-alphas : array-like of floats > 0, default=None
-    With solver='ridge' the values from which `alpha` is chosen, by the mean squared error of leaving out each row in
-    turn, which is exact and takes no further fits, as in `RidgeCV`: `alpha_` is the choice. Not for `partial_fit`.
-
+COMMON = OF_RIDGE["alphas"] + """
 callbacks : list of callbacks of ``ldl_cy.callbacks`` or functions ``f(model, logs)``, default=None
     Called after each epoch, or iteration of a full-batch solver, with `model_` and the values "loss" and, with
     validation rows, "val_loss" and "val_score"; a callback that returns True ends the fit.
@@ -203,10 +215,7 @@ validation_scores_ : list of float or None
 best_validation_score_ : float or None
     The best validation score. With early_stopping='loss' the weights may be those of another epoch.
 
-alpha_, best_score_ : float
-    With solver='ridge' the strength of the penalty; with `alphas` minus its mean squared leave-one-out error.
-
-stop_reason_ : str
+""" + OF_RIDGE["attributes"] + """stop_reason_ : str
     Why the last fit ended: 'no_improvement' (by `tol` and `n_iter_no_change`), 'epochs' (`max_iter` of them),
     'converged' or 'stalled' (full-batch solvers; they stall where no step lowers the loss), 'callback', 'interrupted'
     (by Ctrl-C), 'non_finite', or 'error' (an exception, e.g. of a callback, after an epoch).
@@ -233,8 +242,11 @@ NAMES = {
 }
 
 
-def share(**values: str) -> Callable[[T], T]:
-    """Class decorator: fill the shared parts into a docstring with ``%(training)s``, ``%(common)s``..."""
+def share(*, ridge: bool = True, **values: str) -> Callable[[T], T]:
+    """Class decorator: fill the shared parts into a docstring with ``%(training)s``, ``%(common)s``...
+
+    Without ``ridge`` what is said of that solver is left out.
+    """
     parts = {
         "training": TRAINING, "common": COMMON, "dropout": DROPOUT, "class_weight": CLASS_WEIGHT,
         "loss": LOSS, "input_shape": INPUT_SHAPE, "attributes": ATTRIBUTES, "classes": CLASSES,
@@ -247,6 +259,8 @@ def share(**values: str) -> Callable[[T], T]:
             return cls
         text = inspect.cleandoc(cls.__doc__)    # as Python 3.13 does by itself
         for name, part in parts.items():
+            for left_out in () if ridge else OF_RIDGE.values():
+                part = part.replace(left_out, "")
             text = text.replace(f"%({name})s", part.strip("\n"))
         for name, value in values.items():
             # written where a class's docstring is indented by four

@@ -33,6 +33,12 @@ def test_scikit_learn(estimator, check):
     check(estimator)
 
 
+def test_the_docstring_names_every_parameter_and_nothing_else():
+    text = Autoencoder.__doc__
+    assert "%(" not in text and "ridge" not in text and "alphas" not in text
+    assert not [p for p in small().get_params() if f"{p} :" not in text and f"{p}, " not in text and p != "beta_2"]
+
+
 def test_names_of_columns():
     pytest.importorskip("pandas", reason="pandas: frames are optional input")
     assert check_dataframe_column_names_consistency("Autoencoder", small()) is None

@@ -26,7 +26,7 @@ def test_names_of_columns(name, solver):
     assert check_dataframe_column_names_consistency(name, small(name, solver=solver, max_iter=5)) is None
 
 
-@pytest.mark.parametrize("module", ["mlp", "cnn", "rnn", "neural_net"])
+@pytest.mark.parametrize("module", ["autoencoder", "mlp", "cnn", "rnn", "neural_net"])
 def test_examples(module):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
