@@ -65,6 +65,19 @@ class Schedule:
         """The rates at positions t, a vector of floats >= 0; each rate depends on its own t only."""
         raise TypeError(f"{type(self).__name__}: a schedule must define formula(t).")
 
+    def ended(self, position: int) -> bool:
+        """Whether the plan is over at a position: a fit of so many steps, or epochs, has ended as planned.
+
+        Estimators do not warn then that ``max_iter`` epochs were too few. Schedules without an end, such as Constant and
+        Exponential, return False.
+
+        Parameters
+        ----------
+        position : int >= 0
+            The number of steps or epochs that were made, see ``by``.
+        """
+        return False
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, by name."""
         return dict(vars(self))
@@ -140,11 +153,15 @@ class Step(Schedule):
 
     def formula(self, t: np.ndarray) -> np.ndarray:
         """rate · factor^k."""
-        if isinstance(self.every, tuple):
+        if isinstance(self.every, tuple):       # milestones
             drops = np.searchsorted(self.every, t, side="right")
         else:
             drops = t // self.every
         return self.rate * self.factor ** drops.astype(float)
+
+    def ended(self, position: int) -> bool:
+        """Whether a step was made at the rate after the last of the milestones, if ``every`` are milestones."""
+        return isinstance(self.every, tuple) and position > self.every[-1]
 
 
 class Exponential(Schedule):
@@ -212,6 +229,10 @@ class Decay(Schedule):
         self.length = self._length(length)
         self.final = self._not_negative("final", final)
         super().__init__(by=by)
+
+    def ended(self, position: int) -> bool:
+        """Whether the length is over."""
+        return position >= self.length
 
 
 class Linear(Decay):
@@ -298,6 +319,10 @@ class OneCycle(Schedule):
         down = shape(self.highest, self.final, np.clip((t - peak) / (self.length - peak), 0, 1))
         return np.where(t < peak, up, down)
 
+    def ended(self, position: int) -> bool:
+        """Whether the length is over."""
+        return position >= self.length
+
 
 class Warmup(Schedule):
     """η(t) = s(0) · (t + 1)/(length + 1) for t < length, then s(t − length): a linear warm-up, then s.
@@ -335,6 +360,10 @@ class Warmup(Schedule):
         rates = self.schedule.formula(after) if isinstance(self.schedule, Schedule) else self.schedule
         # during the warm-up the schedule is evaluated at 0
         return rates * np.minimum((t + 1) / (self.length + 1), 1)
+
+    def ended(self, position: int) -> bool:
+        """Whether the schedule after the warm-up is over."""
+        return isinstance(self.schedule, Schedule) and self.schedule.ended(max(0, position - self.length))
 
 
 def line(a: float, b: float, u: np.ndarray) -> np.ndarray:

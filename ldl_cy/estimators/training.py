@@ -15,6 +15,8 @@ from ldl_cy.estimators.monitor import TrainingMonitor
 from ldl_cy.estimators.progress import FitProgress, RowShuffler
 from ldl_cy.models import Sequential
 from ldl_cy.optimizers import Optimizer
+from ldl_cy.schedules import Schedule
+from ldl_cy.state import TrainingState
 from ldl_cy.training import Fit
 
 NON_FINITE = (
@@ -88,7 +90,18 @@ def report_end(
         return
     if incremental or history.stop_reason in ("converged", "callback", "non_finite"):
         return
+    if ended_as_planned(optimizer, est.model_.training_state):
+        return
     kind = "Stochastic Optimizer" if optimizer.method is None else type(optimizer).__name__
     warnings.warn(
         f"{kind}: Maximum iterations ({est.max_iter}) reached and the optimization hasn't converged yet."
         if history.stop_reason == "epochs" else f"{kind}: {history.message}.", ConvergenceWarning, stacklevel=6)
+
+
+def ended_as_planned(optimizer: Optimizer, state: TrainingState) -> bool:
+    """Whether the learning rate follows a schedule that is over: then all epochs were what the user had planned."""
+    rate = getattr(optimizer, "learning_rate", None)
+    if not isinstance(rate, Schedule):
+        return False
+    # counted as the schedule counts: over all fits since the optimizer's state was new
+    return rate.ended(state.optimizer.epochs if rate.by == "epoch" else state.optimizer.steps)
