@@ -68,8 +68,8 @@ class Schedule:
     def ended(self, position: int) -> bool:
         """Whether the plan is over at a position: a fit of so many steps, or epochs, has ended as planned.
 
-        Estimators do not warn then that ``max_iter`` epochs were too few. Schedules without an end, such as Constant and
-        Exponential, return False.
+        Estimators do not warn then that ``max_iter`` epochs were too few. Schedules without an end, such as Constant
+        and Exponential, return False.
 
         Parameters
         ----------

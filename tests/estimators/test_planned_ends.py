@@ -17,7 +17,8 @@ ENDS_AT_SIX = {
 STEPS = 3               # of an epoch: 90 rows in batches of 30
 BY_STEP = {
     "cosine": schedules.Cosine(0.01, 6 * STEPS), "linear": schedules.Linear(0.01, 6 * STEPS),
-    "one cycle": schedules.OneCycle(0.01, 6 * STEPS), "warmup": schedules.Warmup(schedules.Linear(0.01, 5 * STEPS), STEPS),
+    "one cycle": schedules.OneCycle(0.01, 6 * STEPS),
+    "warmup": schedules.Warmup(schedules.Linear(0.01, 5 * STEPS), STEPS),
     "milestones": schedules.Step(0.01, every=(2, 6 * STEPS - 1)),
 }
 ENDLESS = [schedules.Constant(0.01), schedules.Step(0.01, every=1, by="epoch"), schedules.Exponential(0.01, 0.5),
@@ -62,7 +63,8 @@ def test_rates_without_an_end(rate):
 def test_the_position_is_that_of_all_fits():
     """A warm start goes on with the schedule, and another optimizer begins a new one."""
     X, y = problem(MLPRegressor(), 90)
-    reg = MLPRegressor(hidden_layer_sizes=5, solver=optimizers.SGD(ENDS_AT_SIX["cosine"]), max_iter=3, warm_start=True, random_state=0)
+    reg = MLPRegressor(hidden_layer_sizes=5, solver=optimizers.SGD(ENDS_AT_SIX["cosine"]), max_iter=3, warm_start=True,
+                       random_state=0)
     with pytest.warns(ConvergenceWarning):
         reg.fit(X, y)
     with warnings.catch_warnings():
