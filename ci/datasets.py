@@ -5,6 +5,7 @@
     tabular/california_housing.npz     Pace and Barry 1997: data (20640, 9), the nine columns as they were published
     tabular/airfoil.npz                Brooks, Pope and Marcolini 1989: X (1503, 5), target
     uci_regression/{concrete,yacht}.npz    Yeh 1998: X (1030, 8), y; Gerritsma et al. 1981: X (308, 6), y
+    ucr/NAME.npz    sets of the UCR archive, Dau et al. 2018: X_train (n, time), y_train, X_test, y_test
 
 FileNotFoundError where a file is not there.
 """
@@ -55,3 +56,11 @@ def uci(folder, name):
     """X (n, columns), y of one of the sets in uci_regression."""
     data = np.load(folder / "uci_regression" / f"{name}.npz")
     return data["X"], data["y"]
+
+
+def ucr(folder, name):
+    """X (n, 1, time) of standardised series, y, X_test, y_test."""
+    data = np.load(folder / "ucr" / f"{name}.npz")
+    X, X_test = (data[f"X_{part}"].astype("float32") for part in ("train", "test"))
+    X, X_test = ((x - x.mean(axis=1, keepdims=True)) / (x.std(axis=1, keepdims=True) + 1e-8) for x in (X, X_test))
+    return X[:, None], data["y_train"], X_test[:, None], data["y_test"]
