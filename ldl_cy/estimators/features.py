@@ -54,7 +54,7 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Network
         network, hidden = self._network_for(samples, lengths), self._feature_layers()
         if hidden:
             samples = predict(network.split(hidden)[0], samples, lengths, None, self.n_threads)
-        return samples if is_sparse(samples) else samples.reshape(len(samples), -1)
+        return samples if is_sparse(samples) else samples.reshape(len(samples), -1).astype(network.dtype, copy=False)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -51,6 +51,8 @@ def test_bytes_in_other_dtypes():
     np.testing.assert_array_equal(double.predict(BYTES), double.predict(BYTES.astype(float)))
     assert clone(clf).fit(BYTES.astype(np.int16), Y).model_.dtype == "float64"
     assert small("MLPClassifier", max_iter=2).fit(BYTES, Y).model_.dtype == "float64", "as in scikit-learn"
+    features = small("NeuralNetClassifier", layers=[], max_iter=2).fit(BYTES, Y).transform(BYTES)
+    assert features.dtype == "float32" and (features == BYTES).all()
     assert small("RNNRegressor", max_iter=2).fit([x[:, None] for x in BYTES[:20]], Y[:20]).model_.dtype == "float32"
 
 
