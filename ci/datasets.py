@@ -1,6 +1,7 @@
 """Readers of the data files that ci/measure_*.py take scores on; each gets the folder in which they lie.
 
     fashion_mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz    Xiao et al. 2017, the original files
+    mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz    LeCun et al. 1998, the original files
     sequences/japanesevowels.npz       Kudo et al. 1999: X_train (n, 12 channels, time), len_train, y_train; _test
     tabular/california_housing.npz     Pace and Barry 1997: data (20640, 9), the nine columns as they were published
     tabular/airfoil.npz                Brooks, Pope and Marcolini 1989: X (1503, 5), target
@@ -18,15 +19,20 @@ import numpy as np
 DEFAULT = Path(os.environ.get("LDL_CY_DATA", "data"))
 
 
-def fashion(folder):
+def fashion(folder, name="fashion_mnist"):
     """X (60000, 784) in [0, 1], y, X_test (10000, 784), y_test."""
-    def read(name, skip):
-        with gzip.open(folder / "fashion_mnist" / f"{name}-ubyte.gz") as file:
+    def read(part, skip):
+        with gzip.open(folder / name / f"{part}-ubyte.gz") as file:
             return np.frombuffer(file.read(), np.uint8, offset=skip)
 
     X, X_test = (read(f"{part}-images-idx3", 16).reshape(-1, 784).astype("float32") / 255 for part in ("train", "t10k"))
     y, y_test = (read(f"{part}-labels-idx1", 8) for part in ("train", "t10k"))
     return X, y, X_test, y_test
+
+
+def mnist(folder):
+    """The same of handwritten digits."""
+    return fashion(folder, "mnist")
 
 
 def japanese_vowels(folder):
