@@ -79,6 +79,7 @@ class Plan:
     held_rows: int = 0                  # rows of the whole-batch buffers, and of blocks if those have more
     n_partial: int = 0
     n_derived: int = 0
+    added: tuple[tuple[int, int], ...] = ()     # the ranges of theta whose gradient the lanes add up
 
     def __post_init__(self) -> None:
         if self.output is None:
@@ -95,6 +96,7 @@ class Plan:
         if self.input_gradient:
             self.needs = [True] * len(self.graph.sizes)
         self._defer()
+        self.added = self._added()
         self._line_up()
         self._lifetimes()
         self._choose_blocks()
@@ -127,14 +129,14 @@ class Plan:
             planned.tiled = (planned.deferred and readers[node.x] == 1 and not node.y_steps
                              and kernel.column_tiles[0] > (0 if self.defer else 1))
 
-    def added(self) -> list[tuple[int, int]]:
-        """The ranges of theta whose gradient is added up block by block, lane by lane; frozen weights have none."""
+    def _added(self) -> tuple[tuple[int, int], ...]:
+        """All of theta but for deferred gradients, and for frozen weights, which have none."""
         edges = [0]
         for p in sorted(self.nodes, key=lambda p: p.node.theta):
             if p.node.kernel is not None and p.node.kernel.n_params and (p.deferred or not p.node.trainable):
                 edges += [p.node.theta, p.node.theta + p.node.kernel.n_params]
         edges.append(self.graph.n_params)
-        return [(a, b) for a, b in zip(edges[::2], edges[1::2]) if a < b]
+        return tuple((a, b) for a, b in zip(edges[::2], edges[1::2]) if a < b)
 
     def _line_up(self) -> None:
         """Actions and barriers."""
@@ -254,7 +256,7 @@ class Plan:
         tiled = [p.node.kernel for p in self.nodes if p.tiled and p.node.kernel is not None]
         flops = max(1.0, graph.flops - sum(kernel.flops for kernel in tiled))
         weights = max(1, graph.n_params - sum(kernel.n_params for kernel in tiled))
-        accumulated = sum(high - low for low, high in self.added())
+        accumulated = sum(high - low for low, high in self.added)
         least = min(n, max(LEAST_ROWS, int((FLOPS_PER_WEIGHT * weights + FLOPS_PER_ADDED * accumulated) / flops)))
         if not self.block_rows:
             rows = max(L2_BYTES // max(1, row), least)
@@ -290,7 +292,7 @@ class Plan:
         pieces of kind -2. They are ordered by their relative position within their own range, so that a thread's
         share of them is a share of each layer's rows, as in the other phases.
         """
-        found = [(a, min(a + chunk, high), -1, 0) for low, high in self.added() for a in range(low, high, chunk)]
+        found = [(a, min(a + chunk, high), -1, 0) for low, high in self.added for a in range(low, high, chunk)]
         far = [i / len(found) for i in range(len(found))]
         for i, planned in enumerate(self.nodes):
             kernel, low = planned.node.kernel, planned.node.theta

@@ -399,8 +399,9 @@ cdef class Workspace:
             run.places[run.n_values].thread_bytes = 0
         cdef Py_ssize_t n = X.shape[0]
         run.applies = 0
+        for low, high in self.plan.added:           # elsewhere lanes are zero, or overwritten
+            lanes[:, low:high] = 0
         with nogil:
-            memset(run.grad, 0, run.n_lanes * run.lane_bytes)
             self.set_batch(0, n)
             weight = self.batch_weight()
             run.loss_scale = given if has_scale else 1.0 / weight

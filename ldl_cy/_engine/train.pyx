@@ -320,7 +320,7 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, co
     backup = [np.empty(n_params, theta.dtype), np.empty((n_slots, n_params), theta.dtype), state.copy()]
     ws.bind_data(X, targets, weights, order, loss, lengths)
     ws.bind_memory(theta, state, min(n, batch_size))
-    for low, high in ws.plan.added():
+    for low, high in ws.plan.added:
         ws.lanes[:, low:high] = 0
     memset(&u, 0, sizeof(Update))
     u.run, u.theta, u.slots = run, <char*>where(theta), <char*>where(slots)

@@ -5,7 +5,7 @@ import numpy as np
 
 from ldl_cy._engine.vec import RULES
 from ldl_cy.optimizers.settings import Real
-from ldl_cy.optimizers.step_rule import LearningRate, StepRule, table
+from ldl_cy.optimizers.step_rule import LearningRate, RateFactors, StepRule, table
 
 # Nadam's running product is computed factor by factor up to this step. By then either the product is less than half an
 # ulp of the 1 from which it is subtracted, or 0.96^(t ψ) is, and all later factors equal β₁.
@@ -30,7 +30,7 @@ class Adam(StepRule):
     beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
         Decay rates of the running means of the gradient and of its square.
     epsilon : float > 0, default=1e-8
-    clip_norm, weight_decay, ema : see ``StepRule``
+    clip_norm, weight_decay, ema, rate_factors : see ``StepRule``
 
     References
     ----------
@@ -45,8 +45,10 @@ class Adam(StepRule):
     def __init__(
         self, learning_rate: LearningRate = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
         *, clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
+        rate_factors: RateFactors = None,
     ) -> None:
-        super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
+        super().__init__(
+            learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema, rate_factors=rate_factors)
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
@@ -72,7 +74,7 @@ class AdamW(Adam):
     epsilon : float > 0, default=1e-8
     weight_decay : float >= 0, default=0.01
         λ, for parameters with ``decays``, see ``StepRule``.
-    clip_norm, ema : see ``StepRule``
+    clip_norm, ema, rate_factors : see ``StepRule``
 
     References
     ----------
@@ -82,9 +84,11 @@ class AdamW(Adam):
     def __init__(
         self, learning_rate: LearningRate = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
         *, clip_norm: float | None = None, weight_decay: float = 0.01, ema: float | None = None,
+        rate_factors: RateFactors = None,
     ) -> None:
         super().__init__(
-            learning_rate, beta_1, beta_2, epsilon, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
+            learning_rate, beta_1, beta_2, epsilon, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema,
+            rate_factors=rate_factors)
 
 
 class Nadam(Adam):
@@ -109,7 +113,7 @@ class Nadam(Adam):
     epsilon : float > 0, default=1e-8
     momentum_decay : float >= 0, default=0.004
         ψ, the speed with which the momentum grows.
-    clip_norm, weight_decay, ema : see ``StepRule``
+    clip_norm, weight_decay, ema, rate_factors : see ``StepRule``
 
     References
     ----------
@@ -122,10 +126,11 @@ class Nadam(Adam):
     def __init__(
         self, learning_rate: LearningRate = 0.002, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
         momentum_decay: float = 0.004, *, clip_norm: float | None = None, weight_decay: float = 0.0,
-        ema: float | None = None,
+        ema: float | None = None, rate_factors: RateFactors = None,
     ) -> None:
         super().__init__(
-            learning_rate, beta_1, beta_2, epsilon, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
+            learning_rate, beta_1, beta_2, epsilon, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema,
+            rate_factors=rate_factors)
         self.momentum_decay = momentum_decay
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:

@@ -5,7 +5,7 @@ import numpy as np
 
 from ldl_cy._engine.vec import RULES
 from ldl_cy.optimizers.settings import Bool, Real
-from ldl_cy.optimizers.step_rule import LearningRate, StepRule, table
+from ldl_cy.optimizers.step_rule import LearningRate, RateFactors, StepRule, table
 
 
 class Adagrad(StepRule):
@@ -26,7 +26,7 @@ class Adagrad(StepRule):
     initial_accumulator_value : float >= 0, default=0.0
         s₀, the initial value of the sum.
     epsilon : float > 0, default=1e-10
-    clip_norm, weight_decay, ema : see ``StepRule``
+    clip_norm, weight_decay, ema, rate_factors : see ``StepRule``
 
     References
     ----------
@@ -42,9 +42,10 @@ class Adagrad(StepRule):
     def __init__(
         self, learning_rate: LearningRate = 0.01, learning_rate_decay: float = 0.0,
         initial_accumulator_value: float = 0.0, epsilon: float = 1e-10, *, clip_norm: float | None = None,
-        weight_decay: float = 0.0, ema: float | None = None,
+        weight_decay: float = 0.0, ema: float | None = None, rate_factors: RateFactors = None,
     ) -> None:
-        super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
+        super().__init__(
+            learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema, rate_factors=rate_factors)
         self.learning_rate_decay, self.initial_accumulator_value = learning_rate_decay, initial_accumulator_value
         self.epsilon = epsilon
 
@@ -87,7 +88,7 @@ class RMSprop(StepRule):
     momentum : float in [0, 1], default=0.0
         μ; the velocity v includes the learning rate, as in ``SGD``.
     centered : bool, default=False
-    clip_norm, weight_decay, ema : see ``StepRule``
+    clip_norm, weight_decay, ema, rate_factors : see ``StepRule``
 
     References
     ----------
@@ -104,8 +105,10 @@ class RMSprop(StepRule):
     def __init__(
         self, learning_rate: LearningRate = 0.01, rho: float = 0.99, epsilon: float = 1e-8, momentum: float = 0.0,
         centered: bool = False, *, clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
+        rate_factors: RateFactors = None,
     ) -> None:
-        super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
+        super().__init__(
+            learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema, rate_factors=rate_factors)
         self.rho, self.epsilon, self.momentum, self.centered = rho, epsilon, momentum, centered
 
     @property
@@ -139,7 +142,7 @@ class Adadelta(StepRule):
         ρ, the decay rate of both running means.
     epsilon : float > 0, default=1e-6
         The first steps are proportional to its square root.
-    clip_norm, weight_decay, ema : see ``StepRule``
+    clip_norm, weight_decay, ema, rate_factors : see ``StepRule``
 
     References
     ----------
@@ -154,8 +157,10 @@ class Adadelta(StepRule):
     def __init__(
         self, learning_rate: LearningRate = 1.0, rho: float = 0.9, epsilon: float = 1e-6, *,
         clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
+        rate_factors: RateFactors = None,
     ) -> None:
-        super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
+        super().__init__(
+            learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema, rate_factors=rate_factors)
         self.rho, self.epsilon = rho, epsilon
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:

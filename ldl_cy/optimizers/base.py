@@ -86,7 +86,7 @@ class FullBatchMethod(Optimizer):
     """Base class of methods; a subclass defines ``minimize``, or ``iterate`` if it is an ``IterativeMethod``.
 
     A method uses the network as in inference, without dropout and with BatchNorm's running statistics, which it does
-    not change: the loss is a function of the weights alone.
+    not change: the loss is a function of the weights alone. Frozen weights are constants, of which it sees nothing.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class FullBatchMethod(Optimizer):
         Parameters
         ----------
         objective : Objective
-        theta : (n_params,) array in the model's dtype
+        theta : (n_params,) array in the model's dtype, the trainable weights
         slots : (n_slots, n_params) array in the same dtype, initially zeros
         scalars : dict
             Numbers under the names in ``state_scalars``, initially empty.

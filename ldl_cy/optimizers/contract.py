@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from ldl_cy.checks import check_real
 from ldl_cy.messages import shown
 from ldl_cy.optimizers.base import Ended, FullBatchMethod, Optimizer
 from ldl_cy.optimizers.step_rule import StepRule, check_formula
+
+if TYPE_CHECKING:
+    from ldl_cy._engine.graph import Entry
 
 REASONS = ("converged", "stalled", "epochs")
 
@@ -115,6 +118,33 @@ def read_rule(optimizer: StepRule, declared: Declared, alpha: float, ranges: np.
     return rule
 
 
+def read_updated(
+    optimizer: StepRule, declared: Declared, parameters: Sequence[Entry],
+) -> tuple[np.ndarray, list[float]]:
+    """The ranges of theta that steps change, (m, 3): low, high, and the place in a list of factors of the rate.
+
+    Returns
+    -------
+    updated : (m, 3) int64, ascending
+    factors : list of float, all different
+    """
+    given = optimizer.factors([entry.name for entry in parameters])
+    if len(given) != len(parameters) or not all(is_number(factor) and 0 <= factor < np.inf for factor in given):
+        raise ValueError(f"{declared.owner}: factors must return {len(parameters)} finite numbers >= 0, "
+                         f"got {shown(given)}.")
+    factors = list(dict.fromkeys(map(float, given))) or [1.0]
+    updated: list[list[int]] = []
+    for entry, factor in zip(parameters, given):
+        if not entry.trainable or not entry.parameter.size:
+            continue
+        low, place = entry.offset, factors.index(float(factor))
+        if updated and updated[-1][1:] == [low, place]:
+            updated[-1][1] += entry.parameter.size
+        else:
+            updated.append([low, low + entry.parameter.size, place])
+    return np.array(updated, np.int64).reshape(-1, 3), factors
+
+
 def check_ranges(owner: str, ranges: Any, n_params: int) -> None:
     """Refuse ranges of theta that a rule of its own choice acts on, unless they are pairs of ints within theta."""
     given = np.asarray(ranges)
@@ -126,9 +156,19 @@ def check_ranges(owner: str, ranges: Any, n_params: int) -> None:
 
 def read_coefficients(
     optimizer: StepRule, declared: Declared, rule: Rule, *, first: int, count: int, epoch: int, steps_per_epoch: int,
+    factors: Sequence[float],
+) -> np.ndarray:
+    """The coefficients of ``count`` steps, see ``StepRule.coefficients``, for each factor of the rate, as the compiled
+    loop reads them.
+    """
+    sets = [_read_set(optimizer, declared, rule, first, count, epoch, steps_per_epoch, factor) for factor in factors]
+    return np.ascontiguousarray(sets[0])[None] if len(sets) == 1 else np.stack(np.broadcast_arrays(*sets))
+
+
+def _read_set(
+    optimizer: StepRule, declared: Declared, rule: Rule, first: int, count: int, epoch: int, steps_per_epoch: int,
     factor: float,
 ) -> np.ndarray:
-    """The coefficients of ``count`` steps, see ``StepRule.coefficients``, as the compiled loop reads them."""
     owner = declared.owner
     given = optimizer.coefficients(first, count, epoch, steps_per_epoch, factor)
     if not isinstance(given, np.ndarray) or given.dtype != float or given.ndim != 2 or len(given) not in (1, count):
@@ -137,7 +177,7 @@ def read_coefficients(
         raise ValueError(f"{owner}: coefficients must begin with a weight decay and a share of the average, which is 0 "
                          f"without ema, got {shown(given[0])}.")
     check_rule(owner, rule.rule_id, declared.n_vectors - rule.averages, given[:, 2:])
-    return np.ascontiguousarray(given)
+    return given
 
 
 def read_values(declared: Declared, values: Any) -> dict[str, float]:

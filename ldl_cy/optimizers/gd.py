@@ -11,7 +11,7 @@ from ldl_cy.optimizers.base import Rule
 from ldl_cy.optimizers.full_batch import FullBatchMethod
 from ldl_cy.optimizers.line_search import ArmijoDescent
 from ldl_cy.optimizers.settings import Bool, Choice, Real
-from ldl_cy.optimizers.step_rule import LearningRate, StepRule, table
+from ldl_cy.optimizers.step_rule import LearningRate, RateFactors, StepRule, table
 
 
 class GD(StepRule):
@@ -38,7 +38,7 @@ class GD(StepRule):
     line_search : bool, default=False
         Whether to search for η in each iteration. The network is then used as in inference, without dropout and with
         BatchNorm's running statistics.
-    clip_norm, weight_decay, ema : see ``StepRule``; not with a line search
+    clip_norm, weight_decay, ema, rate_factors : see ``StepRule``; not with a line search
 
     References
     ----------
@@ -55,9 +55,10 @@ class GD(StepRule):
     def __init__(
         self, learning_rate: LearningRate = 0.01, tol: float = 1e-6, criterion: str = "gradient",
         line_search: bool = False, *, clip_norm: float | None = None, weight_decay: float = 0.0,
-        ema: float | None = None,
+        ema: float | None = None, rate_factors: RateFactors = None,
     ) -> None:
-        super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
+        super().__init__(
+            learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema, rate_factors=rate_factors)
         self.tol, self.criterion, self.line_search = tol, criterion, line_search
         self._initial_rate()
 
@@ -70,12 +71,13 @@ class GD(StepRule):
 
     def _initial_rate(self) -> float:
         """The line search's initial step size; a ValueError if other settings do not fit a line search."""
-        rate, others = self.learning_rate, (self.clip_norm, self.weight_decay, self.ema)
+        rate, others = self.learning_rate, (self.clip_norm, self.weight_decay, self.ema, self.rate_factors or None)
         if not self.line_search:
             return 0.0
-        if callable(rate) or others != (None, 0.0, None):
-            raise ValueError("GD: line_search=True takes a float as learning_rate, and no clip_norm, weight_decay or "
-                             f"ema, got {shown(rate)}, {shown(others[0])}, {shown(others[1])} and {shown(others[2])}.")
+        if callable(rate) or others != (None, 0.0, None, None):
+            *first, last = map(shown, (rate, *others))
+            raise ValueError("GD: line_search=True takes a float as learning_rate, and no clip_norm, weight_decay, ema "
+                             f"or rate_factors, got {', '.join(first)} and {last}.")
         return rate
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:

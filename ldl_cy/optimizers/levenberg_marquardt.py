@@ -51,7 +51,8 @@ class LevenbergMarquardt(Damped):
 
     Notes
     -----
-    Memory is O(P²), independent of the number of rows. Refuses Dropout, BatchNorm, and outputs that are sequences.
+    P counts the trainable weights. Memory is O(P²), independent of the number of rows. Refuses Dropout, BatchNorm, and
+    outputs that are sequences.
 
     References
     ----------
@@ -80,11 +81,12 @@ class LevenbergMarquardt(Damped):
             raise ValueError(f"LevenbergMarquardt: the loss must be squared_error, got {loss.name}; GaussNewtonCG, "
                              "ConjugateGradient and LBFGS take others.")
         super().check(graph, loss)
-        size = 16 * graph.n_params**2
+        n_params = sum(entry.parameter.size for entry in graph.parameters if entry.trainable)
+        size = 16 * n_params**2
         if size > LARGEST_MATRICES:
             raise ValueError(
                 f"LevenbergMarquardt: its matrices may take at most {LARGEST_MATRICES / 2**30:.0f} GiB, got "
-                f"{graph.n_params} weights, for which they take {size / 2**30:.1f} GiB; GaussNewtonCG needs none.")
+                f"{n_params} weights, for which they take {size / 2**30:.1f} GiB; GaussNewtonCG needs none.")
 
     def quadratic(self, objective: Objective, at: np.ndarray, scalars: dict[str, float]) -> Quadratic:
         """H = JᵀCJ, with the weights C of the squares, plus the penalty's part."""
@@ -101,11 +103,11 @@ class LevenbergMarquardt(Damped):
         tau = scalars.get("tau", 0.5 * float(objective.decay.max(initial=0.0)))
         objective.decay = np.zeros(at.size)
         residual = objective.value(at)
-        squares = float(at[objective.trainable] @ at[objective.trainable])
+        squares = float(at @ at)
         if tau == 0 and squares > 0:
             # from τ = 0 the first estimate would mistake a loss far from its minimum for noise, and stop all learning
             tau = FIRST_SHARE * residual / squares
-        used = float(objective.trainable.sum())
+        used = float(at.size)
         if tau > 0:
             check_finite(residual, matrix)
             matrix = matrix.copy(order="F")
@@ -114,18 +116,18 @@ class LevenbergMarquardt(Damped):
             matrix[np.diag_indices_from(matrix)] += added
             factor = scipy.linalg.cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
             inverse = scipy.linalg.lapack.dtrtri(factor, lower=1, overwrite_c=1)[0]
-            # tr (L Lᵀ)⁻¹ = ‖L⁻¹‖², to which each frozen weight adds 1/(2 τ)
+            # tr (L Lᵀ)⁻¹ = ‖L⁻¹‖²
             used = at.size - added * float(np.vdot(inverse, inverse))
         value = residual + tau * squares
         settled = value > (1 - SETTLED) * scalars.get("value", np.inf)
-        settled |= small_gradient(grad + 2 * tau * at * objective.trainable, self.tol) is not None
+        settled |= small_gradient(grad + 2 * tau * at, self.tol) is not None
         if settled and squares > 0 and residual > 0:
             n = objective.total_weight * objective.n_outputs
             # N numbers determine at most N − 1 parameters
             tau = used * residual / (max(n - used, 1.0) * squares)
             value = residual + tau * squares
         scalars["tau"], scalars["value"] = tau, value
-        objective.decay = 2 * tau * objective.trainable
+        objective.decay = np.full(at.size, 2 * tau)
         return {"effective_parameters": used}
 
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from ldl_cy._engine.vec import RULES
 from ldl_cy.optimizers.settings import Real
-from ldl_cy.optimizers.step_rule import LearningRate, StepRule, table
+from ldl_cy.optimizers.step_rule import LearningRate, RateFactors, StepRule, table
 
 
 class Lion(StepRule):
@@ -24,7 +24,7 @@ class Lion(StepRule):
         ``weight_decay`` that is 3 to 10 times as large.
     beta_1, beta_2 : float in [0, 1), default=0.9, 0.99
         β₁: the weight of the mean against the new gradient in the step. β₂: decay of the mean.
-    clip_norm, weight_decay, ema : see ``StepRule``
+    clip_norm, weight_decay, ema, rate_factors : see ``StepRule``
 
     References
     ----------
@@ -40,8 +40,10 @@ class Lion(StepRule):
     def __init__(
         self, learning_rate: LearningRate = 1e-4, beta_1: float = 0.9, beta_2: float = 0.99, *,
         clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
+        rate_factors: RateFactors = None,
     ) -> None:
-        super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
+        super().__init__(
+            learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema, rate_factors=rate_factors)
         self.beta_1, self.beta_2 = beta_1, beta_2
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:

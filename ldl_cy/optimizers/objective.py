@@ -1,4 +1,7 @@
-"""Objective: the function that a full-batch method minimises, and its derivatives, over checked data."""
+"""Objective: the function that a full-batch method minimises, and its derivatives, over checked data.
+
+Its variables θ are the trainable weights: all of the network's, or those of some ranges, the others being constants.
+"""
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
@@ -19,8 +22,39 @@ if TYPE_CHECKING:
 DIFFERENCE = np.finfo(float).eps ** (1 / 3)     # relative step of central differences: balances rounding and truncation
 
 
+class Ranges:
+    """The trainable ranges of vectors as long as all weights.
+
+    Parameters
+    ----------
+    ranges : (m, 2) ints, ascending
+
+    Attributes
+    ----------
+    size : int, of what they hold
+    views : bool, whether a part is a view: there is one range or none
+    """
+
+    def __init__(self, ranges: np.ndarray) -> None:
+        self._slices = [slice(int(low), int(high)) for low, high in ranges] or [slice(0, 0)]
+        self.size, self.views = sum(s.stop - s.start for s in self._slices), len(self._slices) == 1
+
+    def part(self, vectors: np.ndarray) -> np.ndarray:
+        """The numbers in the ranges, along the last axis."""
+        parts = [vectors[..., s] for s in self._slices]
+        return parts[0] if self.views else np.concatenate(parts, axis=-1)
+
+    def write(self, vectors: np.ndarray, part: np.ndarray) -> None:
+        """Set the numbers in the ranges, along the last axis."""
+        start = 0
+        for s in self._slices:
+            stop = start + s.stop - s.start
+            vectors[..., s] = part[..., start:stop]
+            start = stop
+
+
 class Objective:
-    """f(θ) = Σ wᵢ lᵢ(θ) / Σ wᵢ + α/2 Σ θ² / Σ wᵢ, without dropout and with running statistics.
+    """f(θ) = Σ wᵢ lᵢ(θ) / Σ wᵢ + α/2 Σ θ² / Σ wᵢ of the trainable weights θ, without dropout, with running statistics.
 
     Used in a ``with`` statement, which borrows a workspace and threads.
 
@@ -31,24 +65,26 @@ class Objective:
     data : Data, with targets in the network's dtype
     loss : Loss
     alpha : float >= 0
-        L2 penalty on the ranges ``network.decayed`` of θ.
+        L2 penalty on the ranges ``network.decayed``.
     n_threads : int
 
     Attributes
     ----------
+    n_params : int, the number of trainable weights
     decay : (n_params,) float64, the penalty's part of the Hessian's diagonal; a method may change it
-    trainable : (n_params,) bool
     total_weight : float, Σ wᵢ
     n_outputs : int
     """
 
     def __init__(self, network: Network, data: Data, loss: Loss, alpha: float, n_threads: int) -> None:
         self.network, self.data, self.loss, self.n_threads = network, data, loss, n_threads
-        self.n_outputs, self.trainable = network.n_outputs, network.trainable
-        self.total_weight = data.total_weight
-        self.decay = np.zeros(network.n_params)
+        self.n_outputs, self.total_weight = network.n_outputs, data.total_weight
+        self.ranges = Ranges(network.trainable_ranges)
+        self.n_params = self.ranges.size
+        decay = np.zeros(network.n_params)
         for low, high in network.decayed:
-            self.decay[low:high] = alpha / self.total_weight
+            decay[low:high] = alpha / self.total_weight
+        self.decay = self.ranges.part(decay).copy()
 
     def __enter__(self) -> Objective:
         self._borrowing = self._borrow()
@@ -69,8 +105,20 @@ class Objective:
                 network.workspace(self.data.n, self.n_threads, loss_size=size) as self._forward:
             yield
 
+    def follow(self, network: Network) -> None:
+        """Take over the numbers of the network that is trained, or of its last layers, if this is a copy of it."""
+        own = self.network
+        if own.dtype != network.dtype:
+            own.theta[:] = network.theta[network.n_params - own.n_params:]
+            own.statistics[:] = network.statistics[network.statistics.size - own.statistics.size:]
+
     def _at(self, theta: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(theta, self.network.dtype)
+        """All weights of the network."""
+        if theta.size == self.network.n_params:
+            return np.ascontiguousarray(theta, self.network.dtype)
+        at = self.network.theta.copy()
+        self.ranges.write(at, theta)
+        return at
 
     def _parts(self, size: int) -> Iterator[tuple[slice, Data]]:
         """The data, ``size`` rows at a time."""
@@ -96,10 +144,10 @@ class Objective:
 
     def value_and_grad(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """f(θ) and its gradient, (n_params,)."""
-        data, grad = self.data, np.empty(theta.size, self.network.dtype)
+        data, grad = self.data, np.empty(self.network.n_params, self.network.dtype)
         value = self._ws.gradient(data.rows, data.targets, data.weights, self._at(theta), self.network.statistics,
                                   data.loss_op, grad, self._pool, lengths=data.lengths)
-        return value + self.penalty(theta), grad + self.decay * theta
+        return value + self.penalty(theta), self.ranges.part(grad) + self.decay * theta
 
     def outputs(self, theta: np.ndarray) -> np.ndarray:
         """The network's raw outputs, (n, n_outputs)."""
@@ -110,7 +158,6 @@ class Objective:
 
     def jvp(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
         """J v, (n, n_outputs), by a central difference: its error is of the order of eps^(2/3)."""
-        v = v * self.trainable          # J is zero for frozen weights, in vjp too
         length = float(np.linalg.norm(v))
         if length == 0:
             return np.zeros((self.data.n, self.n_outputs))
@@ -122,11 +169,11 @@ class Objective:
         """Jᵀ u for u (n, n_outputs), by a backward pass."""
         # a loss whose gradient with respect to the outputs is u: see row_losses.pxd
         loss_op = make_loss("vjp", self.network.dtype, steps=1, k=self.n_outputs, scale=1.0)
-        grad = np.empty(theta.size, self.network.dtype)
+        grad = np.empty(self.network.n_params, self.network.dtype)
         with self.network.workspace(len(u), self.n_threads, training=True, loss_size=loss_op.target_size) as ws:
             ws.gradient(self.data.rows, np.ascontiguousarray(u, self.network.dtype), None, self._at(theta),
                         self.network.statistics, loss_op, grad, self._pool, lengths=self.data.lengths, loss_scale=1.0)
-        return grad.astype(float)
+        return self.ranges.part(grad).astype(float)
 
     def loss_curvature(self, raw: np.ndarray, v: np.ndarray) -> np.ndarray:
         """B v, (n, n_outputs), for raw outputs and v of this shape.
@@ -153,8 +200,8 @@ class Objective:
         for rows, part in self._parts(self._row_jacobians.rows_at_once):
             for j in range(self.n_outputs):
                 # √C J, (rows, n_params)
-                J = np.ascontiguousarray(
-                    self._row_jacobians(part.rows, j, at, self._pool, root[rows], part.lengths))
+                J = np.ascontiguousarray(self.ranges.part(
+                    self._row_jacobians(part.rows, j, at, self._pool, root[rows], part.lengths)))
                 grad += (root[rows] * residuals[rows, j]) @ J
                 # matrix += (√C J)ᵀ (√C J)
                 matrix = syrk(1.0, J.T, beta=1.0, c=matrix, lower=1, overwrite_c=1)

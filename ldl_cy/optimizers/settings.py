@@ -3,10 +3,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar, overload
 
 from ldl_cy.checks import check_bool, check_choice, check_int, check_real
+from ldl_cy.messages import shown
 
 T = TypeVar("T")
 
@@ -80,6 +81,20 @@ class Bool(Setting[bool]):
     def checked(self, owner: str, value: Any) -> bool:
         """As a bool."""
         return check_bool(owner, self.name, value)
+
+
+class Factors(Setting["dict[str, float] | None"]):
+    """Numbers >= 0 by pattern of a name, or None."""
+
+    def checked(self, owner: str, value: Any) -> dict[str, float] | None:
+        """A dict of its own, in the same order."""
+        if value is None:
+            return None
+        if not isinstance(value, Mapping) or not all(isinstance(pattern, str) for pattern in value):
+            raise TypeError(f"{owner}: {self.name} must be a dict of names of parameters, which may have * and ? in "
+                            f"them, to numbers >= 0, got {shown(value)}.")
+        return {pattern: check_real(owner, f"{self.name}[{shown(pattern)}]", factor, 0)
+                for pattern, factor in value.items()}
 
 
 class Choice(Setting[str]):

@@ -5,7 +5,7 @@ import numpy as np
 
 from ldl_cy._engine.vec import RULES
 from ldl_cy.optimizers.settings import Bool, Real
-from ldl_cy.optimizers.step_rule import LearningRate, StepRule, table
+from ldl_cy.optimizers.step_rule import LearningRate, RateFactors, StepRule, table
 
 
 class SGD(StepRule):
@@ -28,7 +28,7 @@ class SGD(StepRule):
     momentum : float in [0, 1], default=0.0
         μ; the velocity v includes the learning rate.
     nesterov : bool, default=False
-    clip_norm, weight_decay, ema : see ``StepRule``
+    clip_norm, weight_decay, ema, rate_factors : see ``StepRule``
 
     References
     ----------
@@ -44,8 +44,10 @@ class SGD(StepRule):
     def __init__(
         self, learning_rate: LearningRate = 0.01, momentum: float = 0.0, nesterov: bool = False, *,
         clip_norm: float | None = None, weight_decay: float = 0.0, ema: float | None = None,
+        rate_factors: RateFactors = None,
     ) -> None:
-        super().__init__(learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema)
+        super().__init__(
+            learning_rate, clip_norm=clip_norm, weight_decay=weight_decay, ema=ema, rate_factors=rate_factors)
         self.momentum, self.nesterov = momentum, nesterov
 
     @property

@@ -5,22 +5,26 @@ A step rule computes one row of coefficients for each step, including bias corre
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from ldl_cy._engine.vec import RULES
 from ldl_cy.checks import as_numbers, check_real
-from ldl_cy.messages import shown
+from ldl_cy.messages import listed, shown
 from ldl_cy.optimizers.base import Optimizer, Rule
-from ldl_cy.optimizers.settings import Real, RealOrNone, Setting
+from ldl_cy.optimizers.settings import Factors, Real, RealOrNone, Setting
 from ldl_cy.schedules import Schedule
 
 if TYPE_CHECKING:
+    from ldl_cy._engine.graph import Graph
+    from ldl_cy.losses import Loss
     from ldl_cy.optimizers.full_batch import FullBatchMethod
 
 LearningRate: TypeAlias = float | Callable[[np.ndarray], np.ndarray]
+RateFactors: TypeAlias = Mapping[str, float] | None
 
 AVERAGED = "+ema"               # suffix of the names of states whose last vector is an average
 
@@ -79,6 +83,12 @@ class StepRule(Optimizer):
         weights are the average; the next epoch continues from the steps' own weights. If theta is changed in between,
         a new average begins. BatchNorm's running statistics are those of the steps' own weights.
 
+    rate_factors : dict of str to float >= 0, default=None
+        Factors of the learning rate, and so of weight_decay, by name of a parameter as in ``model.parameters``. Names
+        may contain ``*`` and ``?`` (fnmatch): ``{"conv2d_*": 0.1, "*.bias": 2}``. If several match, the last one
+        applies. A fit refuses a name that matches no parameter. With 0 the weights keep their value, but their
+        gradients are computed: see ``Sequential.freeze``.
+
     Attributes
     ----------
     rule_id : int
@@ -101,11 +111,11 @@ class StepRule(Optimizer):
 
     rule_id: ClassVar[int]
     learning_rate = Rate()
-    clip_norm, weight_decay, ema = RealOrNone(0), Real(0), RealOrNone(0, 1)
+    clip_norm, weight_decay, ema, rate_factors = RealOrNone(0), Real(0), RealOrNone(0, 1), Factors()
 
     def __init__(
         self, learning_rate: LearningRate, *, clip_norm: float | None = None, weight_decay: float = 0.0,
-        ema: float | None = None,
+        ema: float | None = None, rate_factors: RateFactors = None,
     ) -> None:
         owner = type(self).__name__
         rule_id = getattr(self, "rule_id", None)
@@ -113,6 +123,13 @@ class StepRule(Optimizer):
             raise TypeError(f"{owner}: rule_id must be the place of a kernel in vec.RULES, got {shown(rule_id)}.")
         self.learning_rate = learning_rate
         self.clip_norm, self.weight_decay, self.ema = clip_norm, weight_decay, ema
+        self.rate_factors = rate_factors
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            vars(self)[name] = value
+            if name == "ema":               # older pickles have no factors; the order is the constructor's
+                vars(self)["rate_factors"] = None
 
     def formula(self, rates: np.ndarray, first: int) -> np.ndarray:
         """The kernel's coefficients of steps first, first + 1, ...
@@ -148,6 +165,20 @@ class StepRule(Optimizer):
     def state_name(self) -> str:
         """The class's name, with a suffix for ``ema``, since the number of vectors alone could be ambiguous."""
         return type(self).__name__ + AVERAGED * (self.ema is not None)
+
+    def check(self, graph: Graph, loss: Loss) -> None:
+        """Refuse names in ``rate_factors`` that match no parameter of the network."""
+        names = [entry.name for entry in graph.parameters]
+        for pattern in self.rate_factors or ():
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise ValueError(f"{type(self).__name__}: rate_factors must match names of parameters, got "
+                                 f"{shown(pattern)}; there are: {listed(names)}.")
+
+    def factors(self, names: Sequence[str]) -> list[float]:
+        """The factor of the rate of each parameter: that of the last name in ``rate_factors`` that matches, or 1."""
+        given = list((self.rate_factors or {}).items())
+        return [next((factor for pattern, factor in reversed(given) if fnmatchcase(name, pattern)), 1.0)
+                for name in names]
 
     def rates(self, first: int, count: int, epoch: int = 0, steps_per_epoch: int = 1) -> np.ndarray:
         """Learning rates of steps first .. first + count - 1.

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ldl_cy._engine.whole import WholeEpoch
+from ldl_cy.optimizers.base import Ended
 from ldl_cy.optimizers.contract import check_scalars, read_ended, read_values
+from ldl_cy.optimizers.objective import Ranges
 from ldl_cy.training.whole import EXCHANGED, check_arrays, non_finite
 
 if TYPE_CHECKING:
@@ -19,6 +21,36 @@ if TYPE_CHECKING:
     from ldl_cy.training.dispatcher import CallbackDispatcher
 
 
+class TrainedPart:
+    """The trainable weights and their vectors of state, as a method changes them.
+
+    They are views of the network's own or, where several ranges of weights are trainable, copies that are read before
+    an iteration and written after it.
+
+    Attributes
+    ----------
+    theta : (n,) array
+    slots : (n_slots, n) array
+    """
+
+    def __init__(self, network: Network, slots: np.ndarray) -> None:
+        self._whole, self._ranges = (network.theta, slots), Ranges(network.trainable_ranges)
+        # views, whose flags and shapes are the method's own
+        self.theta, self.slots = (self._ranges.part(vectors[:]) for vectors in self._whole)
+
+    def read(self) -> None:
+        """What a callback has set."""
+        if not self._ranges.views:
+            for own, whole in zip((self.theta, self.slots), self._whole):
+                own[...] = self._ranges.part(whole)
+
+    def write(self) -> None:
+        """What the method has made."""
+        if not self._ranges.views:
+            for own, whole in zip((self.theta, self.slots), self._whole):
+                self._ranges.write(whole, own)
+
+
 class Iterations:
     """The iterations of a method: what it has made of the weights and of its state is checked after each one.
 
@@ -28,6 +60,7 @@ class Iterations:
     Parameters
     ----------
     declared : Declared
+    objective : Objective
     network : Network
     state : TrainingState
     epochs : int
@@ -37,6 +70,7 @@ class Iterations:
 
     Attributes
     ----------
+    part : TrainedPart
     left : int, iterations that may still be made
     stopped : bool, whether a callback has asked for a stop
     epoch : WholeEpoch, of the iteration
@@ -44,9 +78,10 @@ class Iterations:
     """
 
     def __init__(
-        self, declared: Declared, network: Network, state: TrainingState, epochs: int, callbacks: CallbackDispatcher,
-        refresh: Callable[[], object] | None = None,
+        self, declared: Declared, objective: Objective, network: Network, state: TrainingState, epochs: int,
+        callbacks: CallbackDispatcher, refresh: Callable[[], object] | None = None,
     ) -> None:
+        self.objective, self.part = objective, TrainedPart(network, state.optimizer.slots)
         self.declared, self.network, self.state, self.callbacks = declared, network, state, callbacks
         self.refresh = refresh
         self.left, self.stopped, self.within = epochs, False, False
@@ -69,6 +104,8 @@ class Iterations:
         check_arrays(self.network, self.state, self.declared.n_vectors)
         if any(now is not given for now, given in zip((kept, kept.slots, kept.scalars), self._given)):
             raise RuntimeError(EXCHANGED)       # the method would write to those of before
+        self.part.read()
+        self.objective.follow(self.network)
         if self.refresh is not None:
             self.refresh()
         self.epoch.begin()
@@ -76,6 +113,7 @@ class Iterations:
 
     def check_state(self, loss: float = 0.0) -> None:
         """Refuse a loss, weights and vectors that are not finite, and numbers that the method has not declared."""
+        self.part.write()
         kept = self.state.optimizer
         if not (np.isfinite(loss) and np.isfinite(self.network.theta).all() and np.isfinite(kept.slots).all()):
             raise FloatingPointError("the loss, a weight or a number of the method's state is not finite")
@@ -99,8 +137,7 @@ class Iterations:
 
 def run_full_batch(
     method: FullBatchMethod, declared: Declared, objective: Objective, network: Network, state: TrainingState,
-    epochs: int, callbacks: CallbackDispatcher, part: Network | None = None,
-    refresh: Callable[[], object] | None = None,
+    epochs: int, callbacks: CallbackDispatcher, refresh: Callable[[], object] | None = None,
 ) -> None:
     """Run at most ``epochs`` iterations, each of which counts as a step and as an epoch.
 
@@ -109,13 +146,11 @@ def run_full_batch(
     method : FullBatchMethod
     declared : Declared
     objective : Objective
-        It may compute in another dtype than the network.
+        It may compute in another dtype than the network, and be a function of its last layers, if only these train.
     network : Network
     state : TrainingState
     epochs : int
     callbacks : CallbackDispatcher
-    part : Network, default=None
-        The rest of the network, of which alone the objective is a function; see ``Network.split``. None is all of it.
     refresh : function without arguments, default=None
         Called before each iteration, see ``Iterations``.
 
@@ -126,12 +161,15 @@ def run_full_batch(
     TypeError, ValueError, RuntimeError
         The method does something that its base class does not allow, or a callback exchanges what it writes to.
     """
-    kept, part = state.optimizer, network if part is None else part
-    with objective, Iterations(declared, network, state, epochs, callbacks, refresh) as iterations, iterations.epoch:
-        # views, whose flags and shapes are the method's own
-        ended = method.minimize(
-            objective, part.theta[:], kept.slots[:, network.n_params - part.n_params:], kept.scalars, epochs,
-            iterations.after)
+    kept = state.optimizer
+    with objective, Iterations(
+            declared, objective, network, state, epochs, callbacks, refresh) as iterations, iterations.epoch:
+        part = iterations.part
+        if objective.n_params:
+            ended = method.minimize(objective, part.theta, part.slots, kept.scalars, epochs, iterations.after)
+        else:
+            iterations.after({"loss": objective.value(part.theta), **dict.fromkeys(declared.log_keys, 0.0)})
+            ended = Ended("converged", "no weight is trainable")
         if iterations.left == epochs:
             raise TypeError(f"{declared.owner}: minimize must call callback after each iteration, got none.")
         iterations.check_state()

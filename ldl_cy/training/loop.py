@@ -169,12 +169,12 @@ class Fit:
     def _run_epochs(self) -> None:
         network, method = self.network, self.declared.method
         if method is not None:
-            data, read, part, refresh = self.data, network.astype(self.dtype), None, None
+            data, read, refresh = self.data, network.astype(self.dtype), None
             if self.trunk is not None and self.features is not None:
-                data, read, part, refresh = self.features.all(), self.trunk.rest, self.trunk.trained, self.features.all
+                data, read, refresh = self.features.all(), self.trunk.rest, self.features.all
             objective = Objective(read, data, self.loss, self.alpha, self.n_threads)
             run_full_batch(
-                method, self.declared, objective, network, self.state, self.epochs, self.callbacks, part, refresh)
+                method, self.declared, objective, network, self.state, self.epochs, self.callbacks, refresh)
         elif self.batches is None:
             self._run_compiled(self.stepper)
         else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ldl_cy._engine.train import NON_FINITE, SwappedAverage, train
-from ldl_cy.optimizers.contract import read_coefficients, read_rule
+from ldl_cy.optimizers.contract import read_coefficients, read_rule, read_updated
 from ldl_cy.training.whole import check_arrays, non_finite
 
 if TYPE_CHECKING:
@@ -47,10 +47,8 @@ class Stepper:
     ) -> None:
         self.network, self.state, self.optimizer, self.declared = network, state, optimizer, declared
         self.part = network if part is None else part
-        ranges = self.part.trainable_ranges
         self.rule = read_rule(optimizer, declared, alpha, self.part.decayed, self.part.n_params)
-        # (m, 3): the ranges of theta that are updated, each with the number of its set of coefficients
-        self.updated = np.column_stack([ranges, np.zeros(len(ranges), np.int64)])
+        self.updated, self.factors = read_updated(optimizer, declared, self.part.graph.parameters)
 
     def run(
         self, ws: Workspace, pool: Pool, data: Data, batch_size: int, epochs: int, order: np.ndarray | None = None,
@@ -87,7 +85,7 @@ class Stepper:
         losses = np.zeros(epochs)
         coefficients = read_coefficients(
             self.optimizer, self.declared, self.rule, first=slots.steps, count=epochs * steps, epoch=slots.epochs,
-            steps_per_epoch=steps, factor=state.rate_factor)
+            steps_per_epoch=steps, factors=[state.rate_factor * factor for factor in self.factors])
         vectors = slots.slots[:, self.network.n_params - part.n_params:]
         done, reason, largest, error = train(
             ws, part.theta, vectors, part.statistics, data.rows, data.targets, data.weights, data.loss_op, self.rule,

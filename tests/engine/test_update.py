@@ -159,5 +159,5 @@ def test_refused_ranges(updated):
 def test_frozen_weights_have_no_accumulator():
     """The plan adds up gradients of trainable weights only."""
     plan = Plan(made("float64", frozen=True).graph, True, BATCH, 2)
-    assert plan.added() == [(140, 349)] and [p[:3] for p in plan.pieces(4096, True)] == [(140, 349, -1)]
-    assert Plan(made("float64").graph, True, BATCH, 2).added() == [(0, 349)]
+    assert plan.added == ((140, 349),) and [p[:3] for p in plan.pieces(4096, True)] == [(140, 349, -1)]
+    assert Plan(made("float64").graph, True, BATCH, 2).added == ((0, 349),)

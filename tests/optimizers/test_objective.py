@@ -87,22 +87,38 @@ def test_pieces(name, weighted, dtype):
     J = twin.jacobian(X, theta=theta)
     twin.theta = theta
     with objective(model, X, y, sample_weight=weights, alpha=0.7) as made:
-        compare(made, theta, J, twin.predict(X).reshape(len(X), -1), y, np.ones(len(X)) if weights is None else weights,
-                rng)
-        for name, entry in zip(model.parameters, model.network.graph.parameters):
-            expected = 0.7 / made.total_weight * (entry.parameter.decays and entry.trainable)
-            assert (made.decay[entry.offset:entry.offset + entry.parameter.size] == expected).all(), name
+        trainable = model.network.trainable
+        compare(made, theta[trainable], J[..., trainable], twin.predict(X).reshape(len(X), -1), y,
+                np.ones(len(X)) if weights is None else weights, rng)
+        expected = np.concatenate([np.full(entry.parameter.size, entry.parameter.decays * 0.7 / made.total_weight)
+                                   for entry in model.network.graph.parameters if entry.trainable])
+        np.testing.assert_array_equal(made.decay, expected)
 
 
-def test_frozen_weights_have_no_derivatives():
-    model, X, y, rng = case("frozen")
+@pytest.mark.parametrize("frozen", [(), (0,), (1,), (0, 2), (2,)])
+def test_frozen_weights_are_constants(frozen):
+    """The variables are the trainable weights; the function has the others where the network has them."""
+    stack = [layers.Dense(n, "tanh", trainable=i not in frozen) for i, n in enumerate((5, 4, 2))]
+    model = Sequential(stack, "float32", 1).build(3)
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((9, 3)), rng.standard_normal((9, 2))
+    trainable = model.network.trainable
+    z, at = rng.standard_normal(trainable.sum()), model.theta.astype(float)
     with objective(model, X, y, alpha=1.0) as made:
-        grad, matrix = made.gauss_newton(model.theta)
-        frozen = ~made.trainable
-        assert frozen.sum() == 24 and not grad[frozen].any()
-        assert not matrix[frozen].any() and not matrix[:, frozen].any()
-        assert not made.value_and_grad(model.theta)[1][frozen].any()
-        assert not made.vjp(model.theta, rng.standard_normal(y.shape))[frozen].any()
+        twin = in_float64(model)
+        for change in (0.0, 0.1):       # of the frozen weights, as a callback may
+            model.theta[~trainable] += change
+            at[~trainable] = model.theta[~trainable]
+            at[trainable] = z
+            made.follow(model.network)
+            expected, grad = twin.loss_and_grad(X, y, loss="squared_error", theta=at)
+            value, found = made.value_and_grad(z)
+            np.testing.assert_allclose(value - made.penalty(z), expected, rtol=1e-12)
+            np.testing.assert_allclose(found - made.decay * z, grad[trainable], rtol=1e-10, atol=1e-13)
+            assert made.value(z) == pytest.approx(value, rel=1e-13)
+            J = twin.jacobian(X, theta=at)[..., trainable].reshape(18, -1)
+            np.testing.assert_allclose(np.tril(made.gauss_newton(z)[1]), np.tril(J.T @ J) / 9, rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(made.vjp(z, y), J.T @ y.ravel(), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("units", [8, 600])             # the second in tiles of columns over all rows
