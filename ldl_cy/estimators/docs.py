@@ -173,11 +173,13 @@ cache_features : bool or 'auto', default='auto'
 """
 
 RESERVOIR = """
-spectral_radius : None, default=None
-    The largest absolute eigenvalue of the initial recurrent weights; None leaves them as they were drawn.
+spectral_radius : float > 0, default=None
+    With cell='rnn' the absolute value of the eigenvalues of the initial recurrent weights, an orthogonal matrix times
+    this number; None is 1. With solver='ridge' they stay so: an echo-state network, whose states forget the distant
+    past if it is below 1.
 
-leak : float, default=1.0
-    Share of the new state in each step; 1 is an ordinary recurrent layer.
+leak : float in (0, 1], default=1.0
+    With cell='rnn' the share of the new value in each state: about 1/leak steps are remembered. See ``layers.RNN``.
 """
 
 ATTRIBUTES = """

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
-from sklearn.utils._param_validation import Options, StrOptions
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from ldl_cy import layers
 from ldl_cy.callbacks.base import Callbacks
+from ldl_cy.checks import check_values
 from ldl_cy.estimators.base import ACTIVATION, DROPOUT, INPUT_FORMAT, INPUT_SHAPE, SIZES, BaseNetwork
 from ldl_cy.estimators.data import Shape, check_input_shape
 from ldl_cy.estimators.docs import VERBOSE_BAR, share
@@ -60,8 +62,8 @@ class BaseRNN(BaseNetwork):
         "dropout": DROPOUT,
         "input_shape": INPUT_SHAPE,
         "input_format": INPUT_FORMAT,
-        "spectral_radius": [None],
-        "leak": [Options(Real, {1.0})],
+        "spectral_radius": [Interval(Real, 0, None, closed="neither"), None],
+        "leak": [Interval(Real, 0, 1, closed="right")],
     }
 
     def _declared_shape(self) -> Shape | None:
@@ -78,13 +80,29 @@ class BaseRNN(BaseNetwork):
         units = read_sizes("units", self.units)
         if not units:
             raise ValueError(f"units must name at least one recurrent layer, got {shown(self.units)}.")
+        for name, default in (("spectral_radius", None), ("leak", 1)):
+            value = getattr(self, name)
+            if self.cell != "rnn" and value != default:
+                raise ValueError(f"{name} must be {default} with cell={self.cell!r}, got {shown(value)}; cell='rnn' "
+                                 "takes others.")
         cell = getattr(layers, CELLS[self.cell])
-        stack = [cell(n, return_sequences=i < len(units) - 1) for i, n in enumerate(units)]
+        options = {"leak": self.leak} if self.cell == "rnn" else {}
+        stack = [cell(n, return_sequences=i < len(units) - 1, **options) for i, n in enumerate(units)]
         if self.bidirectional:
             stack = [layers.Bidirectional(layer) for layer in stack]
         sizes = read_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
         return [*stack, *dropout_layers(self.dropout),
                 *dense_layers(sizes, [self.activation] * len(sizes), self.dropout)]
+
+    def _build(self, dtype: np.dtype, random_state: np.random.RandomState) -> None:
+        super()._build(dtype, random_state)
+        if self.spectral_radius is not None:
+            # drawn as orthogonal matrices: their eigenvalues have the absolute value 1
+            for name, recurrent_kernel in self.model_.parameters.items():
+                if name.endswith("recurrent_kernel"):
+                    scaled = self.spectral_radius * recurrent_kernel.astype(float)
+                    check_values(type(self).__name__, f"spectral_radius times {name}", scaled, dtype.name)
+                    recurrent_kernel[...] = scaled
 
 
 @share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
