@@ -27,6 +27,7 @@ from ldl_cy.checks import (
     check_rows,
     check_values,
 )
+from ldl_cy.generator import Generator
 from ldl_cy.initializers import get as get_initializer
 from ldl_cy.layers.base import Layer, Shape, layer_names
 from ldl_cy.messages import shown
@@ -411,7 +412,7 @@ def drawn(entries: Sequence[Entry], size: int, dtype: str, seed: int, first: int
     for i, e in enumerate(entries[first:], first):
         draw = get_initializer(OWNER, "initializer", e.parameter.initializer)
         values = as_numbers(OWNER, f"initial values of {e.name}", draw(
-            e.parameter.shape, Stream(seed, INITIAL_WEIGHTS, i)))
+            e.parameter.shape, Generator(Stream(seed, INITIAL_WEIGHTS, i))))
         if values.shape != e.parameter.shape:
             raise ValueError(f"Sequential: initial values of {e.name} must have the shape {e.parameter.shape}, "
                              f"got {values.shape}.")

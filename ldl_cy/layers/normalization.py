@@ -178,7 +178,7 @@ class Given:
 
     values: Any
 
-    def __call__(self, shape: Shape, stream: Any) -> np.ndarray:
+    def __call__(self, shape: Shape, rng: Any) -> np.ndarray:
         return np.full(shape, self.values, float)
 
 

@@ -19,8 +19,8 @@ class UnitForgetBias:
 
     initializer: Any
 
-    def __call__(self, shape: Shape, stream: Any) -> np.ndarray:
-        bias = np.array(get_initializer("LSTM", "bias_initializer", self.initializer)(shape, stream))
+    def __call__(self, shape: Shape, rng: Any) -> np.ndarray:
+        bias = np.array(get_initializer("LSTM", "bias_initializer", self.initializer)(shape, rng))
         units = shape[0] // 4
         bias[units:2 * units] = 1
         return bias
