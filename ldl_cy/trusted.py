@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from ldl_cy import callbacks, estimators, initializers, layers, losses, optimizers, schedules
+from ldl_cy.estimators.categories import CategoryColumn, CategoryEncoder
 from ldl_cy.estimators.progress import FitProgress
 from ldl_cy.models import Sequential
 
@@ -16,7 +17,8 @@ def _classes() -> set[type]:
     public += [*optimizers.OPTIMIZERS.values(), *losses.LOSSES.values(), initializers.Constant]
     public += [callbacks.EarlyStopping, callbacks.ReduceOnPlateau, callbacks.TerminateOnNaN, callbacks.History,
                callbacks.ProgressBar]
-    return {Sequential, FitProgress, *public} - {layers.Layer, layers.Custom, schedules.Schedule}
+    within = {Sequential, FitProgress, CategoryColumn, CategoryEncoder}
+    return {*within, *public} - {layers.Layer, layers.Custom, schedules.Schedule}
 
 
 # skops knows a class by the module that defines it: moving one makes files unreadable.

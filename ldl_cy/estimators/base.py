@@ -17,6 +17,7 @@ from ldl_cy import layers, optimizers
 from ldl_cy._engine.process import Exclusive
 from ldl_cy.callbacks import Callback, CallbackList, Callbacks
 from ldl_cy.checks import in_dtype
+from ldl_cy.estimators.categorical import counting, encoder_of, leave_out_weightless
 from ldl_cy.estimators.data import (
     Rows,
     Shape,
@@ -47,7 +48,7 @@ DROPOUT = [Interval(Real, 0, 1, closed="left")]
 SIZES = ["array-like", Interval(Integral, 1, None, closed="left")]
 INPUT_SHAPE = ["array-like", None]
 INPUT_FORMAT = [StrOptions({"channels_last", "channels_first"})]
-CATEGORICAL = [None]
+CATEGORICAL = ["array-like", StrOptions({"from_dtype"}), None]
 
 
 def _check_partial_fit(estimator: Any) -> bool:
@@ -258,13 +259,18 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
             if incremental:
                 self._declare_classes(y, classes)
             learn = first and not incremental
+            given = X
             X, y = self._read_fit(
                 X, y, reset=first, classes="learn" if learn else "same" if self.warm_start else "known")
             sample_weight = read_weights(X, sample_weight)
             weight, factors = sample_weight, self._class_weights(y)
             if factors is not None:
                 weight = factors if weight is None else weight * factors
-            tasks = SklearnCallbacks(self, X, y, sample_weight, self._callback_context(incremental))
+            if encoder_of(self) is None:
+                given = X
+            elif first:
+                X = leave_out_weightless(self, X, sample_weight)
+            tasks = SklearnCallbacks(self, given, y, sample_weight, self._callback_context(incremental))
             callbacks.append(tasks)
             encoded = self._encode(y)
             if first:
@@ -280,8 +286,9 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
                                       self._strata(encoded))
             if takes_full_batch(self.solver) and not is_closed_form(self.solver):
                 rows = canonical(rows)
-            with Exclusive([self.model_], "of this model"):
-                self._train(rows, held, callbacks, incremental)
+            with (Exclusive([self.model_], "of this model"),
+                  counting(self, rows, held, add=incremental) as held_as_seen):
+                self._train(rows, held_as_seen, callbacks, incremental)
             tasks.finish()
             return self
 
@@ -361,9 +368,9 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
         self.n_layers_ = len(owners) + 1
 
     def _all_layers(self) -> list[layers.Layer]:
-        """Those of the family, a Flatten where their output has several axes, and the output layer."""
-        hidden = self._hidden_layers(self._sample_shape)
-        shape = self._sample_shape
+        """Those of categories and of the family, a Flatten where their output has several axes, and the output layer."""
+        encoder, shape = encoder_of(self), self._sample_shape
+        hidden = [*([] if encoder is None else [encoder.layer()]), *self._hidden_layers(shape)]
         for layer in hidden:
             shape = layer.compute_output_shape(shape)
         flat = [layers.Flatten()] if len(shape) > 1 else []

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight, check_array, check_X_y, validate_data
 
+from ldl_cy.estimators.categorical import encode
 from ldl_cy.estimators.sequences import (
     Sequences,
     end_at_nan,
@@ -90,6 +91,12 @@ def _read(estimator: Any, accepts: Accepts, X: Any, y: Any, reset: bool, y_numer
         "ensure_all_finite": "allow-nan" if accepts.lists else True}
     with_y = not (isinstance(y, str) and y == NO_Y)
     refuse_masked("X", X)
+    encoded = encode(estimator, X, reset=reset, training=with_y)
+    if encoded is not None:
+        if not with_y:
+            return check_array(encoded, estimator=estimator, input_name="X", **options)
+        return check_X_y(encoded, read_targets("y", y, y_numeric), estimator=estimator, multi_output=True,
+                         y_numeric=y_numeric, **options)
     # SciPy trusts the indices of a matrix, and scikit-learn leaves the checks to SciPy
     if accepts.sparse and is_sparse(X) and X.ndim == 2:
         X = as_csr("X", X)

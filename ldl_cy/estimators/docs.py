@@ -161,8 +161,13 @@ input_format : {'channels_last', 'channels_first'}, default='channels_last'
 """
 
 CATEGORICAL_FEATURES = """
-categorical_features : None, default=None
-    Which features are categories; None is none of them.
+categorical_features : 'from_dtype', or array-like of bool, int or str, default=None
+    Which features are categories: a mask, places or names of columns; 'from_dtype' are all whose dtype says so, or that
+    hold text. Each gets an `Embedding`-like table of min(50, (k + 1) // 2) numbers for each of its k categories in the
+    first fit, beside the other features. Missing values (None, NaN, pandas' NA) are a category of their own where the
+    first fit has any. A category that is not known, or has not been in training rows, is the mean of the table,
+    weighted by how often its categories occurred; further calls of `partial_fit` and warm starts learn no new ones,
+    but those that pandas' and polars' dtypes list. Text beside numbers: pass a frame, or an array of objects.
 """
 
 CACHE_FEATURES = """

@@ -12,6 +12,7 @@ from ldl_cy import layers
 from ldl_cy.callbacks.base import Callbacks
 from ldl_cy.checks import check_values
 from ldl_cy.estimators.base import ACTIVATION, CATEGORICAL, DROPOUT, SIZES, BaseNetwork
+from ldl_cy.estimators.categorical import CategoricalFeatures
 from ldl_cy.estimators.data import Shape
 from ldl_cy.estimators.docs import VERBOSE_LINES, share
 from ldl_cy.estimators.stacks import activation_names, dense_layers, read_sizes
@@ -27,13 +28,12 @@ HIDDEN = """hidden_layer_sizes : int or sequence of ints >= 1, default=(100,)
         %(activations)s."""
 
 
-class BaseMLP(BaseNetwork):
+class BaseMLP(CategoricalFeatures, BaseNetwork):
     """Fully connected hidden layers with scikit-learn's initial weights."""
 
     hidden_layer_sizes: Sizes
     activation: Any
     dropout: float
-    categorical_features: Any
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": SIZES,

@@ -11,6 +11,7 @@ from ldl_cy import losses
 from ldl_cy.callbacks.base import Callbacks
 from ldl_cy.checks import check_values
 from ldl_cy.estimators.base import CATEGORICAL, INPUT_FORMAT, INPUT_SHAPE, BaseNetwork
+from ldl_cy.estimators.categorical import CategoricalFeatures, encoder_of
 from ldl_cy.estimators.data import Shape, check_input_shape
 from ldl_cy.estimators.docs import VERBOSE_BAR, share
 from ldl_cy.estimators.targets import REGRESSION_LOSSES, ClassifierNetwork, RegressorNetwork
@@ -32,14 +33,13 @@ NONE_READS = """flat rows as they are, (n_features,), or, with a
         `Sequential` as `layers`, in the shape for which that was built"""
 
 
-class BaseNeuralNet(BaseNetwork):
+class BaseNeuralNet(CategoricalFeatures, BaseNetwork):
     """The user's layers, or those of the user's model with its weights, followed by the output layer."""
 
     layers: Stack
     loss: str | losses.Loss
     input_shape: Sequence[int] | None
     input_format: str
-    categorical_features: Any
     cache_features: bool | str
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -60,6 +60,12 @@ class BaseNeuralNet(BaseNetwork):
         return self.layers.network
 
     def _shape_of_samples(self, row_shape: Shape) -> Shape:
+        if encoder_of(self) is not None:
+            if self.input_shape is not None:
+                raise ValueError(f"input_shape must be None with categorical_features, got {shown(self.input_shape)}.")
+            if isinstance(self.layers, Sequential):
+                raise ValueError("layers must be None or a list of layers with categorical_features, got a Sequential.")
+            return row_shape
         trunk = self._trunk()
         # without a channel axis the channels of one sequence are not first: it has one
         single = self._channels_first and len(row_shape) == 1

@@ -71,7 +71,7 @@ class NetworkOutputs:
         fitted = self.__dict__
         model = fitted.get("model_")
         if (model is not None and self.n_threads is None and "feature_names_in_" not in fitted
-                and not self._channels_first):
+                and "category_encoder_" not in fitted and not self._channels_first):
             # arrays that validate_data would return unchanged, in a hundredth of the time
             predictor = model.network.predictor
             raw = None if predictor is None else predictor.predict_flat(X)

@@ -99,7 +99,8 @@ def to_sklearn(mlp: Any) -> Any:
     TypeError
         It is no ``MLPClassifier`` or ``MLPRegressor`` of ldl_cy.
     ValueError
-        It is not fitted; it has an activation that scikit-learn lacks, or different ones in its hidden layers; it is a
+        It is not fitted; it has an activation that scikit-learn lacks, or different ones in its hidden layers; it has
+        columns of categories; it is a
         classifier without ``predict_proba``.
 
     Warns
@@ -126,6 +127,9 @@ def to_sklearn(mlp: Any) -> Any:
         raise TypeError(f"to_sklearn: mlp must be an MLPClassifier or MLPRegressor of ldl_cy, got {shown(mlp)}.")
     if not hasattr(mlp, "model_"):
         raise ValueError(f"to_sklearn: mlp must be fitted, got {shown(mlp)}.")
+    if hasattr(mlp, "category_encoder_"):
+        raise ValueError("to_sklearn: mlp must have no categorical_features, which scikit-learn's lacks, got "
+                         f"{shown(mlp)}.")
     if isinstance(mlp, estimators.MLPClassifier) and mlp.without_probabilities():
         raise ValueError(f"to_sklearn: mlp must have predict_proba, as scikit-learn's has, got {shown(mlp)}.")
     kind: Any = getattr(neural_network, "MLPClassifier" if isinstance(mlp, estimators.MLPClassifier) else

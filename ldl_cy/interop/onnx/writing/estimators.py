@@ -29,6 +29,9 @@ def estimator_model(
     codes : bool, default=False
         Labels are the numbers of the classes.
     """
+    if hasattr(estimator, "category_encoder_"):
+        raise ValueError(f"{graph.owner}: estimators with categorical_features have no counterpart in ONNX; export "
+                         "their model_, which reads numbers and the codes of categories.")
     network = estimator.model_.network
     double = int(graph.onnx.TensorProto.DOUBLE)
     read = graph.float_type if read is None else read
