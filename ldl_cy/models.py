@@ -14,7 +14,7 @@ from ldl_cy.composing import Composes
 from ldl_cy.data import bind_data
 from ldl_cy.layers.base import Layer, Shape
 from ldl_cy.network import Network, check_input_shape, check_network, check_settings
-from ldl_cy.state import TrainingState
+from ldl_cy.state import TrainingState, check_training_state
 from ldl_cy.threads import choose_threads
 from ldl_cy.training import Fit
 
@@ -92,9 +92,12 @@ class Sequential(Composes):
         """Take over a network that was built from the model's layers; training is counted from 0.
 
         ``training_state`` is kept in its place, the model's own where the network has the same weights in another
-        graph. A TypeError or a ValueError if it is no network, one of other layers, or one in another dtype.
+        graph. A TypeError or a ValueError if it is no network, one of other layers, or one in another dtype, or no
+        state of as many weights.
         """
         check_network(network, self.layers, self.dtype)
+        if training_state is not None:
+            check_training_state(training_state, network.n_params, network.dtype)
         with Exclusive([self], "of this model"):
             if training_state is None:
                 training_state = TrainingState(network.n_params, network.dtype)

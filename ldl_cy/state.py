@@ -198,3 +198,14 @@ class TrainingState:
                 kept[name] = scalars.pop(key)
         state.optimizer.scalars = scalars
         return state
+
+
+def check_training_state(state: Any, n_params: int, dtype: str) -> None:
+    """Refuse what is no state of training of so many weights."""
+    if not isinstance(state, TrainingState):
+        raise TypeError("Sequential: training_state must be None or a TrainingState, got "
+                        f"{type(state).__name__}.")
+    slots = state.optimizer.slots
+    if slots.shape[1] != n_params or slots.dtype != dtype:
+        raise ValueError(f"Sequential: training_state must be one of {n_params} weights in {dtype}, got one of "
+                         f"{slots.shape[1]} in {slots.dtype}.")

@@ -294,6 +294,29 @@ def test_adopt_refuses_another_network(given, error, message):
     assert model.network is before
 
 
+def test_adopt_goes_on_with_a_state_of_training():
+    model = Sequential([layers.GRU(3)], "float64", 0).build((4, 2))
+    X, y = np.ones((5, 4, 2)), np.ones((5, 3))
+    model.fit(X, y, loss="squared_error", optimizer="adam", epochs=2)
+    network, state = model.network, model.training_state
+    longer = network.with_steps(6)
+    assert longer is network.with_steps(6) and longer.theta is network.theta
+    for given, error, message in [
+            (5, TypeError, "training_state must be None or a TrainingState, got int"),
+            (TrainingState(3, "float64"), ValueError, "must be one of 57 weights in float64, got one of 3 in float64"),
+            (TrainingState(57, "float32"), ValueError, "one of 57 weights in float64, got one of 57 in float32")]:
+        with pytest.raises(error, match=message):
+            model.adopt(longer, given)
+    assert model.network is network
+    model.adopt(longer, state)
+    assert model.network is longer and model.epoch == 2 and model.input_shape == (6, 2)
+    model.adopt(network, state)
+    other = Sequential([layers.GRU(3)], "float64", 0)
+    for one in (model, other):
+        one.fit(X, y, loss="squared_error", optimizer="adam", epochs=1 if one is model else 3)
+    np.testing.assert_array_equal(model.theta, other.theta)
+
+
 def test_split_shares_numbers_layers_names_and_random_streams():
     stack = [layers.Conv1D(3, 2, padding="same"), layers.BatchNorm(), layers.Dropout(0.5), layers.GRU(4),
              layers.Dropout(0.3), layers.Dense(2)]

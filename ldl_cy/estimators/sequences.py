@@ -62,7 +62,7 @@ def list_of_sequences(X: Any, shape: Shape | None) -> list[np.ndarray] | None:
 def read_sequences(
     estimator: Any, parts: list[np.ndarray], dtypes: list[Any], n_features: int | None, channels_first: bool,
 ) -> Sequences:
-    """Check arrays of finite numbers and pad them; n_features=None is any number.
+    """Check arrays of numbers, which may end with NaN, and pad them; n_features=None is any number.
 
     The arrays have the shape (T_i, n_features), with ``channels_first`` (n_features, T_i), or (T_i,) for one feature.
     """
@@ -79,10 +79,11 @@ def read_sequences(
         raise ValueError(f"X has sequences of {widths[0]} features, but {name} is expecting "
                          f"{n_features} features as input.")
     steps = check_array(np.concatenate(parts), estimator=estimator, input_name="X", order="C",
-                        dtype=dtypes)
-    values = np.zeros((len(parts), lengths.max(), widths[0]), steps.dtype)
+                        dtype=dtypes, ensure_all_finite="allow-nan")
+    nan = has_nan(steps)
+    values = np.full((len(parts), lengths.max(), widths[0]), np.nan if nan else 0, steps.dtype)
     values[np.arange(lengths.max()) < lengths[:, None]] = steps
-    return Sequences(values, lengths)
+    return end_at_nan(estimator, values, values.shape[1:]) if nan else Sequences(values, lengths)
 
 
 def has_nan(X: np.ndarray) -> bool:
