@@ -368,7 +368,7 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
         self.n_layers_ = len(owners) + 1
 
     def _all_layers(self) -> list[layers.Layer]:
-        """Those of categories and of the family, a Flatten where their output has several axes, and the output layer."""
+        """Those of categories and of the family, a Flatten where their output has several axes, the output layer."""
         encoder, shape = encoder_of(self), self._sample_shape
         hidden = [*([] if encoder is None else [encoder.layer()]), *self._hidden_layers(shape)]
         for layer in hidden:
