@@ -16,11 +16,14 @@ from ldl_cy.optimizers.base import Ended
 from ldl_cy.threads import blas_at_one_thread
 
 if TYPE_CHECKING:
+    from ldl_cy._engine.graph import Graph
+    from ldl_cy.losses import Loss
     from ldl_cy.network import Network
     from ldl_cy.optimizers.objective import Objective
 
 FEWEST_ROWS = 1024              # of a block, if there are so many
 MOST_NUMBERS = 1 << 25          # of a block with more rows than FEWEST_ROWS
+KEPT_BYTES = 1 << 28            # of what the output layer reads that is computed once for all passes
 
 
 class HeadSums:
@@ -29,7 +32,7 @@ class HeadSums:
     Attributes
     ----------
     sums : Moments or Triangle
-    features : int, a checksum of the hidden layers' weights and statistics, which the sums depend on
+    features : int, a checksum of the hidden layers' weights, which the sums depend on
     """
 
     def __init__(self, sums: Moments | Triangle, features: int) -> None:
@@ -65,6 +68,7 @@ class RidgeHead(FullBatchMethod):
     """
 
     dtype: ClassVar[str | None] = None          # the network computes in its own; sums are float64
+    reads_blocks: ClassVar[bool] = True
 
     def __init__(
         self, alphas: list[float], *, left_out: bool, earlier: HeadSums | None = None, incremental: bool = False,
@@ -75,6 +79,11 @@ class RidgeHead(FullBatchMethod):
         self.alpha: float = alphas[0]
         self.score: float | None = None
 
+    def check(self, graph: Graph, loss: Loss) -> None:
+        """Refuse an output layer that is frozen."""
+        if not all(entry.trainable for entry in graph.parameters[-2:]):
+            raise ValueError("RidgeHead: the output layer must be trainable, got a frozen one.")
+
     def minimize(
         self, objective: Objective, theta: np.ndarray, slots: np.ndarray, scalars: dict[str, float], epochs: int,
         callback: Callable[[dict[str, float]], bool],
@@ -83,12 +92,12 @@ class RidgeHead(FullBatchMethod):
         network = objective.network
         hidden = len(network.layers) - 1
         trunk, head = network.split(hidden) if hidden else (None, network)
-        features = 0 if trunk is None else zlib.crc32(trunk.theta.tobytes(), zlib.crc32(trunk.statistics.tobytes()))
+        features = 0 if trunk is None else zlib.crc32(trunk.theta)
         # whatever overflows ends as weights that are not finite, which the fit refuses
         with blas_at_one_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             found, solution = self._solve(objective, trunk, math.prod(head.input_shape), head.n_outputs, features)
             # the layer's weights are w (m, k), then b (k,)
-            theta[network.n_params - head.n_params:] = np.concatenate([solution.coef.ravel(), solution.intercept])
+            theta[theta.size - head.n_params:] = np.concatenate([solution.coef.ravel(), solution.intercept])
         self.found = HeadSums(found, features)
         # half of the minimised sum, as a mean over rows: the loss of the other solvers
         squares = solution.squares + self.alpha * float(np.vdot(solution.coef, solution.coef))
@@ -103,13 +112,20 @@ class RidgeHead(FullBatchMethod):
         p = 1 + m + k
         size = max(FEWEST_ROWS, min(4 * p, MOST_NUMBERS // p))
 
+        kept: dict[int, np.ndarray] = {}        # for a second pass, where they take little memory
+        keeps = trunk is not None and data.n * m * trunk.theta.itemsize <= KEPT_BYTES
+
         def blocks() -> Iterator[Block]:
             for start in range(0, data.n, size):
                 part = data.part(start, size)
-                h = part.rows if trunk is None else outputs(trunk, part.rows, part.lengths, n_threads)
-                h = np.asarray(h).reshape(part.n, m)
-                if not np.isfinite(h).all():
-                    raise FloatingPointError("an output of the hidden layers is not finite")
+                h = kept.get(start)
+                if h is None:
+                    h = np.asarray(part.rows if trunk is None else outputs(
+                        trunk, part.rows, part.lengths, n_threads)).reshape(part.n, m)
+                    if not np.isfinite(h).all():
+                        raise FloatingPointError("an output of the hidden layers is not finite")
+                    if keeps:
+                        kept[start] = h
                 yield h, part.targets, part.weights
 
         if not self.incremental:

@@ -97,9 +97,13 @@ class FullBatchMethod(Optimizer):
     ----------
     dtype : str or None
         The dtype in which the network computes; None is the model's own. Vectors of weights are float64 in either case.
+    reads_blocks : bool
+        Whether it reads the data itself, some rows at a time. Then the objective is that of the whole network, although
+        frozen layers begin it: what they make of all rows may not fit into memory.
     """
 
     full_batch = True
+    reads_blocks: ClassVar[bool] = False
     dtype: ClassVar[str | None] = "float64"
     tol = Real(0)
 

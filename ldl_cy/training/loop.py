@@ -126,7 +126,9 @@ class Fit:
         self.trunk: Trunk | None = None
         self.features: Features | None = None
         self.held_out: Data | Features | None = held_out
-        count = count_frozen(self.network) if self.batches is None else 0
+        method = self.declared.method
+        by_itself = self.batches is not None or (method is not None and method.reads_blocks)
+        count = 0 if by_itself else count_frozen(self.network)
         if count:
             self.trunk = trunk = Trunk(self.network, count, self.dtype, self.n_threads)
             kept = are_kept(trunk, self.data.n + (0 if held_out is None else held_out.n), cache_features)

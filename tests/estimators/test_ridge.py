@@ -12,7 +12,15 @@ from sklearn.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV, Ridg
 from sklearn.model_selection import GridSearchCV
 from small_estimators import CLASSIFIERS, EVERY, REGRESSORS, problem, small
 
-from ldl_cy import MLPClassifier, MLPRegressor, NeuralNetClassifier, RNNRegressor, Sequential, layers
+from ldl_cy import (
+    MLPClassifier,
+    MLPRegressor,
+    NeuralNetClassifier,
+    NeuralNetRegressor,
+    RNNRegressor,
+    Sequential,
+    layers,
+)
 from ldl_cy.estimators import closed_form
 from ldl_cy.linalg.ridge import Moments, Triangle
 
@@ -151,6 +159,7 @@ def test_blocks(monkeypatch, alpha, kind, alphas):
     whole = fit()
     monkeypatch.setattr(closed_form, "FEWEST_ROWS", 7)
     monkeypatch.setattr(closed_form, "MOST_NUMBERS", 1000)
+    monkeypatch.setattr(closed_form, "KEPT_BYTES", 0)
     blocks = fit()
     assert isinstance(whole._progress.head_sums.sums, kind) and isinstance(blocks._progress.head_sums.sums, kind)
     np.testing.assert_allclose(blocks.predict(X), whole.predict(X), rtol=1e-6, atol=1e-7)
@@ -184,6 +193,31 @@ def test_a_head_on_a_trained_trunk():
     np.testing.assert_allclose(estimator.transform(X), trunk.predict(X), rtol=1e-12)
     check_beside(estimator, RidgeClassifierCV(ALPHAS).fit(trunk.predict(X), y), X, 1e-8)
     np.testing.assert_array_equal(trunk.theta, before)
+
+
+@pytest.mark.parametrize("alphas", [None, ALPHAS])
+@pytest.mark.parametrize("frozen", [[0], [1], [0, 1], [0, 2]])
+def test_frozen_layers(frozen, alphas):
+    stack = [layers.Dense(8, "tanh"), layers.Dense(7, "tanh"), layers.Dense(6, "tanh")]
+    X, y = problem(ridge("NeuralNetRegressor"), 200)
+    free = NeuralNetRegressor(stack, solver="ridge", alphas=alphas, random_state=0).fit(X, y)
+    some = [type(layer).from_config({**layer.get_config(), "trainable": i not in frozen})
+            for i, layer in enumerate(stack)]
+    estimator = NeuralNetRegressor(some, solver="ridge", alphas=alphas, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(estimator.model_.theta, free.model_.theta)
+    parts = NeuralNetRegressor(some, solver="ridge", random_state=0).partial_fit(X[:90], y[:90])
+    parts.partial_fit(X[90:], y[90:])
+    if alphas is None:
+        np.testing.assert_allclose(parts.model_.theta, free.model_.theta, rtol=1e-6, atol=1e-8)
+
+
+def test_a_frozen_output_layer():
+    X, y = problem(ridge("NeuralNetRegressor"))
+    estimator = ridge("NeuralNetRegressor", warm_start=True).fit(X, y)
+    before = estimator.model_.freeze().theta.copy()
+    with pytest.raises(ValueError, match=r"^RidgeHead: the output layer must be trainable, got a frozen one\.$"):
+        estimator.fit(X, y + 1)
+    np.testing.assert_array_equal(estimator.model_.theta, before)
 
 
 @pytest.mark.parametrize("stopping", [True, False])

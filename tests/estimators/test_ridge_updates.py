@@ -137,6 +137,17 @@ def test_classes_of_later_calls():
     np.testing.assert_array_equal(parts.predict(X), whole.predict(X))
 
 
+def test_columns_of_categories():
+    rng = np.random.default_rng(0)
+    X = np.empty((80, 3), object)
+    X[:, 0] = np.array(["a", "b", "c", "d"])[np.arange(80) % 4]
+    X[:, 1:] = rng.normal(size=(80, 2))
+    y = X[:, 1].astype(float) + (X[:, 0] == "b")
+    options = {"categorical_features": [0], "hidden_layer_sizes": 10, "solver": "ridge", "random_state": 0}
+    parts = MLPRegressor(**options).partial_fit(X[:30], y[:30]).partial_fit(X[30:], y[30:])
+    check_same(parts, MLPRegressor(**options).fit(X, y))
+
+
 def test_longer_sequences():
     rng = np.random.default_rng(0)
     X = [rng.normal(size=(length, 2)) for length in [3, 4] * 10 + [9, 5] * 10]
