@@ -26,6 +26,7 @@ from ldl_cy.replacing import as_path, check_regular, naming, replace_file
 DESCRIPTION = "model.json"
 LARGEST_JSON = 1 << 24          # bytes: larger than any description, so that a hostile file is refused
 CHUNK = 1 << 20
+SEEKABLE = (io.BytesIO, io.BufferedWriter, io.BufferedRandom)       # file objects that can seek if they say so
 
 T = TypeVar("T")
 
@@ -64,20 +65,26 @@ def write_file(owner: str, file: Any, write: Callable[[Any], object]) -> None:
         return
     with naming(getattr(file, "name", file)):
         _check_binary(owner, file, lambda: file.write(b""), "be written")
-        write(_Whole(file) if isinstance(file, io.RawIOBase) else file)
+        write(file if isinstance(file, SEEKABLE) else _Stream(file))
         file.flush()
 
 
-class _Whole(io.BufferedIOBase):
-    """A stream over an unbuffered file, which may write less than it is given."""
+class _Stream(io.BufferedIOBase):
+    """A file object that is written from its first byte to its last: a compressed one cannot go back.
 
-    def __init__(self, raw: io.RawIOBase) -> None:
-        self.raw_file = raw
+    An unbuffered file may write less than it is given.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
 
     def write(self, part: Any) -> int:
         left = memoryview(part).cast("B")
+        if not isinstance(self.file, io.RawIOBase):
+            self.file.write(left)
+            return left.nbytes
         while left:
-            written = self.raw_file.write(left)
+            written = self.file.write(left)
             if written is None:
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             left = left[written:]

@@ -1,6 +1,9 @@
 """Where models are saved to and loaded from: names, links, permissions, full disks, file objects."""
+import bz2
 import errno
+import gzip
 import io
+import lzma
 import os
 import socket
 import stat
@@ -8,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -328,6 +333,39 @@ def test_streams(kind):
     model.save(stream)
     check_same(Sequential.load(io.BytesIO(bytes(stream.content))), model)
     check_same(Sequential.load(kind(bytes(stream.content))), model)
+
+
+def spooled():
+    return tempfile.SpooledTemporaryFile(max_size=1000)
+
+
+@pytest.mark.parametrize("method", ["save", "save_weights"])
+@pytest.mark.parametrize("kind", [gzip, bz2, lzma, zipfile, spooled], ids=lambda kind: kind.__name__)
+def test_other_libraries_files(kind, method, tmp_path):
+    """Compressed files, members of archives and files that begin in memory."""
+    if method == "save_weights":
+        pytest.importorskip("safetensors", reason="safetensors, by ldl_cy[io]")
+    model = made()
+    with ExitStack() as stack:
+        if kind is zipfile:
+            archive = stack.enter_context(zipfile.ZipFile(tmp_path / "m", "w"))
+            file = stack.enter_context(archive.open("inside", "w"))
+        else:
+            file = stack.enter_context(kind() if kind is spooled else kind.open(tmp_path / "m", "wb"))
+        getattr(model, method)(file)
+        if kind is not spooled:
+            stack.close()
+            archive = stack.enter_context(zipfile.ZipFile(tmp_path / "m")) if kind is zipfile else kind
+            file = archive.open("inside") if kind is zipfile else archive.open(tmp_path / "m", "rb")
+            stack.enter_context(file)
+        else:
+            file.seek(0)
+        if method == "save":
+            check_same(Sequential.load(file), model)
+        else:
+            other = Sequential(model.layers, model.dtype, 9).build(model.input_shape)
+            assert not other.load_weights(file).missing
+            np.testing.assert_array_equal(other.theta, model.theta)
 
 
 def test_sockets():
