@@ -17,6 +17,7 @@ from strangers import ROUNDS, run_all
 from ldl_cy import MLPClassifier, Sequential, layers, losses, optimizers
 from ldl_cy._engine.process import count_fits
 from ldl_cy.callbacks import Callback
+from ldl_cy.training import features
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that send signals")
 
@@ -62,6 +63,17 @@ def custom():
                       random_state=0).build(300)
 
 
+def frozen():
+    first = layers.Dense(256, "relu", trainable=False)
+    return Sequential([first, layers.Dropout(0.2), layers.Dense(3)], random_state=0).build(300)
+
+
+def in_chunks(model):
+    """Of two batches each."""
+    features.CHUNK_BYTES = 2 * 50 * 4 * (300 + 256)
+    fit(optimizer="adam", cache_features=False, n_threads=2)(model)
+
+
 class Busy(Callback):
     """Works in Python for a moment."""
 
@@ -97,6 +109,8 @@ CALLS = {
     "averages": (dense, fit(optimizer=optimizers.Adam(ema=0.9), callbacks=[Busy()]), True),
     "batches": (dense, lambda model: model.fit([(X[:99], Y[:99]), (X[99:], Y[99:])], loss=LOSS, epochs=3, n_threads=2),
                 True),
+    "frozen layers": (frozen, fit(optimizer="adam", validation_split=0.2), True),
+    "frozen layers in chunks": (frozen, in_chunks, True),
     "custom layer": (custom, fit(), True),
     "custom loss": (plain, lambda model: model.fit(
         X, np.eye(3)[Y], loss=losses.Custom(squares), epochs=3, batch_size=50), True),

@@ -11,6 +11,7 @@ import ldl_cy
 from ldl_cy import Sequential, layers
 from ldl_cy._engine.process import count_fits
 from ldl_cy.optimizers import GD, Adam
+from ldl_cy.training import features
 
 rng = np.random.default_rng(0)
 X, Y = rng.standard_normal((24, 3)).astype("f"), rng.standard_normal((24, 1)).astype("f")
@@ -27,6 +28,9 @@ FITS = {
     "by the loss": dict(optimizer=GD(tol=1e-9), callbacks=[lambda model, logs: None]),
     "batches": dict(optimizer=Adam(ema=0.9)),
     "method": dict(optimizer="lm"),
+    "frozen layers": dict(optimizer=Adam(ema=0.9), validation_split=0.25),
+    "frozen layers, in chunks": dict(optimizer=Adam(ema=0.9), cache_features=False, batch_size=5),
+    "frozen layers, method": dict(optimizer="lm"),
 }
 
 
@@ -65,8 +69,9 @@ def interrupted(kind, model, line):
     return False
 
 
-def made():
-    return Sequential([layers.Dense(4, "tanh"), layers.Dense(1)], random_state=0).build(3)
+def made(kind):
+    first = layers.Dense(4, "tanh", trainable=not kind.startswith("frozen"))
+    return Sequential([first, layers.Dense(1)], random_state=0).build(3)
 
 
 def numbers(model):
@@ -76,15 +81,16 @@ def numbers(model):
 
 
 @pytest.mark.parametrize("kind", FITS)
-def test_an_exception_at_any_line(kind):
-    whole = made()
+def test_an_exception_at_any_line(kind, monkeypatch):
+    monkeypatch.setattr(features, "CHUNK_BYTES", 1)
+    whole = made(kind)
     fitted(kind, whole, EPOCHS)
-    line, model = 0, made()
+    line, model = 0, made(kind)
     while interrupted(kind, model, line):
         if model.epoch < EPOCHS:
             fitted(kind, model, EPOCHS - model.epoch)
         assert numbers(model) == numbers(whole) and count_fits() == 0, line
-        line, model = line + 1, made()
+        line, model = line + 1, made(kind)
     assert line > 100 and numbers(model) == numbers(whole)
 
 
