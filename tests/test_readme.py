@@ -14,6 +14,7 @@ REACHED = {
     "pipeline": lambda model, X_test, y_test, **_: model.score(X_test, y_test) > 0.95,
     "sequences": lambda clf, X, y, **_: clf.score(X, y) > 0.8,
     "layers": lambda history, **_: history.history["loss"][-1] < 0.1 * history.history["loss"][0],
+    "transfer": lambda clf, X, y, low, **_: clf.score(X[~low], y[~low]) > 0.95,
     "custom": lambda model, np, **_: model.predict(np.ones((2, 4))).shape == (2, 1),
     "resume": lambda model, **_: model.epoch == 40,
     "second order": lambda history, **_: history.history["loss"][-1] < 1e-5,

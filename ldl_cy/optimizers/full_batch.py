@@ -70,7 +70,8 @@ class IterativeMethod(FullBatchMethod):
 def check_deterministic(owner: str, graph: Graph) -> None:
     """Refuse networks with layers that differ between training and inference."""
     for node in graph.nodes:
-        kind = {**DRAWING, "batch_norm": "BatchNorm"}.get(node.kernel.name if node.kernel else "")
+        kernel = node.kernel
+        kind = None if kernel is None else "BatchNorm" if kernel.couples_rows else DRAWING.get(kernel.name)
         if kind:
             raise ValueError(f"{owner}: the network must be without Dropout and BatchNorm, which make the loss more "
                              f"than a function of the weights, got {kind}.")

@@ -48,7 +48,10 @@ class Stepper:
         self.network, self.state, self.optimizer, self.declared = network, state, optimizer, declared
         self.part = network if part is None else part
         self.rule = read_rule(optimizer, declared, alpha, self.part.decayed, self.part.n_params)
-        self.updated, self.factors = read_updated(optimizer, declared, self.part.graph.parameters)
+        # names of the whole network: a pattern may be that of frozen weights alone
+        updated, self.factors = read_updated(optimizer, declared, network.graph.parameters)
+        self._first = network.n_params - self.part.n_params     # of the part's weights, before which all are frozen
+        self.updated = updated - [[self._first, self._first, 0]]
 
     def run(
         self, ws: Workspace, pool: Pool, data: Data, batch_size: int, epochs: int, order: np.ndarray | None = None,
@@ -86,7 +89,7 @@ class Stepper:
         coefficients = read_coefficients(
             self.optimizer, self.declared, self.rule, first=slots.steps, count=epochs * steps, epoch=slots.epochs,
             steps_per_epoch=steps, factors=[state.rate_factor * factor for factor in self.factors])
-        vectors = slots.slots[:, self.network.n_params - part.n_params:]
+        vectors = slots.slots[:, self._first:]
         done, reason, largest, error = train(
             ws, part.theta, vectors, part.statistics, data.rows, data.targets, data.weights, data.loss_op, self.rule,
             coefficients, batch_size=batch_size, epochs=epochs, order=order, reshuffle=reshuffle, seed=part.seed,

@@ -177,6 +177,28 @@ def test_a_callback_changes_the_rows():
     assert found[0][1] == pytest.approx(found[0][0]) and found[1][1] != pytest.approx(found[1][0], rel=1e-3)
 
 
+def test_factors_of_the_rate(monkeypatch):
+    """Those of the layers behind the frozen ones; a pattern may name frozen weights alone."""
+    X, y = RNG.normal(size=(61, 9, 8, 2)), targets(61)
+    monkeypatch.setattr(features_module, "CHUNK_BYTES", 20_000)
+    found = {}
+    for factors in ({}, {"conv2d_*": 0.1}, {"conv2d_*": 0.1, "dense_8.*": 0.0, "*.gamma": 10.0}):
+        for cached in (True, False):
+            model = Sequential([*IMAGES, *HEAD], random_state=1)
+            model.fit(X, y, loss="squared_error", epochs=2, cache_features=cached, batch_size=11,
+                      optimizer=optimizers.AdamW(1e-2, rate_factors=factors))
+            found[len(factors), cached] = model
+    for count in (0, 1, 3):
+        check_same(found[count, True], found[count, False])
+    start, plain, slow = Sequential([*IMAGES, *HEAD], random_state=1).build((9, 8, 2)), found[0, True], found[3, True]
+    np.testing.assert_array_equal(plain.theta, found[1, True].theta)
+    np.testing.assert_array_equal(slow.parameters["dense_8.kernel"], start.parameters["dense_8.kernel"])
+    assert (np.abs(slow.parameters["batch_norm_7.gamma"] - 1) > np.abs(
+        plain.parameters["batch_norm_7.gamma"] - 1)).all()
+    with pytest.raises(ValueError, match="lstm"):
+        plain.fit(X, y, loss="squared_error", optimizer=optimizers.Adam(rate_factors={"lstm_*": 0.1}))
+
+
 METHODS = [optimizers.LBFGS(), optimizers.LevenbergMarquardt(), optimizers.ConjugateGradient(),
            optimizers.GaussNewtonCG(), optimizers.GD(0.1), optimizers.GD(0.1, line_search=True)]
 
@@ -201,6 +223,16 @@ def test_full_batch_methods(optimizer, dtype, monkeypatch):
     fixed = ~start.network.trainable
     np.testing.assert_array_equal(models[0].theta[fixed], start.theta[fixed])
     np.testing.assert_array_equal(models[0].training_state.optimizer.slots[:, fixed], 0)
+
+
+@pytest.mark.parametrize("optimizer", ["lm", "gauss_newton_cg"])
+def test_a_frozen_batch_norm_is_a_function_of_the_row(optimizer):
+    X, y = RNG.normal(size=(61, 9, 8, 2)), targets(61)
+    model = Sequential([*IMAGES, layers.Dense(2)], "float64", 2)
+    history = model.fit(X, y, loss="squared_error", optimizer=optimizer, epochs=3)
+    assert history.history["loss"][-1] < history.history["loss"][0]
+    with pytest.raises(ValueError, match="must be without Dropout and BatchNorm"):
+        model.unfreeze("batch_norm_*").fit(X, y, loss="squared_error", optimizer=optimizer)
 
 
 def test_full_batch_methods_see_changed_weights():
