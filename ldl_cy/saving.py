@@ -1,6 +1,7 @@
 """Saves, the part of a model that is about files and pickles."""
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
@@ -23,12 +24,15 @@ class Saves:
     # layers, network and training state belong together: they are replaced as one, since other threads read them
     _built: tuple[tuple[Layer, ...], Network | None, TrainingState]
 
-    if TYPE_CHECKING:
-        @property
-        def layers(self) -> tuple[Layer, ...]: ...
+    @property
+    @abstractmethod
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers."""
 
-        @property
-        def network(self) -> Network: ...
+    @property
+    @abstractmethod
+    def network(self) -> Network:
+        """What is built; ValueError before ``build``."""
 
     def save(self, path: str | Path | BinaryIO) -> None:
         """Write the model and its training state to a path, atomically, or to a binary file object, which is not.
