@@ -64,6 +64,8 @@ def test_estimators() -> None:
     assert_type(classifier, MLPClassifier)
     assert_type(classifier.predict(X), np.ndarray)
     assert_type(classifier.predict_proba(X), np.ndarray)
+    assert_type(classifier.transform(X), np.ndarray)
+    assert_type(classifier.validation_loss_curve_, list[float] | None)
     assert_type(classifier.classes_, np.ndarray)
     assert_type(classifier.score(X, labels), float)
     assert isinstance(classifier.predict(X), np.ndarray) and isinstance(classifier.score(X, labels), float)

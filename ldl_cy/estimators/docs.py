@@ -233,6 +233,9 @@ best_validation_score_ : float or None
 CLASSES = """
 classes_ : ndarray of shape (n_classes,)
     The class labels.
+
+multilabel_ : bool
+    Whether y had several labels for each sample.
 """
 
 

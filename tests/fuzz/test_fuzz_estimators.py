@@ -23,14 +23,14 @@ from ldl_cy import layers, optimizers
 SENTENCE = re.compile(r"\S+ \S+")        # scikit-learn's own
 # a fit that is short, batches larger than the data, columns, and scores of one row are spoken of
 SPOKEN = (ConvergenceWarning, UserWarning, DataConversionWarning, UndefinedMetricWarning)
-SOLVERS = [*optimizers.OPTIMIZERS, optimizers.SGD(0.1, ema=0.5), optimizers.LBFGS(memory=2)]
+SOLVERS = [*optimizers.OPTIMIZERS, "ridge", optimizers.SGD(0.1, ema=0.5), optimizers.LBFGS(memory=2)]
 VALUES = {
     "solver": SOLVERS, "alpha": [0.0, 1e-4, 1.0, 1e30], "batch_size": ["auto", 1, 5, 1000],
     "learning_rate": ["constant", "invscaling", "adaptive"], "learning_rate_init": [1e-3, 0.1, 1e10],
     "power_t": [0.5, 0.0],
     "max_iter": [1, 2, 5], "shuffle": [True, False], "random_state": [0, 1], "tol": [1e-4, 0.0, 10.0],
     "warm_start": [False, True], "momentum": [0.0, 0.9, 1.0], "nesterovs_momentum": [True, False],
-    "early_stopping": [False, True], "validation_fraction": [0.1, 0.5, 0.9], "beta_1": [0.9, 0.0],
+    "early_stopping": [False, True, "loss"], "validation_fraction": [0.1, 0.5, 0.9], "beta_1": [0.9, 0.0],
     "beta_2": [0.999, 0.0], "epsilon": [1e-8, 1.0], "n_iter_no_change": [10, 1, np.inf], "max_fun": [15000, 1],
     "dtype": [None, "float32", np.float64], "n_threads": [None, 1, 2], "dropout": [0.0, 0.3], "callbacks": [None, []],
     "hidden_layer_sizes": [(3,), (), 4, (2, 3)], "activation": ["relu", "tanh", "logistic", "gelu"],
@@ -38,6 +38,8 @@ VALUES = {
     "cell": ["gru", "lstm", "rnn"], "units": [(2,), (1, 3)], "bidirectional": [False, True],
     "input_shape": [None, None, (6, 1), (3, 2), (2, 3, 1)], "class_weight": [None, "balanced"], "verbose": [False],
     "layers": [None, [], [layers.Dense(2)], [layers.Reshape((3, 2)), layers.GRU(2)], [layers.Dropout(0.5)]],
+    "alphas": [None, [0.1, 1.0]], "spectral_radius": [None, 0.9], "leak": [1.0, 0.5], "input_format": ["channels_last"],
+    "categorical_features": [None], "cache_features": ["auto", True, False],
     "loss": ["squared_error", "absolute_error", "huber", "quantile", "poisson"]}
 FEW = {"hidden_layer_sizes": (3,), "filters": (2,), "units": (2,), "layers": [layers.Dense(3)]}
 KINDS = ["sound", "sound", "sound", "junk", "spoilt X", "spoilt y", "spoilt weights", "spoilt later"]
@@ -65,7 +67,8 @@ def run(call):
 
 def results(estimator, X):
     """What a fitted estimator gives."""
-    names = ["predict"] + (["predict_proba", "predict_log_proba"] if hasattr(estimator, "predict_proba") else [])
+    names = ["predict", "transform", *(name for name in ("predict_proba", "predict_log_proba", "decision_function")
+                                       if hasattr(estimator, name))]
     return [run(lambda name=name: getattr(estimator, name)(X)) for name in names]
 
 
