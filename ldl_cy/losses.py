@@ -41,7 +41,7 @@ class Loss:
     ----------
     name : str, the name by which ``fit`` knows the loss
     applied_activations : tuple of str
-    has_curvature : bool
+    has_curvature, has_classes : bool
 
     Raises
     ------
@@ -54,6 +54,8 @@ class Loss:
     applied_activations: tuple[str, ...] = ()
     #: whether ``curvature`` is defined
     has_curvature = False
+    #: whether targets are classes, which may have weights: ``classes`` is defined
+    has_classes = False
 
     def __init__(self, *, scale: float = 1.0) -> None:
         self.scale = check_real(type(self).__name__, "scale", scale, 0, low_open=True)
@@ -95,6 +97,26 @@ class Loss:
             ``has_curvature`` is False.
         """
         raise TypeError(f"{self.name}: this loss defines no curvature.")
+
+    def classes(self, y: np.ndarray, output_shape: Shape) -> tuple[dict[int, int], np.ndarray]:
+        """The classes of targets that ``encode_targets`` has accepted.
+
+        Returns
+        -------
+        places : dict of labels of classes to their places 0, 1, …
+        codes : (n,) ints, the place of each sample's class
+
+        Raises
+        ------
+        ValueError
+            A sample has no class or several.
+        TypeError
+            ``has_classes`` is False.
+        """
+        raise TypeError(f"{self.name}: this loss has no classes.")
+
+    def _no_class(self, required: str, y: np.ndarray) -> ValueError:
+        return ValueError(f"{self.name}: with class_weight, y must hold {required}, got targets of shape {y.shape}.")
 
     def _array(self, y: Any, n: int) -> np.ndarray:
         y = as_numbers(self.name, "y", y)
@@ -272,7 +294,7 @@ class LogLoss(Loss):
 
     name = "log_loss"
     applied_activations = ("softmax", "logistic")
-    has_curvature = True
+    has_curvature = has_classes = True
 
     def __init__(self, label_smoothing: float = 0.0, *, scale: float = 1.0) -> None:
         super().__init__(scale=scale)
@@ -298,6 +320,13 @@ class LogLoss(Loss):
         raise ValueError(f"log_loss: y must have the shape {(n, *output_shape[:-1])} (class codes) or "
                          f"{(n, *output_shape)} (probabilities), got {y.shape}.")
 
+    def classes(self, y: np.ndarray, output_shape: Shape) -> tuple[dict[int, int], np.ndarray]:
+        """See ``Loss``; rows that are 1 in one place and 0 elsewhere have a class too."""
+        if y.shape == (len(y), *output_shape) and np.all((y == 0) | (y == 1)):
+            y = np.argmax(y, axis=-1)
+        if y.ndim != 1 or len(output_shape) != 1:
+            raise self._no_class("one class code for a sample", y)
+        return {code: code for code in range(output_shape[0])}, y.astype(np.intp)
 
     def curvature(self, raw: np.ndarray, v: np.ndarray) -> np.ndarray:
         """p ∘ v − p (pᵀ v), p = softmax(ŷ)"""
@@ -315,7 +344,13 @@ class BinaryLogLoss(Loss):
 
     name = "binary_log_loss"
     applied_activations = ("softmax", "logistic")
-    has_curvature = True
+    has_curvature = has_classes = True
+
+    def classes(self, y: np.ndarray, output_shape: Shape) -> tuple[dict[int, int], np.ndarray]:
+        """See ``Loss``."""
+        if output_shape != (1,) or not np.all((y == 0) | (y == 1)):
+            raise self._no_class("0 or 1 for a sample with one output", y)
+        return {0: 0, 1: 1}, y.ravel().astype(np.intp)
 
     def curvature(self, raw: np.ndarray, v: np.ndarray) -> np.ndarray:
         """p (1 − p)/k ∘ v, p = σ(ŷ)"""
@@ -341,6 +376,16 @@ class Hinge(Loss):
     """
 
     name = "hinge"
+    has_classes = True
+
+    def classes(self, y: np.ndarray, output_shape: Shape) -> tuple[dict[int, int], np.ndarray]:
+        """See ``Loss``; for one output −1 and 0 are one class."""
+        if len(output_shape) != 1:
+            raise self._no_class("one class for a sample", y)
+        y = y.ravel().astype(np.intp)
+        if output_shape == (1,):
+            return {-1: 0, 0: 0, 1: 1}, (y > 0).astype(np.intp)
+        return {code: code for code in range(output_shape[0])}, y
 
     def encode_targets(self, y: np.ndarray, n: int, output_shape: Shape, dtype: str) -> tuple[np.ndarray, LossKernel]:
         """See ``Loss.encode_targets``."""
@@ -415,11 +460,20 @@ LOSSES: dict[str, type[Loss]] = {c.name: c for c in (
     SquaredError, AbsoluteError, Huber, Quantile, Poisson, LogLoss, BinaryLogLoss, Hinge)}
 
 
+# Keras' and PyTorch's names, and what people abbreviate them to.
+ALIASES = {
+    "mse": "squared_error", "mean_squared_error": "squared_error", "mae": "absolute_error", "l1": "absolute_error",
+    "mean_absolute_error": "absolute_error", "smooth_l1": "huber", "pinball": "quantile",
+    "crossentropy": "log_loss", "cross_entropy": "log_loss", "categorical_crossentropy": "log_loss",
+    "sparse_categorical_crossentropy": "log_loss", "categorical_hinge": "hinge",
+    "bce": "binary_log_loss", "binary_crossentropy": "binary_log_loss", "binary_cross_entropy": "binary_log_loss"}
+
+
 def get(loss: Any) -> Loss:
-    """The loss of a name, or the object itself; anything else is a TypeError or a ValueError."""
+    """The loss of a name or an alias, or the object itself; anything else is a TypeError or a ValueError."""
     if isinstance(loss, Loss):
         return loss
-    if isinstance(loss, str) and loss in LOSSES:
-        return LOSSES[loss]()
+    if isinstance(loss, str) and ALIASES.get(loss, loss) in LOSSES:
+        return LOSSES[ALIASES.get(loss, loss)]()
     raise (ValueError if isinstance(loss, str) else TypeError)(
         f"Sequential: loss must be one of {', '.join(LOSSES)} or a Loss, got {shown(loss)}.")

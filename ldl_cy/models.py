@@ -293,9 +293,9 @@ class Sequential(Composes):
     def fit(
         self, X: Any, y: Any = None, *, loss: str | losses.Loss, optimizer: str | Optimizer = "sgd",
         batch_size: int | str = "auto", epochs: int = 10, alpha: float = 0.0, shuffle: bool = True,
-        sample_weight: Any = None, lengths: Any = None, validation_data: tuple[Any, ...] | None = None,
-        validation_split: float = 0.0, callbacks: Callbacks = (), n_threads: int | None = None, verbose: int = 0,
-        cache_features: bool | str = "auto",
+        sample_weight: Any = None, class_weight: Mapping[int, float] | str | None = None, lengths: Any = None,
+        validation_data: tuple[Any, ...] | None = None, validation_split: float = 0.0, callbacks: Callbacks = (),
+        n_threads: int | None = None, verbose: int = 0, cache_features: bool | str = "auto",
     ) -> History:
         """Train the model; a further call continues where the last one ended.
 
@@ -322,6 +322,10 @@ class Sequential(Composes):
             Visit the rows in a new order each epoch, a function of the seed and the epoch.
         sample_weight : (n,) numbers >= 0, default=None
             A batch whose weights are all zero is no step.
+        class_weight : dict of classes to numbers >= 0, or "balanced", default=None
+            Multiplies the weights of samples, with log_loss, binary_log_loss or hinge; for classes that are left out by
+            1. "balanced" is n / (classes in y × samples of the class), counted in what is trained on. Validation losses
+            are without it.
         lengths : (n,) ints in 1 .. time, default=None
             The length of each sequence of X; see ``predict`` and ``evaluate``.
         validation_data : (X, y), (X, y, sample_weight) or (X, y, sample_weight, lengths), default=None
@@ -361,14 +365,18 @@ class Sequential(Composes):
                 optimizer=optimizer, batch_size=batch_size, epochs=epochs, alpha=alpha, shuffle=shuffle,
                 sample_weight=sample_weight, lengths=lengths, validation_data=validation_data,
                 validation_split=validation_split, callbacks=watched, n_threads=n_threads,
-                cache_features=cache_features)
+                cache_features=cache_features, class_weight=class_weight)
             self._built = layers, fit.network, fit.state
             fit.run()
         return watched.history
 
     def summary(self) -> None:
-        """Print the layers with their output shapes, parameters and multiply-adds, and the memory per sample."""
-        print(summary.summary(self.network))
+        """Print the layers with their output shapes, parameters and multiply-adds, what is frozen, and memory.
+
+        Before the model is built, print the layers with their settings.
+        """
+        layers, network, _ = self._built
+        print(summary.settings(layers) if network is None else summary.summary(network))
 
     def _repr_html_(self) -> str:
         _, network, state = self._built

@@ -4,9 +4,13 @@ A schedule is a pure function of a position t = 0, 1, 2, ... By step, t is the n
 by epoch, it is the number of epochs begun before, so that all steps of an epoch have the same rate.
 The model counts both from the time when its optimizer's state was new, over all fits, saving and loading: two
 fits of 5 epochs have the rates of one fit of 10. ``model.reset()`` and an optimizer of another class start at 0.
+
+``Cosine(0.1)`` has no length of its own: each fit goes through the whole schedule, from its first step to its last, and
+a further fit goes through it again. Two fits of 5 epochs are two schedules then: one over both has a ``length``.
 """
 from __future__ import annotations
 
+import copy
 import numbers
 from collections.abc import Sequence
 from typing import Any
@@ -52,8 +56,10 @@ class Schedule:
         Raises
         ------
         ValueError
-            A negative position.
+            A negative position; a schedule whose length only a fit gives.
         """
+        if self.with_length(1) is not self:
+            raise ValueError(f"{type(self).__name__}: length must be an int >= 1 outside of a fit, got None.")
         t = np.asarray(position, float)
         if not np.all(t >= 0):
             raise ValueError(f"{type(self).__name__}: position must be >= 0, got {shown(position)}.")
@@ -65,11 +71,23 @@ class Schedule:
         """The rates at positions t, a vector of floats >= 0; each rate depends on its own t only."""
         raise TypeError(f"{type(self).__name__}: a schedule must define formula(t).")
 
+    def with_length(self, length: int) -> Schedule:
+        """The same schedule over this length if it has none of its own, else itself."""
+        return self
+
+    def in_fit(self, start: int, length: int) -> Schedule:
+        """The schedule for a fit of ``length`` positions that begins at the position ``start``.
+
+        Itself, unless its length is the fit's: then its own positions are counted from the fit's beginning.
+        """
+        fitted = self.with_length(length)
+        return self if fitted is self else Shifted(fitted, start)
+
     def ended(self, position: int) -> bool:
         """Whether the plan is over at a position: a fit of so many steps, or epochs, has ended as planned.
 
         Estimators do not warn then that ``max_iter`` epochs were too few. Schedules without an end, such as Constant
-        and Exponential, return False.
+        and Exponential, return False; one that is as long as a fit is over with the fit.
 
         Parameters
         ----------
@@ -101,6 +119,9 @@ class Schedule:
 
     def _length(self, value: Any) -> int:
         return check_int(type(self).__name__, "length", value)
+
+    def _length_or_none(self, value: Any) -> int | None:
+        return None if value is None else self._length(value)
 
 
 class Constant(Schedule):
@@ -221,18 +242,52 @@ class InverseScaling(Schedule):
         return self.rate * (1 + self.scale * t) ** -self.power
 
 
-class Decay(Schedule):
-    """Base class of schedules from one rate to another over a length, after which the rate is constant."""
+class Shifted(Schedule):
+    """η(t) = s(t − start): a schedule s whose positions are counted from a fit's beginning."""
 
-    def __init__(self, rate: float, length: int, final: float = 0.0, *, by: str = "step") -> None:
-        self.rate = self._positive("rate", rate)
-        self.length = self._length(length)
-        self.final = self._not_negative("final", final)
-        super().__init__(by=by)
+    def __init__(self, schedule: Schedule, start: int) -> None:
+        if not isinstance(schedule, Schedule):
+            raise TypeError(f"Shifted: schedule must be a Schedule, got {shown(schedule)}.")
+        self.schedule, self.start = schedule, check_int("Shifted", "start", start, 0)
+        super().__init__(by=schedule.by)
+
+    def formula(self, t: np.ndarray) -> np.ndarray:
+        """s(t − start)."""
+        return self.schedule.formula(np.maximum(t - self.start, 0))
+
+
+class Sized(Schedule):
+    """Base class of schedules with a length, after which the rate is constant; None is the length of a fit."""
+
+    length: int | None = None
+
+    def with_length(self, length: int) -> Schedule:
+        """See ``Schedule``."""
+        if self.length is not None:
+            return self
+        sized = copy.copy(self)
+        sized.length = length
+        return sized
+
+    def over(self) -> int:
+        """The length, where it is known."""
+        if self.length is None:
+            raise ValueError(f"{type(self).__name__}: length must be an int >= 1 outside of a fit, got None.")
+        return self.length
 
     def ended(self, position: int) -> bool:
         """Whether the length is over."""
-        return position >= self.length
+        return self.length is None or position >= self.length
+
+
+class Decay(Sized):
+    """Base class of schedules from one rate to another over a length, after which the rate is constant."""
+
+    def __init__(self, rate: float, length: int | None = None, final: float = 0.0, *, by: str = "step") -> None:
+        self.rate = self._positive("rate", rate)
+        self.length = self._length_or_none(length)
+        self.final = self._not_negative("final", final)
+        super().__init__(by=by)
 
 
 class Linear(Decay):
@@ -241,8 +296,9 @@ class Linear(Decay):
     Parameters
     ----------
     rate : float > 0
-    length : int >= 1
-        The position where ``final`` is reached; at the last of ``length`` steps, t = length − 1, it is not yet.
+    length : int >= 1, default=None
+        The position where ``final`` is reached; at the last of ``length`` steps, t = length − 1, it is not yet. None is
+        the length of each fit: all its steps, or epochs.
     final : float >= 0, default=0.0
     by : "step" or "epoch", default="step"
 
@@ -253,7 +309,7 @@ class Linear(Decay):
 
     def formula(self, t: np.ndarray) -> np.ndarray:
         """A line to ``final``."""
-        return line(self.rate, self.final, np.minimum(t / self.length, 1))
+        return line(self.rate, self.final, np.minimum(t / self.over(), 1))
 
 
 class Cosine(Decay):
@@ -262,8 +318,8 @@ class Cosine(Decay):
     Parameters
     ----------
     rate : float > 0
-    length : int >= 1
-        The position where ``final`` is reached.
+    length : int >= 1, default=None
+        The position where ``final`` is reached. None is the length of each fit: all its steps, or epochs.
     final : float >= 0, default=0.0
     by : "step" or "epoch", default="step"
 
@@ -274,10 +330,10 @@ class Cosine(Decay):
 
     def formula(self, t: np.ndarray) -> np.ndarray:
         """Half a cosine to ``final``."""
-        return half_cosine(self.rate, self.final, np.minimum(t / self.length, 1))
+        return half_cosine(self.rate, self.final, np.minimum(t / self.over(), 1))
 
 
-class OneCycle(Schedule):
+class OneCycle(Sized):
     """Up from ``start`` to ``highest`` over the first ``peak_at`` of the length, then down to ``final``.
 
     Up, η = start + (highest − start) · s(t / (peak_at · length)); down, η = highest + (final − highest) ·
@@ -287,8 +343,9 @@ class OneCycle(Schedule):
     Parameters
     ----------
     highest : float > 0
-    length : int >= 1
-        The position where ``final`` is reached; after it the rate is constant.
+    length : int >= 1, default=None
+        The position where ``final`` is reached; after it the rate is constant. None is the length of each fit: all its
+        steps, or epochs.
     start : float >= 0, default=highest/25
     final : float >= 0, default=highest/1e4
     peak_at : float in (0, 1), default=0.3
@@ -301,11 +358,11 @@ class OneCycle(Schedule):
     """
 
     def __init__(
-        self, highest: float, length: int, start: float | None = None, final: float | None = None,
+        self, highest: float, length: int | None = None, start: float | None = None, final: float | None = None,
         peak_at: float = 0.3, phases: str = "cosine", *, by: str = "step",
     ) -> None:
         self.highest = self._positive("highest", highest)
-        self.length = self._length(length)
+        self.length = self._length_or_none(length)
         self.start = self._not_negative("start", self.highest / 25 if start is None else start)
         self.final = self._not_negative("final", self.highest / 1e4 if final is None else final)
         self.peak_at = check_real("OneCycle", "peak_at", peak_at, 0, 1, low_open=True, high_open=True)
@@ -314,14 +371,11 @@ class OneCycle(Schedule):
 
     def formula(self, t: np.ndarray) -> np.ndarray:
         """Up, then down."""
-        shape, peak = SHAPES[self.phases], self.peak_at * self.length
+        shape, length = SHAPES[self.phases], self.over()
+        peak = self.peak_at * length
         up = shape(self.start, self.highest, np.minimum(t / peak, 1))
-        down = shape(self.highest, self.final, np.clip((t - peak) / (self.length - peak), 0, 1))
+        down = shape(self.highest, self.final, np.clip((t - peak) / (length - peak), 0, 1))
         return np.where(t < peak, up, down)
-
-    def ended(self, position: int) -> bool:
-        """Whether the length is over."""
-        return position >= self.length
 
 
 class Warmup(Schedule):
@@ -332,7 +386,7 @@ class Warmup(Schedule):
     schedule : Schedule or float > 0
         s; a float is a constant rate.
     length : int >= 1
-        Positions before s begins.
+        Positions before s begins. If s has the length of a fit, it has what is left of it after the warm-up.
     by : "step" or "epoch", default=None
         None is the schedule's own, and "step" for a float; with a schedule no other value is allowed.
 
@@ -360,6 +414,16 @@ class Warmup(Schedule):
         rates = self.schedule.formula(after) if isinstance(self.schedule, Schedule) else self.schedule
         # during the warm-up the schedule is evaluated at 0
         return rates * np.minimum((t + 1) / (self.length + 1), 1)
+
+    def with_length(self, length: int) -> Schedule:
+        """See ``Schedule``; of the schedule after the warm-up."""
+        inner = self.schedule
+        after = inner.with_length(max(1, length - self.length)) if isinstance(inner, Schedule) else inner
+        if after is inner:
+            return self
+        sized = copy.copy(self)
+        sized.schedule = after
+        return sized
 
     def ended(self, position: int) -> bool:
         """Whether the schedule after the warm-up is over."""

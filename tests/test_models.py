@@ -236,8 +236,22 @@ def test_summary(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split() == ["conv2d_0", "(6,", "6,", "4)", "40", "1,296"]
     assert lines[3].split() == ["flatten_1", "(144,)", "0", "0"]
-    assert lines[-2].split()[-2:] == ["330", "1,584"]
+    assert lines[-3].split()[-2:] == ["330", "1,584"] and lines[-2] == "parameters: 330 trainable, 0 frozen"
     assert lines[-1].startswith("memory of a sample: ") and lines[-1].endswith("weights 1.3 kB")
+
+
+def test_summary_of_frozen_layers_and_before_building(capsys):
+    model = Sequential([layers.Add([layers.Dense(5, "relu")], []), layers.Dense(2, name="head")])
+    model.summary()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["layer", "settings"] and lines[2] == "add_0  Add([Dense(5, activation='relu')], [])"
+    assert lines[3] == "head   Dense(2, name='head')" and lines[-1].startswith("not built: output shapes, ")
+    model.freeze("add_*").build(5).summary()
+    text = capsys.readouterr().out
+    assert text.splitlines()[2].split() == ["add_0.0.dense_0", "(5,)", "30", "frozen", "25"]
+    assert text.splitlines()[4].split() == ["head", "(2,)", "12", "10"]
+    assert "parameters: 12 trainable, 30 frozen\n" in text
+    assert "<td colspan=\"4\">parameters: 12 trainable, 30 frozen</td>" in model._repr_html_()
 
 
 def test_notebooks_show_a_table():
@@ -245,7 +259,7 @@ def test_notebooks_show_a_table():
     assert model._repr_html_() == "<pre>Sequential([Dense(2, name=&#x27;a_b&#x27;), Activation(&#x27;relu&#x27;)], " \
         "dtype=&#x27;float32&#x27;)</pre>"
     page = model.build(3)._repr_html_()
-    assert page.count("<tr>") == 5 and "<td style=\"text-align: left\">a_b</td>" in page and "(2,)" in page
+    assert page.count("<tr>") == 6 and "<td style=\"text-align: left\">a_b</td>" in page and "(2,)" in page
 
 
 X, Y = data(6)
@@ -280,7 +294,7 @@ NAN = np.where(X > 1.2, np.nan, X)
     (lambda: built().evaluate(X, X[:, :3] * np.nan, loss="squared_error"), "squared_error: y must be finite, got NaN."),
     (lambda: built().evaluate(X, X[:, :3] * 9, loss="binary_log_loss"), "binary_log_loss: y must be in [0, 1]"),
     (lambda: built().evaluate(X, Y.astype(str), loss="log_loss"), "log_loss: y must be an array of numbers"),
-    (lambda: built().evaluate(X, Y, loss="mse"),
+    (lambda: built().evaluate(X, Y, loss="squares"),
      "Sequential: loss must be one of squared_error, absolute_error, huber, quantile, poisson, log_loss, "
      "binary_log_loss, hinge"),
     (lambda: built().evaluate(X, Y, loss=3), "Sequential: loss must be one of"),

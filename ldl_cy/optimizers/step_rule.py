@@ -5,6 +5,7 @@ A step rule computes one row of coefficients for each step, including bias corre
 """
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
@@ -173,6 +174,32 @@ class StepRule(Optimizer):
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise ValueError(f"{type(self).__name__}: rate_factors must match names of parameters, got "
                                  f"{shown(pattern)}; there are: {listed(names)}.")
+
+    def in_fit(self, made: tuple[int, int], planned: tuple[int | None, int]) -> StepRule:
+        """The optimizer for one fit, whose length a schedule may take.
+
+        Parameters
+        ----------
+        made : pair of ints
+            Steps and epochs since the optimizer's state was new.
+        planned : pair of ints
+            Steps and epochs of the fit; None for steps that are not known before.
+
+        Returns
+        -------
+        StepRule : itself, or a copy if its schedule has no length of its own
+        """
+        rate = self.learning_rate
+        if not isinstance(rate, Schedule) or rate.with_length(1) is rate:
+            return self
+        unit = 1 if rate.by == "epoch" else 0
+        start, length = made[unit], planned[unit]
+        if length is None:
+            raise ValueError(f"{type(rate).__name__}: length must be given, or by='epoch', for an iterable of batches "
+                             "that does not know how many they are, got None.")
+        fitted = copy.copy(self)
+        fitted.learning_rate = rate.in_fit(start, length)
+        return fitted
 
     def factors(self, names: Sequence[str]) -> list[float]:
         """The factor of the rate of each parameter: that of the last name in ``rate_factors`` that matches, or 1."""

@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ldl_cy._engine.train import NON_FINITE
 from ldl_cy._engine.whole import WholeEpoch
+from ldl_cy.class_weights import weighted
 from ldl_cy.data import validate_data
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Batches:
     Attributes
     ----------
     first : tuple, the first batch, which is read here
+    count : int or None, the number of batches in an epoch if the iterable has a length
 
     Raises
     ------
@@ -50,6 +52,7 @@ class Batches:
             raise ValueError("Sequential: an iterable of batches needs an optimizer that takes batches, got "
                              f"{type(optimizer).__name__}, which takes all rows.")
         self.batches = batches
+        self.count = len(batches) if isinstance(batches, Sized) else None
         self._begun: Iterator[Any] | None = iter(batches)
         if self._begun is batches and epochs > 1:
             raise ValueError("Sequential: batches must be an iterable that restarts in each epoch, such as a list, "
@@ -76,6 +79,7 @@ class Batches:
 
 def run_batches(
     stepper: Stepper, batches: Batches, loss: Loss, n_threads: int, epochs: int, callbacks: CallbackDispatcher,
+    class_weight: Any = None,
 ) -> None:
     """Run epochs over the user's batches, each of which is a step.
 
@@ -85,19 +89,20 @@ def run_batches(
     for _ in range(epochs):
         callbacks.epoch_begins(state.epoch + 1)
         with WholeEpoch(network, state):
-            mean = run_epoch(stepper, batches, loss, n_threads)
+            mean = run_epoch(stepper, batches, loss, n_threads, class_weight)
             state.count(epochs=1)
         if callbacks.epoch_ends(state.epoch, {"loss": mean}):
             return
 
 
-def run_epoch(stepper: Stepper, batches: Batches, loss: Loss, n_threads: int) -> float:
+def run_epoch(stepper: Stepper, batches: Batches, loss: Loss, n_threads: int, class_weight: Any) -> float:
     """The steps of one epoch, and its mean loss Σ wᵢ lᵢ / Σ wᵢ."""
     network, epoch = stepper.network, stepper.state.epoch + 1
     total, weight, rows = 0.0, 0.0, 0
     with stepper.swap_averaged_weights():
         for X, y, sample_weight, lengths in batches.epoch():
             data = validate_data(network, "X", X, y, sample_weight, lengths, loss, network.dtype, weightless=True)
+            data = weighted(data, y, class_weight, loss, network, some=False)
             share, rows = data.total_weight, rows + data.n
             if share == 0:              # no step, as in a fit on arrays
                 continue

@@ -12,6 +12,7 @@ from ldl_cy._engine.process import RunningFit
 from ldl_cy._engine.rng import PERMUTATION, Stream
 from ldl_cy._engine.train import CONVERGED, DONE
 from ldl_cy.checks import check_bool, check_int, check_real, read_rows
+from ldl_cy.class_weights import check_class_weight, weighted
 from ldl_cy.data import Arrays, Data, check_last_layer, split_validation, validate_data
 from ldl_cy.inference import evaluate
 from ldl_cy.messages import shown
@@ -71,7 +72,7 @@ class Fit:
         y: Any, *, loss: Any, optimizer: Any, batch_size: Any, epochs: Any, alpha: Any, shuffle: Any,
         sample_weight: Any = None, lengths: Any = None, validation_data: Any = None, validation_split: Any = 0.0,
         callbacks: CallbackDispatcher, n_threads: Any = None, order_rows: Callable[[], np.ndarray] | None = None,
-        cache_features: Any = "auto",
+        cache_features: Any = "auto", class_weight: Any = None,
     ) -> None:
         self.callbacks, self.order_rows = callbacks, order_rows
         self.loss = losses.get(loss)
@@ -81,6 +82,8 @@ class Fit:
         self.alpha = check_real(OWNER, "alpha", alpha, 0)
         self.shuffle = check_bool(OWNER, "shuffle", shuffle)
         cache_features = check_cache(cache_features)
+        check_class_weight(class_weight, self.loss, y is not None)
+        self.class_weight = class_weight
         share = check_real(OWNER, "validation_split", validation_split, 0, 1, high_open=True)
         validates = validation_data is not None or share > 0
         callbacks.check(self.optimizer, ["loss", *self.declared.log_keys, *(["val_loss"] if validates else [])])
@@ -104,6 +107,7 @@ class Fit:
         self.dtype = (method and method.dtype) or network.dtype
         self.data = validate_data(
             network, "X", *given, self.loss, self.dtype, weightless=self.batches is not None)
+        self.data = weighted(self.data, given[1], class_weight, self.loss, network, some=self.batches is None)
         self.batch_size = choose_batch_size(batch_size, self.optimizer, self.data.n)
         check_last_layer(network, self.loss)
         self.optimizer.check(network.graph, self.loss)
@@ -115,11 +119,19 @@ class Fit:
             held_out = validate_data(network, "validation_data", *validation, self.loss, network.dtype)
         self._find_trunk(held_out, cache_features)
         if isinstance(self.optimizer, StepRule) and method is None:
+            self.optimizer = self._with_schedule(self.optimizer)
             self.stepper = Stepper(
                 network, state, self.optimizer, self.declared, self.alpha,
                 None if self.trunk is None else self.trunk.trained)
         if held_out is not None:
             callbacks.prepend(self._add_validation_loss)
+
+    def _with_schedule(self, optimizer: StepRule) -> StepRule:
+        """The optimizer, whose schedule runs over this fit if it has no length of its own."""
+        kept = self.state.optimizer
+        made = (kept.steps, kept.epochs) if self._continues() else (0, 0)
+        steps = -(-self.data.n // self.batch_size) if self.batches is None else self.batches.count
+        return optimizer.in_fit(made, (None if steps is None else steps * self.epochs, self.epochs))
 
     def _find_trunk(self, held_out: Data | None, cache_features: bool | str) -> None:
         """The frozen layers through which rows pass only once, or once in each epoch; see ``Sequential.fit``."""
@@ -164,9 +176,14 @@ class Fit:
 
     def _begin_optimizer(self) -> None:
         """Continue from the state of the last fit if its optimizer was of the same kind, else start a new one."""
-        name, n_vectors, kept = self.declared.state_name, self.declared.n_vectors, self.state.optimizer
-        if kept.name != name or len(kept.slots) != n_vectors:
+        name, n_vectors = self.declared.state_name, self.declared.n_vectors
+        if not self._continues():
             self.state.begin_optimizer(name, np.zeros((n_vectors, self.network.n_params), self.network.dtype))
+
+    def _continues(self) -> bool:
+        """Whether the state of the last fit's optimizer is one of this fit's."""
+        kept = self.state.optimizer
+        return kept.name == self.declared.state_name and len(kept.slots) == self.declared.n_vectors
 
     def _run_epochs(self) -> None:
         network, method = self.network, self.declared.method
@@ -180,7 +197,8 @@ class Fit:
         elif self.batches is None:
             self._run_compiled(self.stepper)
         else:
-            run_batches(self.stepper, self.batches, self.loss, self.n_threads, self.epochs, self.callbacks)
+            run_batches(self.stepper, self.batches, self.loss, self.n_threads, self.epochs, self.callbacks,
+                        self.class_weight)
 
     def _run_compiled(self, stepper: Stepper) -> None:
         """Run compiled epochs: several in one call, or one at a time if there are callbacks or orders of rows."""

@@ -151,7 +151,7 @@ def test_plot():
     ({"X": X * np.nan}, "find_learning_rate: X must be finite, got NaN."),
     ({"y": Y[:5]}, "log_loss: X and y must have as many rows"),
     ({"y": Y + 7}, "log_loss: y must hold class codes 0 .. 9"),
-    ({"loss": "mse"}, "Sequential: loss must be one of"),
+    ({"loss": "squares"}, "Sequential: loss must be one of"),
     ({"optimizer": "adamm"}, "Sequential: optimizer must be one of"),
     ({"optimizer": "gd"}, "find_learning_rate: optimizer must take batches, got GD, which takes the full batch."),
     ({"lowest": 0}, "find_learning_rate: lowest must be a number > 0, got 0."),

@@ -291,7 +291,7 @@ X6, Y6 = data(6)
     ({"X": X6 * np.nan}, "Sequential: X must be finite, got NaN."),
     ({"y": Y6[:5]}, "log_loss: X and y must have as many rows"),
     ({"y": Y6 + 7}, "log_loss: y must hold class codes 0 .. 2"),
-    ({"loss": "mse"}, "Sequential: loss must be one of"),
+    ({"loss": "squares"}, "Sequential: loss must be one of"),
     ({"optimizer": "adamm"}, "Sequential: optimizer must be one of gd, sgd, adam"),
     ({"optimizer": 3}, "Sequential: optimizer must be one of"),
     ({"epochs": 0}, "Sequential: epochs must be an int >= 1, got 0."),
