@@ -5,11 +5,13 @@
     sequences/japanesevowels.npz       Kudo et al. 1999: X_train (n, 12 channels, time), len_train, y_train; _test
     tabular/california_housing.npz     Pace and Barry 1997: data (20640, 9), the nine columns as they were published
     tabular/airfoil.npz                Brooks, Pope and Marcolini 1989: X (1503, 5), target
+    series/{airline-passengers,co2,monthly-sunspots}.csv    a header, then a date and a number a row
     uci_regression/{concrete,yacht}.npz    Yeh 1998: X (1030, 8), y; Gerritsma et al. 1981: X (308, 6), y
     ucr/NAME.npz    sets of the UCR archive, Dau et al. 2018: X_train (n, time), y_train, X_test, y_test
 
 FileNotFoundError where a file is not there.
 """
+import csv
 import gzip
 import os
 from pathlib import Path
@@ -70,3 +72,30 @@ def ucr(folder, name):
     X, X_test = (data[f"X_{part}"].astype("float32") for part in ("train", "test"))
     X, X_test = ((x - x.mean(axis=1, keepdims=True)) / (x.std(axis=1, keepdims=True) + 1e-8) for x in (X, X_test))
     return X[:, None], data["y_train"], X_test[:, None], data["y_test"]
+
+
+def airline(folder):
+    """(144,) logarithms of thousands of passengers a month, 1949-60: Box and Jenkins, series G."""
+    return np.log(read_column(folder / "series" / "airline-passengers.csv"))
+
+
+def co2(folder):
+    """(2284,) parts per million, weekly, Mauna Loa 1958-2001; gaps are filled by straight lines."""
+    values = read_column(folder / "series" / "co2.csv")
+    known = np.flatnonzero(np.isfinite(values))
+    return np.interp(np.arange(len(values)), known, values[known])
+
+
+def sunspots(folder):
+    """(2820,) square roots of the monthly numbers of sunspots, 1749-1983."""
+    return np.sqrt(read_column(folder / "series" / "monthly-sunspots.csv"))
+
+
+def read_column(path):
+    """The last column of a .csv file with a header, (n,); what is no number is NaN."""
+    with open(path, newline="") as file:
+        cells = [row[-1] for row in list(csv.reader(file))[1:] if row]
+    return np.array([float(cell) if cell.strip() else np.nan for cell in cells])
+
+
+SERIES = {"airline passengers": airline, "CO2": co2, "sunspots": sunspots}

@@ -13,6 +13,7 @@ EXAMPLES = list(re.finditer(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DO
 REACHED = {
     "pipeline": lambda model, X_test, y_test, **_: model.score(X_test, y_test) > 0.95,
     "sequences": lambda clf, X, y, **_: clf.score(X, y) > 0.8,
+    "echo state": lambda echo, X, series, **_: echo.score(X[400:], series[450:]) > 0.9999,
     "layers": lambda history, **_: history.history["loss"][-1] < 0.1 * history.history["loss"][0],
     "transfer": lambda clf, X, y, low, **_: clf.score(X[~low], y[~low]) > 0.95,
     "custom": lambda model, np, **_: model.predict(np.ones((2, 4))).shape == (2, 1),

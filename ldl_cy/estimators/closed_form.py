@@ -92,7 +92,7 @@ class RidgeHead(FullBatchMethod):
         network = objective.network
         hidden = len(network.layers) - 1
         trunk, head = network.split(hidden) if hidden else (None, network)
-        features = 0 if trunk is None else zlib.crc32(trunk.theta)
+        features = 0 if trunk is None else zlib.crc32(trunk.theta.data)
         # whatever overflows ends as weights that are not finite, which the fit refuses
         with blas_at_one_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             found, solution = self._solve(objective, trunk, math.prod(head.input_shape), head.n_outputs, features)
