@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ldl_cy._engine.graph import Node
     from ldl_cy.network import Network
 
-BLOCK_ROWS = 64                 # at most: rows in any order fill larger blocks badly
+BLOCK_ROWS = 64                 # at most
+BLOCK_BYTES = 1 << 21           # of a block's rows and outputs: rows in any order fill few or large blocks badly
 GATHERED_BYTES = 1 << 24        # of rows that are copied to their places at a time
 
 
@@ -84,6 +85,9 @@ class Trunk:
         self.size, self.n_threads, self.version = self.first.n_outputs, n_threads, 0
         self._seen = self.source.snapshot()
         self._workspaces: dict[int, Workspace] = {}
+        row = (self.first.graph.sizes[0] + self.size) * self.first.theta.itemsize
+        self._most_rows = max(1, min(
+            BLOCK_ROWS, BLOCK_BYTES // row, Plan(self.first.graph, False, PREDICT_ROWS).block_rows))
 
     def refresh(self) -> None:
         """Take over what has been written to the trunk's weights and statistics since the last call, by a callback."""
@@ -137,7 +141,7 @@ class Trunk:
         graph = self.first.graph
         if lengths is not None and any(node.kernel is not None and node.kernel.uses_lengths for node in graph.nodes):
             return 1
-        return min(BLOCK_ROWS, Plan(graph, False, PREDICT_ROWS).block_rows)
+        return self._most_rows
 
     def _pass(self, rows: Any, lengths: np.ndarray | None, n_rows: int, out: np.ndarray) -> None:
         """out (m, size) of m rows, a multiple of ``n_rows``."""
