@@ -4,6 +4,7 @@
     mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz    LeCun et al. 1998, the original files
     sequences/japanesevowels.npz       Kudo et al. 1999: X_train (n, 12 channels, time), len_train, y_train; _test
     tabular/california_housing.npz     Pace and Barry 1997: data (20640, 9), the nine columns as they were published
+    tabular/adult.npz                  Kohavi 1996: Xnum (n, 6), Xcat (n, 8) codes of `categories`, y; _train, _test
     tabular/airfoil.npz                Brooks, Pope and Marcolini 1989: X (1503, 5), target
     series/{airline-passengers,co2,monthly-sunspots}.csv    a header, then a date and a number a row
     uci_regression/{concrete,yacht}.npz    Yeh 1998: X (1030, 8), y; Gerritsma et al. 1981: X (308, 6), y
@@ -72,6 +73,22 @@ def ucr(folder, name):
     X, X_test = (data[f"X_{part}"].astype("float32") for part in ("train", "test"))
     X, X_test = ((x - x.mean(axis=1, keepdims=True)) / (x.std(axis=1, keepdims=True) + 1e-8) for x in (X, X_test))
     return X[:, None], data["y_train"], X_test[:, None], data["y_test"]
+
+
+def adult(folder):
+    """Frames of pandas with 6 columns of numbers and 8 of categories, "?" as missing; whether the income is > 50K."""
+    import pandas as pd
+
+    data = np.load(folder / "tabular" / "adult.npz")
+    found = []
+    for part in ("train", "test"):
+        numbers, codes = data[f"Xnum_{part}"].astype(float), data[f"Xcat_{part}"]
+        columns = dict(zip(data["num_names"].tolist(), numbers.T))
+        for name, labels, code in zip(data["cat_names"].tolist(), data["categories"].tolist(), codes.T):
+            column = pd.Categorical.from_codes(code, labels.split("|"))
+            columns[name] = column.remove_categories([label for label in column.categories if label == "?"])
+        found += [pd.DataFrame(columns), data[f"y_{part}"].astype(int)]
+    return tuple(found)
 
 
 def airline(folder):
