@@ -370,7 +370,8 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
     def _all_layers(self) -> list[layers.Layer]:
         """Those of categories and of the family, a Flatten where their output has several axes, the output layer."""
         encoder, shape = encoder_of(self), self._sample_shape
-        hidden = [*([] if encoder is None else [encoder.layer()]), *self._hidden_layers(shape)]
+        tables = [] if encoder is None else [encoder.layer(fixed=is_closed_form(self.solver))]
+        hidden = [*tables, *self._hidden_layers(shape)]
         for layer in hidden:
             shape = layer.compute_output_shape(shape)
         flat = [layers.Flatten()] if len(shape) > 1 else []

@@ -142,10 +142,15 @@ class CategoryEncoder:
             X[:, column.place] = new[X[:, column.place].astype(np.intp)]
         return X
 
-    def layer(self) -> Layer:
-        """The layer that reads the encoded rows."""
-        return CategoryEmbedding([column.place for column in self.columns], [len(c.labels) for c in self.columns],
-                                 names=[column.name for column in self.columns])
+    def layer(self, *, fixed: bool) -> Layer:
+        """The layer that reads the encoded rows; vectors that stay as they are drawn are large beside other numbers.
+
+        Those are a projection of one-hot columns on orthonormal ones.
+        """
+        return CategoryEmbedding(
+            [column.place for column in self.columns], [len(column.labels) for column in self.columns],
+            names=[column.name for column in self.columns],
+            embeddings_initializer="orthogonal" if fixed else "uniform")
 
     def table_of(self, network: Network, column: Any) -> dict[Any, np.ndarray]:
         """The vectors of a column's categories, by category, of a network that begins with ``layer()``.

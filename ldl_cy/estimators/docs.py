@@ -163,11 +163,13 @@ input_format : {'channels_last', 'channels_first'}, default='channels_last'
 CATEGORICAL_FEATURES = """
 categorical_features : 'from_dtype', or array-like of bool, int or str, default=None
     Which features are categories: a mask, places or names of columns; 'from_dtype' are all whose dtype says so, or that
-    hold text. Each gets an `Embedding`-like table of min(50, (k + 1) // 2) numbers for each of its k categories in the
-    first fit, beside the other features. Missing values (None, NaN, pandas' NA) are a category of their own where the
-    first fit has any. A category that is not known, or has not been in training rows, is the mean of the table,
-    weighted by how often its categories occurred; further calls of `partial_fit` and warm starts learn no new ones,
-    but those that pandas' and polars' dtypes list. Text beside numbers: pass a frame, or an array of objects.
+    hold text, in frames of pandas and polars, arrays of objects and lists. Instead of a feature with k categories the
+    network reads a vector of min(50, (k + 1) // 2) numbers for each of them, behind the other features, which is
+    trained with it (see `layers.CategoryEmbedding`, `embedding_of`). The categories are those of the first fit, and
+    those that a dtype of pandas or polars lists; `partial_fit` and warm starts add none. Missing values (None, NaN, NA)
+    are a category where the first fit has any. A category that is not known, or that no row of training had, is the
+    mean of the vectors, weighted by how often their categories occurred there, with the weights of rows.
+    With solver='ridge' the vectors stay as they are drawn, with orthonormal columns.
 """
 
 CACHE_FEATURES = """

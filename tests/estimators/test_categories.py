@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn.linear_model import RidgeClassifier
 from tables import CATEGORIES, CITIES, FORMS, JOBS, NAMES, columns, form, target
 
 from ldl_cy import MLPClassifier, MLPRegressor, NeuralNetClassifier, NeuralNetRegressor, layers
@@ -280,3 +281,27 @@ def test_another_fit_forgets_the_categories():
     assert not hasattr(small(categorical_features=[]).fit(numbers, Y), "category_encoder_")
     np.testing.assert_array_equal(small().fit(numbers, Y).model_.theta,
                                   small(categorical_features=None).fit(numbers, Y).model_.theta)
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, NeuralNetClassifier])
+def test_a_closed_form_on_vectors_as_they_were_drawn(kind):
+    """A projection of one-hot columns on orthonormal ones; the same in one fit and in parts."""
+    clf = small(kind, solver="ridge", alpha=0.3).fit(OBJECTS, Y)
+    for place in CATEGORIES:
+        table = np.array(list(clf.embedding_of(place).values()))
+        np.testing.assert_allclose(table.T @ table, np.eye(table.shape[1]), atol=1e-12)
+    features = clf.transform(OBJECTS)
+    ridge = RidgeClassifier(alpha=0.3).fit(features, Y)
+    np.testing.assert_allclose(clf.decision_function(OBJECTS), ridge.decision_function(features), rtol=1e-9, atol=1e-10)
+    parts = small(kind, solver="ridge", alpha=0.3).partial_fit(OBJECTS[:120], Y[:120], classes=[0, 1])
+    parts.partial_fit(OBJECTS[120:], Y[120:])
+    np.testing.assert_allclose(parts.decision_function(OBJECTS), clf.decision_function(OBJECTS), rtol=1e-8, atol=1e-9)
+    assert parts.category_encoder_.columns[0].counts.sum() == 200
+
+
+@pytest.mark.parametrize("solver", ["lm", "gauss_newton_cg", "gd", "adamw", "rmsprop"])
+def test_every_kind_of_solver(solver):
+    clf = small(solver=solver, max_iter=30, learning_rate_init=0.02).fit(OBJECTS, Y)
+    start = small(solver=solver, max_iter=1, learning_rate_init=1e-12).fit(OBJECTS, Y)
+    assert clf.loss_ < start.loss_
+    assert any((a != b).any() for a, b in zip(clf.embedding_of(0).values(), start.embedding_of(0).values()))

@@ -130,6 +130,23 @@ def test_it_learns_categories():
     assert np.mean((model.predict(X).ravel() - y) ** 2) < 0.05 * y.var()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_frozen_tables(dtype):
+    """Their outputs may be computed once for a fit; counts belong to them."""
+    X = np.random.default_rng(0).integers(0, 4, (301, 3)).astype(dtype)
+    stack = [CategoryEmbedding([0], [3], trainable=False), layers.Dense(4, "tanh", trainable=False), layers.Dense(1)]
+    thetas = []
+    for cached in (True, False):
+        model = Sequential(stack, dtype, 0).build(3)
+        model.state["category_embedding_0.x0.counts"][:] = 3, 2, 7
+        before = model.theta.copy()
+        model.fit(X, X[:, 0], loss="squared_error", epochs=3, cache_features=cached)
+        changed = model.theta != before
+        assert changed[-5:].all() and not changed[:-5].any()
+        thetas.append(model.theta)
+    np.testing.assert_array_equal(*thetas)
+
+
 def test_float32_holds_no_larger_codes():
     n = 2**24 - 1
     assert CategoryEmbedding([0], [n], [1]).build((1,)).kernel("float32").n_params == n
