@@ -35,6 +35,8 @@ EPS, TINY = float(np.finfo(float).eps), float(np.finfo(float).tiny)
 # The normal equations are taken up to this condition number of XᵀX + α I: half of the digits of a double are right.
 WORST_CONDITION = 1e8
 
+PANEL = 32                      # columns of a block reflector
+
 Block = tuple[np.ndarray, np.ndarray, "np.ndarray | None"]      # h (n, m), y (n, k), s (n,) or None
 
 
@@ -196,7 +198,7 @@ class Triangle:
     def added(self, block: Block) -> Triangle:
         """The triangle with the rows of a block added."""
         rows = weighted(block)
-        return Triangle(self.m, self.k, self.n + len(rows), upper(np.concatenate([self.r, rows])))
+        return Triangle(self.m, self.k, self.n + len(rows), appended(self.r, rows))
 
     def check_finite(self) -> None:
         """A FloatingPointError if sums of the rows have overflowed, before LAPACK reads them."""
@@ -226,9 +228,11 @@ class Triangle:
             x = t.T
         size = x.shape[1]
         # minimise ‖(x; √α I) v − (z; 0)‖²
-        stacked = np.concatenate([
-            np.concatenate([x, z], axis=1), np.sqrt(alpha) * np.eye(size, size + self.k)])
-        r = upper(stacked)
+        added = np.sqrt(alpha) * np.eye(size, size + self.k)
+        if q is None and len(self.r) == self.r.shape[1]:
+            r = appended(self.r[1:, 1:], added, triangular=True)
+        else:
+            r = upper(np.concatenate([np.concatenate([x, z], axis=1), added]))
         if size and lapack.dtrcon(r[:size, :size])[0] < max(self.n, self.m) * EPS:
             return self.decompose(alpha).solve(alpha)
         v = scipy.linalg.solve_triangular(r[:size, :size], r[:size, size:], check_finite=False)
@@ -324,6 +328,15 @@ def upper(rows: np.ndarray) -> np.ndarray:
     """R of a QR decomposition, (min(shape), columns); the rows are not needed any more."""
     r: np.ndarray = scipy.linalg.qr(rows, mode="r", overwrite_a=True, check_finite=False)[0]
     return r[:rows.shape[1]]
+
+
+def appended(r: np.ndarray, rows: np.ndarray, *, triangular: bool = False) -> np.ndarray:
+    """R of a QR decomposition of r, itself one or what there is of it, with rows below, which may be ``triangular``."""
+    if len(r) < r.shape[1] or not len(rows):
+        return upper(np.concatenate([r, rows]))
+    # LAPACK leaves the zeros of r alone: the work is that for the rows
+    found: np.ndarray = lapack.dtpqrt(len(rows) if triangular else 0, min(PANEL, r.shape[1]), r, rows)[0]
+    return np.triu(found)
 
 
 def symmetric_norm(lower: np.ndarray) -> float:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge, RidgeCV
 
-from ldl_cy.linalg.ridge import Moments, Triangle, fit_blocks, upper
+from ldl_cy.linalg.ridge import Moments, Triangle, appended, fit_blocks, upper
 
 SHAPES = [(60, 5, 1), (61, 7, 3), (9, 4, 2), (5, 4, 1), (6, 5, 2), (7, 20, 2), (2, 3, 1), (40, 1, 1)]
 ALPHAS = [1e-3, 0.1, 3.0, 100.0]
@@ -168,6 +168,28 @@ def test_sums_that_overflow():
     np.testing.assert_allclose(found.coef, reference(h, y, None, 0.0)[0], rtol=1e-9)
     with pytest.raises(FloatingPointError, match=r"^a sum over rows is not finite$"), np.errstate(all="ignore"):
         fit_blocks(in_blocks(h * 1e307, y, None, 10), 40, 3, 1, [1.0], left_out=False)
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 200])
+@pytest.mark.parametrize("columns", [1, 4, 40])
+def test_rows_below_a_triangle(columns, n):
+    rng = np.random.default_rng(0)
+    first, rows = rng.normal(size=(columns + 3, columns)), rng.normal(size=(n, columns))
+    whole = np.concatenate([first, rows])
+    r = upper(first.copy())
+    kept = r.copy()
+    found = appended(r, rows.copy())
+    np.testing.assert_array_equal(r, kept)
+    np.testing.assert_array_equal(found, np.triu(found))
+    np.testing.assert_allclose(found.T @ found, whole.T @ whole, rtol=1e-12, atol=1e-12)
+    # fewer rows than columns so far
+    found = appended(upper(first[:columns // 2].copy()), rows.copy())
+    whole = np.concatenate([first[:columns // 2], rows])
+    np.testing.assert_allclose(found.T @ found, whole.T @ whole, rtol=1e-12, atol=1e-12)
+    # a triangle
+    square = np.triu(rng.normal(size=(columns, columns)))
+    found = appended(r, square.copy(), triangular=True)
+    np.testing.assert_allclose(found.T @ found, r.T @ r + square.T @ square, rtol=1e-12, atol=1e-12)
 
 
 def test_upper_is_the_triangle():
