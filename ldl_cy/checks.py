@@ -215,6 +215,24 @@ def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dty
     return flat
 
 
+def zero_tails(X: Any, lengths: Any) -> Any:
+    """X with zeros past the ends of its sequences, if it is not finite there; X itself otherwise.
+
+    So it is also where X or the lengths are not what they must be, which other checks find.
+    """
+    try:
+        array, ends = np.asarray(X), np.asarray(lengths)
+    except ValueError:                  # nested lists of different lengths
+        return X
+    if (isinstance(X, np.ma.MaskedArray) or array.dtype.kind != "f" or array.ndim < 2
+            or ends.shape != array.shape[:1] or ends.dtype.kind not in "iu"):
+        return X
+    past = np.arange(array.shape[1]) >= ends[:, None]           # (n, T)
+    if np.isfinite(array[past]).all():
+        return X
+    return np.where(past.reshape(*past.shape, *[1] * (array.ndim - 2)), array.dtype.type(0), array)
+
+
 def sparse_rows(owner: str, name: str, X: Any, dtype: str) -> SparseRows:
     """A sparse matrix as rows of finite numbers; float32 and float64 are kept, others are converted to ``dtype``."""
     X = as_csr(f"{owner}: {name}", X)

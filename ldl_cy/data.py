@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ldl_cy.checks import as_numbers, check_weights, read_rows
+from ldl_cy.checks import as_numbers, check_weights, read_rows, zero_tails
 from ldl_cy.layers.activation import ALIASES
 from ldl_cy.layers.base import layer_names, output_activations
 from ldl_cy.losses import get as get_loss
@@ -86,8 +86,10 @@ def validate_data(
     ValueError, TypeError
         The data do not fit the network, the loss or each other.
     """
-    rows = network.check_rows(name, X)
+    rows = network.check_rows(name, X, lengths)
     weights = check_weights(OWNER, sample_weight, len(rows), dtype, weightless)
+    if lengths is not None and network.graph.steps[-1] == network.graph.steps[0]:
+        y = zero_tails(y, lengths)              # targets after each step
     targets, loss_op = loss.encode_targets(y, len(rows), network.output_shape, dtype)
     return Data(rows, targets, weights, network.check_lengths(lengths, len(rows), loss_op), loss_op)
 

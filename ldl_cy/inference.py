@@ -17,7 +17,7 @@ OWNER = "Sequential"
 
 def predict(network: Network, X: Any, lengths: Any, batch_size: int | None, n_threads: int | None) -> np.ndarray:
     """The last layer's raw output, with all checks; see ``Sequential.predict``."""
-    rows = network.check_rows("X", X)
+    rows = network.check_rows("X", X, lengths)
     n = len(rows)
     lengths = network.check_lengths(lengths, n)
     size = check_int(OWNER, "batch_size", batch_size) if batch_size is not None else n

@@ -185,7 +185,7 @@ class Sequential(Composes):
         ----------
         X : array of shape (n, *input_shape)
         lengths : (n,) ints in 1 .. time, default=None
-            The length of each sequence of X. Later steps are ignored, and outputs there are zero.
+            The length of each sequence of X. Later steps are ignored, also if they are NaN, and outputs there are zero.
         batch_size : int >= 1, default=None
             Rows at a time; beyond rounding the result does not depend on it.
         n_threads : int >= 1, default=None

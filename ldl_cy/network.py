@@ -26,6 +26,7 @@ from ldl_cy.checks import (
     check_lengths,
     check_rows,
     check_values,
+    zero_tails,
 )
 from ldl_cy.generator import Generator
 from ldl_cy.initializers import get as get_initializer
@@ -295,9 +296,15 @@ class Network:
 
     # -- checks of arguments ---------------------------------------------------------------------------
 
-    def check_rows(self, name: str, X: Any) -> Any:
-        """X as rows (n, size) of finite numbers that the first layer accepts."""
-        rows = check_rows(OWNER, name, X, self.input_shape, self.dtype)
+    def check_rows(self, name: str, X: Any, lengths: Any = None) -> Any:
+        """X as rows (n, size) of finite numbers that the first layer accepts; past the lengths they may be NaN."""
+        try:
+            rows = check_rows(OWNER, name, X, self.input_shape, self.dtype)
+        except ValueError:
+            ended = X if lengths is None else zero_tails(X, lengths)
+            if ended is X:
+                raise
+            rows = check_rows(OWNER, name, ended, self.input_shape, self.dtype)
         for check in self.graph.input_checks:
             check(rows)
         return rows

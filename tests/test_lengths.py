@@ -91,6 +91,42 @@ def test_each_sequence_stops_at_its_own_end(name, dtype):
     np.testing.assert_allclose(grad, grad_alone, atol=10 * tol, rtol=0)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["lstm", "convolution", "sequence to sequence", "pooled"])
+def test_what_is_behind_an_end_may_be_anything(name, value, dtype):
+    X, _, rng = data()
+    X = X.astype(dtype)
+    past = np.arange(T) >= LENGTHS[:, None]
+    models = [Sequential(stacks()[name], "float64", 0).build((T, 2)) for _ in range(2)]
+    y = targets(rng, models[0])
+    pairs = []
+    for behind in (0.0, value):
+        rows, goals = X.copy(), y.copy()
+        rows[past] = behind
+        if goals.ndim == 3:
+            goals[past] = behind
+        pairs.append((rows, goals, rows.copy()))
+    results = []
+    for model, (rows, goals, kept) in zip(models, pairs):
+        for given in (rows, rows.tolist()):
+            model.fit(given, goals, loss="squared_error", lengths=LENGTHS, batch_size=3, epochs=2)
+        model.fit([(rows, goals, None, LENGTHS)], loss="squared_error", epochs=1)
+        validated = model.fit(rows, goals, loss="squared_error", lengths=LENGTHS, epochs=1,
+                              validation_data=(rows, goals, None, LENGTHS))
+        results.append((model.theta, model.predict(rows, lengths=LENGTHS), validated.history["val_loss"],
+                        model.loss_and_grad(rows, goals, loss="squared_error", lengths=LENGTHS)[1]))
+        np.testing.assert_array_equal(rows, kept)
+    for one, other in zip(*results):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match="X must be finite, got"):
+        model.predict(pairs[1][0], lengths=LENGTHS + (LENGTHS < T))
+    with pytest.raises(ValueError, match="X must be finite, got"):
+        model.predict(pairs[1][0])
+    with pytest.raises(ValueError, match="X must be finite, got"):
+        model.predict(pairs[1][0], lengths=LENGTHS[:3])
+
+
 @pytest.mark.parametrize("axis", [1, (1, 2)])
 def test_layer_norm_over_the_steps(axis):
     """Its parameters belong to steps: a sequence alone has those of its own ones."""

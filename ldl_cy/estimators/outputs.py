@@ -61,10 +61,10 @@ class NetworkOutputs:
         return predict(self._network_for(samples, lengths), samples, lengths, None, n_threads)
 
     def _network_for(self, samples: Any, lengths: np.ndarray | None) -> Network:
-        """The network, adapted to the number of steps of the samples if it was built for fewer."""
+        """The network, adapted to the number of steps of the samples if it was built for others."""
         network = self.model_.network
         # recurrent weights do not depend on the number of steps
-        return network if lengths is None else network.with_steps(max(samples.shape[1], network.input_shape[0]))
+        return network if lengths is None else network.with_steps(samples.shape[1])
 
     def _raw(self, X: Any) -> np.ndarray:
         """The raw output of the network's last layer, (n_samples, n_outputs)."""

@@ -38,9 +38,10 @@ VALUES = {
     "cell": ["gru", "lstm", "rnn"], "units": [(2,), (1, 3)], "bidirectional": [False, True],
     "input_shape": [None, None, (6, 1), (3, 2), (2, 3, 1)], "class_weight": [None, "balanced"], "verbose": [False],
     "layers": [None, [], [layers.Dense(2)], [layers.Reshape((3, 2)), layers.GRU(2)], [layers.Dropout(0.5)]],
-    "alphas": [None, [0.1, 1.0]], "spectral_radius": [None, 0.9], "leak": [1.0, 0.5], "input_format": ["channels_last"],
-    "categorical_features": [None], "cache_features": ["auto", True, False],
-    "loss": ["squared_error", "absolute_error", "huber", "quantile", "poisson"]}
+    "loss": ["squared_error", "absolute_error", "huber", "quantile", "poisson"],
+    "alphas": [None, [1.0], np.array([0.1, 10.0])], "spectral_radius": [None, 0.9], "leak": [1.0, 0.3],
+    "input_format": ["channels_last", "channels_first"], "categorical_features": [None, [0], [True] + 5 * [False]],
+    "cache_features": ["auto", True, False]}
 FEW = {"hidden_layer_sizes": (3,), "filters": (2,), "units": (2,), "layers": [layers.Dense(3)]}
 KINDS = ["sound", "sound", "sound", "junk", "spoilt X", "spoilt y", "spoilt weights", "spoilt later"]
 
