@@ -64,7 +64,7 @@ power_t : float >= 0, default=0.5
 max_iter : int >= 1, default=200
     Maximum number of epochs, or of iterations of full-batch solvers. A fit that makes them all warns that it has not
     converged (`ConvergenceWarning`), unless its learning rate is a schedule that is over by then, such as
-    ``solver=optimizers.SGD(schedules.Cosine(0.1, length=20, by="epoch"))`` with ``max_iter=20``.
+    ``solver=optimizers.SGD(schedules.Cosine(0.1))``, which is as long as the fit.
 
 shuffle : bool, default=True
     Whether to shuffle the rows in each epoch.

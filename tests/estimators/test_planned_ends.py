@@ -54,6 +54,16 @@ def test_every_estimator(name):
     assert len(warns(name, ENDS_AT_SIX["cosine"], 3)) == 1
 
 
+@pytest.mark.parametrize("by", ["step", "epoch"])
+@pytest.mark.parametrize("epochs", [1, 4, 7])
+@pytest.mark.parametrize("kind", [schedules.Cosine, schedules.Linear, schedules.OneCycle])
+def test_a_schedule_as_long_as_the_fit(kind, epochs, by):
+    assert warns("MLPClassifier", kind(0.01, by=by), epochs) == []
+    assert warns("MLPClassifier", kind(0.01, by=by), epochs, early_stopping=True, validation_fraction=0.4) == []
+    if epochs > 1:
+        assert warns("MLPClassifier", schedules.Warmup(kind(0.01, by="epoch"), 1), epochs) == []
+
+
 @pytest.mark.parametrize("rate", ENDLESS, ids=repr)
 def test_rates_without_an_end(rate):
     assert len(warns("MLPRegressor", rate, 4)) == 1
@@ -101,3 +111,8 @@ def test_full_batch():
             warnings.simplefilter("always")
             MLPRegressor(hidden_layer_sizes=5, solver=optimizers.GD(rate, tol=0), max_iter=4, random_state=0).fit(X, y)
         assert len(caught) == expected
+
+
+def test_every_schedule_is_here():
+    kinds = {type(rate).__name__ for rate in (*ENDS_AT_SIX.values(), *ENDLESS) if isinstance(rate, schedules.Schedule)}
+    assert kinds == set(schedules.__all__) - {"Schedule"}
