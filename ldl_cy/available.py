@@ -5,8 +5,12 @@ import os
 from pathlib import Path
 
 WHERE_UNKNOWN = 1 << 31         # bytes, on systems that do not say
-# (most, taken) of a control group, version 2 and version 1
-CGROUPS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
+# (most, taken, and where and under which name it says how much of that are copies of files that it would give up first)
+# of a control group, version 2 and version 1
+CGROUPS = (
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
 
 
 def available_bytes() -> int:
@@ -30,9 +34,12 @@ def _of_system() -> int:
 
 def _of_cgroups(folder: Path = Path("/sys/fs/cgroup")) -> list[int]:
     found = []
-    for most, taken in CGROUPS:
+    for most, taken, statistics, given_up in CGROUPS:
         try:
-            found.append(max(0, int((folder / most).read_text()) - int((folder / taken).read_text())))
+            lines = (folder / statistics).read_text().splitlines()
+            files = next((int(line.split()[1]) for line in lines if line.startswith(f"{given_up} ")), 0)
+            used = int((folder / taken).read_text()) - files
+            found.append(max(0, int((folder / most).read_text()) - used))
         except (OSError, ValueError):                       # no such group, or "max"
             continue
     return found
