@@ -13,7 +13,6 @@ from ldl_cy.estimators.tables import open_table
 from ldl_cy.sparse import is_sparse
 
 if TYPE_CHECKING:
-    from ldl_cy.estimators.data import Rows
     from ldl_cy.models import Sequential
 
 
@@ -99,10 +98,11 @@ def leave_out_weightless(estimator: Any, X: Any, weight: np.ndarray | None) -> A
 
 
 @contextmanager
-def counting(estimator: Any, rows: Rows, held: Rows | None, *, add: bool) -> Iterator[Rows | None]:
+def counting(estimator: Any, rows: Any, held: Any, *, add: bool) -> Iterator[Any]:
     """Count the categories of training rows, in the encoder and the network; gives the held-out rows as seen by it.
 
-    A fit that ends with an error before its first epoch leaves the network's counts as they were.
+    Both are ``Rows``, the held-out ones may be None. A fit that ends with an error before its first epoch leaves the
+    network's counts as they were.
     """
     encoder = encoder_of(estimator)
     if encoder is None:
