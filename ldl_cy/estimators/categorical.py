@@ -51,9 +51,7 @@ class CategoricalFeatures:
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()       # type: ignore[misc]
-        given = self.categorical_features
-        tags.input_tags.categorical = given is not None
-        if not (given is None or isinstance(given, str)):
+        if not (self.categorical_features is None or isinstance(self.categorical_features, str)):
             tags.input_tags.sparse = False
         return tags
 
