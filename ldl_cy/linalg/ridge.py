@@ -233,7 +233,9 @@ class Triangle:
             r = appended(self.r[1:, 1:], added, triangular=True)
         else:
             r = upper(np.concatenate([np.concatenate([x, z], axis=1), added]))
-        if size and lapack.dtrcon(r[:size, :size])[0] < max(self.n, self.m) * EPS:
+        own = r[:size, :size]
+        # as its own LU decomposition, since older versions of SciPy have no dtrcon
+        if size and lapack.dgecon(own, np.abs(own).sum(axis=0).max())[0] < max(self.n, self.m) * EPS:
             return self.decompose(alpha).solve(alpha)
         v = scipy.linalg.solve_triangular(r[:size, :size], r[:size, size:], check_finite=False)
         coef = v if q is None else q @ v
@@ -326,6 +328,8 @@ def weighted(block: Block) -> np.ndarray:
 
 def upper(rows: np.ndarray) -> np.ndarray:
     """R of a QR decomposition, (min(shape), columns); the rows are not needed any more."""
+    if not rows.size:                   # which older versions of SciPy refuse
+        return rows[:rows.shape[1]]
     r: np.ndarray = scipy.linalg.qr(rows, mode="r", overwrite_a=True, check_finite=False)[0]
     return r[:rows.shape[1]]
 
