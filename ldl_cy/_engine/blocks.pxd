@@ -256,7 +256,7 @@ cdef inline void run_block(
             continue
         s = run.nodes + run.actions[a].node
         make_call(run, &call, row0, n)
-        call.lengths = lengths
+        call.lengths, call.backward = lengths, s.backward
         if kind == FORWARD:
             forward_node(run, s, &call, thread, theta)
         elif kind == BACKWARD:

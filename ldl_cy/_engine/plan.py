@@ -211,7 +211,8 @@ class Plan:
                     b[v].touch(time)
             if kind == FORWARD:
                 b[node.y].touch(time)
-                if self.training and node.kernel is not None and node.kernel.cache_size:
+                # what has no trainable weight at or below it has no backward pass
+                if self.needs[node.y] and node.kernel is not None and node.kernel.cache_size:
                     planned.cache = self._new(node.kernel.cache_size)
                     b[planned.cache].touch(time)
                 continue

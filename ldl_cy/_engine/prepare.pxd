@@ -26,6 +26,7 @@ cdef inline void prepare_node(Run *run, Instruction *s) noexcept nogil:
     if run.kept == NULL:
         # in training weights change with every step
         make_call(run, &call, 0, run.n)
+        call.backward = s.backward
         s.op.prepare(&s.op, &call, run.theta + s.theta, run.state + s.state, run.derived + s.derived)
         return
     if s.prepared and (memcmp(kept_theta, run.theta + s.theta, theta) == 0

@@ -120,7 +120,7 @@ cdef class Workspace:
         for i, p in enumerate(plan.nodes):
             s = run.nodes + i
             node = p.node
-            s.deferred, s.tiled = p.deferred, p.tiled
+            s.deferred, s.tiled, s.backward = p.deferred, p.tiled, plan.needs[node.y]
             s.kind, s.trainable, s.dx, s.dx2 = kinds[node.kind], node.trainable and plan.training, p.dx, p.dx2
             if node.kernel is not None:
                 s.op = (<Kernel>node.kernel).op

@@ -33,6 +33,7 @@ ctypedef struct Instruction:
     int trainable
     int prepared                            # derived was made from what run.kept holds
     int tiled                               # y and dx are made in tiles of columns, over all rows
+    int backward                            # a backward pass of it follows in this plan
     int deferred                            # its gradient is made after the last block, over all rows
     int dx                                  # DX_NONE, DX_WRITE, DX_ADD
     int dx2
