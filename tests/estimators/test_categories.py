@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn.base import is_classifier
 from sklearn.linear_model import RidgeClassifier
 from tables import CATEGORIES, CITIES, FORMS, JOBS, NAMES, columns, form, target
 
@@ -156,6 +157,23 @@ def test_nan_is_a_category_of_numbers():
     X[3, 1] = np.nan
     with pytest.raises(ValueError, match="Input X contains NaN"):
         clf.predict(X)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_arrays_that_the_network_could_read_are_encoded(kind, dtype):
+    """Categories 0, 10 and 20 have the codes 0, 1 and 2, also where one row is predicted at a time."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=60), 10 * rng.integers(0, 3, 60)]).astype(dtype)
+    est = small(kind, categorical_features=[1]).fit(X, X[:, 0] > 0)
+    np.testing.assert_array_equal(est.category_encoder_.columns[0].labels, [0, 10, 20])
+    x = np.column_stack([X[:, 0], X[:, 1] // 10]).astype(dtype)
+    raw = est.model_.predict(x).ravel()
+    if is_classifier(est):
+        np.testing.assert_allclose(est.predict_proba(X)[:, 1], 1 / (1 + np.exp(-raw)), rtol=1e-5)
+    else:
+        np.testing.assert_allclose(est.predict(X), raw, rtol=1e-5)
+    np.testing.assert_allclose([est.predict(row[None])[0] for row in X], est.predict(X), rtol=1e-5)
 
 
 def test_categories_that_no_row_has_are_unknown_until_one_has():

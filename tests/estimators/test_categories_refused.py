@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
+from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tables import columns, form, target
 
@@ -94,6 +95,13 @@ def test_values_that_are_no_categories():
 def test_other_input(kind, X, error, message):
     with pytest.raises(error, match=message):
         kind(categorical_features=[0], **FEW).fit(X, np.zeros(20))
+
+
+def test_sparse_rows_have_no_categories_by_dtype():
+    X = csr_matrix(np.random.default_rng(0).integers(0, 2, (200, 4)).astype(float))
+    clf = MLPClassifier(categorical_features="from_dtype", **FEW).fit(X, Y)
+    assert not hasattr(clf, "category_encoder_") and get_tags(clf).input_tags.sparse
+    assert not get_tags(MLPClassifier(categorical_features=[0])).input_tags.sparse
 
 
 def test_of_neural_nets():

@@ -62,8 +62,9 @@ def to_onnx(
         The package onnx is not installed.
     ValueError, TypeError
         A network that is not built, an estimator that is not fitted, another object; Custom, the user's own layers and
-        an RNN that leaks, by name; ``lengths`` for a network that reads no sequences; weights too large for ``dtype``,
-        or of more than 2 GiB; an invalid opset, dtype or path. Nothing has been written.
+        an RNN that leaks, by name; an estimator with columns of categories; ``lengths`` for a network that reads no
+        sequences; weights too large for ``dtype``, or of more than 2 GiB; an invalid opset, dtype or path. Nothing has
+        been written.
     OSError
         The file cannot be written; an old file at the path is left as it was.
 
