@@ -172,8 +172,8 @@ def test_arrays_that_the_network_could_read_are_encoded(kind, dtype):
     if is_classifier(est):
         np.testing.assert_allclose(est.predict_proba(X)[:, 1], 1 / (1 + np.exp(-raw)), rtol=1e-5)
     else:
-        np.testing.assert_allclose(est.predict(X), raw, rtol=1e-5)
-    np.testing.assert_allclose([est.predict(row[None])[0] for row in X], est.predict(X), rtol=1e-5)
+        np.testing.assert_allclose(est.predict(X), raw, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose([est.predict(row[None])[0] for row in X], est.predict(X), rtol=1e-5, atol=1e-6)
 
 
 def test_categories_that_no_row_has_are_unknown_until_one_has():
