@@ -221,6 +221,8 @@ class Triangle:
     def solve(self, alpha: float) -> Solution:
         """The solution for α >= 0, by a QR decomposition; for 0 the one of least norm."""
         x, z, below = self._centred()
+        if not len(x):                          # of one row alone
+            return self.decompose(alpha).solve(alpha)
         q = None
         if len(x) < self.m:
             # Xᵀ = Q T, w = Q v: the same problem for v with Tᵀ, as many unknowns as rows
@@ -246,7 +248,8 @@ class Triangle:
     def decompose(self, alpha: float = 0.0) -> Decomposition:
         """Singular values and vectors, without those that are as small as rounding errors, for any α."""
         x, z, below = self._centred()
-        u, s, vt = scipy.linalg.svd(x, full_matrices=False, check_finite=False)
+        u, s, vt = scipy.linalg.svd(x, full_matrices=False, check_finite=False) if len(x) else (
+            np.empty((0, 0)), np.empty(0), np.empty((0, self.m)))
         kept = s > max(self.n, self.m) * EPS * float(s.max(initial=0.0))
         u, s, vt = u[:, kept], s[kept], vt[kept]
         inside = u.T @ z

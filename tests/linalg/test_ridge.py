@@ -160,6 +160,18 @@ def test_complete_fits_keep_their_digits():
     np.testing.assert_allclose(errors, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("left_out", [False, True])
+@pytest.mark.parametrize("kind", ["one row", "one row of weight", "equal rows", "many equal rows"])
+def test_rows_without_variance(kind, left_out):
+    n = {"one row": 1, "many equal rows": 50}.get(kind, 3)
+    h, y, weight = np.full((n, 4), 2.0), np.arange(n, dtype=float)[:, None] + 3, None
+    if kind == "one row of weight":
+        h, weight = np.arange(12.0).reshape(3, 4), np.array([0.0, 2.0, 0.0])
+    found = fit_blocks(in_blocks(h, y, weight, 2), n, 4, 1, [0.5, 2.0], left_out=left_out)[1]
+    np.testing.assert_allclose(found.coef, 0, atol=1e-14)
+    np.testing.assert_allclose(found.intercept, np.average(y[:, 0], weights=weight), rtol=1e-14)
+
+
 def test_sums_that_overflow():
     h, y, _ = problem(40, 3, 1, False)
     # squares overflow, the rows do not
