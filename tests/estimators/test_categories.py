@@ -52,7 +52,7 @@ def test_every_form_gives_the_same_bits(name):
 @pytest.mark.parametrize("given", [
     "from_dtype", [0, 2], (2, 0, 2), np.array([True, False, True, False]), [True, False, True, False],
     ["city", "job"], np.array(["job", "city"], object)], ids=str)
-def test_ways_to_name_them(given):
+def test_how_they_are_named(given):
     X = form("pandas objects", TABLE)
     clf = small(categorical_features=given).fit(X, Y)
     assert [column.place for column in clf.category_encoder_.columns] == CATEGORIES

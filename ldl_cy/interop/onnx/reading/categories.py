@@ -1,4 +1,4 @@
-"""Columns of a table that a graph takes one by one: numbers, and categories whose vectors stand in tables."""
+"""Columns of a table that a graph takes one by one: numbers, and categories whose vectors are rows of tables."""
 from __future__ import annotations
 
 from collections.abc import Sequence
