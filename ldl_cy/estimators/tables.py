@@ -151,7 +151,7 @@ def has_text(values: Sequence[Any] | np.ndarray) -> bool:
 
 
 def as_floats(values: np.ndarray, name: str) -> np.ndarray:
-    """A column of numbers, float32 or float64 as it is and others as float64."""
+    """A column of numbers: float32 and float64 are kept, others become float64."""
     if values.dtype.char in "fd":
         return values
     try:
