@@ -43,7 +43,7 @@ def test_the_length_of_a_fit(name, by):
 
 @pytest.mark.parametrize("by", ["step", "epoch"])
 def test_each_fit_goes_through_the_schedule_once(by, tmp_path):
-    """A further fit begins with the schedule's first rate, also through a file; with a length it goes on."""
+    """A further fit begins with the schedule's first rate, also through a file; with a length it continues."""
     whole, parts, again = made(), made(), made()
     n = 5 if by == "step" else 1
     fit(whole, schedules.Cosine(0.1, 3 * n, by=by), 3)

@@ -1,4 +1,4 @@
-"""class_weight in Sequential.fit: the same bits as the sample weights that it stands for, and what it refuses."""
+"""class_weight in Sequential.fit: the same bits as the sample weights that it means, and what it refuses."""
 import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_sample_weight
