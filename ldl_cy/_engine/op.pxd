@@ -20,7 +20,8 @@ Laws of a kernel (tests/helpers/contract.py enforces them):
 - a kernel's own numbers are a struct laid over ``op.sizes``, and ``assert_fits`` checks at compile time that it fits;
 - write only what was given; no allocation, GIL, threads, globals, errors, validation;
 - an update rule (vec/rules.inc), which is no op, lets NaN in a gradient reach theta: training looks at theta alone;
-- rows are independent, unless the op is flagged COUPLES_ROWS.
+- rows are independent, unless the op is flagged COUPLES_ROWS;
+- results depend on the seed, the epoch or the step only where the op is flagged DRAWS.
 
 ``op.flops``, of a forward pass over one row with two for a multiplication and its addition, changes no result's
 meaning but decides how the work is cut: whether a phase is shared among threads (program.pyx), how many rows a block
@@ -39,6 +40,7 @@ cdef extern from "platform.h" nogil:
 cdef enum Flag:
     COUPLES_ROWS = 1        # forward needs sums over the whole batch: has reduce
     USES_LENGTHS = 2        # looks across steps and reads call.lengths
+    DRAWS = 4               # draws random numbers in training, by ``rng.layer_key``
     PYTHON = 16             # calls Python: the program runs on the calling thread
     DERIVED_FOR_DX = 32     # derived is read by backward with dx alone: not prepared where dx is NULL
     GATHERS = 64            # forward reads call.order, backward does not read x: rows in any order and at any distance

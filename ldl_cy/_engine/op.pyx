@@ -114,6 +114,10 @@ cdef class Kernel:
         return bool(self.op.flags & COUPLES_ROWS)
 
     @property
+    def draws(self):
+        return bool(self.op.flags & DRAWS)
+
+    @property
     def calls_python(self):
         return bool(self.op.flags & PYTHON)
 

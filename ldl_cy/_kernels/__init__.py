@@ -32,5 +32,3 @@ forward, backward, prepare ..., which the engine calls without the GIL. The equa
 Dense, convolutional and recurrent kernels also call vec.activate and vec.activate_grad (f and f') and
 vec.add_column_sums (the gradient of the bias).
 """
-# kernels that draw random numbers in training, by name, and their layers
-DRAWING = {"dropout": "Dropout", "random_images": "random flips and shifts", "gaussian_noise": "GaussianNoise"}

@@ -14,16 +14,17 @@ of Doornik, "An improved ziggurat method to generate normal random samples", 200
 exp(-x^2 / 2), the lowest with the tail beyond R; 99 draws in 100 take one comparison.
 """
 from cython cimport floating
-from libc.math cimport exp, fabs, log, sqrt
+from libc.math cimport fabs, sqrt
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
-from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t
+from ldl_cy._engine cimport vec
+from ldl_cy._engine.op cimport DRAWS, Call, Kernel, Op, assert_fits, backward_t, forward_t
 from ldl_cy._engine.rng cimport layer_key, ldl_draw, ldl_uniform
 
 cdef enum:
     LAYERS = 128                # of the ziggurat
-    DRAWS = 4                   # numbers that a row has: flipped upside down, flipped left to right, down, right
+    PER_ROW = 4                 # numbers that a row has: flipped upside down, flipped left to right, down, right
 
 cdef double R = 3.442619855899, V = 9.91256303526217e-3
 cdef double[LAYERS + 1] edge                # the right end of each layer; that of the lowest is V / exp(-R^2 / 2)
@@ -42,6 +43,18 @@ ctypedef struct Images:
 
 ctypedef struct Noise:
     double stddev
+
+
+cdef inline double exp(double x) noexcept nogil:
+    cdef double y
+    vec.exp[double](1, &x, &y)
+    return y
+
+
+cdef inline double log(double x) noexcept nogil:
+    cdef double y
+    vec.log[double](1, &x, &y)
+    return y
 
 
 cdef void fill_ziggurat() noexcept:
@@ -118,7 +131,7 @@ cdef inline void move_images(
         memcpy(x if back else y, y if back else x, call.n * size * sizeof(floating))
         return
     for row in range(call.n):
-        own = <uint64_t>(call.row0 + row) * DRAWS
+        own = <uint64_t>(call.row0 + row) * PER_ROW
         upside_down = s.upside_down and ldl_draw(key, own) >> 63
         left_right = s.left_right and ldl_draw(key, own + 1) >> 63
         # floor(u n) < n for u < 1 with 53 bits and n < 2^31
@@ -204,7 +217,7 @@ def random_images(str dtype, *, tuple image, tuple flips=(False, False), tuple d
     s.down, s.n_down = down[0], down[1] - down[0] + 1
     s.right, s.n_right = right[0], right[1] - right[0] + 1
     op.x_size = op.y_size = s.h * s.w * s.c
-    op.flops = 2.0 * op.x_size
+    op.flops, op.flags = 2.0 * op.x_size, DRAWS
     if dtype == "float32":
         op.forward, op.backward = <forward_t>images_forward[float], <backward_t>images_backward[float]
     else:
@@ -222,7 +235,7 @@ def gaussian_noise(str dtype, *, Py_ssize_t size, double stddev):
     assert_fits(sizeof(Noise), sizeof(op.sizes))
     s.stddev = stddev
     op.x_size = op.y_size = size
-    op.flops = 20.0 * size
+    op.flops, op.flags = 20.0 * size, DRAWS
     if dtype == "float32":
         op.forward, op.backward = <forward_t>noise_forward[float], <backward_t>noise_backward[float]
     else:

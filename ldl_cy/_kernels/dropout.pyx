@@ -9,7 +9,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from ldl_cy._engine cimport vec
-from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t
+from ldl_cy._engine.op cimport DRAWS, Call, Kernel, Op, assert_fits, backward_t, forward_t
 from ldl_cy._engine.rng cimport layer_key
 
 ctypedef struct Dropout:
@@ -57,7 +57,7 @@ def dropout(str dtype, *, Py_ssize_t size, double rate):
     assert_fits(sizeof(Dropout), sizeof(op.sizes))
     s.rate = rate
     op.x_size = op.y_size = size
-    op.flops = 10.0 * size
+    op.flops, op.flags = 10.0 * size, DRAWS
     if dtype == "float32":
         op.forward = <forward_t>forward[float]
         op.backward = <backward_t>backward[float]

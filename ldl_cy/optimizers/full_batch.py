@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ldl_cy._kernels import DRAWING
 from ldl_cy.messages import shown
 from ldl_cy.optimizers.base import Ended, FullBatchMethod
 
@@ -69,12 +68,13 @@ class IterativeMethod(FullBatchMethod):
 
 def check_deterministic(owner: str, graph: Graph) -> None:
     """Refuse networks with layers that differ between training and inference."""
+    names = {graph.buffers[value]: name for name, value in reversed(graph.outputs.items())}
     for node in graph.nodes:
         kernel = node.kernel
-        kind = None if kernel is None else "BatchNorm" if kernel.couples_rows else DRAWING.get(kernel.name)
-        if kind:
-            raise ValueError(f"{owner}: the network must be without Dropout and BatchNorm, which make the loss more "
-                             f"than a function of the weights, got {kind}.")
+        if kernel is not None and (kernel.couples_rows or kernel.draws):
+            raise ValueError(f"{owner}: the network must be without trainable BatchNorm and layers that draw random "
+                             "numbers in training, which make the loss more than a function of the weights, got "
+                             f"{names.get(node.y, kernel.name)}.")
 
 
 def check_single_output(owner: str, graph: Graph) -> None:

@@ -41,8 +41,8 @@ class GaussNewtonCG(Damped):
 
     Notes
     -----
-    For squared_error, log_loss, binary_log_loss and poisson. Refuses Dropout, BatchNorm that is not frozen, and
-    outputs that are sequences.
+    For squared_error, log_loss, binary_log_loss and poisson. Refuses layers that draw random numbers, such as
+    Dropout, BatchNorm that is not frozen, and outputs that are sequences.
 
     References
     ----------

@@ -51,8 +51,8 @@ class LevenbergMarquardt(Damped):
 
     Notes
     -----
-    P counts the trainable weights. Memory is O(P²), independent of the number of rows. Refuses Dropout, BatchNorm
-    that is not frozen, and outputs that are sequences.
+    P counts the trainable weights. Memory is O(P²), independent of the number of rows. Refuses layers that draw random
+    numbers, such as Dropout, BatchNorm that is not frozen, and outputs that are sequences.
 
     References
     ----------

@@ -16,7 +16,6 @@ from ldl_cy._engine.graph import Graph
 from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.program import Workspace
 from ldl_cy._engine.sparse import SparseRows
-from ldl_cy._kernels import DRAWING
 from ldl_cy.layers.base import layer_names
 from ldl_cy.network import PREDICT_ROWS
 
@@ -33,7 +32,7 @@ def changes_in_training(node: Node) -> bool:
     """Whether a node's weights are trained, or it computes other numbers in training than in inference."""
     kernel = node.kernel
     return node.trainable or (kernel is not None and (
-        kernel.couples_rows or kernel.calls_python or kernel.name in DRAWING))
+        kernel.couples_rows or kernel.draws or kernel.calls_python))
 
 
 def count_frozen(network: Network) -> int:
@@ -71,7 +70,7 @@ class Trunk:
     Attributes
     ----------
     trained : Network
-        The layers behind the trunk, on the network's own numbers.
+        The layers after the trunk, on the network's own numbers.
     rest : Network
         The same layers in ``dtype``: ``trained``, or a copy.
     size : int, numbers of a row's output
@@ -110,7 +109,7 @@ class Trunk:
             The rows wanted, in this order; None is all of them.
         """
         n_rows = self._block_rows(lengths)
-        if index is None or len(index) == 0:
+        if index is None:
             return self._in_order(rows, lengths, n_rows)
         filled, slots = in_places(index, n_rows)
         out = np.empty((len(filled), self.size), self.first.dtype)

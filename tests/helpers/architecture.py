@@ -64,6 +64,13 @@ def cimports() -> Arrows:
     return {name: targets - {name} for name, targets in arrows.items()}
 
 
+def from_libm() -> dict[str, set[str]]:
+    """What each compiled module cimports from the C library's mathematics."""
+    files = [*PACKAGE.rglob("*.pyx"), *PACKAGE.rglob("*.pxd")]
+    return {path.name: set(re.findall(r"\w+", names)) for path in files
+            for names in re.findall(r"^from libc.math cimport (\([^)]*\)|.*)", path.read_text(encoding="utf-8"), re.M)}
+
+
 def circles(arrows: Arrows) -> list[set[str]]:
     """The groups of modules that reach each other (Tarjan, SIAM J. Comput. 1, 1972)."""
     index: dict[str, int] = {}

@@ -225,6 +225,16 @@ def check_rows_alone(case, dtype):
     close(grad1, grad, 10 * tol)
 
 
+def check_draws(case, dtype):
+    """Only an op that is flagged so computes something else in another step, whatever it has drawn in this one."""
+    _, kernel, theta, x = case.make(dtype)
+    if kernel.draws:
+        pytest.skip("this op draws random numbers")
+    for other in ("seed", "epoch", "step"):
+        for first, second in zip(run(kernel, theta, x), run(kernel, theta, x, **{other: STEP[other] + 1})):
+            np.testing.assert_array_equal(first, second)
+
+
 def check_read_only_input(case, dtype):
     _, kernel, theta, x = case.make(dtype)
     y, _, _ = kernel.forward(theta, x)
@@ -287,6 +297,6 @@ def check_threads(case, dtype):
 
 CHECKS = [
     check_sizes, check_forward, check_inference_is_forward, check_gradients, check_grad_accumulates,
-    check_dx_and_grad_may_be_null, check_buffers_and_guards, check_rows_alone, check_read_only_input,
-    check_config, check_in_a_model, check_threads,
+    check_dx_and_grad_may_be_null, check_buffers_and_guards, check_rows_alone, check_draws,
+    check_read_only_input, check_config, check_in_a_model, check_threads,
 ]
