@@ -85,7 +85,7 @@ def main():
     if not sets:
         print(f"left out: {chosen.data / 'ucr'} has no sets")
         return 0
-    warnings.simplefilter("ignore", ConvergenceWarning)         # so many epochs are wanted
+    warnings.simplefilter("ignore", ConvergenceWarning)         # the number of epochs is given
     known = published(chosen.data)
     differences = {name: [] for name in chosen.networks}
     print(f"{'set':<18}{'rows':>5}{'steps':>6}{'network':>16}{'epochs':>8}{'published':>11}{'found':>16}{'together':>10}"

@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 WHERE_UNKNOWN = 1 << 31         # bytes, on systems that do not say
-# (most, taken, and where and under which name it says how much of that are copies of files that it would give up first)
-# of a control group, version 2 and version 1
+# files of a control group, version 2 and version 1: the most it grants, what is taken, its statistics; and the name in
+# these of the bytes of cached files, which it would give up first
 CGROUPS = (
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),

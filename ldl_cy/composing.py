@@ -165,7 +165,7 @@ class Composes(Saves):
                 if state.optimizer.name.endswith(AVERAGED):
                     # the steps' own weights are those of the average, which the model has now
                     frozen = ~network.trainable
-                    state.optimizer.slots[len(state.optimizer.slots) - 1, frozen] = network.theta[frozen]
+                    state.optimizer.slots[-1, frozen] = network.theta[frozen]
             self._built = stack, network, state
         return self
 
@@ -204,7 +204,7 @@ def ends_of(layers: Sequence[Layer], key: slice) -> tuple[int, int]:
 
 
 def as_place(key: Any) -> int:
-    """An int."""
+    """A place as an int."""
     try:
         return operator.index(key)
     except TypeError:

@@ -95,13 +95,13 @@ class Sequential(Composes):
         graph. A TypeError or a ValueError if it is no network, one of other layers, or one in another dtype, or no
         state of as many weights.
         """
-        check_network(network, self.layers, self.dtype)
-        if training_state is not None:
-            check_training_state(training_state, network.n_params, network.dtype)
         with Exclusive([self], "of this model"):
+            layers = self.layers
+            check_network(network, layers, self.dtype)
             if training_state is None:
                 training_state = TrainingState(network.n_params, network.dtype)
-            self._built = self.layers, network, training_state
+            check_training_state(training_state, network.n_params, network.dtype)
+            self._built = layers, network, training_state
 
     def reset(self) -> Sequential:
         """Return to the initial weights, in new arrays, and forget all training; returns the model itself."""

@@ -84,7 +84,7 @@ class Schedule:
         return self if fitted is self else Shifted(fitted, start)
 
     def ended(self, position: int) -> bool:
-        """Whether the plan is over at a position: a fit of so many steps, or epochs, has ended as planned.
+        """Whether the plan is over at a position: a fit of as many steps, or epochs, has ended as planned.
 
         Estimators do not warn then that ``max_iter`` epochs were too few. Schedules without an end, such as Constant
         and Exponential, return False; one that is as long as a fit is over with the fit.

@@ -201,7 +201,7 @@ class TrainingState:
 
 
 def check_training_state(state: Any, n_params: int, dtype: str) -> None:
-    """Refuse what is no state of training of so many weights."""
+    """Refuse what is no state of training of ``n_params`` weights."""
     if not isinstance(state, TrainingState):
         raise TypeError("Sequential: training_state must be None or a TrainingState, got "
                         f"{type(state).__name__}.")

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ldl_cy import interop, layers
-from ldl_cy.layers.base import Layer
+from ldl_cy.layers.base import Layer, layer_names
+from ldl_cy.layers.inside import walk
 from ldl_cy.models import Sequential
 from ldl_cy.packages import import_package
 
@@ -106,8 +107,8 @@ def random_rows(model: Sequential) -> np.ndarray:
 
 def id_counts(stack: Sequence[Layer]) -> list[int]:
     """How many ids the tables of a model have, also in branches: all of them read the model's input."""
-    found = [count for layer in stack for path in getattr(layer, "paths", ()) for count in id_counts(path)]
-    for layer in stack:
+    found: list[int] = []
+    for _, layer in walk(stack, layer_names(OWNER, stack)):
         if isinstance(layer, layers.Embedding):
             found.append(layer.input_dim)
         if isinstance(layer, layers.CategoryEmbedding):

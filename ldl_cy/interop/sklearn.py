@@ -100,8 +100,7 @@ def to_sklearn(mlp: Any) -> Any:
         It is no ``MLPClassifier`` or ``MLPRegressor`` of ldl_cy.
     ValueError
         It is not fitted; it has an activation that scikit-learn lacks, or different ones in its hidden layers; it has
-        columns of categories; it is a
-        classifier without ``predict_proba``.
+        columns of categories; it is a classifier without ``predict_proba``.
 
     Warns
     -----

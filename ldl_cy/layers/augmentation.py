@@ -85,8 +85,8 @@ def pixels(name: str, factor: Factor, size: int) -> tuple[int, int]:
     # 0.29 of 100 pixels is 28.999999999999996
     least, most = math.ceil(low * size - 1e-6), math.floor(high * size + 1e-6)
     if least > most:
-        raise ValueError(f"RandomTranslation: {name} must have a whole number of pixels from {low:g} to {high:g} of an "
-                         f"axis of {size}.")
+        raise ValueError(f"RandomTranslation: {name} must have a whole number of pixels between its ends, got "
+                         f"{shown(factor)} for an axis of {size}.")
     return least, most
 
 

@@ -1,4 +1,4 @@
-"""Features: the rows of a fit behind a frozen trunk, kept for the whole fit or computed when they are needed."""
+"""Features: the rows of a fit after a frozen trunk, kept for the whole fit or computed when they are needed."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -57,7 +57,8 @@ class Features:
         if found is None or not self.kept:
             found = trunk.outputs(given.rows, given.lengths)
         elif self._version != trunk.version:
-            found[...] = trunk.outputs(given.rows, given.lengths)       # whoever has the data has these numbers
+            # in place: data that were handed out hold this array
+            found[...] = trunk.outputs(given.rows, given.lengths)
         self._found, self._version = found if self.kept else None, trunk.version
         return self._data._replace(rows=found)
 

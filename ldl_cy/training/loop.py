@@ -206,7 +206,7 @@ class Fit:
         callbacks, order_rows = self.callbacks, self.order_rows
         shuffle = order_rows is None and self.shuffle and size < n
         order = np.arange(n) if shuffle or order_rows is not None else None
-        # an epoch that is made of chunks never converges
+        # a rule that may converge needs its epochs whole
         chunks = features is not None and not features.kept and not (
             stepper.rule.tol or features.rows_of_chunk(size) >= n)
         at_once = 1

@@ -32,7 +32,7 @@ class Stepper:
     declared : Declared
     alpha : float >= 0, the L2 penalty
     part : Network, default=None
-        The rest of the network behind its first layers, see ``Network.split``: the steps are its own, on data that have
+        The rest of the network after its first layers, see ``Network.split``: the steps are its own, on data that have
         passed the others. None is the whole network.
 
     Raises

@@ -213,7 +213,7 @@ def test_bad_arguments(make, text):
     (RandomTranslation(0, 0), (4,), "RandomTranslation: the input must have the shape (height, width, channels), got "
                                     "(4,)."),
     (RandomTranslation((0.1, 0.2), 0), (4, 3, 1), "RandomTranslation: height_factor must have a whole number of pixels "
-                                                  "from 0.1 to 0.2 of an axis of 4."),
+                                                  "between its ends, got (0.1, 0.2) for an axis of 4."),
     (RandomTranslation(0, 0.1), (4, 2**32, 1), "RandomTranslation: the input's height and width must be at most "
                                                "2147483647, got 4294967296."),
 ])

@@ -55,9 +55,9 @@ def from_keras(path_or_model: Any, *, input_shape: int | Sequence[int] | None = 
     -----
     Predictions agree to rounding. What acts only in training is left out: initializers, regularizers, constraints,
     dropout within recurrent layers and other than of single numbers, random augmentation but RandomFlip and a
-    RandomTranslation that fills with zeros, which shifts by whole pixels here. Masks have no
-    counterpart: an Embedding with ``mask_zero`` is refused; use ``predict(X, lengths=...)`` instead. BatchNormalization
-    and LayerNormalization without ``scale`` or ``center`` get ones or zeros, which a further fit trains.
+    RandomTranslation that fills with zeros, which shifts by whole pixels here. Masks have no counterpart: an Embedding
+    with ``mask_zero`` is refused; use ``predict(X, lengths=...)`` instead. BatchNormalization and LayerNormalization
+    without ``scale`` or ``center`` get ones or zeros, which a further fit trains.
 
     References
     ----------

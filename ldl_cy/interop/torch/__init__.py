@@ -82,8 +82,7 @@ def to_torch(model: Sequential) -> nn.Sequential:
         No ``Sequential``.
     ValueError
         Layers without a counterpart, all of them named: Custom, an RNN that leaks or whose activation is neither tanh
-        nor relu;
-        layers named as attributes of nn.Sequential; a model that is not built.
+        nor relu; layers named as attributes of nn.Sequential; a model that is not built.
     ImportError
         torch is not installed: ``pip install torch``.
 

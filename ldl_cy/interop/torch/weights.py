@@ -111,7 +111,7 @@ def embedding() -> Conversion:
 
 def category_embedding(names: Sequence[str]) -> Conversion:
     """Of a table, and the counts of its rows, for each of these columns."""
-    # buffers behind parameters, as in a state dict
+    # parameters, then buffers, as in a state dict
     pairs = {f"{kind}_{i}": f"{name}.{kind}" for kind in ("table", "counts") for i, name in enumerate(names)}
     return Conversion(lambda w: {key: w[own] for key, own in pairs.items()},
                       lambda a: {own: a[key] for key, own in pairs.items()})
