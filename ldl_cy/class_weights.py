@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ldl_cy.checks import check_real, check_values
+from ldl_cy.losses import LOSSES
 from ldl_cy.messages import shown
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ def check_class_weight(class_weight: Any, loss: Loss, counted: bool) -> None:
         raise ValueError(f"{OWNER}: class_weight must be a dict with an iterable of batches, whose classes are not "
                          "counted before, got 'balanced'.")
     if not loss.has_classes:
-        raise ValueError(f"{OWNER}: class_weight must be None with a loss other than log_loss, binary_log_loss and "
-                         f"hinge, got {shown(class_weight)} with {loss.name}.")
+        *others, last = (name for name, kind in LOSSES.items() if kind.has_classes)
+        raise ValueError(f"{OWNER}: class_weight must be None with a loss other than {', '.join(others)} and {last}, "
+                         f"got {shown(class_weight)} with {loss.name}.")
 
 
 def weighted(data: Data, y: Any, class_weight: Any, loss: Loss, network: Network, *, some: bool = True) -> Data:

@@ -179,7 +179,7 @@ def layer_of(layers: Sequence[Layer], key: Any) -> Layer:
         return known[key]
     place = as_place(key)
     if not -len(layers) <= place < len(layers):
-        raise IndexError(f"{OWNER}: there are {len(layers)} layers, got the place {place}.")
+        raise IndexError(f"{OWNER}: the place of a layer must be in {-len(layers)} .. {len(layers) - 1}, got {place}.")
     return layers[place]
 
 

@@ -80,8 +80,8 @@ def test_slices_end_as_pythons_do():
 
 
 @pytest.mark.parametrize(("key", "kind", "message"), [
-    (5, IndexError, "Sequential: there are 5 layers, got the place 5."),
-    (-6, IndexError, "there are 5 layers, got the place -6"), (1.0, TypeError, "by its place or its name, got 1.0"),
+    (5, IndexError, "Sequential: the place of a layer must be in -5 .. 4, got 5."),
+    (-6, IndexError, "must be in -5 .. 4, got -6"), (1.0, TypeError, "by its place or its name, got 1.0"),
     (None, TypeError, "by its place or its name, got None"),
     ("tail", KeyError, f"no layer 'tail'; there are: {', '.join(NAMES)}"),
     (slice(2, 2), ValueError, r"a slice must hold at least one layer, got \[2:2\] of 5"),

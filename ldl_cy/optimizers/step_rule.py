@@ -196,7 +196,7 @@ class StepRule(Optimizer):
         start, length = made[unit], planned[unit]
         if length is None:
             raise ValueError(f"{type(rate).__name__}: length must be given, or by='epoch', for an iterable of batches "
-                             "that does not know how many they are, got None.")
+                             "without len(), got None.")
         fitted = copy.copy(self)
         fitted.learning_rate = rate.in_fit(start, length)
         return fitted
