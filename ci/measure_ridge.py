@@ -71,7 +71,7 @@ def features(folder, seeds, share):
         try:
             X, y, X_test, y_test = read(folder, share)
         except FileNotFoundError as error:
-            print(f"| {name} | not there: {error.filename} |")
+            print(f"| {name} | left out: {error.filename} is not there |")
             continue
         rows = []
         for seed in range(seeds):
@@ -115,7 +115,7 @@ def series(folder, seeds, share):
         try:
             values = read(folder)
         except FileNotFoundError as error:
-            print(f"| {name} | not there: {error.filename} |")
+            print(f"| {name} | left out: {error.filename} is not there |")
             continue
         X, y, _ = windows(values, STEPS[name])
         n = int(0.8 * len(values)) - STEPS[name]
