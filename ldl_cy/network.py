@@ -217,9 +217,14 @@ class Network:
 
     def between(self, first: int, last: int) -> Network:
         """The network of layers first .. last - 1, with copies of their numbers."""
-        part = self.split(first)[1] if first else self
-        part = part.split(last - first)[0] if last < len(self.layers) else part
-        return from_numbers(part.layers, part.input_shape, part.dtype, part.theta, part.statistics, part.seed)
+        shape, theta, state = self.input_shape, 0, 0
+        if first:
+            before = make_graph(self.layers[:first], shape, self.dtype)
+            shape, theta, state = before.shapes[-1], before.n_params, before.n_state
+        layers = self.layers[first:last]
+        graph = make_graph(layers, shape, self.dtype)
+        return Network(layers, graph, self.theta[theta:theta + graph.n_params].copy(),
+                       self.statistics[state:state + graph.n_state].copy(), self.seed)
 
     def split(self, k: int) -> tuple[Network, Network]:
         """The networks of the first k layers and of the others, 0 < k < number of layers, on views of these numbers.

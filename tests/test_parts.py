@@ -1,6 +1,8 @@
 """Parts of a model: slices, more layers and fewer, what is frozen; the given layers and models never change."""
 import copy
+import gc
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -68,6 +70,19 @@ def test_a_slice_is_a_model_of_its_own(dtype):
     whole = model[:]
     np.testing.assert_array_equal(whole.theta, model.theta)
     assert whole is not model and whole.step == 0
+
+
+def test_slices_leave_no_memory_behind():
+    model = Sequential([layers.Dense(200, "relu") for _ in range(10)], random_state=0).build(200)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for low in range(10):
+        for high in range(low + 1, 11):
+            model[low:high]
+    gc.collect()
+    left = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert left < 0.1 * model.theta.nbytes
 
 
 def test_slices_end_as_pythons_do():

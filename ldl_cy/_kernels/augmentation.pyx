@@ -231,6 +231,8 @@ def random_images(str dtype, *, tuple image, tuple flips=(False, False), tuple d
     assert_fits(sizeof(Images), sizeof(op.sizes))
     s.h, s.w, s.c = image
     s.upside_down, s.left_right = flips
+    if len(down) != 2 or len(right) != 2:
+        raise ValueError(f"random_images: down and right must be pairs, got {down} and {right}.")
     s.down, s.n_down = down[0], down[1] - down[0] + 1
     s.right, s.n_right = right[0], right[1] - right[0] + 1
     op.x_size = op.y_size = s.h * s.w * s.c

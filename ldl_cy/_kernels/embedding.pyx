@@ -23,6 +23,8 @@ from ldl_cy._engine cimport vec
 from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t, prepare_t
 
 cdef long long LARGEST_FLOAT32 = 1 << 24        # float32 holds every integer up to here
+cdef long long LARGEST_DIM = (1 << 31) - 1      # so that sums of sizes fit into 63 bits: no network is larger than
+cdef long long LARGEST_TABLES = 1 << 48         # this anyway
 
 ctypedef struct Embedding:
     Py_ssize_t tokens           # ids in a row
@@ -104,12 +106,15 @@ ctypedef struct Column:
     Py_ssize_t counts           # its counts in state,
     Py_ssize_t mean             # its mean (k,) and 1 / sum(counts) in derived
 
+ctypedef struct Numeric:        # columns of numbers beside each other
+    Py_ssize_t place            # of the first in x
+    Py_ssize_t n
+
 ctypedef struct Columns:
     Py_ssize_t n_in
-    Py_ssize_t n_out
     Py_ssize_t n_numeric
     Py_ssize_t n_columns
-    const Py_ssize_t *numeric   # (n_numeric,) places in x
+    const Numeric *numeric      # (n_numeric,)
     const Column *columns       # (n_columns,)
 
 
@@ -162,8 +167,8 @@ cdef void forward_columns(
     for _row in range(call.n):
         # y = [x_numeric, table_1[x_1], ...]
         for i in range(s.n_numeric):
-            y[i] = x[s.numeric[i]]
-        y += s.n_numeric
+            memcpy(y, x + s.numeric[i].place, s.numeric[i].n * sizeof(floating))
+            y += s.numeric[i].n
         for i in range(s.n_columns):
             c = s.columns + i
             found = id_of(c, x[c.place])
@@ -190,10 +195,12 @@ cdef void backward_columns(
         if dx != NULL:
             # dx_numeric = dy_numeric, dx_c = 0
             memset(dx, 0, s.n_in * sizeof(floating))
-            for i in range(s.n_numeric):
-                dx[s.numeric[i]] = dy[i]
+        for i in range(s.n_numeric):
+            if dx != NULL:
+                memcpy(dx + s.numeric[i].place, dy, s.numeric[i].n * sizeof(floating))
+            dy += s.numeric[i].n
+        if dx != NULL:
             dx += s.n_in
-        dy += s.n_numeric
         for i in range(s.n_columns):
             c = s.columns + i
             if grad != NULL:
@@ -215,33 +222,42 @@ def category_embedding(str dtype, *, Py_ssize_t n_in, tuple places, tuple n_ids,
     cdef Op *op = &kernel.op
     cdef Columns *s = <Columns*>&op.sizes[0]
     cdef Column *c
-    cdef Py_ssize_t *place
-    cdef Py_ssize_t i
+    cdef Numeric *numeric
+    cdef Py_ssize_t i, first = 0, last, n = len(places)
     assert_fits(sizeof(Columns), sizeof(op.sizes))
-    assert len(places) == len(n_ids) == len(k) and all([0 <= i < n_in for i in places])
-    categories = set(places)
-    numeric = [i for i in range(n_in) if i not in categories]
-    s.n_in, s.n_numeric, s.n_columns = n_in, len(numeric), len(places)
-    # as many columns as there are: beside the op, in memory that lives as long as the kernel
-    memory = bytearray(s.n_columns * sizeof(Column) + s.n_numeric * sizeof(Py_ssize_t))
+    fault = ("CategoryEmbedding: places must be different columns, each with an input_dim and an output_dim >= 1, got "
+             f"{places} of {n_in} columns, {n_ids} and {k}.")[:400]
+    if len(n_ids) != n or len(k) != n:
+        raise ValueError(fault)
+    # as many columns as there are categories: beside the op, in memory that lives as long as the kernel
+    memory = bytearray(n * sizeof(Column) + (n + 1) * sizeof(Numeric))
     kernel.parts = (memory,)
     c = <Column*>PyByteArray_AsString(memory)
-    place = <Py_ssize_t*>(c + s.n_columns)
-    s.columns, s.numeric = c, place
-    for i in range(s.n_numeric):
-        place[i] = numeric[i]
-    op.y_size = s.n_numeric
-    for i in range(s.n_columns):
+    numeric = <Numeric*>(c + n)
+    s.n_in, s.columns, s.numeric, s.n_columns = n_in, c, numeric, n
+    # columns of numbers are between two of categories
+    edges = [*sorted(places), n_in]
+    for i in range(n + 1):
+        last = edges[i]
+        if last < first or last > n_in - (i < n):
+            raise ValueError(fault)
+        if last > first:
+            numeric[s.n_numeric].place, numeric[s.n_numeric].n = first, last - first
+            s.n_numeric += 1
+        op.y_size += last - first
+        first = last + 1
+    for i in range(n):
         c[i].place, c[i].n_ids, c[i].k = places[i], n_ids[i], k[i]
         if dtype == "float32" and c[i].n_ids >= LARGEST_FLOAT32:
             raise ValueError(f"CategoryEmbedding: input_dims must be less than {LARGEST_FLOAT32} in float32, which "
                              f"holds no larger ids; use dtype='float64', got {c[i].n_ids}.")
         c[i].table, c[i].counts, c[i].mean = op.n_params, op.n_state, op.n_derived
+        if not (1 <= c[i].n_ids <= LARGEST_DIM and 1 <= c[i].k <= LARGEST_DIM and op.n_params <= LARGEST_TABLES):
+            raise ValueError(fault)
         op.n_params += c[i].n_ids * c[i].k
         op.n_state += c[i].n_ids
         op.n_derived += c[i].k + 1
         op.y_size += c[i].k
-    s.n_out = op.y_size
     op.x_size, op.flops = n_in, op.y_size
     if dtype == "float32":
         op.prepare = <prepare_t>prepare_columns[float]

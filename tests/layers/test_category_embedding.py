@@ -1,4 +1,6 @@
 """CategoryEmbedding against tables in NumPy: numbers beside them, unknown codes, counts."""
+import tracemalloc
+
 import numpy as np
 import pytest
 from cases import looked_up
@@ -52,6 +54,14 @@ def test_unknown_codes_are_the_mean_by_counts(dtype, counts):
     expected[1] += dy[1, 1:]
     np.testing.assert_allclose(grad.reshape(3, 2), expected, **close)
     np.testing.assert_array_equal(dx, [[9, 0], [8, 0], [7, 0]])
+
+
+def test_columns_of_numbers_take_no_memory_of_their_own():
+    tracemalloc.start()
+    CategoryEmbedding([2, 0], [3, 4]).build((10**6,)).kernel("float32")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10**5
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -3,6 +3,7 @@ import copy
 import pickle
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from strangers import run_all
 from ldl_cy import Sequential, layers
 from ldl_cy._engine.op import Kernel
 from ldl_cy._engine.spec import Parameter
+from ldl_cy._kernels.augmentation import random_images
+from ldl_cy._kernels.embedding import category_embedding
 from ldl_cy.layers import Dense
 
 WIDE = 4000                     # numbers past the end are far past the end of the heap's block
@@ -36,6 +39,14 @@ def parameters(*shapes):
     return lambda built, shape: tuple(Parameter(f"p{i}", s, "zeros") for i, s in enumerate(shapes))
 
 
+def tables(weights, counts, **changed):
+    """CategoryEmbedding with another kernel, whose numbers of weights and counts are those that it says."""
+    settings = {"places": (0,), "n_ids": (4,), "k": (1,), **changed}
+    return says(layers.CategoryEmbedding, ([0], [4], [1]), output_shape=lambda built, shape: (6,),
+                kernel=lambda built, shape: partial(category_embedding, n_in=6, **settings),
+                parameters=parameters(weights), state=parameters(counts), check_input=lambda built, shape: None)
+
+
 LAYERS = {
     # shapes of outputs
     "less output": lambda: says(output_shape=lambda built, shape: (1,)),
@@ -57,6 +68,15 @@ LAYERS = {
     "an empty kernel": lambda: says(kernel=lambda built, shape: lambda dtype: Kernel()),
     "a kernel of None": lambda: says(kernel=lambda built, shape: lambda dtype: None),
     "a word as a kernel": lambda: says(kernel=lambda built, shape: lambda dtype: "dense"),
+    # tables beside numbers: 6 columns
+    "a column before the first": lambda: tables((4,), (4,), places=(-1,)),
+    "a column past the last": lambda: tables((4,), (4,), places=(WIDE,)),
+    "a column twice": lambda: tables((4, 2), (4,), n_ids=(2, 2), k=(1, 1), places=(3, 3)),
+    "tables of no length": lambda: tables((32,), (12,), n_ids=(4, 8), k=(-2, 4), places=(0, 1)),
+    "tables of fewer columns": lambda: tables((4,), (4,), places=(0, 1)),
+    "numbers of no table": lambda: tables((4,), (4,), n_ids=(4,) * WIDE),
+    "one shift of an image": lambda: says(layers.GaussianNoise, (1,), kernel=lambda built, shape: partial(
+        random_images, image=(6, 1, 1), down=(), right=(0, 1))),
     # weights
     "no weights": lambda: says(parameters=parameters()),
     "few weights": lambda: says(parameters=parameters((1, 1))),
@@ -102,7 +122,7 @@ def test_layers_that_do_not_fit_what_they_say():
     for name, ended in zip(LAYERS, run_all(used, [[name] for name in LAYERS])):
         assert ended.error in ("ValueError", "TypeError"), (name, ended)
         owner, _, rest = ended.text.partition(": ")
-        assert owner in ("Mine", "Sequential") and " must " in rest, (name, ended)
+        assert owner in ("Mine", "Sequential", "CategoryEmbedding", "random_images") and " must " in rest, (name, ended)
     assert all(ended.result() for ended in run_all(used, [[name] for name in HARMLESS]))
 
 
