@@ -26,7 +26,9 @@ from ldl_cy.sparse import is_sparse
 Stack = Sequence[Layer] | None
 
 
-@share(ridge=False, verbose=VERBOSE_LINES, none_reads="rows in the shape that they have", largest_batch="200")
+@share(
+    ridge=False, verbose=VERBOSE_LINES, none_reads="rows in the shape that they have", largest_batch="200",
+    score="Minus the mean squared error")
 class Autoencoder(BaseNetwork):
     """A network that learns to repeat its rows after a bottleneck: PCA with curved axes.
 
@@ -72,8 +74,8 @@ class Autoencoder(BaseNetwork):
 
     Notes
     -----
-    Scores are minus mean squared errors, those of the validation rows too. `loss_` is half the mean squared error, and
-    the penalty. y is ignored everywhere. Scale the features: an error counts as much as its unit. Errors of features
+    Scores are minus mean squared errors. `loss_` is half the mean squared error plus the penalty. y is ignored
+    everywhere. Scale the features: an error counts as much as its unit. Errors of features
     between 0 and 1 are small beside `tol`, by which a fit then ends early: lower it, or set `n_iter_no_change` to
     infinity.
 

@@ -328,7 +328,8 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
         if self.t_ == 0 or progress.first_step_size != self.learning_rate_init:
             progress.step_size = progress.first_step_size = self.learning_rate_init
         size, loss = self._batch_size(rows.n), self._make_loss()
-        optimizer = make_optimizer(self, lambda: progress.step_size, incremental=incremental)
+        optimizer = make_optimizer(
+            self, lambda: progress.step_size, incremental=incremental, earlier=progress.head_sums)
         check_loss(self, loss)
         # chosen before the fit begins, which would count as another running fit
         n_threads = choose_threads(type(self).__name__, self.n_threads)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ldl_cy.network import Network
     from ldl_cy.optimizers.objective import Objective
 
-FEWEST_ROWS = 1024              # of a block, if there are so many
+FEWEST_ROWS = 1024              # of a block, but for the last one
 MOST_NUMBERS = 1 << 25          # of a block with more rows than FEWEST_ROWS
 KEPT_BYTES = 1 << 28            # of what the output layer reads that is computed once for all passes
 
@@ -82,7 +82,8 @@ class RidgeHead(FullBatchMethod):
     def check(self, graph: Graph, loss: Loss) -> None:
         """Refuse an output layer that is frozen."""
         if not all(entry.trainable for entry in graph.parameters[-2:]):
-            raise ValueError("RidgeHead: the output layer must be trainable, got a frozen one.")
+            raise ValueError("solver='ridge' computes the weights of the output layer, which must be trainable, got a "
+                             "frozen one.")
 
     def minimize(
         self, objective: Objective, theta: np.ndarray, slots: np.ndarray, scalars: dict[str, float], epochs: int,
@@ -139,15 +140,15 @@ class RidgeHead(FullBatchMethod):
         return triangle, triangle.solve(self.alpha)
 
 
-def make_head(estimator: Any, *, incremental: bool) -> RidgeHead:
-    """The method of a fit of an estimator with solver="ridge".
+def make_head(estimator: Any, *, incremental: bool, earlier: HeadSums | None) -> RidgeHead:
+    """The method of a fit of an estimator with solver="ridge", or of a ``partial_fit`` after others of these sums.
 
     Raises
     ------
     ValueError
         ``alphas`` are not positive numbers, or given to ``partial_fit``.
     """
-    progress, alphas = vars(estimator).get("_progress"), estimator.alphas
+    alphas = estimator.alphas
     if alphas is not None:
         if incremental:
             raise ValueError("partial_fit does not support alphas: leave-one-out errors need all rows at once. Set "
@@ -155,7 +156,7 @@ def make_head(estimator: Any, *, incremental: bool) -> RidgeHead:
         alphas = read_alphas(alphas)
     return RidgeHead(
         [float(estimator.alpha)] if alphas is None else alphas, left_out=alphas is not None,
-        earlier=getattr(progress, "head_sums", None) if incremental else None, incremental=incremental)
+        earlier=earlier if incremental else None, incremental=incremental)
 
 
 def read_alphas(given: Any) -> list[float]:
@@ -176,8 +177,7 @@ def forget_choice(estimator: Any) -> None:
 
 
 def record(estimator: Any, head: RidgeHead) -> None:
-    """Store what a fit has found: ``alpha_``, with ``alphas`` also ``best_score_``, and the sums for further rows."""
+    """Store what a fit has found: ``alpha_``, and with ``alphas`` also ``best_score_``."""
     estimator.alpha_ = head.alpha
     if head.score is not None:
         estimator.best_score_ = head.score
-    estimator._progress.head_sums = head.found

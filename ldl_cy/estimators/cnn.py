@@ -109,7 +109,7 @@ def as_tuple(size: Any) -> Any:
     return tuple(itertools.islice(size, 3)) if hasattr(size, "__iter__") else size
 
 
-@share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
+@share(score="Accuracy", verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
 class CNNClassifier(ClassifierNetwork, BaseCNN):
     """Convolutional network for the classification of images or signals.
 
@@ -164,7 +164,7 @@ class CNNClassifier(ClassifierNetwork, BaseCNN):
         self._keep(locals())
 
 
-@share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
+@share(score="R²", verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
 class CNNRegressor(RegressorNetwork, BaseCNN):
     """Convolutional network for regression on images or signals.
 

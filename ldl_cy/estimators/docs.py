@@ -20,7 +20,7 @@ OF_RIDGE = {
     are read in blocks, with memory for the square of the number of features: by the normal equations if their condition
     number is at most 1e8 and there are twice as many rows as features and targets; else by QR decompositions of the
     blocks. `partial_fit` adds rows to those of the calls before, and fits to all of them. Early stopping only holds out
-    the rows that are scored.
+    the rows that are scored. Hidden layers give what they give in predictions, without dropout.
     By 'lm' and 'ridge' classifiers are fitted to codes, 1 for the class of a row and -1 for others, by squared errors
     as `RidgeClassifier` is: they have `decision_function` and no `predict_proba`.
 """,
@@ -221,7 +221,7 @@ validation_loss_curve_ : list of float or None
     The loss of the validation rows after each epoch, without the penalty; None without validation rows.
 
 validation_scores_ : list of float or None
-    Accuracy or R² on the validation rows after each epoch; None without validation rows.
+    %(score)s of the validation rows after each epoch; None without validation rows.
 
 best_validation_score_ : float or None
     The best validation score. With early_stopping='loss' the weights may be those of another epoch.
@@ -230,6 +230,12 @@ best_validation_score_ : float or None
     Why the last fit ended: 'no_improvement' (by `tol` and `n_iter_no_change`), 'epochs' (`max_iter` of them),
     'converged' or 'stalled' (full-batch solvers; they stall where no step lowers the loss), 'callback', 'interrupted'
     (by Ctrl-C), 'non_finite', or 'error' (an exception, e.g. of a callback, after an epoch).
+"""
+
+CATEGORY_ENCODER = """
+category_encoder_ : object
+    Only with columns of categories: its `columns` has a record of each, with `place`, `name`, `labels` (the categories,
+    None for missing values) and `counts` (the summed weights of the training rows of each category).
 """
 
 CLASSES = """
@@ -265,7 +271,7 @@ def share(*, ridge: bool = True, **values: str) -> Callable[[T], T]:
         "training": TRAINING, "common": COMMON, "dropout": DROPOUT, "class_weight": CLASS_WEIGHT,
         "loss": LOSS, "input_shape": INPUT_SHAPE, "attributes": ATTRIBUTES, "classes": CLASSES,
         "input_format": INPUT_FORMAT, "categorical_features": CATEGORICAL_FEATURES, "cache_features": CACHE_FEATURES,
-        "reservoir": RESERVOIR}
+        "reservoir": RESERVOIR, "category_encoder": CATEGORY_ENCODER}
     values = {**values, **NAMES}
 
     def fill(cls: T) -> T:

@@ -146,7 +146,7 @@ class BaseMLP(CategoricalFeatures, BaseNetwork):
         self._assign(".bias", arrays)
 
 
-@share(verbose=VERBOSE_LINES, hidden=HIDDEN, largest_batch="200")
+@share(score="Accuracy", verbose=VERBOSE_LINES, hidden=HIDDEN, largest_batch="200")
 class MLPClassifier(ClassifierNetwork, BaseMLP):
     """Multi-layer perceptron classifier, with scikit-learn's parameters and further ones.
 
@@ -169,6 +169,8 @@ class MLPClassifier(ClassifierNetwork, BaseMLP):
     %(classes)s
 
     %(attributes)s
+
+    %(category_encoder)s
 
     coefs_, intercepts_ : lists of ndarrays of shapes (n_in, n_out) and (n_out,)
         Views into the model's weights; assigning copies into them.
@@ -211,7 +213,7 @@ class MLPClassifier(ClassifierNetwork, BaseMLP):
         return encoded if self.n_outputs_ == 1 else None
 
 
-@share(verbose=VERBOSE_LINES, hidden=HIDDEN, largest_batch="200")
+@share(score="R²", verbose=VERBOSE_LINES, hidden=HIDDEN, largest_batch="200")
 class MLPRegressor(RegressorNetwork, BaseMLP):
     """Multi-layer perceptron regressor, with scikit-learn's parameters and further ones.
 
@@ -232,6 +234,8 @@ class MLPRegressor(RegressorNetwork, BaseMLP):
     Attributes
     ----------
     %(attributes)s
+
+    %(category_encoder)s
 
     coefs_, intercepts_ : lists of ndarrays of shapes (n_in, n_out) and (n_out,)
         Views into the model's weights; assigning copies into them.

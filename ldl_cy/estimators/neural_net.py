@@ -108,7 +108,7 @@ def take_numbers(owner: str, network: Network, trunk: Network) -> None:
         numbers[:values.size] = values
 
 
-@share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
+@share(score="Accuracy", verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
 class NeuralNetClassifier(ClassifierNetwork, BaseNeuralNet):
     """Any stack of layers as a classifier.
 
@@ -139,6 +139,8 @@ class NeuralNetClassifier(ClassifierNetwork, BaseNeuralNet):
     %(classes)s
 
     %(attributes)s
+
+    %(category_encoder)s
 
     Examples
     --------
@@ -181,7 +183,7 @@ class NeuralNetClassifier(ClassifierNetwork, BaseNeuralNet):
         return self.loss
 
 
-@share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
+@share(score="R²", verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
 class NeuralNetRegressor(RegressorNetwork, BaseNeuralNet):
     """Any stack of layers as a regressor.
 
@@ -209,6 +211,8 @@ class NeuralNetRegressor(RegressorNetwork, BaseNeuralNet):
     Attributes
     ----------
     %(attributes)s
+
+    %(category_encoder)s
 
     Examples
     --------

@@ -105,7 +105,7 @@ class BaseRNN(BaseNetwork):
                     recurrent_kernel[...] = scaled
 
 
-@share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
+@share(score="Accuracy", verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
 class RNNClassifier(ClassifierNetwork, BaseRNN):
     """Recurrent network for the classification of sequences.
 
@@ -163,7 +163,7 @@ class RNNClassifier(ClassifierNetwork, BaseRNN):
         self._keep(locals())
 
 
-@share(verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
+@share(score="R²", verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")
 class RNNRegressor(RegressorNetwork, BaseRNN):
     """Recurrent network for regression on sequences.
 

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from ldl_cy import optimizers
-from ldl_cy.estimators.closed_form import make_head
+from ldl_cy.estimators.closed_form import HeadSums, make_head
 from ldl_cy.messages import shown
 from ldl_cy.optimizers.lbfgs import SCIPYS_LOSS_TOL
 
 RIDGE = "ridge"
 SOLVERS = {*optimizers.OPTIMIZERS, RIDGE}
+LEAST_SQUARES = {"lm", RIDGE}           # solvers that minimise squared errors and nothing else
 
 
 def is_closed_form(solver: Any) -> bool:
@@ -48,25 +49,26 @@ class Adam(optimizers.Adam):
 
 def check_loss(estimator: Any, loss: Any) -> None:
     """Refuse a loss that the solver cannot minimise."""
-    if isinstance(estimator.solver, str) and estimator.solver in ("lm", RIDGE) and loss.name != "squared_error":
+    if isinstance(estimator.solver, str) and estimator.solver in LEAST_SQUARES and loss.name != "squared_error":
         raise ValueError(f"solver={estimator.solver!r} minimises squared errors only, got the loss "
                          f"{shown(loss.name)} of {type(estimator).__name__}; solver='lbfgs' and solver='cg' minimise "
                          "any.")
 
 
 def make_optimizer(
-    estimator: Any, step_size: Callable[[], float], *, incremental: bool = False,
+    estimator: Any, step_size: Callable[[], float], *, incremental: bool = False, earlier: HeadSums | None = None,
 ) -> optimizers.Optimizer:
     """The optimizer of a fit or a call of ``partial_fit``.
 
-    A learning rate that changes is read from ``step_size()`` before each epoch.
+    A learning rate that changes is read from ``step_size()`` before each epoch. With solver="ridge" ``partial_fit``
+    adds its rows to the ``earlier`` ones.
     """
     est: Any = estimator
     rate: Any = step_size()
     if not isinstance(est.solver, str):
         return est.solver
     if is_closed_form(est.solver):
-        return make_head(est, incremental=incremental)
+        return make_head(est, incremental=incremental, earlier=earlier)
     if est.solver == "gd":
         return optimizers.GD(rate, tol=0.0)     # TrainingMonitor decides when to stop, as for the minibatch solvers
     if est.solver == "sgd":

@@ -22,13 +22,13 @@ from ldl_cy._kernels.probabilities import class_probabilities
 from ldl_cy.checks import check_real
 from ldl_cy.estimators.base import BaseNetwork, _check_partial_fit
 from ldl_cy.estimators.data import TOO_LARGE, Rows, read, read_targets, read_weights
+from ldl_cy.estimators.solvers import LEAST_SQUARES
 from ldl_cy.estimators.typed import ClassWeight, available, validated
 from ldl_cy.messages import shown
 from ldl_cy.optimizers import LevenbergMarquardt
 from ldl_cy.sparse import is_sparse
 
 REGRESSION_LOSSES = {"squared_error", "absolute_error", "huber", "quantile", "poisson"}
-LEAST_SQUARES = {"lm", "ridge"}         # solvers that minimise squared errors and nothing else
 
 
 def fits_codes(solver: Any) -> bool:

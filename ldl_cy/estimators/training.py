@@ -47,6 +47,7 @@ def train(
                       1 if incremental or head is not None else None)
         if head is not None:
             record(est, head)
+            progress.head_sums = head.found
         if (incremental or est.warm_start) and shuffler is not None:
             progress.order = shuffler.order
         est.stop_reason_ = "no_improvement" if monitor.stopped else history.stop_reason

@@ -41,8 +41,9 @@ def inception_time(
 
     Notes
     -----
-    The published classifier is the mean of the probabilities of five such networks: scikit-learn's
-    ``BaggingClassifier(NeuralNetClassifier(networks.inception_time()), 5, bootstrap=False)``.
+    The published classifier is the mean of the probabilities of five such networks. For series of one channel as rows
+    this is scikit-learn's ``BaggingClassifier(NeuralNetClassifier(networks.inception_time(), input_shape=(150, 1)), 5,
+    bootstrap=False)``, here with 150 steps.
 
     References
     ----------

@@ -1,6 +1,7 @@
 """ResNets for images: those for ImageNet and those for CIFAR."""
 from __future__ import annotations
 
+from ldl_cy.checks import check_int
 from ldl_cy.layers import (
     Activation,
     Add,
@@ -39,7 +40,7 @@ def resnet(depth: int = 50) -> list[Layer]:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         Another depth.
 
     Notes
@@ -59,7 +60,7 @@ def resnet(depth: int = 50) -> list[Layer]:
     >>> Sequential([*networks.resnet(20), layers.Dense(10)]).build((32, 32, 3)).n_parameters
     269722
     """
-    if depth in CIFAR:
+    if check_int("resnet", "depth", depth) in CIFAR:
         return for_cifar(CIFAR[depth])
     if depth not in BASIC and depth not in BOTTLENECK:
         depths = ", ".join(map(str, (*BASIC, *BOTTLENECK, *CIFAR)))

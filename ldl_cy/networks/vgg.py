@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ldl_cy.checks import check_bool
+from ldl_cy.checks import check_bool, check_int
 from ldl_cy.layers import Activation, BatchNorm, Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D
 from ldl_cy.messages import shown
 from ldl_cy.networks.blocks import sizes
@@ -45,7 +45,7 @@ def vgg(
     ----------
     Simonyan, Zisserman, "Very deep convolutional networks for large-scale image recognition", ICLR 2015.
     """
-    if depth not in STAGES:
+    if check_int("vgg", "depth", depth) not in STAGES:
         raise ValueError(f"vgg: depth must be one of {', '.join(map(str, STAGES))}, got {shown(depth)}.")
     check_bool("vgg", "batch_norm", batch_norm)
     stack: list[Layer] = []

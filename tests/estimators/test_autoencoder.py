@@ -40,7 +40,7 @@ def test_the_docstring_names_every_parameter_and_nothing_else():
 
 
 def test_names_of_columns():
-    pytest.importorskip("pandas", reason="pandas: frames are optional input")
+    pytest.importorskip("pandas", reason="frames are optional input: pip install pandas")
     assert check_dataframe_column_names_consistency("Autoencoder", small()) is None
 
 
@@ -132,7 +132,7 @@ def test_it_is_a_transformer():
 
 @pytest.mark.parametrize("package", ["pandas", "polars"])
 def test_frames(package):
-    frames = pytest.importorskip(package, reason=f"{package}: frames are optional")
+    frames = pytest.importorskip(package, reason=f"frames are optional: pip install {package}")
     names = list("abcdefgh")
     coder = small().set_output(transform=package)
     frame = coder.fit_transform(frames.DataFrame({name: column for name, column in zip(names, X.T)}))

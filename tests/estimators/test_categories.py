@@ -182,14 +182,14 @@ def test_categories_that_no_row_has_are_unknown_until_one_has():
     X = form("pandas objects", TABLE).astype({"city": pd.CategoricalDtype(["Rome", "Lima", "Paris", "Oslo"])})
     lima, strange = X.iloc[:5].copy(), form("pandas objects", TABLE).iloc[:5].copy()
     lima["city"], strange["city"] = pd.Categorical(["Lima"] * 5, X["city"].cat.categories), "Mars"
-    clf = small(solver="sgd").partial_fit(X, Y, classes=[0, 1])
+    clf = small(solver="sgd", alpha=0.0, momentum=0.0).partial_fit(X, Y, classes=[0, 1])
     assert list(clf.embedding_of("city")) == ["Lima", "Oslo", "Paris", "Rome"]
     np.testing.assert_array_equal(clf.predict_proba(lima), clf.predict_proba(strange))
     before = clf.embedding_of("city")
     clf.partial_fit(lima, Y[:5])
     after = clf.embedding_of("city")
     assert (after["Lima"] != before["Lima"]).any()
-    np.testing.assert_array_equal(after["Oslo"], before["Oslo"] * (after["Oslo"] / before["Oslo"]))
+    np.testing.assert_array_equal(after["Oslo"], before["Oslo"])
     assert (clf.predict_proba(lima) != clf.predict_proba(strange)).any()
     np.testing.assert_array_equal(clf.model_.state["category_embedding_0.city.counts"],
                                   [5, *(TABLE["city"].count(city) for city in CITIES)])

@@ -161,8 +161,8 @@ def test_losses_of_probabilities_are_refused():
 
 @pytest.mark.parametrize("k", [1, 2, 3, "labels"])
 def test_to_onnx(k):
-    pytest.importorskip("onnx", reason="onnx, by ldl_cy[onnx]")
-    ort = pytest.importorskip("onnxruntime", reason="onnxruntime runs ONNX models")
+    pytest.importorskip("onnx", reason="needs onnx: pip install 'ldl_cy[onnx]'")
+    ort = pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'ldl_cy[oracle]'")
     X, y = classes(3) if k in (1, "labels") else classes(k)
     if k == 1:
         y = np.full(len(X), "only")

@@ -71,7 +71,7 @@ def test_rates_without_an_end(rate):
 
 
 def test_the_position_is_that_of_all_fits():
-    """A warm start goes on with the schedule, and another optimizer begins a new one."""
+    """A warm start continues the schedule, and another optimizer begins a new one."""
     X, y = problem(MLPRegressor(), 90)
     reg = MLPRegressor(hidden_layer_sizes=5, solver=optimizers.SGD(ENDS_AT_SIX["cosine"]), max_iter=3, warm_start=True,
                        random_state=0)

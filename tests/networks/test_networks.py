@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.ensemble import BaggingClassifier
 from sklearn.model_selection import GridSearchCV
 
 from ldl_cy import NeuralNetClassifier, NeuralNetRegressor, Sequential, layers, networks
@@ -87,7 +88,18 @@ def test_inception_time_reads_what_libraries_for_series_hand_over(n_channels):
     if n_channels == 1:
         np.testing.assert_array_equal(first.predict(X[:, 0]), first.predict(X))
     search = GridSearchCV(first, {"layers": [stack, networks.fcn((4,), (3,))]}, cv=2).fit(X, y)
-    assert search.best_params_["layers"] in (stack, networks.fcn((4,), (3,)))
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    np.testing.assert_array_equal(search.best_estimator_.predict(X), clone(search.best_estimator_).fit(X, y).predict(X))
+
+
+def test_the_ensemble():
+    """As in the docstring: networks of other seeds, and the mean of their probabilities."""
+    rows = RNG.normal(size=(20, 16))
+    net = NeuralNetClassifier(networks.inception_time(2, kernel_size=8), input_shape=(16, 1), max_iter=2)
+    ensemble = BaggingClassifier(net, 3, bootstrap=False, random_state=0).fit(rows, rows[:, 0] > 0)
+    several = [each.predict_proba(rows) for each in ensemble.estimators_]
+    assert (several[0] != several[1]).any()
+    np.testing.assert_allclose(ensemble.predict_proba(rows), np.mean(several, axis=0), rtol=1e-6)
 
 
 def test_a_bottleneck_for_several_channels_only():
@@ -120,6 +132,9 @@ def test_tcn_outputs():
 
 @pytest.mark.parametrize(("make", "error", "message"), [
     (lambda: networks.vgg(12), ValueError, "vgg: depth must be one of 11, 13, 16, 19, got 12."),
+    (lambda: networks.vgg([16]), TypeError, r"vgg: depth must be an int >= 1, got \[16\]."),
+    (lambda: networks.vgg(16.0), TypeError, "vgg: depth must be an int >= 1, got 16.0."),
+    (lambda: networks.resnet({}), TypeError, "resnet: depth must be an int >= 1, got {}."),
     (lambda: networks.vgg(batch_norm=1), TypeError, "vgg: batch_norm must be True or False, got 1."),
     (lambda: networks.vgg(hidden_layer_sizes=8), TypeError,
      "vgg: hidden_layer_sizes must be a list of ints >= 1, got 8."),
