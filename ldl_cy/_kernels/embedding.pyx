@@ -126,6 +126,14 @@ cdef inline Py_ssize_t id_of(const Column *c, floating value) noexcept nogil:
     return -1
 
 
+cdef inline void copy_numbers(Py_ssize_t n, const floating *x, floating *y) noexcept nogil:
+    """y = x for n numbers: one alone is the most frequent, for which a call takes the most time."""
+    if n == 1:
+        y[0] = x[0]
+    else:
+        memcpy(y, x, n * sizeof(floating))
+
+
 cdef void prepare_columns(
     const Op *op, const Call *call,
     const floating *theta,      # tables, one after the other
@@ -167,7 +175,7 @@ cdef void forward_columns(
     for _row in range(call.n):
         # y = [x_numeric, table_1[x_1], ...]
         for i in range(s.n_numeric):
-            memcpy(y, x + s.numeric[i].place, s.numeric[i].n * sizeof(floating))
+            copy_numbers(s.numeric[i].n, x + s.numeric[i].place, y)
             y += s.numeric[i].n
         for i in range(s.n_columns):
             c = s.columns + i
@@ -197,7 +205,7 @@ cdef void backward_columns(
             memset(dx, 0, s.n_in * sizeof(floating))
         for i in range(s.n_numeric):
             if dx != NULL:
-                memcpy(dx + s.numeric[i].place, dy, s.numeric[i].n * sizeof(floating))
+                copy_numbers(s.numeric[i].n, dy, dx + s.numeric[i].place)
             dy += s.numeric[i].n
         if dx != NULL:
             dx += s.n_in
