@@ -1,4 +1,7 @@
 """Published architectures: their counts of parameters, their shapes, and estimators around them."""
+import doctest
+import importlib
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -47,6 +50,12 @@ SMALL = {
 def test_parameters_as_published(stack, shape, classes, count):
     graph = make_graph([*stack, *([layers.Dense(classes)] if classes else [])], shape, "float32")
     assert graph.n_params == count and all(e.trainable for e in graph.parameters)
+
+
+@pytest.mark.parametrize("module", ["fcn", "inception_time", "lenet", "resnet", "resnet_series", "tcn"])
+def test_examples(module):
+    results = doctest.testmod(importlib.import_module(f"ldl_cy.networks.{module}"))
+    assert results.attempted > 0 and results.failed == 0
 
 
 def test_every_name_is_here():
