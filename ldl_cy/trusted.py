@@ -3,7 +3,9 @@ from __future__ import annotations
 
 from ldl_cy import callbacks, estimators, initializers, layers, losses, optimizers, schedules
 from ldl_cy.estimators.categories import CategoryColumn, CategoryEncoder
+from ldl_cy.estimators.closed_form import HeadSums
 from ldl_cy.estimators.progress import FitProgress
+from ldl_cy.linalg.ridge import Moments, Triangle
 from ldl_cy.models import Sequential
 
 
@@ -17,7 +19,7 @@ def _classes() -> set[type]:
     public += [*optimizers.OPTIMIZERS.values(), *losses.LOSSES.values(), initializers.Constant]
     public += [callbacks.EarlyStopping, callbacks.ReduceOnPlateau, callbacks.TerminateOnNaN, callbacks.History,
                callbacks.ProgressBar]
-    within = {Sequential, FitProgress, CategoryColumn, CategoryEncoder}
+    within = {Sequential, FitProgress, CategoryColumn, CategoryEncoder, HeadSums, Moments, Triangle}
     return {*within, *public} - {layers.Layer, layers.Custom, schedules.Schedule}
 
 

@@ -27,6 +27,8 @@ ESTIMATORS = {
         [layers.Dense(5, kernel_initializer=initializers.Constant(0.1)), layers.PReLU()], max_iter=2, solver="lbfgs"),
     "callbacks": ldl_cy.CNNRegressor((3,), max_iter=2, input_shape=(4, 3, 1), callbacks=[
         callbacks.EarlyStopping("loss"), callbacks.ReduceOnPlateau("loss"), callbacks.TerminateOnNaN()]),
+    "closed form": ldl_cy.MLPRegressor(hidden_layer_sizes=(50,), solver="ridge"),
+    "closed form of few": ldl_cy.MLPClassifier((3,), solver="ridge", alphas=[0.1, 1.0]),
     "a loss": ldl_cy.NeuralNetRegressor([layers.Dense(4)], loss=losses.Huber(2.0), max_iter=2),
 }
 
