@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.utils.validation import check_array
 from ldl_cy.messages import shown
 
 TEXT = "OSUT"                   # NumPy's kinds of dtypes of text and objects
+DATES = "mM"                    # and of dates and durations
 
 
 class Factors(NamedTuple):
@@ -86,7 +88,9 @@ class PandasTable(Table):
         if column.dtype.name == "category":
             labels = [plain(label) for label in column.cat.categories]
             return Factors(labels, column.cat.codes.to_numpy().astype(np.intp))
-        return factors_of(column.to_numpy(None if isinstance(column.dtype, np.dtype) else object), name)
+        # dates as pandas' own, which are equal in any unit
+        numpys = isinstance(column.dtype, np.dtype) and column.dtype.kind not in DATES
+        return factors_of(column.to_numpy(None if numpys else object), name)
 
 
 class PolarsTable(Table):
@@ -123,7 +127,7 @@ class PolarsTable(Table):
 
 def open_table(estimator: Any, X: Any) -> Table:
     """X as a table, with scikit-learn's errors for what has not two axes or is sparse."""
-    if hasattr(X, "iloc") and hasattr(X, "dtypes"):
+    if hasattr(X, "iloc") and hasattr(X, "dtypes") and X.ndim == 2:
         return PandasTable(X)
     if type(X).__module__.partition(".")[0] == "polars" and hasattr(X, "to_series"):
         return PolarsTable(X)
@@ -140,7 +144,7 @@ def plain(value: Any) -> Any:
 def is_missing(value: Any) -> bool:
     """None, NaN of any kind, pandas' NA and NaT."""
     return value is None or type(value).__name__ in ("NAType", "NaTType") or (
-        isinstance(value, (float, np.floating, np.datetime64, np.timedelta64)) and bool(value != value))
+        isinstance(value, (float, np.floating, np.datetime64, np.timedelta64, Decimal)) and bool(value != value))
 
 
 def has_text(values: Sequence[Any] | np.ndarray) -> bool:

@@ -1,6 +1,7 @@
 """Columns of categories: their forms, codes and vectors; unknown, unseen and missing ones."""
 import copy
 import pickle
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -105,10 +106,12 @@ def test_unknown_and_missing_categories(kind):
     np.testing.assert_allclose(clf.predict_proba(X)[:, 1], 1 / (1 + np.exp(-(hidden @ W + b).ravel())), rtol=1e-11)
 
 
-@pytest.mark.parametrize("missing", [None, np.nan, float("nan")], ids=["None", "NaN", "another NaN"])
+@pytest.mark.parametrize(
+    "missing", [None, np.nan, float("nan"), Decimal("nan")], ids=["None", "NaN", "another NaN", "a decimal NaN"])
 def test_missing_values_of_any_kind(missing):
     X = OBJECTS.copy()
     X[::9, 2] = missing
+    assert small().fit(X, Y).category_encoder_.columns[1].labels == (*JOBS, None)
     np.testing.assert_array_equal(small().fit(X, Y).predict_proba(X), small().fit(OBJECTS, Y).predict_proba(OBJECTS))
 
 

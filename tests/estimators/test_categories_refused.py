@@ -82,6 +82,12 @@ def test_values_that_are_no_categories():
         MLPClassifier(categorical_features=[0, 2], **FEW).fit(X, Y)
 
 
+def test_one_column_of_a_frame():
+    pd = pytest.importorskip("pandas", reason="frames are optional input: pip install pandas")
+    with pytest.raises(ValueError, match=r"Expected (2D array|a 2-dimensional container)"):
+        MLPClassifier(categorical_features=[0], **FEW).fit(pd.Series(np.zeros(20)), np.arange(20) % 2)
+
+
 @pytest.mark.parametrize("X, error, message", [
     (csr_matrix(np.eye(20)), TypeError, "Sparse data was passed"),
     (np.zeros((20, 2, 2)), ValueError, "Found array with dim 3"),
