@@ -135,7 +135,10 @@ def read_ends(estimator: Any, accepts: Accepts, X: np.ndarray, reset: bool) -> n
     first, known, row_shape = accepts.channels_first, accepts.sample_shape, X.shape[1:]
     own = network_shape(row_shape, first)
     nan = has_nan(X)
-    # an array of sequences says how many steps they have
+    # an array of sequences says how many steps they have; flat rows as long as in the first fit have as many as then
+    if (not reset and known is not None and len(own) == 1
+            and math.prod(known) != own[0] == math.prod(accepts.row_shape or ())):
+        own = (own[0] // known[1], known[1])
     other = not reset and known is not None and len(own) == 2 and own[1] == known[1] and own[0] != known[0]
     if not (nan or other):
         return X

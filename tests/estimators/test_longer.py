@@ -65,6 +65,27 @@ def test_arrays_of_other_lengths():
         reg.predict(np.ones((4, 15, 3)))
 
 
+@pytest.mark.parametrize("order", ["channels_last", "channels_first"])
+def test_flat_rows_are_as_long_as_in_the_first_fit(order):
+    def given(X):
+        return X if order == "channels_last" else X.transpose(0, 2, 1)
+
+    X = RNG.normal(size=(12, 6, 2))
+    flat = given(X).reshape(12, 12)
+    reg = small("RNNRegressor", input_shape=(6, 2), input_format=order, learning_rate_init=1e-30)
+    expected = reg.fit(flat, np.arange(12.0)).predict(flat)
+    reg.partial_fit(given(RNG.normal(size=(4, 15, 2))), np.ones(4))         # the network grows, and stays what it is
+    assert reg.model_.input_shape == (15, 2)
+    for rows in (flat, given(X)):
+        np.testing.assert_allclose(reg.predict(rows), expected, rtol=1e-12)
+    X[:, 4:] = np.nan
+    ended = given(X).reshape(12, 12)
+    np.testing.assert_allclose(reg.predict(ended), reg.predict(given(X[:, :4])), rtol=1e-12)
+    reg.partial_fit(flat, np.arange(12.0)).partial_fit(ended, np.arange(12.0))
+    with pytest.raises(ValueError, match="X has 10 features, but RNNRegressor is expecting 12"):
+        reg.predict(flat[:, :10])
+
+
 def test_a_refused_fit_leaves_the_shorter_network():
     short, long = sequences(20, 2, 6), sequences(20, 3, 19)
     reg = small("RNNRegressor", max_iter=3).fit(short, target("RNNRegressor", short))
