@@ -14,7 +14,7 @@ NUMBERS = RNG.standard_normal(60)
 DATES = [[datetime(2020, 1, 1 + int(day)) for day in DAYS], [timedelta(int(day)) for day in DAYS]]
 
 
-@pytest.mark.parametrize("kind, values", zip("Mm", DATES), ids=["dates", "durations"])
+@pytest.mark.parametrize("kind, values", list(zip("Mm", DATES)), ids=["dates", "durations"])
 def test_in_every_unit(kind, values):
     frames = [pd.DataFrame({"at": np.array(values, f"{kind}8[{unit}]"), "x": NUMBERS}) for unit in ("s", "us", "ns")]
     frames.append(frames[0].astype({"at": "category"}))
