@@ -234,7 +234,7 @@ def drawn_kinds():
     found = set()
     for name, strategy in vars(networks).items():
         if name.endswith("_networks"):
-            networks.drawn(strategy(), 100)(lambda problem: found.update(*map(kinds, problem["stack"])))()
+            networks.drawn(strategy(), 200)(lambda problem: found.update(*map(kinds, problem["stack"])))()
     return found
 
 
