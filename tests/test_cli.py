@@ -100,7 +100,7 @@ def test_table_has_aligned_columns():
 
 
 def test_picture_is_a_png(tmp_path):
-    pytest.importorskip("matplotlib", reason="the picture is optional")
+    pytest.importorskip("matplotlib", reason="the extra 'test' brings matplotlib, which draws the picture")
     presentation.draw([HIT, MISS], tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 

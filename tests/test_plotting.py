@@ -10,7 +10,7 @@ from sklearn.preprocessing import MinMaxScaler
 from ldl_cy import CNNClassifier, MLPClassifier, Sequential, layers
 from ldl_cy.plotting import FilterDisplay, LossCurveDisplay
 
-matplotlib = pytest.importorskip("matplotlib", reason="pictures are optional")
+matplotlib = pytest.importorskip("matplotlib", reason="the extra 'test' brings matplotlib, which draws the pictures")
 matplotlib.use("agg")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 X, Y = load_digits(return_X_y=True)

@@ -314,7 +314,7 @@ def test_estimators_take_the_fast_path(dtype, classes):
 
 
 def test_names_of_features_are_still_compared():
-    pandas = pytest.importorskip("pandas")
+    pandas = pytest.importorskip("pandas", reason="the extra 'test' brings pandas, which makes the frames")
     X = pandas.DataFrame(RNG.standard_normal((20, 2)), columns=["a", "b"])
     estimator = MLPRegressor(hidden_layer_sizes=(3,), max_iter=2).fit(X, X["a"])
     estimator.predict(X)

@@ -344,7 +344,7 @@ def spooled():
 def test_other_libraries_files(kind, method, tmp_path):
     """Compressed files, members of archives and files that begin in memory."""
     if method == "save_weights":
-        pytest.importorskip("safetensors", reason="safetensors, by ldl_cy[io]")
+        pytest.importorskip("safetensors", reason="the extra 'test' brings safetensors, which writes the file")
     model = made()
     with ExitStack() as stack:
         if kind is zipfile:

@@ -40,7 +40,7 @@ def test_the_docstring_names_every_parameter_and_nothing_else():
 
 
 def test_names_of_columns():
-    pytest.importorskip("pandas", reason="frames are optional input: pip install pandas")
+    pytest.importorskip("pandas", reason="the extra 'test' brings pandas, which makes the frames")
     assert check_dataframe_column_names_consistency("Autoencoder", small()) is None
 
 
@@ -132,7 +132,7 @@ def test_it_is_a_transformer():
 
 @pytest.mark.parametrize("package", ["pandas", "polars"])
 def test_frames(package):
-    frames = pytest.importorskip(package, reason=f"frames are optional: pip install {package}")
+    frames = pytest.importorskip(package, reason=f"the extra 'test' brings {package}, whose frames are the output")
     names = list("abcdefgh")
     coder = small().set_output(transform=package)
     frame = coder.fit_transform(frames.DataFrame({name: column for name, column in zip(names, X.T)}))
@@ -296,7 +296,7 @@ def test_one_part_alone_has_the_other_by_the_sizes():
 
 
 def test_onnx_writes_rows_of_codes():
-    pytest.importorskip("onnx", reason="ldl_cy[onnx] brings onnx")
+    pytest.importorskip("onnx", reason="the extra 'test' brings onnx, which writes and runs the graph")
     from onnx_reference import run
 
     from ldl_cy import interop
@@ -310,7 +310,7 @@ def test_onnx_writes_rows_of_codes():
 
 
 def test_skops():
-    io = pytest.importorskip("skops.io", reason="the extra 'test' brings skops")
+    io = pytest.importorskip("skops.io", reason="the extra 'test' brings skops, which writes and reads the file")
     from ldl_cy import SKOPS_TRUSTED
 
     coder = small(encoder=[layers.GaussianNoise(0.1), layers.Dense(3)], solver=optimizers.AdamW(0.01)).fit(X)

@@ -116,7 +116,7 @@ def test_missing_values_of_any_kind(missing):
 
 
 def test_pandas_missing_values():
-    pd = pytest.importorskip("pandas", reason="frames are optional input: pip install pandas")
+    pd = pytest.importorskip("pandas", reason="the extra 'test' brings pandas, which makes the frames")
     X = form("pandas objects", TABLE)
     expected = small().fit(X, Y).predict_proba(X)
     X.loc[::9, "job"] = pd.NA
@@ -143,11 +143,11 @@ def test_dtypes_of_the_network():
     assert small(categorical_features=[1]).fit(X, X[:, 0] > 2).model_.dtype == "float32"
     assert small(categorical_features=[1], dtype="float32").fit(X.astype(float), X[:, 0] > 2).model_.dtype == "float32"
     assert small(categorical_features=[1], dtype="float64").fit(X, X[:, 0] > 2).model_.dtype == "float64"
-    pd = pytest.importorskip("pandas", reason="frames are optional input: pip install pandas")
+    pd = pytest.importorskip("pandas", reason="the extra 'test' brings pandas, which makes the frames")
     frame = pd.DataFrame({"a": X[:, 0], "b": pd.Categorical(X[:, 1].astype(int).astype(str))})
     clf = small().fit(frame, X[:, 0] > 2)
     assert clf.model_.dtype == "float32" and clf.transform(frame).dtype == np.float32
-    pl = pytest.importorskip("polars", reason="frames are optional input: pip install polars")
+    pl = pytest.importorskip("polars", reason="the extra 'test' brings polars, which makes the frames")
     again = pl.DataFrame({"a": X[:, 0], "b": X[:, 1].astype(int).astype(str).tolist()})
     np.testing.assert_array_equal(small().fit(again, X[:, 0] > 2).predict_proba(again), clf.predict_proba(frame))
 
@@ -181,7 +181,7 @@ def test_arrays_that_the_network_could_read_are_encoded(kind, dtype):
 
 def test_categories_that_no_row_has_are_unknown_until_one_has():
     """Those that a dtype lists have vectors, which partial_fit can learn later."""
-    pd = pytest.importorskip("pandas", reason="frames are optional input: pip install pandas")
+    pd = pytest.importorskip("pandas", reason="the extra 'test' brings pandas, which makes the frames")
     X = form("pandas objects", TABLE).astype({"city": pd.CategoricalDtype(["Rome", "Lima", "Paris", "Oslo"])})
     lima, strange = X.iloc[:5].copy(), form("pandas objects", TABLE).iloc[:5].copy()
     lima["city"], strange["city"] = pd.Categorical(["Lima"] * 5, X["city"].cat.categories), "Mars"

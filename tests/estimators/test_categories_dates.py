@@ -7,7 +7,7 @@ import pytest
 from ldl_cy import MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-pd = pytest.importorskip("pandas", reason="frames are optional input: pip install pandas")
+pd = pytest.importorskip("pandas", reason="the extra 'test' brings pandas, which makes the frames")
 RNG = np.random.default_rng(0)
 DAYS = RNG.integers(0, 3, 60)
 NUMBERS = RNG.standard_normal(60)

@@ -14,7 +14,7 @@ import ldl_cy
 from ldl_cy import MLPClassifier, NeuralNetClassifier
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-pytest.importorskip("pandas", reason="frames are optional input: pip install pandas")
+pytest.importorskip("pandas", reason="the extra 'test' brings pandas, which makes the frames")
 TABLE = columns(300)
 Y = target(TABLE)
 X = form("pandas categories", TABLE)
@@ -33,7 +33,7 @@ def test_a_search_over_what_are_categories():
 @pytest.mark.parametrize("output", ["pandas", "polars"])
 def test_pipelines(output):
     if output == "polars":
-        pytest.importorskip("polars", reason="frames are optional input: pip install polars")
+        pytest.importorskip("polars", reason="the extra 'test' brings polars, which makes the frames")
     scaled = make_column_transformer(
         (StandardScaler(), ["age", "income"]), remainder="passthrough", verbose_feature_names_out=False)
     net = NeuralNetClassifier(categorical_features=["city", "job"], **SETTINGS)
@@ -58,7 +58,7 @@ def test_other_tools():
 
 
 def test_files_of_skops():
-    io = pytest.importorskip("skops.io", reason="reads files of skops: pip install skops")
+    io = pytest.importorskip("skops.io", reason="the extra 'test' brings skops, which writes and reads the file")
     clf = MLPClassifier(categorical_features="from_dtype", **SETTINGS).fit(X, Y)
     data = io.dumps(clf)
     assert set(io.get_untrusted_types(data=data)) <= set(ldl_cy.SKOPS_TRUSTED)

@@ -83,7 +83,7 @@ def test_values_that_are_no_categories():
 
 
 def test_one_column_of_a_frame():
-    pd = pytest.importorskip("pandas", reason="frames are optional input: pip install pandas")
+    pd = pytest.importorskip("pandas", reason="the extra 'test' brings pandas, which makes the frames")
     with pytest.raises(ValueError, match=r"Expected (2D array|a 2-dimensional container)"):
         MLPClassifier(categorical_features=[0], **FEW).fit(pd.Series(np.zeros(20)), np.arange(20) % 2)
 
@@ -123,7 +123,7 @@ def test_interop():
     clf = MLPClassifier(categorical_features=[0, 2], **FEW).fit(OBJECTS, Y)
     with pytest.raises(ValueError, match="to_sklearn: mlp must have no categorical_features"):
         interop.to_sklearn(clf)
-    pytest.importorskip("onnx", reason="writes ONNX files: pip install \"ldl_cy[onnx]\"")
+    pytest.importorskip("onnx", reason="the extra 'test' brings onnx, which writes the graph")
     with pytest.raises(ValueError, match="to_onnx: estimators with categorical_features have no counterpart in ONNX"):
         interop.to_onnx(clf)
     assert interop.to_onnx(clf.model_).graph.node

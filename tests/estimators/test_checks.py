@@ -25,7 +25,7 @@ def test_scikit_learn(estimator, check):
 @pytest.mark.parametrize("name", EVERY)
 def test_names_of_columns(name, solver):
     # not one of those that check_estimator runs
-    pytest.importorskip("pandas", reason="frames are optional input: pip install pandas")
+    pytest.importorskip("pandas", reason="the extra 'test' brings pandas, which makes the frames")
     assert check_dataframe_column_names_consistency(name, small(name, solver=solver, max_iter=5)) is None
 
 

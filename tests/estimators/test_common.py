@@ -96,7 +96,7 @@ def test_dtype(name, dtype):
 
 
 def test_data_frames(name):
-    pd = pytest.importorskip("pandas", reason="frames are optional input")
+    pd = pytest.importorskip("pandas", reason="the extra 'test' brings pandas, which makes the frames")
     estimator = small(name, max_iter=2)
     X, y = problem(estimator)
     frame = pd.DataFrame(X, columns=[f"x{i}" for i in range(6)])

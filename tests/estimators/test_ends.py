@@ -87,7 +87,7 @@ def test_nan_is_an_end(name, solver, dtype):
 
 
 def test_flat_rows_and_frames():
-    pd = pytest.importorskip("pandas", reason="needs pandas: pip install 'ldl_cy[test]'")
+    pd = pytest.importorskip("pandas", reason="the extra 'test' brings pandas, which makes the frames")
     flat = padded(PAIRS, 9).reshape(30, 18)
     whole = small("RNNRegressor", max_iter=3).fit(padded(PAIRS, 9), Z)
     reg = small("RNNRegressor", max_iter=3, input_shape=(9, 2)).fit(flat, Z)

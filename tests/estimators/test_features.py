@@ -78,7 +78,7 @@ def test_the_class_is_a_transformer(name):
 
 @pytest.mark.parametrize("package", ["pandas", "polars"])
 def test_frames(name, package):
-    pytest.importorskip(package, reason=f"frames are optional output: pip install {package}")
+    pytest.importorskip(package, reason=f"the extra 'test' brings {package}, whose frames are the output")
     estimator, X, y = fitted(name)
     plain = estimator.transform(X)
     frame = estimator.set_output(transform=package).transform(X)
@@ -88,7 +88,7 @@ def test_frames(name, package):
 
 
 def test_frames_in_and_out_keep_the_index():
-    pd = pytest.importorskip("pandas", reason="frames are optional input: pip install pandas")
+    pd = pytest.importorskip("pandas", reason="the extra 'test' brings pandas, which makes the frames")
     X, y = problem(MLPClassifier())
     frame = pd.DataFrame(X, columns=list("abcdef"), index=np.arange(len(X)) + 100)
     clf = MLPClassifier(3, max_iter=2, random_state=0).set_output(transform="pandas")

@@ -137,7 +137,7 @@ def test_validation_data_through_a_pipeline(name):
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("frames", ["pandas", "polars"])
 def test_data_frames(name, frames):
-    module = pytest.importorskip(frames, reason="frames are optional input")
+    module = pytest.importorskip(frames, reason=f"the extra 'test' brings {frames}, which makes the frame")
     est = quick(name)
     X, y = problem(est)
     if is_classifier(est):

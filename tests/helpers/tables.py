@@ -35,7 +35,7 @@ def form(name: str, table: dict[str, list[Any]]) -> Any:
     if kind in ("objects", "lists"):
         rows = [list(row) for row in zip(*table.values())]
         return np.array(rows, object) if kind == "objects" else rows
-    reason = "frames are optional input: pip install pandas polars"
+    reason = f"the extra 'test' brings {kind}, which makes the frames"
     if kind == "pandas":
         pd = pytest.importorskip("pandas", reason=reason)
         frame = pd.DataFrame({name: pd.Series(values, dtype=object if name in ("city", "job") else float)

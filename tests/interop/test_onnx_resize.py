@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("onnx", reason="the graphs are onnx's, which ldl_cy[onnx] brings")
+pytest.importorskip("onnx", reason="the extra 'test' brings onnx, which makes and runs the graphs")
 
 from onnx_graphs import graph
 from onnx_reference import run

@@ -7,11 +7,11 @@ import re
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="Keras computes with PyTorch here")
-pytest.importorskip("hypothesis", reason="draws the networks of these tests")
+pytest.importorskip("torch", reason="the extra 'oracle' brings PyTorch, with which Keras computes here")
+pytest.importorskip("hypothesis", reason="the extra 'oracle' brings hypothesis, which draws the networks")
 os.environ.setdefault("KERAS_BACKEND", "torch")
-pytest.importorskip("keras", reason="Keras is the oracle of these tests")
-pytest.importorskip("h5py", reason="reads Keras' files")
+pytest.importorskip("keras", reason="the extra 'oracle' brings Keras, with which these tests compare")
+pytest.importorskip("h5py", reason="the extra 'test' brings h5py, which reads Keras' files")
 
 import keras
 import torch

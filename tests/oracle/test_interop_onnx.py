@@ -4,8 +4,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("onnxruntime", reason="ONNX Runtime is the oracle of these tests")
-pytest.importorskip("hypothesis", reason="draws the networks of these tests")
+pytest.importorskip("onnxruntime", reason="the extra 'oracle' brings ONNX Runtime, with which these tests compare")
+pytest.importorskip("hypothesis", reason="the extra 'oracle' brings hypothesis, which draws the networks")
 
 import onnx
 import onnxruntime
@@ -151,7 +151,7 @@ def test_lengths(tally, stack):
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_pipelines(name):
     """Labels and a dict of probabilities for each row, as skl2onnx gives by default."""
-    skl2onnx = pytest.importorskip("skl2onnx", reason="converts the pipelines")
+    skl2onnx = pytest.importorskip("skl2onnx", reason="the extra 'test' brings skl2onnx, which converts the pipelines")
     interop.register_skl2onnx()
     X, y = problem(small(name))
     for labels in (y, np.array(["low", "mid", "up"])[y], y > 0):

@@ -13,9 +13,9 @@ import warnings
 import numpy as np
 import pytest
 
-pytest.importorskip("hypothesis", reason="draws the networks of these tests")
-pytest.importorskip("onnxscript", reason="PyTorch exports by it")
-pytest.importorskip("torch", reason="compares PyTorch's exports")
+pytest.importorskip("hypothesis", reason="the extra 'oracle' brings hypothesis, which draws the networks")
+pytest.importorskip("onnxscript", reason="the extra 'oracle' brings onnxscript, by which PyTorch exports")
+pytest.importorskip("torch", reason="the extra 'oracle' brings PyTorch, which exports the graphs")
 
 import onnx
 import torch

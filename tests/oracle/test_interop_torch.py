@@ -7,8 +7,8 @@ import pickle
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="PyTorch is the oracle of these tests")
-pytest.importorskip("hypothesis", reason="draws the networks of these tests")
+pytest.importorskip("torch", reason="the extra 'oracle' brings PyTorch, with which these tests compare")
+pytest.importorskip("hypothesis", reason="the extra 'oracle' brings hypothesis, which draws the networks")
 
 import torch
 from cases import PUBLIC, example

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("torch", reason="these tests read and make modules of PyTorch")
+pytest.importorskip("torch", reason="the extra 'oracle' brings PyTorch, whose modules these tests make")
 
 import torch
 from torch import nn

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="PyTorch is the oracle of these tests")
+pytest.importorskip("torch", reason="the extra 'oracle' brings PyTorch, with which these tests compare")
 
 import torch
 from oracle.layouts import random_state

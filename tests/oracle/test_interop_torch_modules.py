@@ -8,7 +8,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="PyTorch is the oracle of these tests")
+pytest.importorskip("torch", reason="the extra 'oracle' brings PyTorch, with which these tests compare")
 
 import torch
 from oracle.layouts import bits, first, random_state, there
@@ -331,7 +331,8 @@ def test_a_residual_network(tally, dtype, tmp_path):
     y = module(there(X, (2, 0, 1))).detach()
     compare(tally, f"{dtype} load_torch", model.predict(X), y, TOL[dtype], 0.1)
     # kernels of one shape differ in their numbers only
-    save_file = pytest.importorskip("safetensors.torch", reason="writes the file").save_file
+    save_file = pytest.importorskip(
+        "safetensors.torch", reason="the extra 'test' brings safetensors, which writes the file").save_file
     save_file(module.state_dict(), tmp_path / "w.safetensors")
     again = residual(dtype)
     load_torch(again, tmp_path / "w.safetensors")

@@ -9,7 +9,7 @@ import pytest
 
 from ldl_cy import Sequential, networks
 
-torch = pytest.importorskip("torch", reason="PyTorch is the oracle of these tests: pip install 'ldl_cy[oracle]'")
+torch = pytest.importorskip("torch", reason="the extra 'oracle' brings PyTorch, with which these tests compare")
 F = torch.nn.functional
 RNG = np.random.default_rng(0)
 
@@ -237,7 +237,7 @@ def test_tcn(n_channels):
     ("MobileNetV2", {"alpha": 0.35, "pooling": "avg"}, networks.mobilenet_v2(0.35)[:-1])])
 def test_networks_that_keras_has(name, settings, stack):
     os.environ.setdefault("KERAS_BACKEND", "torch")
-    keras = pytest.importorskip("keras", reason="Keras is the oracle of this test: pip install 'ldl_cy[oracle]'")
+    keras = pytest.importorskip("keras", reason="the extra 'oracle' brings Keras, with which this test compares")
     X = RNG.normal(size=(2, 64, 48, 3)).astype(np.float32)
     twin = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=X.shape[1:], **settings)
     model = Sequential(stack).build(X.shape[1:])

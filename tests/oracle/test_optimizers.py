@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("torch", reason="PyTorch is the oracle of these tests")
+pytest.importorskip("torch", reason="the extra 'oracle' brings PyTorch, with which these tests compare")
 
 import torch
 from oracle import twin

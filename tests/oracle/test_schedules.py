@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="PyTorch is the oracle of these tests")
+pytest.importorskip("torch", reason="the extra 'oracle' brings PyTorch, with which these tests compare")
 
 import torch
 from torch.optim import lr_scheduler

@@ -4,7 +4,7 @@ import copy
 import numpy as np
 import pytest
 
-pytest.importorskip("hypothesis", reason="draws the networks of these tests: pip install 'ldl_cy[oracle]'")
+pytest.importorskip("hypothesis", reason="the extra 'oracle' brings hypothesis, which draws the networks")
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle import networks as strategies

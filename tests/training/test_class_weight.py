@@ -48,7 +48,7 @@ def test_is_the_sample_weight_of_its_class(name, given, optimizer, dtype):
 
 
 def test_lists_and_series_of_targets():
-    pd = pytest.importorskip("pandas", reason="the extra 'test' brings pandas")
+    pd = pytest.importorskip("pandas", reason="the extra 'test' brings pandas, which makes the series")
     one, *others = made(3), made(3), made(3)
     one.fit(X, CODES, loss="log_loss", epochs=1, class_weight={0: 3})
     for other, y in zip(others, (CODES.tolist(), pd.Series(CODES, index=range(50, 0, -1)))):

@@ -131,7 +131,7 @@ def test_suggestion_and_repr_of_a_known_curve():
 
 
 def test_plot():
-    pytest.importorskip("matplotlib", reason="pictures are optional").use("agg")
+    pytest.importorskip("matplotlib", reason="the extra 'test' brings matplotlib, which draws the picture").use("agg")
     import matplotlib.pyplot as plt
 
     found = find_learning_rate(network(), X, Y, loss="log_loss")
