@@ -15,7 +15,7 @@ from ldl_cy.callbacks.base import Callbacks
 from ldl_cy.estimators.base import ACTIVATION, DROPOUT, INPUT_SHAPE, SIZES, BaseNetwork, _check_partial_fit
 from ldl_cy.estimators.data import Rows, Shape, check_input_shape, read, read_weights
 from ldl_cy.estimators.docs import VERBOSE_LINES, share
-from ldl_cy.estimators.stacks import activation_names, dense_layers, read_sizes
+from ldl_cy.estimators.stacks import activation_names, dense_layers, read_sizes, shape_after
 from ldl_cy.estimators.typed import DType, RandomState, Sizes, Solver, available, validated
 from ldl_cy.inference import predict
 from ldl_cy.layers import Dense, Flatten, Layer
@@ -370,10 +370,3 @@ def checked_layers(name: str, stack: Sequence[Layer]) -> list[Layer]:
         if not isinstance(layer, Layer):
             raise TypeError(f"{name} must be None or a list of ldl_cy layers, got {shown(layer)} in it.")
     return list(stack)
-
-
-def shape_after(shape: Shape, stack: Sequence[Layer]) -> Shape:
-    """The shape of what layers make of samples of a shape."""
-    for layer in stack:
-        shape = layer.compute_output_shape(shape)
-    return shape

@@ -17,7 +17,7 @@ from ldl_cy import layers, optimizers
 from ldl_cy._engine.process import Exclusive
 from ldl_cy.callbacks import Callback, CallbackList, Callbacks
 from ldl_cy.checks import in_dtype
-from ldl_cy.estimators.categorical import counting, encoder_of, leave_out_weightless
+from ldl_cy.estimators.categorical_features import counting, encoder_of, leave_out_weightless
 from ldl_cy.estimators.data import (
     Rows,
     Shape,
@@ -34,6 +34,7 @@ from ldl_cy.estimators.progress import FitProgress, unchanged_without_epoch
 from ldl_cy.estimators.sequences import Sequences, check_steps, lengths_of
 from ldl_cy.estimators.sklearn_callbacks import CallbackSupportMixin, SklearnCallbacks
 from ldl_cy.estimators.solvers import SOLVERS, check_loss, is_closed_form, make_optimizer, takes_full_batch
+from ldl_cy.estimators.stacks import shape_after
 from ldl_cy.estimators.training import train
 from ldl_cy.estimators.typed import RandomState, Solver, available, validated
 from ldl_cy.estimators.validation import Validation
@@ -373,9 +374,7 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
         encoder, shape = encoder_of(self), self._sample_shape
         tables = [] if encoder is None else [encoder.layer(fixed=is_closed_form(self.solver))]
         hidden = [*tables, *self._hidden_layers(shape)]
-        for layer in hidden:
-            shape = layer.compute_output_shape(shape)
-        flat = [layers.Flatten()] if len(shape) > 1 else []
+        flat = [layers.Flatten()] if len(shape_after(shape, hidden)) > 1 else []
         return [*hidden, *flat, layers.Dense(self.n_outputs_)]
 
     def _draw_seed(self, random_state: np.random.RandomState) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight, check_array, check_X_y, validate_data
 
-from ldl_cy.estimators.categorical import encode
+from ldl_cy.estimators.categorical_features import encode
 from ldl_cy.estimators.sequences import (
     Sequences,
     end_at_nan,

@@ -12,7 +12,7 @@ from ldl_cy import layers
 from ldl_cy.callbacks.base import Callbacks
 from ldl_cy.checks import check_values
 from ldl_cy.estimators.base import ACTIVATION, CATEGORICAL, DROPOUT, SIZES, BaseNetwork
-from ldl_cy.estimators.categorical import CategoricalFeatures
+from ldl_cy.estimators.categorical_features import CategoricalFeatures
 from ldl_cy.estimators.data import Shape
 from ldl_cy.estimators.docs import VERBOSE_LINES, share
 from ldl_cy.estimators.stacks import activation_names, dense_layers, read_sizes

@@ -11,7 +11,7 @@ from ldl_cy import losses
 from ldl_cy.callbacks.base import Callbacks
 from ldl_cy.checks import check_values
 from ldl_cy.estimators.base import CATEGORICAL, INPUT_FORMAT, INPUT_SHAPE, BaseNetwork
-from ldl_cy.estimators.categorical import CategoricalFeatures, encoder_of
+from ldl_cy.estimators.categorical_features import CategoricalFeatures, encoder_of
 from ldl_cy.estimators.data import Shape, check_input_shape
 from ldl_cy.estimators.docs import VERBOSE_BAR, share
 from ldl_cy.estimators.targets import REGRESSION_LOSSES, ClassifierNetwork, RegressorNetwork

@@ -4,9 +4,11 @@ from __future__ import annotations
 import itertools
 import numbers
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 from ldl_cy import layers
+from ldl_cy.layers.base import Shape
 from ldl_cy.messages import shown
 
 MOST_SIZES = 100_000            # the most layers of a network
@@ -47,3 +49,10 @@ def dense_layers(sizes: list[int], activations: list[str], dropout: float) -> li
 def dropout_layers(rate: float) -> list[layers.Layer]:
     """A list of one Dropout layer; an empty list if the rate is 0."""
     return [layers.Dropout(rate)] if rate > 0 else []
+
+
+def shape_after(shape: Shape, stack: Sequence[layers.Layer]) -> Shape:
+    """The shape of the output of layers for samples of a shape."""
+    for layer in stack:
+        shape = layer.compute_output_shape(shape)
+    return shape

@@ -12,7 +12,7 @@ from ldl_cy.estimators.data import Rows
 from ldl_cy.inference import evaluate
 from ldl_cy.losses import Loss
 from ldl_cy.network import Network
-from ldl_cy.training.features import repeated_outputs
+from ldl_cy.training.trunk_outputs import repeated_outputs
 
 
 class Validation:

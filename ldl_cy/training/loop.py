@@ -22,10 +22,10 @@ from ldl_cy.optimizers.step_rule import StepRule
 from ldl_cy.state import TrainingState
 from ldl_cy.threads import choose_threads
 from ldl_cy.training.batches import Batches, run_batches
-from ldl_cy.training.features import Features, are_kept, run_in_chunks
 from ldl_cy.training.full_batch import run_full_batch
 from ldl_cy.training.steps import Stepper
 from ldl_cy.training.trunk import Trunk, count_frozen
+from ldl_cy.training.trunk_outputs import Features, are_kept, run_in_chunks
 
 if TYPE_CHECKING:
     from ldl_cy.network import Network

@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ldl_cy import CNNClassifier, NeuralNetClassifier, NeuralNetRegressor, Sequential, layers, optimizers
-from ldl_cy.training import features
+from ldl_cy.training import trunk_outputs
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 RNG = np.random.default_rng(0)
@@ -131,7 +131,7 @@ def test_set_params_and_searches():
     {"solver": "gd", "learning_rate_init": 0.1, "early_stopping": True}])
 def test_cached_features_or_not(options, monkeypatch):
     """The same bits; the rows that are held out pass the frozen layers once too."""
-    monkeypatch.setattr(features, "CHUNK_BYTES", 2000)
+    monkeypatch.setattr(trunk_outputs, "CHUNK_BYTES", 2000)
     trunk = pretrained()
     found = []
     for cached in (True, False, "auto"):
@@ -147,7 +147,7 @@ def test_cached_features_or_not(options, monkeypatch):
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_parts_of_cached_fits_are_one_fit(cached, monkeypatch):
-    monkeypatch.setattr(features, "CHUNK_BYTES", 2000)
+    monkeypatch.setattr(trunk_outputs, "CHUNK_BYTES", 2000)
     trunk = pretrained()
     whole, parts, warm = (NeuralNetClassifier(
         trunk, cache_features=cached, random_state=0, max_iter=n, warm_start=True) for n in (4, 1, 2))

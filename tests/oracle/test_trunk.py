@@ -12,7 +12,7 @@ from oracle.problems import make_batch, make_model
 from states import check_same
 
 from ldl_cy import Sequential, layers
-from ldl_cy.training import features as features_module
+from ldl_cy.training import trunk_outputs
 from ldl_cy.training.trunk import count_frozen
 
 KINDS = ["dense_networks", "conv1d_networks", "conv2d_networks", "recurrent_networks", "mixed_networks",
@@ -29,7 +29,7 @@ def frozen(layer):
 def test_drawn_networks(kind, monkeypatch):
     counts = []
 
-    @settings(max_examples=20, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(problem=strategies.problems(getattr(strategies, kind)()), rows=st.integers(1, 90),
            chunk=st.integers(1, 9000), size=st.integers(1, 40), known=st.booleans())
     def check(problem, rows, chunk, size, known):
@@ -43,7 +43,7 @@ def test_drawn_networks(kind, monkeypatch):
             X, y, weights = make_batch(problem, start.output_shape)
             n_steps = start.network.graph.steps[0] if not start.network.graph.length_fault else 0
             lengths = np.random.default_rng(rows).integers(1, n_steps + 1, rows) if known and n_steps else None
-            monkeypatch.setattr(features_module, "CHUNK_BYTES", chunk)
+            monkeypatch.setattr(trunk_outputs, "CHUNK_BYTES", chunk)
             found = []
             for cached, n_threads in ((True, 1), (False, 2), ("auto", 2)):
                 model = Sequential(problem["stack"], dtype, problem["seed"]).build(problem["shape"])

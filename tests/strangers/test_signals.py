@@ -18,7 +18,7 @@ from strangers import ROUNDS, run_all
 from ldl_cy import MLPClassifier, Sequential, layers, losses, optimizers
 from ldl_cy._engine.process import count_fits
 from ldl_cy.callbacks import Callback
-from ldl_cy.training import features
+from ldl_cy.training import trunk_outputs
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that send signals")
 
@@ -71,7 +71,7 @@ def frozen():
 
 def in_chunks(model):
     """Of two batches each."""
-    features.CHUNK_BYTES = 2 * 50 * 4 * (300 + 256)
+    trunk_outputs.CHUNK_BYTES = 2 * 50 * 4 * (300 + 256)
     fit(optimizer="adam", cache_features=False, n_threads=2)(model)
 
 

@@ -11,7 +11,7 @@ import ldl_cy
 from ldl_cy import Sequential, layers
 from ldl_cy._engine.process import count_fits
 from ldl_cy.optimizers import GD, Adam
-from ldl_cy.training import features
+from ldl_cy.training import trunk_outputs
 
 rng = np.random.default_rng(0)
 X, Y = rng.standard_normal((24, 3)).astype("f"), rng.standard_normal((24, 1)).astype("f")
@@ -82,7 +82,7 @@ def numbers(model):
 
 @pytest.mark.parametrize("kind", FITS)
 def test_an_exception_at_any_line(kind, monkeypatch):
-    monkeypatch.setattr(features, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(trunk_outputs, "CHUNK_BYTES", 1)
     whole = made(kind)
     fitted(kind, whole, EPOCHS)
     line, model = 0, made(kind)

@@ -8,7 +8,7 @@ from states import check_same
 
 from ldl_cy import Sequential, callbacks, layers, losses, optimizers, schedules
 from ldl_cy.network import Network
-from ldl_cy.training import features as features_module
+from ldl_cy.training import trunk_outputs
 from ldl_cy.training.trunk import Trunk, count_frozen
 
 RNG = np.random.default_rng(0)
@@ -58,7 +58,7 @@ def fitted(name, dtype, n, monkeypatch, chunk=None, **options):
     if X.ndim == 3 and "lengths" not in options:
         given["lengths"] = lengths(n, X.shape[1])
     if chunk is not None:
-        monkeypatch.setattr(features_module, "CHUNK_BYTES", chunk)
+        monkeypatch.setattr(trunk_outputs, "CHUNK_BYTES", chunk)
     model = Sequential([*trunk, *rest], dtype, 3)
     return model, model.fit(X, y, loss="squared_error", **{**given, **options}).history
 
@@ -113,7 +113,7 @@ def test_memmaps_and_other_layouts(tmp_path, monkeypatch):
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     for given in (mapped, np.asfortranarray(X), np.repeat(X, 2, axis=0)[::2], X.astype(">f8")):
         for cached in (True, False):
-            monkeypatch.setattr(features_module, "CHUNK_BYTES", 20_000)
+            monkeypatch.setattr(trunk_outputs, "CHUNK_BYTES", 20_000)
             other = Sequential([*IMAGES, *HEAD], random_state=1)
             other.fit(given, y, loss="squared_error", epochs=2, cache_features=cached)
             check_same(model, other)
@@ -124,7 +124,7 @@ def test_memmaps_and_other_layouts(tmp_path, monkeypatch):
     optimizers.Adam(schedules.OneCycle(0.02, 50))])
 def test_resumed_fits(optimizer, tmp_path, monkeypatch):
     X, y = RNG.normal(size=(61, 9, 8, 2)), targets(61)
-    monkeypatch.setattr(features_module, "CHUNK_BYTES", 20_000)
+    monkeypatch.setattr(trunk_outputs, "CHUNK_BYTES", 20_000)
     options = {"loss": "squared_error", "optimizer": optimizer, "batch_size": 11,
                "sample_weight": np.where(np.arange(61) % 5 == 0, 0.0, 1.0)}
     whole = Sequential([*IMAGES, *HEAD], random_state=1)
@@ -140,7 +140,7 @@ def test_resumed_fits(optimizer, tmp_path, monkeypatch):
 
 def test_a_callback_changes_the_frozen_weights(monkeypatch):
     X, y = RNG.normal(size=(61, 9, 8, 2)), targets(61)
-    monkeypatch.setattr(features_module, "CHUNK_BYTES", 20_000)
+    monkeypatch.setattr(trunk_outputs, "CHUNK_BYTES", 20_000)
 
     def shift(model, logs):
         if model.epoch == 2:
@@ -180,7 +180,7 @@ def test_a_callback_changes_the_rows():
 def test_factors_of_the_rate(monkeypatch):
     """Those of the layers behind the frozen ones; a pattern may name frozen weights alone."""
     X, y = RNG.normal(size=(61, 9, 8, 2)), targets(61)
-    monkeypatch.setattr(features_module, "CHUNK_BYTES", 20_000)
+    monkeypatch.setattr(trunk_outputs, "CHUNK_BYTES", 20_000)
     found = {}
     for factors in ({}, {"conv2d_*": 0.1}, {"conv2d_*": 0.1, "dense_8.*": 0.0, "*.gamma": 10.0}):
         for cached in (True, False):
@@ -208,7 +208,7 @@ METHODS = [optimizers.LBFGS(), optimizers.LevenbergMarquardt(), optimizers.Conju
 def test_full_batch_methods(optimizer, dtype, monkeypatch):
     X, y = RNG.normal(size=(61, 7, 3)).astype(np.float32), targets(61)
     known, stack = lengths(61, 7), [*SERIES, layers.GRU(4, **F), layers.Dense(5, "tanh"), layers.Dense(2)]
-    monkeypatch.setattr(features_module, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(trunk_outputs, "CHUNK_BYTES", 1)
     models = []
     for cached in (True, False):
         model = Sequential(stack, dtype, 2)
@@ -257,7 +257,7 @@ class Stop(Exception):
 @pytest.mark.parametrize("cached", [True, False])
 def test_an_epoch_is_made_completely_or_not_at_all(cached, monkeypatch):
     X, y = RNG.normal(size=(61, 6)), targets(61)
-    monkeypatch.setattr(features_module, "CHUNK_BYTES", 2000)
+    monkeypatch.setattr(trunk_outputs, "CHUNK_BYTES", 2000)
     options = {"optimizer": optimizers.AdamW(1e-2, ema=0.9), "batch_size": 11, "cache_features": cached}
     calls = []
 
@@ -281,7 +281,7 @@ def test_an_epoch_is_made_completely_or_not_at_all(cached, monkeypatch):
 @pytest.mark.parametrize("cached", [True, False])
 def test_not_finite(cached, monkeypatch):
     X, y = RNG.normal(size=(61, 6)), targets(61)
-    monkeypatch.setattr(features_module, "CHUNK_BYTES", 2000)
+    monkeypatch.setattr(trunk_outputs, "CHUNK_BYTES", 2000)
     model = Sequential([*BRANCHES, layers.Dense(4), layers.Dense(2)], random_state=2)
     with pytest.raises(FloatingPointError, match="became non-finite in epoch"):
         model.fit(X, y, loss="squared_error", optimizer=optimizers.SGD(50.0), epochs=40, batch_size=11,
@@ -298,7 +298,7 @@ def test_not_finite(cached, monkeypatch):
 
 def test_early_stopping_and_checkpoints(tmp_path, monkeypatch):
     X, y = RNG.normal(size=(61, 6)), targets(61)
-    monkeypatch.setattr(features_module, "CHUNK_BYTES", 2000)
+    monkeypatch.setattr(trunk_outputs, "CHUNK_BYTES", 2000)
     found = []
     for cached in (True, False):
         model = Sequential([*BRANCHES, *HEAD], random_state=2)
@@ -336,11 +336,11 @@ def test_how_often_rows_pass(monkeypatch):
     assert passed() == passed(cache_features=True) == passed(optimizer="lbfgs", batch_size="auto") == [54, 6]
     assert passed(cache_features=False) == 4 * [54, 6]
     row = 6 * 8 + 9 * 4                 # X in float64, features in float32
-    monkeypatch.setattr(features_module, "CHUNK_BYTES", 20 * row)
+    monkeypatch.setattr(trunk_outputs, "CHUNK_BYTES", 20 * row)
     assert passed(cache_features=False) == 4 * [20, 20, 14, 6]
     needed = 60 * 9 * 4
     for memory, kept in ((2 * needed, True), (2 * needed - 1, False)):
-        monkeypatch.setattr(features_module, "available_bytes", lambda memory=memory: memory)
+        monkeypatch.setattr(trunk_outputs, "available_bytes", lambda memory=memory: memory)
         assert passed() == ([54, 6] if kept else 4 * [20, 20, 14, 6])
 
 
