@@ -1,0 +1,183 @@
+"""Ranks: the processes of one fit. What one of them raises is raised by all."""
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ldl_cy._engine.collectives import Collectives
+from ldl_cy.checks import check_choice, check_int
+from ldl_cy.distributed.shards import Node, additions, complete_nodes, cut, first_leaves
+from ldl_cy.messages import shown
+
+METHODS = ("Get_rank", "Get_size", "Allgather", "Allgatherv", "Alltoallv")
+MOST_SHARDS = 1 << 20
+
+
+class Ranks:
+    """The processes that fit together, each of which calls every method, in the same order.
+
+    Each method waits for all ranks, and raises the error of one that has failed.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Comm, or an object with its methods
+    shards : int, a power of two, at least the number of ranks
+    local : bool
+        Whether each rank has rows of its own (``rows="local"``); otherwise all ranks have all rows.
+
+    Attributes
+    ----------
+    rank, size : int
+    is_first : bool
+        Whether this is rank 0, which writes files and shows progress.
+    shards : int
+    first, last : int
+        This rank's shards are first .. last - 1.
+    local : bool
+    collectives : Collectives
+    """
+
+    def __init__(self, comm: Any, shards: int, local: bool) -> None:
+        self.collectives = Collectives(comm)
+        self.rank, self.size = self.collectives.rank, self.collectives.size
+        self.is_first, self.shards, self.local = self.rank == 0, shards, local
+        edges = first_leaves(shards, self.size)
+        self.first, self.last = edges[self.rank], edges[self.rank + 1]
+        of_ranks = [complete_nodes(a, b) for a, b in zip(edges, edges[1:])]
+        self._counts = [len(nodes) for nodes in of_ranks]
+        self._added = additions([node for nodes in of_ranks for node in nodes])
+        self._own_added = additions([Node(leaf, 1) for leaf in range(self.first, self.last)])
+        self._own_nodes = [node.leaf - self.first for node in of_ranks[self.rank]]
+
+    # -- errors ----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """An exception within the block, on any rank, is raised on all of them at its end or at their next message."""
+        try:
+            yield
+            self.agree()
+        except BaseException as error:
+            if self.collectives.failure is None:
+                self.collectives.agree(as_bytes(error))
+                self._raise(error)
+            raise
+
+    def agree(self) -> None:
+        """Wait for all ranks; the error of the first that has failed, if one has."""
+        if not self.collectives.agree():
+            self._raise(None)
+
+    def _raise(self, own: BaseException | None) -> NoReturn:
+        """The error of the rank that has failed: if that is this one, ``own``, the exception itself."""
+        assert self.collectives.failure is not None
+        rank, message = self.collectives.failure
+        if rank == self.rank and own is not None:
+            raise own
+        error = from_bytes(message)
+        error.add_note(f"This was raised on rank {rank}.")
+        raise error from own
+
+    # -- values ----------------------------------------------------------------------------------------
+
+    def concatenate(self, own: np.ndarray) -> np.ndarray:
+        """The arrays of all ranks along the first axis, in order; dtypes and other axes must agree."""
+        found: np.ndarray | None = self.collectives.concatenate(np.ascontiguousarray(own))
+        if found is None:
+            self._raise(None)
+        return found
+
+    def all(self, value: Any) -> list[Any]:
+        """A value of each rank, pickled on the way."""
+        sent = np.frombuffer(pickle.dumps(value), np.uint8)
+        sizes = self.concatenate(np.array([sent.size]))
+        found = self.concatenate(sent)
+        ends = np.cumsum(sizes)
+        return [pickle.loads(found[end - size:end].tobytes()) for end, size in zip(ends, sizes)]
+
+    def share(self, value: Any) -> Any:
+        """The value of rank 0, on all ranks."""
+        return self.all(value if self.is_first else None)[0]
+
+    def any(self, value: bool) -> bool:
+        """Whether it is true on a rank."""
+        return bool(self.concatenate(np.array([bool(value)])).any())
+
+    def sum(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        """The sum over all shards in the tree's order, of this rank's float64 arrays, one for each of its shards."""
+        own = np.array([np.ravel(part) for part in parts], float)
+        for i, j in self._own_added:
+            own[i] += own[j]
+        found: np.ndarray | None = self.collectives.total(
+            np.ascontiguousarray(own[self._own_nodes]), self._counts, self._added)
+        if found is None:
+            self._raise(None)
+        return found.reshape(np.shape(parts[0]))
+
+    def check_same(self, owner: str, name: str, value: Any) -> None:
+        """A ValueError on all ranks unless all have the same value, which must have a ``repr``."""
+        first, *others = self.all(repr(value))
+        for rank, other in enumerate(others, 1):
+            if other != first:
+                raise ValueError(f"{owner}: {name} must be the same on all ranks, got {first} on rank 0 and {other} "
+                                 f"on rank {rank}.")
+
+    # -- rows ------------------------------------------------------------------------------------------
+
+    def own_parts(self, n: int) -> list[slice]:
+        """The rows of each of this rank's shards: of n rows that all ranks have, or of this rank's own n."""
+        if self.local:
+            edges = cut(n, self.last - self.first)
+        else:
+            edges = cut(n, self.shards)[self.first:self.last + 1]
+        return [slice(int(a), int(b)) for a, b in zip(edges, edges[1:])]
+
+    def own_rows(self, n: int) -> slice:
+        """The rows of all of this rank's shards."""
+        parts = self.own_parts(n)
+        return slice(parts[0].start, parts[-1].stop)
+
+
+def read_ranks(owner: str, comm: Any, shards: Any, rows: Any) -> Ranks | None:
+    """The ranks of a fit from its arguments ``comm``, ``shards`` and ``rows``; None without a communicator.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong type or range, or more ranks than shards.
+    """
+    check_int(owner, "shards", shards)
+    if shards & (shards - 1) or shards > MOST_SHARDS:
+        raise ValueError(f"{owner}: shards must be a power of two, at most {MOST_SHARDS}, got {shown(shards)}.")
+    local = check_choice(owner, "rows", rows, ("all", "local")) == "local"
+    if comm is None:
+        return None
+    missing = [name for name in METHODS if not callable(getattr(comm, name, None))]
+    if missing:
+        raise TypeError(f"{owner}: comm must be None or a communicator with mpi4py's methods, got {shown(comm)} "
+                        f"without {missing[0]}.")
+    if comm.Get_size() > shards:
+        raise ValueError(f"{owner}: shards must be at least the number of ranks, {comm.Get_size()}, got {shards}.")
+    return Ranks(comm, int(shards), local)
+
+
+def as_bytes(error: BaseException) -> bytes:
+    """An exception for other processes; its type and message alone if it cannot be pickled."""
+    try:
+        message = pickle.dumps(error)
+        from_bytes(message)
+        return message
+    except Exception:
+        return pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+
+
+def from_bytes(message: bytes) -> BaseException:
+    """The exception from ``as_bytes``."""
+    error: BaseException = pickle.loads(message)
+    if not isinstance(error, BaseException):
+        raise TypeError(f"an exception was expected, got {type(error).__name__}")
+    return error
