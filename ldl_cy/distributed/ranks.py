@@ -1,6 +1,7 @@
 """Ranks: the processes of one fit. What one of them raises is raised by all."""
 from __future__ import annotations
 
+import itertools
 import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,7 +48,7 @@ class Ranks:
         self.is_first, self.shards, self.local = self.rank == 0, shards, local
         edges = first_leaves(shards, self.size)
         self.first, self.last = edges[self.rank], edges[self.rank + 1]
-        of_ranks = [complete_nodes(a, b) for a, b in zip(edges, edges[1:])]
+        of_ranks = [complete_nodes(a, b) for a, b in itertools.pairwise(edges)]
         self._counts = [len(nodes) for nodes in of_ranks]
         self._added = additions([node for nodes in of_ranks for node in nodes])
         self._own_added = additions([Node(leaf, 1) for leaf in range(self.first, self.last)])
@@ -134,7 +135,7 @@ class Ranks:
             edges = cut(n, self.last - self.first)
         else:
             edges = cut(n, self.shards)[self.first:self.last + 1]
-        return [slice(int(a), int(b)) for a, b in zip(edges, edges[1:])]
+        return [slice(int(a), int(b)) for a, b in itertools.pairwise(edges)]
 
     def own_rows(self, n: int) -> slice:
         """The rows of all of this rank's shards."""

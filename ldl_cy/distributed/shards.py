@@ -1,7 +1,7 @@
 """The fixed tree: a batch is cut into shards, whose sums are the leaves of a binary tree, added from the bottom up.
 
-The tree depends on the number of shards alone. A rank has some neighbouring leaves; it adds what are complete nodes of
-the tree, and the nodes of all ranks are added in the tree's order. So the sum has the same bits for any number of ranks.
+The tree depends on the number of shards alone. A rank has some neighbouring leaves and adds what are complete nodes of
+the tree; the nodes of all ranks are added in the tree's order. So sums have the same bits for any number of ranks.
 
     leaves    0   1   2   3   4   5   6   7         3 ranks have 0 1 | 2 3 4 | 5 6 7
                \\ /     \\ /     \\ /     \\ /          and add the nodes {0 1} | {2 3} {4} | {5} {6 7}

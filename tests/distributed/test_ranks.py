@@ -1,6 +1,8 @@
 """Ranks as threads: sums in the tree's order, values, and errors that all ranks raise."""
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from thread_comm import run_ranks
@@ -26,7 +28,7 @@ def test_nodes_of_any_number_of_ranks_add_up_to_the_same_bits(shards):
     leaves = list(rng.standard_normal(shards) * 10.0 ** rng.integers(-8, 8, shards))
     for size in range(1, shards + 1):
         edges, nodes, values = first_leaves(shards, size), [], []
-        for first, last in zip(edges, edges[1:]):
+        for first, last in itertools.pairwise(edges):
             own = leaves[first:last]
             for i, j in additions([Node(leaf, 1) for leaf in range(first, last)]):
                 own[i] += own[j]
