@@ -58,7 +58,8 @@ def sdist_faults(sdist: Path) -> list[str]:
     """What the sdist lacks that a build and a test run need."""
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    wanted = {"README.md", "LICENSE", "pyproject.toml", "setup.py", "ci/test", "tests/helpers/contract.py"}
+    wanted = {"README.md", "LICENSE", "pyproject.toml", "setup.py", "ci/test", "tests/helpers/contract.py",
+              "docs/many_machines.md"}
     wanted |= {
         path.relative_to(ROOT).as_posix() for path in (ROOT / "ldl_cy").rglob("*")
         if path.suffix in {".py", ".pyi", ".pyx", ".pxd", ".h", ".inc"} or path.name == "py.typed"}

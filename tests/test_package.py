@@ -17,8 +17,19 @@ def python(code, folder):
 
 
 def test_import_leaves_the_heavy_packages_alone(tmp_path):
-    heavy = ["sklearn", "matplotlib", "tqdm", "pandas", "safetensors", "h5py", "onnx", "torch", "keras"]
+    heavy = ["sklearn", "matplotlib", "tqdm", "pandas", "safetensors", "h5py", "onnx", "torch", "keras", "mpi4py", "dask",
+             "distributed"]
     code = f"import sys, ldl_cy; print([name for name in {heavy} if name in sys.modules])"
+    assert python(code, tmp_path).strip() == "[]"
+
+
+def test_a_fit_on_one_machine_leaves_mpi_and_dask_alone(tmp_path):
+    """Also where they are installed: starting MPI takes a while, and some systems allow it under mpiexec alone."""
+    code = (
+        "import sys, numpy as np, ldl_cy.distributed\n"
+        "from ldl_cy import MLPClassifier\n"
+        "MLPClassifier(max_iter=300).fit(np.eye(4), [0, 1, 0, 1])\n"
+        "print([name for name in ('mpi4py', 'dask', 'distributed') if name in sys.modules])")
     assert python(code, tmp_path).strip() == "[]"
 
 
