@@ -1,8 +1,9 @@
 """Memory and threads of a call: a cache of workspaces, and the pool that runs the tasks."""
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Generator, Hashable
 from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
 from ldl_cy._engine.pool import Pool
 from ldl_cy._engine.program import SHARED_FLOPS, Workspace
@@ -10,6 +11,8 @@ from ldl_cy.threads import ProcessLock, find_blas, limiting_others
 
 MOST_KINDS = 8                      # kinds of workspaces that a network keeps
 CALLING_THREAD = Pool(1)
+
+Self = TypeVar("Self", bound="Borrower")
 
 
 class WorkspaceCache:
@@ -49,6 +52,26 @@ class BorrowedWorkspace:
 
     def __exit__(self, *exc: object) -> None:
         self.cache.give_back(self.workspace, self.free)
+
+
+class Borrower:
+    """Base class of objects used in a ``with`` statement, during which ``borrow``, a generator, is at its ``yield``."""
+
+    def __enter__(self: Self) -> Self:
+        self._borrowing = self.borrow()
+        try:
+            next(self._borrowing)
+        except BaseException:       # a signal's handler may raise after all was borrowed
+            self._borrowing.close()
+            raise
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._borrowing.close()
+
+    def borrow(self) -> Generator[None, None, None]:
+        """Borrow, yield once, and return."""
+        yield
 
 
 def choose_pool(workspace: Workspace, n: int) -> AbstractContextManager[Pool]:

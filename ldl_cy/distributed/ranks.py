@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import itertools
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from ldl_cy._engine.collectives import Collectives
 from ldl_cy.checks import check_choice, check_int
 from ldl_cy.distributed.shards import Node, additions, complete_nodes, cut, first_leaves
 from ldl_cy.messages import shown
+
+T = TypeVar("T")
 
 METHODS = ("Get_rank", "Get_size", "Allgather", "Allgatherv", "Alltoallv")
 MOST_SHARDS = 1 << 20
@@ -51,8 +53,6 @@ class Ranks:
         of_ranks = [complete_nodes(a, b) for a, b in itertools.pairwise(edges)]
         self._counts = [len(nodes) for nodes in of_ranks]
         self._added = additions([node for nodes in of_ranks for node in nodes])
-        self._own_added = additions([Node(leaf, 1) for leaf in range(self.first, self.last)])
-        self._own_nodes = [node.leaf - self.first for node in of_ranks[self.rank]]
 
     # -- errors ----------------------------------------------------------------------------------------
 
@@ -108,16 +108,31 @@ class Ranks:
         """Whether it is true on a rank."""
         return bool(self.concatenate(np.array([bool(value)])).any())
 
-    def sum(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+    def own_nodes(self, parts: Iterable[T], add: Callable[[T, T], T]) -> list[T]:
+        """The values of this rank's complete nodes, from one for each of its shards: few are held at a time."""
+        found: list[tuple[Node, T]] = []
+        for leaf, value in enumerate(parts, self.first):
+            node = Node(leaf, 1)
+            while found and found[-1][0].count == node.count and found[-1][0].leaf % (2 * node.count) == 0:
+                node, value = Node(found[-1][0].leaf, 2 * node.count), add(found.pop()[1], value)
+            found.append((node, value))
+        return [value for _, value in found]
+
+    def root(self, nodes: Sequence[T], add: Callable[[T, T], T]) -> T:
+        """The value of all shards, from those of all ranks' complete nodes in their order."""
+        values = list(nodes)
+        for i, j in self._added:
+            values[i] = add(values[i], values[j])
+        return values[0]
+
+    def sum(self, parts: Iterable[np.ndarray]) -> np.ndarray:
         """The sum over all shards in the tree's order, of this rank's float64 arrays, one for each of its shards."""
-        own = np.array([np.ravel(part) for part in parts], float)
-        for i, j in self._own_added:
-            own[i] += own[j]
+        own = self.own_nodes(parts, np.add)
         found: np.ndarray | None = self.collectives.total(
-            np.ascontiguousarray(own[self._own_nodes]), self._counts, self._added)
+            np.array([np.ravel(node) for node in own], float), self._counts, self._added)
         if found is None:
             self._raise(None)
-        return found.reshape(np.shape(parts[0]))
+        return found.reshape(np.shape(own[0]))
 
     def check_same(self, owner: str, name: str, value: Any) -> None:
         """A ValueError on all ranks unless all have the same value, which must have a ``repr``."""

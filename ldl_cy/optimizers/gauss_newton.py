@@ -69,13 +69,11 @@ class GaussNewtonCG(Damped):
     def quadratic(self, objective: Objective, at: np.ndarray, scalars: dict[str, float]) -> Quadratic:
         """H = JᵀBJ plus the penalty's part, as products with vectors."""
         grad = objective.value_and_grad(at)[1]
-        raw = objective.outputs(at)
 
         def solve(damping: float) -> np.ndarray:
             def product(v: np.ndarray) -> np.ndarray:
-                # B J v, then Jᵀ (B J v), the penalty and the damping
-                curved = objective.loss_curvature(raw, objective.jvp(at, v))
-                return objective.vjp(at, curved) + (objective.decay + damping) * v
+                # Jᵀ B J v, the penalty and the damping
+                return objective.curvature_product(at, v) + (objective.decay + damping) * v
 
             matrix = LinearOperator((at.size, at.size), matvec=product, dtype=float)
             # a truncated δ is fine for the predicted gain: CG's residual is orthogonal to it

@@ -9,7 +9,7 @@ import numpy as np
 from ldl_cy._engine.whole import WholeEpoch
 from ldl_cy.optimizers.base import Ended
 from ldl_cy.optimizers.contract import check_scalars, read_ended, read_values
-from ldl_cy.optimizers.objective import Ranges
+from ldl_cy.optimizers.ranges import Ranges
 from ldl_cy.training.whole import EXCHANGED, check_arrays, non_finite
 
 if TYPE_CHECKING:
