@@ -128,15 +128,15 @@ cdef inline void pass_gradient(int mode, Py_ssize_t n, const floating *dy, float
 
 cdef inline void make_call(Run *run, Call *call, Py_ssize_t row0, Py_ssize_t n) noexcept nogil:
     memset(call, 0, sizeof(Call))
-    call.n, call.row0, call.n_batch = n, row0, run.n
+    call.n, call.row0, call.n_batch = n, run.row_offset + row0, run.n
     call.training, call.backward = run.training, run.backward
     call.seed, call.epoch, call.step = run.seed, run.epoch, run.step
     call.stop = <const int*>&run.stop
 
 
 cdef inline void forward_node(
-    Run *run, Instruction *s, Call *call, int thread, const floating *theta) noexcept nogil:
-    cdef Py_ssize_t row0 = call.row0, n = call.n
+    Run *run, Instruction *s, Call *call, Py_ssize_t row0, int thread, const floating *theta) noexcept nogil:
+    cdef Py_ssize_t n = call.n
     cdef char *x = at(run, s.x, row0, thread)
     cdef char *y = at(run, s.y, row0, thread)
     if s.kind == KIND_OP:
@@ -159,9 +159,8 @@ cdef inline void forward_node(
 
 
 cdef inline void product_gradient(
-    Run *run, Instruction *s, const Call *call, int thread, const floating *dy) noexcept nogil:
+    Run *run, Instruction *s, Py_ssize_t row0, Py_ssize_t n, int thread, const floating *dy) noexcept nogil:
     """Of both factors; they may be one value, whose gradient is then the sum of two."""
-    cdef Py_ssize_t row0 = call.row0, n = call.n
     cdef double *sums = <double*>(run.scratch + thread * run.scratch_bytes)
     cdef const floating *a = <const floating*>at(run, s.x, row0, thread)
     cdef const floating *b = <const floating*>at(run, s.x2, row0, thread)
@@ -172,9 +171,9 @@ cdef inline void product_gradient(
 
 
 cdef inline void backward_node(
-    Run *run, Instruction *s, Call *call, int thread, Py_ssize_t lane, const floating *theta,
+    Run *run, Instruction *s, Call *call, Py_ssize_t row0, int thread, Py_ssize_t lane, const floating *theta,
 ) noexcept nogil:
-    cdef Py_ssize_t row0 = call.row0, n = call.n
+    cdef Py_ssize_t n = call.n
     cdef char *dy = at(run, s.gy, row0, thread)
     # of an op in tiles dx is made afterwards, from the dz that is left here
     cdef char *dx = at(run, s.gx, row0, thread) if s.dx != DX_NONE and not s.tiled else NULL
@@ -200,7 +199,7 @@ cdef inline void backward_node(
         if s.dx2 != DX_NONE:
             pass_gradient(s.dx2, n * s.x_size, <const floating*>dy, <floating*>at(run, s.gx2, row0, thread))
     elif s.kind == KIND_MULTIPLY:
-        product_gradient(run, s, call, thread, <const floating*>dy)
+        product_gradient(run, s, row0, n, thread, <const floating*>dy)
     elif s.dx != DX_NONE:
         put_backward(s, n, <const floating*>dy, <floating*>dx)
 
@@ -235,11 +234,10 @@ cdef inline void loss_of_block(
 
 
 cdef inline void run_block(
-    Run *run, Py_ssize_t lane, Py_ssize_t block, int thread, const floating *theta) noexcept nogil:
-    """One block of rows through the actions of a phase."""
+    Run *run, Py_ssize_t lane, Py_ssize_t block, Py_ssize_t row0, Py_ssize_t n, int thread, const floating *theta,
+) noexcept nogil:
+    """One block of n rows from row0 through the actions of a phase."""
     cdef Phase *phase = run.phases + run.phase
-    cdef Py_ssize_t row0 = block * run.block_rows
-    cdef Py_ssize_t n = min(run.block_rows, run.n - row0)
     cdef int a, kind
     cdef Instruction *s
     cdef Call call
@@ -258,9 +256,9 @@ cdef inline void run_block(
         make_call(run, &call, row0, n)
         call.lengths, call.backward = lengths, s.backward
         if kind == FORWARD:
-            forward_node(run, s, &call, thread, theta)
+            forward_node(run, s, &call, row0, thread, theta)
         elif kind == BACKWARD:
-            backward_node(run, s, &call, thread, lane, theta)
+            backward_node(run, s, &call, row0, thread, lane, theta)
         elif run.training:
             # this block's part of the sums over the batch
             call.partial = run.partials + block * s.op.n_partial

@@ -1,16 +1,29 @@
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
+@final
 class Collectives:
-    comm: Any
-    rank: int
-    size: int
-    failure: tuple[int, bytes] | None
     def __init__(self, comm: Any) -> None: ...
+    @property
+    def comm(self) -> Any: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def failure(self) -> tuple[int, bytes] | None: ...
     def agree(self, message: bytes = b"") -> bool: ...
     def concatenate(self, own: np.ndarray) -> np.ndarray | None: ...
     def total(
         self, nodes: np.ndarray, counts: Sequence[int], added: Sequence[tuple[int, int]],
     ) -> np.ndarray | None: ...
+
+@final
+class Exchange:
+    def __init__(
+        self, collectives: Collectives, lane_edges: list[int], counts: list[int], nodes: list[int],
+        own_added: Sequence[tuple[int, int]], added: Sequence[tuple[int, int]], cuts: np.ndarray, offsets: np.ndarray,
+        weights: np.ndarray,
+    ) -> None: ...

@@ -2,8 +2,12 @@
 
 Compiled as in ``process.pyx``: mpi4py is compiled too, so no bytecode runs between the messages of a call, and no
 signal's handler can raise there: a process has sent all of them or none. Each call begins with the same message of
-a fixed size, by which a process that has failed says so: whatever the others do next, they find out there.
+a fixed size, by which a process that has failed says so: whatever the others do next, they find out there. Within
+the steps of a call of ``train``, where nothing but the stop flag ends a process's work, each message to all has it
+in its first number instead.
 """
+from libc.string cimport memcpy
+
 import numpy as np
 
 
@@ -128,3 +132,113 @@ cdef list exchanges(list nodes, object received, list counts, list edges, Py_ssi
                            tuple([(at + j) * width if j < count else 0 for at, count in zip(first, counts)]))]
         messages.append((sent, into))
     return messages
+
+
+cdef class Exchange:
+    """The messages of training steps: sums of blocks, the nodes of the gradient's tree, and the updated weights.
+
+    Each process adds and updates one part of theta, with its part of the optimizer's vectors (the reduce-scatter and
+    allgather of ZeRO, Rajbhandari et al. 2020, arXiv:1910.02054), in the order of the tree.
+
+    Parameters
+    ----------
+    collectives : Collectives
+    lane_edges : list of ints, the first lane of each process, and the number of lanes
+    counts : list of ints, the number of complete nodes of each process
+    nodes : list of ints, the lanes of this process, from 0, that the sums of its nodes are left in
+    own_added, added : lists of pairs, see ``additions``: of this process's lanes, and of all nodes
+    cuts : (steps, own lanes + 1) int64
+    offsets : (steps,) int64
+    weights : (steps,) float64
+    """
+
+    def __init__(self, Collectives collectives, list lane_edges, list counts, list nodes, own_added, added, cuts,
+                 offsets, weights):
+        rank = collectives.rank
+        self.collectives, self.lane_edges, self.counts, self.nodes = collectives, lane_edges, counts, nodes
+        self.first_lane, self.n_lanes = lane_edges[rank], lane_edges[rank + 1] - lane_edges[rank]
+        self.shards = lane_edges[collectives.size]
+        self.own_added = np.array(own_added, np.int64).reshape(-1, 2)
+        self.added = np.array(added, np.int64).reshape(-1, 2)
+        self.cuts, self.offsets, self.weights = cuts, offsets, weights
+        if not (self.cuts.shape[1] == self.n_lanes + 1 and len(cuts) == len(offsets) == len(weights)):
+            raise ValueError(f"Exchange: cuts must have {self.n_lanes + 1} edges for each of {len(weights)} steps, got "
+                             f"the shape {cuts.shape}.")
+        self.most_rows = cuts[:, self.n_lanes].max()
+
+    cdef int begin(self, object lanes, object theta, object slots, object pieces, object sums,
+                   Py_ssize_t blocks_per_lane) except -1:
+        """Prepare the messages of one call, and wait for all processes; lanes (n_lanes, n_params or more)."""
+        cdef Py_ssize_t rank = self.collectives.rank, size = self.collectives.size, n = len(pieces), r
+        self.blocks_per_lane, self.theta, self.slots, self.sums, self.buffers = blocks_per_lane, theta, slots, sums, {}
+        self.piece_edges = [r * n // size for r in range(size + 1)]
+        self.first_piece, self.last_piece = self.piece_edges[rank], self.piece_edges[rank + 1]
+        # whole pieces; what is not updated between two of them is sent as well
+        ends = [*pieces[:, 0].tolist(), int(pieces[n - 1, 1])] if n else [0]
+        self.edges = [ends[edge] for edge in self.piece_edges]
+        self.first_number = self.edges[rank]
+        self.received = np.zeros((sum(self.counts), self.edges[rank + 1] - self.edges[rank]), theta.dtype)
+        self.own_theta = np.zeros(self.received.shape[1], theta.dtype)
+        self.messages = exchanges([lanes[node] for node in self.nodes], self.received, self.counts, self.edges, rank)
+        return 0
+
+    cdef tuple buffer(self, Py_ssize_t width):
+        """(sent, [received, (counts, places)]) for sums of ``width`` numbers a block, each process's after a header."""
+        cdef Py_ssize_t r
+        found = self.buffers.get(width)
+        if found is None:
+            counts = [1 + (self.lane_edges[r + 1] - self.lane_edges[r]) * self.blocks_per_lane * width
+                      for r in range(self.collectives.size)]
+            found = np.zeros(counts[self.collectives.rank]), [np.zeros(sum(counts)), placed(counts)]
+            self.buffers[width] = found
+        return found
+
+    cdef bint blocks(self, double *values, Py_ssize_t width, bint failed) except -1:
+        """Exchange the sums of blocks, values (all blocks, width); whether a process has failed."""
+        cdef tuple message = self.buffer(width)
+        cdef double[::1] sent = message[0], received = message[1][0]
+        cdef Py_ssize_t r, place = 0, count, first, step = self.blocks_per_lane * width
+        cdef bint any_failed = False
+        first, count = self.first_lane * step, self.n_lanes * step
+        sent[0] = failed
+        if count:
+            memcpy(&sent[1], values + first, count * sizeof(double))
+        self.collectives.comm.Allgatherv(message[0], message[1])
+        for r in range(self.collectives.size):
+            any_failed = any_failed or received[place] != 0
+            first = self.lane_edges[r] * step
+            count = self.lane_edges[r + 1] * step - first
+            if count:
+                memcpy(values + first, &received[place + 1], count * sizeof(double))
+            place += 1 + count
+        return any_failed
+
+    cdef int gradient(self) except -1:
+        """Receive this process's part of all nodes, and send the others theirs."""
+        for sent, into in self.messages:
+            self.collectives.comm.Alltoallv(sent, into)
+        return 0
+
+    cdef int gather_sums(self) except -1:
+        """The sums of each piece of theta, of all processes: (m, pieces)."""
+        for row in self.sums:
+            own = row[self.first_piece:self.last_piece].copy()
+            self.collectives.comm.Allgatherv(own, [row, sizes(self.piece_edges)])
+        return 0
+
+    cdef int gather_theta(self) except -1:
+        self.gather(self.theta)
+        return 0
+
+    cdef int gather_slots(self) except -1:
+        """The optimizer's vectors, which are whole outside the steps."""
+        for row in self.slots:
+            self.gather(row)
+        return 0
+
+    cdef int gather(self, object vector) except -1:
+        """All parts of a vector as long as theta."""
+        cdef Py_ssize_t first = self.first_number, count = self.own_theta.shape[0]
+        self.own_theta[...] = vector[first:first + count]
+        self.collectives.comm.Allgatherv(self.own_theta, [vector, sizes(self.edges)])
+        return 0

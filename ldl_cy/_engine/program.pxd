@@ -1,4 +1,5 @@
 """Workspace: memory and tables for one plan, and the run over them (see run.pxd)."""
+from ldl_cy._engine.collectives cimport Exchange
 from ldl_cy._engine.loss cimport Loss
 from ldl_cy._engine.pool cimport Pool, task_t
 from ldl_cy._engine.run cimport Place, Run
@@ -20,6 +21,7 @@ cdef class Workspace:
     cdef Place input_place                  # where gathered rows go
     cdef object losses                      # of the blocks
     cdef object lanes                       # (n_lanes, padded n_params): the gradient accumulators
+    cdef Exchange exchange                  # where several processes take each step together
     cdef task_t row_task, column_task, gradient_task
 
     cdef void set_data(self, const char *X, int kind, Py_ssize_t stride) noexcept nogil
@@ -27,9 +29,12 @@ cdef class Workspace:
                        object lengths) except -1
     cdef int bind_memory(self, object theta, object state, Py_ssize_t n) except -1
     cdef void set_batch(self, Py_ssize_t start, Py_ssize_t n) noexcept nogil
+    cdef void set_shards(self, Exchange exchange, Py_ssize_t step) noexcept nogil
+    cdef int exchange_blocks(self, double *values, Py_ssize_t width) noexcept nogil
     cdef int run_alone(self, Pool pool) noexcept nogil
     cdef void keep_forked(self) noexcept nogil
     cdef int run_step(self, Pool pool) noexcept nogil
+    cdef int keep_error(self, object error) except -1
     cdef object take_error(self)
     cdef double batch_loss(self) noexcept nogil
     cdef double batch_weight(self) noexcept nogil

@@ -5,6 +5,7 @@ from libc.string cimport memset
 
 from ldl_cy._engine.arrays cimport aligned, lines, pointer
 from ldl_cy._engine.blocks cimport make_call
+from ldl_cy._engine.collectives cimport Exchange
 from ldl_cy._engine.loss cimport LossKernel
 from ldl_cy._engine.op cimport Call, Kernel
 from ldl_cy._engine.pool cimport Pool
@@ -18,6 +19,7 @@ from ldl_cy._engine.tasks cimport (ceil_div, column_task, gather_task_f32, gathe
 import numpy as np
 
 from ldl_cy._engine.sparse import SparseRows
+from ldl_cy._engine.tree import tree_additions
 
 cdef extern from "platform.h" nogil:
     double ldl_seconds()
@@ -73,6 +75,8 @@ cdef class Workspace:
     plan : Plan
     n_threads : int
         Threads that may work at a time; the result does not depend on it.
+    lanes : pair of ints, default=None
+        The first of the plan's lanes that this process has, and their number; None is all.
     """
 
     def __cinit__(self):
@@ -84,7 +88,7 @@ cdef class Workspace:
         free(self.run.phases)
         free(self.run.places)
 
-    def __init__(self, plan, int n_threads=1):
+    def __init__(self, plan, int n_threads=1, lanes=None):
         cdef Run *run = &self.run
         graph = plan.graph
         self.plan, self.dtype, self.n_threads = plan, graph.dtype, n_threads
@@ -97,7 +101,8 @@ cdef class Workspace:
         self.row_task = row_task_f32 if single else row_task_f64
         self.column_task, self.gradient_task = column_task, gradient_task
         run.n_values, run.output = len(graph.sizes), plan.output
-        run.block_rows, run.n_lanes = plan.block_rows, plan.lanes
+        run.block_rows = plan.block_rows
+        run.first_lane, run.n_lanes = (0, plan.lanes) if lanes is None else lanes
         run.backward = plan.training
         run.x_size, run.t_size = graph.sizes[0], plan.target_size
         run.x_steps, run.out_steps = graph.steps[0], graph.steps[len(graph.steps) - 1]
@@ -180,6 +185,9 @@ cdef class Workspace:
         derived = aligned(max(1, plan.n_derived), self.dtype)
         run.tile_place = tile_place * item
         self.n_blocks_max = ceil_div(max(1, plan.capacity), plan.block_rows)
+        run.blocks_per_lane = ceil_div(self.n_blocks_max, max(1, plan.lanes)) if plan.training else 1
+        if plan.training:
+            self.n_blocks_max = plan.lanes * run.blocks_per_lane
         most = max([k.n_partial for k in self.kernels if k is not None], default=0)
         partials = aligned(max(1, self.n_blocks_max * most), "float64")
         totals = aligned(max(1, plan.n_partial), "float64")
@@ -207,8 +215,8 @@ cdef class Workspace:
         run.block_loss = <double*>pointer(self.losses)
         if plan.training:
             lane = lines(plan.graph.n_params)
-            grad = aligned(lane * plan.lanes, self.dtype)
-            self.lanes = grad.reshape(plan.lanes, lane)
+            grad = aligned(lane * run.n_lanes, self.dtype)
+            self.lanes = grad.reshape(run.n_lanes, lane)
             run.grad, run.lane_bytes = <char*>pointer(grad), lane * item
 
     cdef int bind_data(self, object X, object targets, object weights, object order, object loss,
@@ -251,12 +259,8 @@ cdef class Workspace:
         cdef Run *run = &self.run
         run.theta, run.state = <const char*>pointer(theta), <char*>pointer(state)
         run.stop, run.next_poll, self.error = 0, 0, None
-        capacity = self.plan.capacity
         if n > self.plan.held_rows and self.plan.limited:
             raise ValueError(f"Workspace: planned for {self.plan.held_rows} rows, got {n}.")
-        run.blocks_per_lane = max(1, ceil_div(ceil_div(capacity, run.block_rows), max(1, run.n_lanes)))
-        if not run.backward:
-            run.blocks_per_lane = 1
         n_blocks = ceil_div(max(1, n), run.block_rows)
         if n_blocks > self.n_blocks_max:
             # inference over more rows than planned: only the blocks' losses grow with them
@@ -272,6 +276,24 @@ cdef class Workspace:
             # rows are read in place
             run.places[0].base = <char*>run.X + start * run.x_stride
             run.places[0].row_bytes, run.places[0].thread_bytes = run.x_stride, 0
+
+    cdef void set_shards(self, Exchange exchange, Py_ssize_t step) noexcept nogil:
+        """This process's rows of a step's batch, from the order of rows."""
+        cdef Run *run = &self.run
+        run.start = 0 if step == 0 else run.start + run.n
+        run.cut, run.n = &exchange.cuts[step, 0], exchange.cuts[step, run.n_lanes]
+        run.row_offset, run.n_blocks = exchange.offsets[step], exchange.shards * run.blocks_per_lane
+
+    cdef int exchange_blocks(self, double *values, Py_ssize_t width) noexcept nogil:
+        """The sums of the blocks of all processes, if this is one of several; whether one has failed."""
+        cdef bint failed = True
+        with gil:
+            try:
+                failed = self.exchange.blocks(values, width, self.run.stop)
+            except BaseException as error:
+                self.error = error
+        self.run.stop = failed
+        return failed
 
     cdef double batch_weight(self) noexcept nogil:
         """Sum of the batch's weights."""
@@ -309,13 +331,17 @@ cdef class Workspace:
                                       "which needs the threads of its parent.")
 
     cdef int run_step(self, Pool pool) noexcept nogil:
-        """All phases over the batch that was set; 1 when the stop flag was raised."""
+        """All phases over the batch that was set; 1 when the stop flag was raised, by any process."""
         cdef Run *run = &self.run
         cdef Phase *phase
         cdef Py_ssize_t i, tasks
         cdef int p, kind
+        cdef bint alone = run.cut == NULL
+        cdef Instruction *s
         cdef task_t task
         prepare_all(run)
+        if not alone:
+            memset(run.block_loss, 0, run.n_blocks * sizeof(double))        # a lane may have fewer blocks
         if run.gather and run.n_phases and run.phases[0].column:
             for i in range(run.n_blocks):
                 if run.itemsize == 4:
@@ -327,7 +353,11 @@ cdef class Workspace:
             run.phase = p
             if phase.gradient and run.applies:
                 continue
-            task, tasks = self.row_task, ceil_div(run.n_blocks, run.blocks_per_lane)
+            kind = run.actions[phase.last - 1].kind
+            s = run.nodes + run.actions[phase.last - 1].node
+            if not alone and (kind == REDUCE or kind == REDUCE_BACK):
+                memset(run.partials, 0, run.n_blocks * s.op.n_partial * sizeof(double))
+            task, tasks = self.row_task, ceil_div(run.n_blocks, run.blocks_per_lane) if alone else run.n_lanes
             if phase.column or phase.gradient:
                 task, tasks = self.column_task if phase.column else self.gradient_task, phase.n_tiles
             if phase.flops * run.n >= self.share_above and tasks > 1 and not self.calls_python:
@@ -336,14 +366,14 @@ cdef class Workspace:
             else:
                 for i in range(tasks):
                     task(run, i, 0)
-            if run.stop:
+            if run.stop and alone:
                 return 1
             # the barrier after an op's partial sums: add them in block order
-            kind = run.actions[phase.last - 1].kind
-            if kind == REDUCE or kind == REDUCE_BACK:
-                if run.training:
-                    combine(run, run.nodes + run.actions[phase.last - 1].node, kind == REDUCE)
-        return 0
+            if run.training and (kind == REDUCE or kind == REDUCE_BACK):
+                if not alone and self.exchange_blocks(run.partials, s.op.n_partial):
+                    return 1
+                combine(run, s, kind == REDUCE)
+        return 0 if alone else self.exchange_blocks(run.block_loss, 1)
 
     def predict(self, X, out, theta, state, Pool pool, lengths=None):
         """out (n, y_size) = the network's raw output for the rows of X."""
@@ -411,11 +441,10 @@ cdef class Workspace:
         self._raise()
         if grad is None:
             return total / weight
+        with np.errstate(over="ignore", invalid="ignore"):          # of a gradient that is not finite
+            for i, j in tree_additions(len(lanes)):
+                lanes[i] += lanes[j]
         grad[:] = lanes[0, :self.n_params]
-        if len(lanes) > 1:
-            with np.errstate(over="ignore", invalid="ignore"):      # of a gradient that is not finite
-                for lane in lanes[1:]:
-                    grad += lane[:self.n_params]
         return total / weight
 
     def lane_gradients(self):
@@ -427,6 +456,11 @@ cdef class Workspace:
         b = self.plan.buffers[buffer]
         start = b.offset * self.plan.held_rows
         return self.memory[1][start:start + n * b.size].reshape(n, b.size).copy()
+
+    cdef int keep_error(self, object error) except -1:
+        """An exception that ends the step."""
+        self.error, self.run.stop = error, 1
+        return 0
 
     cdef object take_error(self):
         """The exception that stopped the run, or None."""

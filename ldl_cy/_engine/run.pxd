@@ -85,6 +85,10 @@ ctypedef struct Run:
     # how it is cut
     Py_ssize_t block_rows, n_blocks, blocks_per_lane
     Py_ssize_t n_lanes
+    # a process that has some shards of the batch, as its lanes
+    const long long *cut                    # (n_lanes + 1,): rows of lane l are cut[l] .. cut[l+1] - 1; NULL: all rows
+    Py_ssize_t first_lane                   # of the lanes of all processes
+    Py_ssize_t row_offset                   # rows of the whole batch before this process's
     # memory
     const char *theta
     char *state

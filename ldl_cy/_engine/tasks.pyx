@@ -8,13 +8,18 @@ from ldl_cy._engine.run cimport DX_COLUMNS, Instruction, Run
 
 cdef inline void run_lane(Run *run, Py_ssize_t lane, int thread, const floating *tag) noexcept nogil:
     """The lane's blocks in their order."""
-    cdef Py_ssize_t block
-    for block in range(lane * run.blocks_per_lane, min(run.n_blocks, (lane + 1) * run.blocks_per_lane)):
+    cdef Py_ssize_t block = (run.first_lane + lane) * run.blocks_per_lane
+    cdef Py_ssize_t row0 = lane * run.blocks_per_lane * run.block_rows, end
+    end = min(run.n, row0 + run.blocks_per_lane * run.block_rows)
+    if run.cut != NULL:
+        row0, end = run.cut[lane], run.cut[lane + 1]
+    while row0 < end:
         if thread == 0:
             run.look(run)
         if run.stop:
             return
-        run_block(run, lane, block, thread, tag)
+        run_block(run, lane, block, row0, min(run.block_rows, end - row0), thread, tag)
+        row0, block = row0 + run.block_rows, block + 1
 
 
 cdef void row_task_f32(void *context, Py_ssize_t lane, int thread) noexcept nogil:

@@ -1,21 +1,23 @@
-"""The training loop: epochs of steps without the GIL, and the update, which adds the lanes and applies the rule."""
+"""The training loop: epochs of steps without the GIL, each followed by the update."""
 from cpython.exc cimport PyErr_CheckSignals
-from cython cimport floating
 from libc.math cimport NAN, fabs, isfinite, sqrt
 from libc.string cimport memcpy, memset
 
-from ldl_cy._engine cimport vec
-from ldl_cy._engine.pool cimport Pool, task_t
+from ldl_cy._engine.collectives cimport Exchange
+from ldl_cy._engine.pool cimport Pool
 from ldl_cy._engine.program cimport Workspace
 from ldl_cy._engine.rng cimport ldl_key, shuffle
 from ldl_cy._engine.run cimport SHARED_UPDATE, Run
-from ldl_cy._engine.tasks cimport gradient_tile
+from ldl_cy._engine.update cimport (
+    CHUNK, Piece, Range, Update, add_task, apply_task, both_task, copy_ranges, each_piece, finite_ranges, reduce_task,
+    clip_scale, update, zero_task)
 
 from zlib import crc32
 
 import numpy as np
 
 from ldl_cy._engine.rng import PERMUTATION
+from ldl_cy._engine.tree import tree_additions
 from ldl_cy._engine.vec import check_rule
 
 cdef extern from "vec/cpu.h" nogil:
@@ -27,201 +29,8 @@ DONE, CONVERGED, NON_FINITE, STOPPED = range(4)
 cdef enum:
     R_DONE, R_CONVERGED, R_NON_FINITE, R_STOPPED
 
-cdef enum:
-    CHUNK = 4096                            # numbers of theta in a task of the update
-
-cdef enum:
-    P_ADDED = -1                            # kinds of a piece: its gradient is in the lanes,
-    P_WRITTEN = -2                          # whole in lane 0, or, from 0 on, is made by that node
-
-ctypedef struct Piece:                      # of theta, in one task of the update
-    long long low
-    long long high
-    long long kind
-    long long tile                          # of the node's gradient
-    long long first                         # the updated ranges that it has numbers of
-    long long last
-
-ctypedef struct Range:                      # of theta, updated with a set of coefficients of its own
-    long long low
-    long long high
-    long long coef_set
-
-ctypedef struct Update:
-    Run *run
-    char *theta
-    char *slots                             # (n_slots, n_params), the rule's, then the average if there is one
-    Py_ssize_t slot_stride                  # numbers from one slot to the next
-    Py_ssize_t n_slots, n_pieces, n_updated
-    const Piece *pieces
-    const Range *updated                    # (n_updated,), ascending; no other number of theta and the slots is touched
-    int rule                                # its number, as in vec.RULES
-    const double *coef                      # this step's row in the first set: see apply_range
-    Py_ssize_t coef_stride                  # numbers from one set to the next
-    double alpha                            # of this step: alpha / sum of weights
-    double clip_norm
-    double clip_scale
-    bint share                              # among threads
-    bint want_norms                         # squares and maximum of the gradient
-    Py_ssize_t n_ranges
-    const long long *ranges                 # (n_ranges, 2): where alpha and weight_decay act
-    double *penalties                       # (n_pieces,) sums of theta^2
-    double *squares                         # (n_pieces,) sums of g^2
-    double *largest                         # (n_pieces,) max |g|
-
-
-cdef inline void reduce_range(
-    Update *u, Py_ssize_t piece, Py_ssize_t a, Py_ssize_t b,
-    floating *g,                            # (b - a,)
-) noexcept nogil:
-    """g = sum of the lanes in order + alpha theta, and the norms of g that are needed, for theta[a:b]."""
-    cdef Py_ssize_t i, low, high, lane
-    cdef floating *theta = <floating*>u.theta
-    if u.pieces[piece].kind == P_ADDED:
-        for lane in range(1, u.run.n_lanes):
-            vec.add(b - a, <const floating*>(u.run.grad + lane * u.run.lane_bytes) + a, g)
-    if u.alpha != 0:
-        for i in range(u.n_ranges):
-            low, high = max(a, u.ranges[2 * i]), min(b, u.ranges[2 * i + 1])
-            if low < high:
-                u.penalties[piece] += vec.sum_squares(high - low, theta + low)
-                vec.axpy(high - low, <floating>u.alpha, theta + low, g + low - a)
-    if u.want_norms:
-        u.squares[piece] += vec.sum_squares(b - a, g)
-        u.largest[piece] = max(u.largest[piece], vec.max_abs(b - a, g))
-
-
-cdef inline void apply_range(
-    Update *u, Py_ssize_t piece, Py_ssize_t a, Py_ssize_t b,
-    floating *g,                            # (b - a,)
-    const double *coef,                     # (2 + n_coef,): what weight_decay takes off, the share of theta in its
-                                            # average (the last slot; 0: there is none), the rule's row
-) noexcept nogil:
-    """Clip, decay, apply the rule to theta[a:b]; then the lanes are zeroed for the next step."""
-    cdef Py_ssize_t i, low, high, lane
-    cdef floating *theta = <floating*>u.theta
-    cdef floating *slots = <floating*>u.slots + a if u.n_slots > 0 else NULL
-    if u.clip_scale != 1:
-        vec.scale(b - a, <floating>u.clip_scale, g)
-    if coef[0] != 0:
-        for i in range(u.n_ranges):
-            low, high = max(a, u.ranges[2 * i]), min(b, u.ranges[2 * i + 1])
-            if low < high:
-                vec.scale(high - low, <floating>(1 - coef[0]), theta + low)
-    vec.update(u.rule, b - a, theta + a, g, slots, u.slot_stride, coef + 2)
-    if coef[1] != 0:
-        # average += c (theta - average)
-        slots = <floating*>u.slots + u.n_slots * u.slot_stride + a
-        vec.scale(b - a, <floating>(1 - coef[1]), slots)
-        vec.axpy(b - a, <floating>coef[1], theta + a, slots)
-    if u.pieces[piece].kind == P_ADDED:
-        for lane in range(u.run.n_lanes):
-            memset(u.run.grad + lane * u.run.lane_bytes + a * sizeof(floating), 0, (b - a) * sizeof(floating))
-
-
-cdef inline void update_piece(
-    Update *u, Py_ssize_t piece, bint reduces, bint applies, int thread, const floating *tag) noexcept nogil:
-    cdef const Piece *p = u.pieces + piece
-    cdef const Range *r
-    cdef Py_ssize_t a = p.low, b, i, low, high
-    cdef floating *g = <floating*>u.run.grad + p.low
-    if p.kind >= 0:
-        # a tile of gradient over all rows: used while it is in the cache
-        g = <floating*>(u.run.scratch + thread * u.run.scratch_bytes + u.run.tile_place)
-        gradient_tile(u.run, u.run.nodes + p.kind, p.tile, <char*>g, thread)
-    if reduces:
-        u.penalties[piece] = u.squares[piece] = u.largest[piece] = 0
-    while a < p.high:
-        b = min(a + CHUNK, p.high)
-        for i in range(p.first, p.last):
-            r = u.updated + i
-            low, high = max(a, r.low), min(b, r.high)
-            if low >= high:
-                continue
-            if reduces:
-                reduce_range(u, piece, low, high, g + low - p.low)
-            if applies:
-                apply_range(u, piece, low, high, g + low - p.low, u.coef + r.coef_set * u.coef_stride)
-        a = b
-
-
-cdef void reduce_task(void *context, Py_ssize_t piece, int thread) noexcept nogil:
-    cdef Update *u = <Update*>context
-    if u.run.itemsize == 4:
-        update_piece[float](u, piece, True, False, thread, NULL)
-    else:
-        update_piece[double](u, piece, True, False, thread, NULL)
-
-
-cdef void apply_task(void *context, Py_ssize_t piece, int thread) noexcept nogil:
-    cdef Update *u = <Update*>context
-    if u.run.itemsize == 4:
-        update_piece[float](u, piece, False, True, thread, NULL)
-    else:
-        update_piece[double](u, piece, False, True, thread, NULL)
-
-
-cdef void both_task(void *context, Py_ssize_t piece, int thread) noexcept nogil:
-    cdef Update *u = <Update*>context
-    if u.run.itemsize == 4:
-        update_piece[float](u, piece, True, True, thread, NULL)
-    else:
-        update_piece[double](u, piece, True, True, thread, NULL)
-
-
-cdef double gradient_norm(Update *u) noexcept nogil:
-    cdef double total = 0
-    cdef Py_ssize_t i
-    for i in range(u.n_pieces):
-        total += u.squares[i]
-    return sqrt(total)
-
-
-cdef inline void each_piece(task_t task, Update *u, Pool pool) noexcept nogil:
-    cdef Py_ssize_t i
-    if u.share:
-        pool.parallel(task, u, u.n_pieces)
-        return
-    for i in range(u.n_pieces):
-        task(u, i, 0)
-
-
-cdef void update(Update *u, Pool pool) noexcept nogil:
-    """One step of the rule."""
-    cdef double norm
-    u.clip_scale = 1
-    if u.clip_norm <= 0:
-        each_piece(both_task, u, pool)
-        return
-    # ||g|| must be known before g is scaled: two passes
-    each_piece(reduce_task, u, pool)
-    norm = gradient_norm(u)
-    if norm > u.clip_norm:
-        u.clip_scale = u.clip_norm / norm
-    each_piece(apply_task, u, pool)
-
-
-cdef bint finite_ranges(const Update *u, Py_ssize_t item) noexcept nogil:
-    """Whether the updated numbers of theta are finite."""
-    cdef Py_ssize_t i, n
-    cdef const char *x
-    for i in range(u.n_updated):
-        x, n = u.theta + u.updated[i].low * item, u.updated[i].high - u.updated[i].low
-        if not isfinite(vec.max_abs(n, <const float*>x) if item == 4 else vec.max_abs(n, <const double*>x)):
-            return False
-    return True
-
-
-cdef void copy_ranges(
-    const Update *u, Py_ssize_t item, Py_ssize_t rows, const char *source, Py_ssize_t source_stride, char *to,
-    Py_ssize_t stride,
-) noexcept nogil:
-    """The updated ranges of vectors as long as theta; strides are numbers from one vector to the next."""
-    cdef Py_ssize_t i, j, low, high
-    for j in range(rows):
-        for i in range(u.n_updated):
-            low, high = u.updated[i].low, u.updated[i].high
-            memcpy(to + (j * stride + low) * item, source + (j * source_stride + low) * item, (high - low) * item)
+cdef enum:                                  # what is sent in a step
+    GRADIENT, SUMS, THETA
 
 
 cdef size_t where(object array) except? 0:
@@ -260,7 +69,7 @@ cdef object ranged_pieces(object found, object updated):
 def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, coef, *,
           Py_ssize_t batch_size, Py_ssize_t epochs, order, bint reshuffle, seed, Py_ssize_t epoch, Py_ssize_t step,
           double[::1] losses, Pool pool, lengths=None, double before=NAN, counts=None, bint partial=False,
-          updated=None, double[::1] carried=None):
+          updated=None, double[::1] carried=None, Exchange exchange=None):
     """Run up to ``epochs`` epochs and apply a rule after each batch.
 
     Parameters
@@ -285,6 +94,7 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, co
         of theta, with the first set. No other number of theta and the slots is read or written by the update
     carried : (2,) or None, for one epoch in parts: the sums of the losses and of the weights of its earlier batches, to
         which those of these data are added
+    exchange : Exchange or None, for one epoch of several processes: ``order`` then has this one's rows of all steps
 
     Returns
     -------
@@ -294,8 +104,9 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, co
     no step; after an epoch with one the run ends, since the rows of ``coef`` for later epochs are those of other steps.
     """
     cdef Run *run = &ws.run
-    cdef Update u
-    cdef Py_ssize_t n = X.shape[0], start, size, e, done = 0, steps = 0, whole = 0, n_slots = slots.shape[0]
+    cdef Update u, part
+    cdef Py_ssize_t n = X.shape[0], start, size, e, t, done = 0, steps = 0, whole = 0, n_slots = slots.shape[0]
+    cdef Py_ssize_t n_steps = exchange.weights.shape[0] if exchange is not None else (n + batch_size - 1) // batch_size
     cdef Py_ssize_t item = run.itemsize, n_params = ws.n_params, n_state = state.shape[0]
     cdef int reason = R_DONE, failed
     cdef double total, weight, batch, penalty, epoch_weight, tol = rule.tol, alpha = rule.alpha, largest = 0
@@ -305,13 +116,13 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, co
     coef = coef if coef.ndim == 3 else coef[None]
     cdef double[:, :, ::1] table = coef
     cdef bint row_changes = table.shape[1] > 1, by_loss = rule.by_loss, skipped = False
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, first
     cdef bint averages = rule.averages
     cdef int rule_id = rule.rule_id
     ranges = np.ascontiguousarray(rule.ranges, np.int64)
     updated = np.array([[0, n_params, 0]] if updated is None else updated, np.int64, order="C")
     check_memory(rule_id, n_slots, averages, coef, ranges, updated, n_params,
-                 epochs * ((n + batch_size - 1) // batch_size))
+                 epochs * n_steps)
     # a gradient's norm is known only when all of it was made
     cdef bint applies = rule.clip_norm <= 0
     pieces = ranged_pieces(ws.plan.pieces(CHUNK, applies), updated)
@@ -319,7 +130,7 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, co
     sums = np.zeros((3, max(1, len(pieces))))
     backup = [np.empty(n_params, theta.dtype), np.empty((n_slots, n_params), theta.dtype), state.copy()]
     ws.bind_data(X, targets, weights, order, loss, lengths)
-    ws.bind_memory(theta, state, min(n, batch_size))
+    ws.bind_memory(theta, state, min(n, batch_size) if exchange is None else exchange.most_rows)
     for low, high in ws.plan.added:
         ws.lanes[:, low:high] = 0
     memset(&u, 0, sizeof(Update))
@@ -334,6 +145,19 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, co
     u.rule, u.clip_norm, u.want_norms = rule_id, rule.clip_norm, rule.clip_norm > 0 or (tol > 0 and not by_loss)
     u.n_ranges, u.ranges = len(ranges), <const long long*>where(ranges)
     u.penalties, u.squares, u.largest = <double*>where(sums[0]), <double*>where(sums[1]), <double*>where(sums[2])
+    added = np.array(tree_additions(run.n_lanes) if exchange is None else exchange.own_added, np.int64).reshape(-1, 2)
+    u.sums, u.sums_bytes, u.n_added, u.added = run.grad, run.lane_bytes, len(added), <const long long*>where(added)
+    if exchange is not None:
+        exchange.begin(ws.lanes, theta, slots, pieces, sums, run.blocks_per_lane)
+        if not exchange.collectives.agree():
+            return 0, R_STOPPED, 0.0, None
+        ws.exchange, run.cut = exchange, &exchange.cuts[0, 0]
+        part, first = u, exchange.first_piece
+        part.pieces, part.n_pieces, part.keeps = u.pieces + first, exchange.last_piece - first, True
+        part.penalties, part.squares, part.largest = u.penalties + first, u.squares + first, u.largest + first
+        part.sums = <char*>where(exchange.received) - exchange.first_number * item
+        part.sums_bytes, part.n_added = exchange.received.strides[0], len(exchange.added)
+        part.added = <const long long*>where(exchange.added)
     cdef char *saved_theta = <char*>where(backup[0])
     cdef char *saved_slots = <char*>where(backup[1])
     cdef char *saved_state = <char*>where(backup[2])
@@ -354,12 +178,16 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, co
             if carried is not None:
                 total, epoch_weight = carried[0], carried[1]
             start = 0
-            while start < n:
-                size = min(batch_size, n - start)
-                ws.set_batch(start, size)
-                start += size
+            for t in range(n_steps):
+                if exchange is None:
+                    size = min(batch_size, n - start)
+                    ws.set_batch(start, size)
+                    start += size
+                    weight = ws.batch_weight()
+                else:
+                    ws.set_shards(exchange, t)
+                    weight = exchange.weights[t]
                 run.step = step + steps
-                weight = ws.batch_weight()
                 run.loss_scale = 1 / weight if weight > 0 else 0
                 if weight <= 0:             # every weight is 0: no step
                     skipped = True
@@ -374,7 +202,11 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, co
                     reason = R_NON_FINITE
                     break
                 u.alpha = alpha / weight
-                update(&u, pool)
+                if exchange is None:
+                    update(&u, pool)
+                elif update_part(ws, exchange, &u, &part, pool, tol > 0 or alpha != 0):
+                    reason = R_STOPPED
+                    break
                 steps += 1
                 if alpha != 0:
                     # the loss that is minimised: mean loss + alpha/2 sum theta^2 / sum w
@@ -412,6 +244,9 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, co
             if skipped:
                 break
         ldl_restore_denormals(mode)
+    run.cut, run.row_offset, ws.exchange = NULL, 0, None
+    if exchange is not None and done:
+        exchange.gather_slots()
     if counts is not None:
         count(counts, whole, 0 if partial else done)
         if by_loss and done:
@@ -423,6 +258,46 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, co
         except BaseException as interrupt:
             error = interrupt
     return done, reason, largest, error
+
+
+cdef int send(Workspace ws, Exchange exchange, int what) noexcept nogil:
+    """The messages of one kind; 1 if they failed, with an exception that is kept."""
+    with gil:
+        try:
+            if what == GRADIENT:
+                exchange.gradient()
+            elif what == SUMS:
+                exchange.gather_sums()
+            else:
+                exchange.gather_theta()
+            return 0
+        except BaseException as error:
+            ws.keep_error(error)
+            return 1
+
+
+cdef int update_part(
+    Workspace ws, Exchange exchange, Update *u, Update *part, Pool pool, bint wants_sums) noexcept nogil:
+    """The update of this process's part of theta, by the sum of all gradients, and then all of theta; 1 if it failed.
+
+    Parameters
+    ----------
+    u : for all pieces, and this process's lanes
+    part : for its own pieces, and the nodes of all processes
+    wants_sums : whether all processes need the sums of all pieces
+    """
+    each_piece(add_task, u, pool)                   # lanes to complete nodes
+    if send(ws, exchange, GRADIENT):
+        return 1
+    each_piece(zero_task, u, pool)
+    part.coef, part.alpha, part.clip_scale = u.coef, u.alpha, 1
+    each_piece(both_task if u.clip_norm <= 0 else reduce_task, part, pool)
+    if (u.clip_norm > 0 or wants_sums) and send(ws, exchange, SUMS):
+        return 1
+    if u.clip_norm > 0:
+        part.clip_scale = clip_scale(u)
+        each_piece(apply_task, part, pool)
+    return send(ws, exchange, THETA)
 
 
 cdef int count(counts, Py_ssize_t steps, Py_ssize_t epochs) except -1:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-from ldl_cy._engine.collectives import Collectives
+from ldl_cy._engine.collectives import Collectives, Exchange
 from ldl_cy.checks import check_choice, check_int
 from ldl_cy.distributed.shards import Node, additions, complete_nodes, cut, first_leaves
 from ldl_cy.messages import shown
@@ -51,8 +51,18 @@ class Ranks:
         edges = first_leaves(shards, self.size)
         self.first, self.last = edges[self.rank], edges[self.rank + 1]
         of_ranks = [complete_nodes(a, b) for a, b in itertools.pairwise(edges)]
-        self._counts = [len(nodes) for nodes in of_ranks]
+        self._edges, self._counts = edges, [len(nodes) for nodes in of_ranks]
         self._added = additions([node for nodes in of_ranks for node in nodes])
+
+    @property
+    def shards_of_ranks(self) -> list[int]:
+        """The number of shards of each rank."""
+        return [b - a for a, b in pairwise(self._edges)]
+
+    def exchange(self, cuts: np.ndarray, offsets: np.ndarray, weights: np.ndarray) -> Exchange:
+        """The messages of training steps, of which ``RankSteps`` has the rows."""
+        return Exchange(self.collectives, self._edges, self._counts, self._own_nodes, self._own_added, self._added,
+                        cuts, offsets, weights)
 
     # -- errors ----------------------------------------------------------------------------------------
 

@@ -11,18 +11,15 @@ the tree; the nodes of all ranks are added in the tree's order. So sums have the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
+from ldl_cy._engine.tree import Node, additions, complete_nodes
+
+__all__ = ["Node", "additions", "complete_nodes", "cut", "first_leaves", "tree_sum"]
+
 T = TypeVar("T")
-
-
-class Node(NamedTuple):
-    """A node of the tree: ``count`` leaves, a power of two, from ``leaf``."""
-
-    leaf: int
-    count: int
 
 
 def first_leaves(shards: int, size: int) -> list[int]:
@@ -33,40 +30,6 @@ def first_leaves(shards: int, size: int) -> list[int]:
 def cut(n: int, shards: int) -> np.ndarray:
     """Where each of the shards of n rows begins, and n: (shards + 1,) ints. Sizes differ by at most one."""
     return np.arange(shards + 1) * n // shards
-
-
-def complete_nodes(first: int, last: int) -> list[Node]:
-    """The largest complete nodes of leaves first .. last - 1, in their order."""
-    nodes = []
-    while first < last:
-        # the largest power of two that divides first and fits
-        count = first & -first or 1 << (last - 1).bit_length()
-        while first + count > last:
-            count //= 2
-        nodes.append(Node(first, count))
-        first += count
-    return nodes
-
-
-def additions(nodes: Sequence[Node]) -> list[tuple[int, int]]:
-    """The order of the sums: pairs (i, j) for ``node i += node j``, until no two neighbours have the same parent.
-
-    A sum stays at the place of its first node. All leaves of a tree leave the whole sum at 0.
-    """
-    found, left = [], [(node.leaf, node.count, place) for place, node in enumerate(nodes)]
-    joined = True
-    while joined:
-        joined, above = False, []
-        for leaf, count, place in left:
-            below = above[-1] if above else None
-            if below is not None and below[1] == count and below[0] % (2 * count) == 0 and below[0] + count == leaf:
-                found.append((below[2], place))
-                above[-1] = (below[0], 2 * count, below[2])
-                joined = True
-            else:
-                above.append((leaf, count, place))
-        left = above
-    return found
 
 
 def tree_sum(parts: Sequence[T]) -> T:
