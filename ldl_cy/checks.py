@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -195,10 +195,14 @@ def read_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None = Non
     return X
 
 
-def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dtype: str) -> Any:
+def check_rows(
+    owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dtype: str,
+    own: Callable[[int], slice] | None = None,
+) -> Any:
     """An array (n, *shape) of finite numbers as (n, size); float32, float64 and uint8 are kept, others are converted.
 
-    Arrays, memmaps included, are not copied as long as each row is contiguous. Sparse X becomes ``SparseRows``.
+    Arrays, memmaps included, are not copied as long as each row is contiguous. Sparse X becomes ``SparseRows``. Only
+    the rows ``own(n)`` are read if ``own`` is given and nothing is converted.
     """
     X = read_rows(owner, name, X, shape)
     if is_sparse(X):
@@ -208,7 +212,7 @@ def check_rows(owner: str, name: str, X: Any, shape: tuple[int, ...] | None, dty
         X = in_dtype(owner, name, X, dtype)
     elif not (X.dtype.isnative and X.flags.aligned):
         X = X.astype(X.dtype.char)
-    check_values(owner, name, X, dtype)
+    check_values(owner, name, X if own is None else X[own(len(X))], dtype)
     flat = X.reshape(len(X), -1)
     if flat.shape[1] > 1 and flat.strides[1] != flat.itemsize:
         flat = np.ascontiguousarray(flat)

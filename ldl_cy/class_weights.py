@@ -13,6 +13,7 @@ from ldl_cy.messages import shown
 
 if TYPE_CHECKING:
     from ldl_cy.data import Data
+    from ldl_cy.distributed.ranks import Ranks
     from ldl_cy.losses import Loss
     from ldl_cy.network import Network
 
@@ -44,7 +45,10 @@ def check_class_weight(class_weight: Any, loss: Loss, counted: bool) -> None:
                          f"got {shown(class_weight)} with {loss.name}.")
 
 
-def weighted(data: Data, y: Any, class_weight: Any, loss: Loss, network: Network, *, some: bool = True) -> Data:
+def weighted(
+    data: Data, y: Any, class_weight: Any, loss: Loss, network: Network, *, some: bool = True,
+    ranks: Ranks | None = None,
+) -> Data:
     """The data with the weight of each sample multiplied by that of its class.
 
     Parameters
@@ -56,6 +60,8 @@ def weighted(data: Data, y: Any, class_weight: Any, loss: Loss, network: Network
     network : Network
     some : bool, default=True
         Whether a sample must have a weight > 0.
+    ranks : Ranks, default=None
+        Those of whose rows ``data`` are a part: "balanced" counts the classes of all.
 
     Raises
     ------
@@ -67,8 +73,10 @@ def weighted(data: Data, y: Any, class_weight: Any, loss: Loss, network: Network
     places, codes = loss.classes(np.asarray(y), network.output_shape)
     counts = np.bincount(codes, minlength=max(places.values()) + 1)
     if isinstance(class_weight, str):
+        if ranks is not None and ranks.local:
+            counts = ranks.concatenate(counts[None]).sum(axis=0)
         # n / (classes that occur x rows of the class), as scikit-learn's compute_class_weight
-        of_class = data.n / (np.count_nonzero(counts) * np.maximum(counts, 1.0))
+        of_class = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1.0))
     else:
         of_class = by_label(class_weight, places)
     weights = of_class[codes] if data.weights is None else of_class[codes] * data.weights

@@ -1,6 +1,7 @@
 """Training and validation data: rows, targets, weights and lengths, checked once, before any computation."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -59,7 +60,7 @@ class Data(NamedTuple):
 
 def validate_data(
     network: Network, name: str, X: Any, y: Any, sample_weight: Any, lengths: Any, loss: Loss, dtype: str,
-    weightless: bool = False,
+    weightless: bool = False, own: Callable[[int], slice] | None = None,
 ) -> Data:
     """Check data against a network and a loss; targets and weights are converted to ``dtype``.
 
@@ -76,6 +77,8 @@ def validate_data(
     dtype : str
     weightless : bool, default=False
         Whether all weights may be zero.
+    own : function of n, default=None
+        Which rows of X are read; None is all.
 
     Returns
     -------
@@ -86,7 +89,7 @@ def validate_data(
     ValueError, TypeError
         The data do not fit the network, the loss or each other.
     """
-    rows = network.check_rows(name, X, lengths)
+    rows = network.check_rows(name, X, lengths, own)
     weights = check_weights(OWNER, sample_weight, len(rows), dtype, weightless)
     if lengths is not None and network.graph.steps[-1] == network.graph.steps[0]:
         y = zero_tails(y, lengths)              # targets after each step

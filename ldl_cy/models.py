@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from ldl_cy._engine.process import Exclusive
 from ldl_cy.callbacks import CallbackList
 from ldl_cy.composing import Composes
 from ldl_cy.data import bind_data
+from ldl_cy.distributed import read_ranks
+from ldl_cy.distributed.agreement import take_first
 from ldl_cy.layers.base import Layer, Shape
 from ldl_cy.network import Network, check_input_shape, check_network, check_settings
 from ldl_cy.state import TrainingState, check_training_state
@@ -20,6 +23,7 @@ from ldl_cy.training import Fit
 
 if TYPE_CHECKING:
     from ldl_cy.callbacks import Callbacks, History
+    from ldl_cy.distributed import Ranks
     from ldl_cy.optimizers import Optimizer
 
 
@@ -295,7 +299,8 @@ class Sequential(Composes):
         batch_size: int | str = "auto", epochs: int = 10, alpha: float = 0.0, shuffle: bool = True,
         sample_weight: Any = None, class_weight: Mapping[int, float] | str | None = None, lengths: Any = None,
         validation_data: tuple[Any, ...] | None = None, validation_split: float = 0.0, callbacks: Callbacks = (),
-        n_threads: int | None = None, verbose: int = 0, cache_features: bool | str = "auto",
+        n_threads: int | None = None, verbose: int = 0, cache_features: bool | str = "auto", comm: Any = None,
+        shards: int = 8, rows: str = "all",
     ) -> History:
         """Train the model; a further call continues where the last one ended.
 
@@ -342,6 +347,16 @@ class Sequential(Composes):
             Whether the outputs of frozen layers at the beginning of the model are computed once for the fit, or in each
             epoch, for some batches at a time. The result is the same to the bit. "auto" keeps them if they take at most
             half of the memory that is available; False is for X that a callback changes between epochs.
+        comm : mpi4py.MPI.Comm, or an object with its methods, default=None
+            The ranks that fit together, each of which calls ``fit`` with the same arguments, but for n_threads, verbose
+            and callbacks. All begin with the weights and the seed of rank 0, and have the same model at the end.
+        shards : int, a power of two, default=8
+            With comm, the parts into which each batch is cut; at least the number of ranks. Weights are the same to the
+            bit for any number of ranks and threads, and differ from those of ``comm=None`` by the order of sums.
+        rows : {"all", "local"}, default="all"
+            With comm, whether each rank is given all rows, of whose X it reads its own, or only rows of its own, which
+            are shuffled within its shards. With "local" the weights are the same for any number of ranks if the rows
+            of all, in the order of ranks, are the same, and divided where shards begin.
 
         Returns
         -------
@@ -356,19 +371,35 @@ class Sequential(Composes):
             The loss or a weight became non-finite; the weights are those of the last finite epoch.
         RuntimeError
             Another fit of this model is running, or one with the same callback.
+
+        Notes
+        -----
+        With comm, an error on one rank, also Ctrl-C, ends the fit on all ranks with that error. A callback that asks for
+        a stop ends the fit on all; callbacks that write files or show progress act on rank 0 alone.
         """
-        watched = CallbackList(callbacks, self, progress=bool(verbose))
-        with Exclusive([self], "of this model"), watched.exclusive():
-            layers, network, state = self._built
-            fit = Fit(
-                network, state, lambda shape: Network.build(layers, shape, self.dtype, self._seed), X, y, loss=loss,
+        ranks = read_ranks("Sequential", comm, shards, rows)
+        with nullcontext() if ranks is None else ranks.together(), Exclusive([self], "of this model"):
+            watched = CallbackList(callbacks, self, progress=bool(verbose), ranks=ranks)
+            self._fit(
+                X, y, ranks, watched, loss=loss,
                 optimizer=optimizer, batch_size=batch_size, epochs=epochs, alpha=alpha, shuffle=shuffle,
                 sample_weight=sample_weight, lengths=lengths, validation_data=validation_data,
-                validation_split=validation_split, callbacks=watched, n_threads=n_threads,
-                cache_features=cache_features, class_weight=class_weight)
-            self._built = layers, fit.network, fit.state
-            fit.run()
+                validation_split=validation_split, n_threads=n_threads, cache_features=cache_features,
+                class_weight=class_weight)
         return watched.history
+
+    def _fit(self, X: Any, y: Any, ranks: Ranks | None, callbacks: CallbackList, **arguments: Any) -> None:
+        with callbacks.exclusive():
+            (layers, network, state), seed = self._built, self._seed
+            if ranks is not None:
+                ranks.check_same("Sequential", "whether the model is built", network is not None)
+                seed = ranks.share(seed)
+                if network is not None:
+                    network, state = take_first(ranks, network, state)
+            fit = Fit(network, state, lambda shape: Network.build(layers, shape, self.dtype, seed), X, y,
+                      callbacks=callbacks, ranks=ranks, **arguments)
+            self._built, self._seed = (layers, fit.network, fit.state), seed
+            fit.run()
 
     def summary(self) -> None:
         """Print the layers with their output shapes, parameters and multiply-adds, what is frozen, and memory.

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from operator import setitem
 from types import MappingProxyType
@@ -130,9 +130,7 @@ class Network:
 
     def initial(self) -> Network:
         """The same network with its initial weights and running statistics, in arrays of its own."""
-        network = Network(self.layers, self.graph, *initial_values(self.graph, self.seed), self.seed)
-        network.workspaces = self.workspaces        # planned for the same graph
-        return network
+        return self.with_numbers(*initial_values(self.graph, self.seed), self.seed)
 
     def snapshot(self) -> Snapshot:
         """Copies of theta and of the running statistics, for ``restore``."""
@@ -192,6 +190,12 @@ class Network:
         self._of_steps = {**dict(list(known.items())[1 - MOST_LENGTHS:]), n_steps: network}
         return network
 
+    def with_numbers(self, theta: np.ndarray, statistics: np.ndarray, seed: int) -> Network:
+        """The same network with these arrays, and another seed."""
+        network = Network(self.layers, self.graph, theta, statistics, seed)
+        network.workspaces = self.workspaces        # planned for the same graph
+        return network
+
     def refrozen(self, layers: Sequence[Layer]) -> Network:
         """The network of layers that differ from these in what is trainable, with the same two arrays."""
         return Network(layers, make_graph(layers, self.input_shape, self.dtype), self.theta, self.statistics, self.seed)
@@ -246,7 +250,7 @@ class Network:
 
     def workspace(
         self, n: int, n_threads: int, *, training: bool = False, loss_size: int = 0, keep: tuple[int, ...] = (),
-        input_gradient: bool = False,
+        input_gradient: bool = False, lanes: tuple[int, int, int] | None = None,
     ) -> BorrowedWorkspace:
         """``with network.workspace(...) as ws:`` borrows a workspace that no concurrent call uses.
 
@@ -264,15 +268,18 @@ class Network:
             Buffers of the graph that are kept for the whole batch.
         input_gradient : bool, default=False
             Whether the gradient with respect to the input is computed as well.
+        lanes : 3-tuple of ints, default=None
+            With ``training``: the lanes of the plan, each of which has n / lanes rows and a whole gradient; the first
+            of those that the workspace has, and their number. None: as the plan chooses, and all.
         """
         rows = n if training else memory_rows(n)
 
         def make() -> Workspace:
             plan = Plan(self.graph, training, n if training else PREDICT_ROWS, loss_size, keep,
-                        input_gradient=input_gradient, rows=rows)
-            return Workspace(plan, n_threads)
+                        input_gradient=input_gradient, rows=rows, lanes=0 if lanes is None else lanes[0])
+            return Workspace(plan, n_threads, None if lanes is None else lanes[1:])
 
-        return self.workspaces.borrow((rows, n_threads, training, loss_size, keep, input_gradient), make)
+        return self.workspaces.borrow((rows, n_threads, training, loss_size, keep, input_gradient, lanes), make)
 
     def pool(self, workspace: Workspace, n: int) -> AbstractContextManager[Pool]:
         """The pool for n rows: worker threads, or the calling thread for small work."""
@@ -301,17 +308,21 @@ class Network:
 
     # -- checks of arguments ---------------------------------------------------------------------------
 
-    def check_rows(self, name: str, X: Any, lengths: Any = None) -> Any:
-        """X as rows (n, size) of finite numbers that the first layer accepts; past the lengths they may be NaN."""
+    def check_rows(
+        self, name: str, X: Any, lengths: Any = None, own: Callable[[int], slice] | None = None) -> Any:
+        """X as rows (n, size) of finite numbers that the first layer accepts; past the lengths they may be NaN.
+
+        ``own``, a function of n, says which rows are read; None is all.
+        """
         try:
-            rows = check_rows(OWNER, name, X, self.input_shape, self.dtype)
+            rows = check_rows(OWNER, name, X, self.input_shape, self.dtype, own)
         except ValueError:
             ended = X if lengths is None else zero_tails(X, lengths)
             if ended is X:
                 raise
-            rows = check_rows(OWNER, name, ended, self.input_shape, self.dtype)
+            rows = check_rows(OWNER, name, ended, self.input_shape, self.dtype, own)
         for check in self.graph.input_checks:
-            check(rows)
+            check(rows if own is None else rows[own(len(rows))])
         return rows
 
     def check_lengths(self, lengths: Any, n: int, loss_op: Any = None) -> np.ndarray | None:

@@ -17,7 +17,7 @@ cdef class Exchange:
     cdef long long[:, ::1] cuts             # (steps, n_lanes + 1): where each lane's rows begin, among this process's
     cdef long long[::1] offsets             # (steps,) rows of the whole batch before this process's
     cdef double[::1] weights                # (steps,) the sum of the whole batch's weights
-    cdef readonly Py_ssize_t most_rows      # of this process in a step
+    cdef readonly Py_ssize_t n_steps, most_rows         # of this process in a step
     # the vectors of one call of train
     cdef Py_ssize_t blocks_per_lane, first_piece, last_piece, first_number
     cdef readonly object received           # (nodes of all processes, numbers of this one's part)

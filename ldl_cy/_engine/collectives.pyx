@@ -164,6 +164,7 @@ cdef class Exchange:
         if not (self.cuts.shape[1] == self.n_lanes + 1 and len(cuts) == len(offsets) == len(weights)):
             raise ValueError(f"Exchange: cuts must have {self.n_lanes + 1} edges for each of {len(weights)} steps, got "
                              f"the shape {cuts.shape}.")
+        self.n_steps = len(weights)
         self.most_rows = cuts[:, self.n_lanes].max()
 
     cdef int begin(self, object lanes, object theta, object slots, object pieces, object sums,

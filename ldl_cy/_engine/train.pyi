@@ -2,6 +2,7 @@ from typing import Any, final
 
 from numpy import ndarray
 
+from ldl_cy._engine.collectives import Exchange
 from ldl_cy._engine.loss import LossKernel
 from ldl_cy._engine.pool import Pool
 from ldl_cy._engine.program import Workspace
@@ -19,6 +20,7 @@ def train(
     order: ndarray | None, reshuffle: bool, seed: int, epoch: int, step: int, losses: ndarray, pool: Pool,
     lengths: ndarray | None = None, before: float = ..., counts: Any = None, partial: bool = False,
     updated: ndarray | None = None, carried: ndarray | None = None,
+    exchange: Exchange | None = None,
 ) -> tuple[int, int, float, BaseException | None]: ...
 
 @final

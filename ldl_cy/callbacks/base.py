@@ -30,12 +30,16 @@ class Callback:
     ----------
     last : bool
         Whether the callback is called after all others; False by default.
+    on_first_rank : bool
+        Whether, in a fit over several ranks, it acts on rank 0 alone, since it writes files or shows progress; False by
+        default. The others act on every rank that has them, and what they change must be the same on all.
     state_key : str
         The key under which the model stores ``state_dict``; a callback with the same key continues from it. The name of
         the class unless it was set.
     """
 
     last = False
+    on_first_rank = False
 
     @property
     def state_key(self) -> str:

@@ -63,6 +63,7 @@ class Checkpoint(Callback):
         model has the weights of the last epoch.
     """
 
+    on_first_rank = True
     last = True                     # the states of the other callbacks are part of the checkpoint
 
     def __init__(

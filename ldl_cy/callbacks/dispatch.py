@@ -11,9 +11,11 @@ import numpy as np
 from ldl_cy._engine.process import Exclusive
 from ldl_cy.callbacks.base import AnyCallback, Callback, Callbacks, check_callbacks
 from ldl_cy.callbacks.history import History, ProgressBar
+from ldl_cy.distributed.agreement import agree_on_epoch
 from ldl_cy.messages import shown
 
 if TYPE_CHECKING:
+    from ldl_cy.distributed.ranks import Ranks
     from ldl_cy.models import Sequential
     from ldl_cy.optimizers import Optimizer
 
@@ -33,6 +35,8 @@ class CallbackList:
         None if ``model`` is set later, before the fit begins.
     progress : bool, default=False
         Whether to show a progress bar.
+    ranks : Ranks, default=None
+        Those that fit together: a stop that is requested on one of them ends the fit on all.
 
     Attributes
     ----------
@@ -43,13 +47,19 @@ class CallbackList:
 
     model: Sequential
 
-    def __init__(self, callbacks: Callbacks, model: Sequential | None = None, *, progress: bool = False) -> None:
+    def __init__(
+        self, callbacks: Callbacks, model: Sequential | None = None, *, progress: bool = False,
+        ranks: Ranks | None = None,
+    ) -> None:
         if model is not None:
             self.model = model
         self.history = History()
         self.callbacks = check_callbacks(callbacks)
         if progress:
             self.callbacks.append(ProgressBar())
+        self.ranks = ranks
+        if ranks is not None and not ranks.is_first:
+            self.callbacks = [callback for callback in self.callbacks if not callback.on_first_rank]
         self._checked = False
 
     def exclusive(self) -> Exclusive:
@@ -142,6 +152,12 @@ class CallbackList:
             callback.on_epoch_stored(self.model, epoch)
         # with what callbacks have added, without what they made of the rest
         self.history.on_epoch_end(self.model, epoch, {**given, **{k: v for k, v in logs.items() if k not in given}})
+        return self._ends(stop)
+
+    def _ends(self, stop: bool) -> bool:
+        """Whether the fit ends, since a callback, on any rank, requests it."""
+        if self.ranks is not None:
+            stop = agree_on_epoch(self.ranks, self.model.network, self.model.training_state, stop)
         if stop:
             self.history.ended("callback", "a callback ended the fit")
         return stop
@@ -149,13 +165,14 @@ class CallbackList:
     def non_finite(self, error: FloatingPointError) -> bool:
         """The loss or a weight became non-finite: whether a callback asks to end the fit without the error."""
         stops = [requests_stop(callback.on_non_finite(self.model, error)) for callback in self.callbacks]
-        if any(stops):
+        stop = any(stops) if self.ranks is None else self.ranks.any(any(stops))
+        if stop:
             self.history.ended("non_finite", str(error))
-        return any(stops)
+        return stop
 
     def epochs_end(self, first: int, losses: np.ndarray) -> bool:
         """After epochs ``first``, ``first + 1``, ... with these losses: whether a callback requests a stop."""
         if not self.callbacks:
             self.history.extend(first, losses)
-            return False
+            return self._ends(False)
         return any([self.epoch_ends(first + i, {"loss": float(loss)}) for i, loss in enumerate(losses)])

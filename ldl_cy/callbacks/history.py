@@ -75,6 +75,8 @@ class ProgressBar(Callback):
         Text in front of the bar.
     """
 
+    on_first_rank = True
+
     def __init__(self, description: str = "") -> None:
         self.description = description
         self.bar: Any = None
@@ -125,6 +127,8 @@ class CSVLogger(Callback):
         In ``fit``: the file cannot be written, e.g. since the disk is full, or it was deleted meanwhile. The model has
         the weights of the last epoch.
     """
+
+    on_first_rank = True
 
     def __init__(self, path: str | Path, append: bool = False) -> None:
         self.path = as_path("CSVLogger", path)

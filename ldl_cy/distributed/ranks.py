@@ -1,10 +1,11 @@
 """Ranks: the processes of one fit. What one of them raises is raised by all."""
 from __future__ import annotations
 
-import itertools
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
@@ -50,7 +51,7 @@ class Ranks:
         self.is_first, self.shards, self.local = self.rank == 0, shards, local
         edges = first_leaves(shards, self.size)
         self.first, self.last = edges[self.rank], edges[self.rank + 1]
-        of_ranks = [complete_nodes(a, b) for a, b in itertools.pairwise(edges)]
+        of_ranks = [complete_nodes(a, b) for a, b in pairwise(edges)]
         self._edges, self._counts = edges, [len(nodes) for nodes in of_ranks]
         self._added = additions([node for nodes in of_ranks for node in nodes])
 
@@ -61,8 +62,10 @@ class Ranks:
 
     def exchange(self, cuts: np.ndarray, offsets: np.ndarray, weights: np.ndarray) -> Exchange:
         """The messages of training steps, of which ``RankSteps`` has the rows."""
-        return Exchange(self.collectives, self._edges, self._counts, self._own_nodes, self._own_added, self._added,
-                        cuts, offsets, weights)
+        nodes = [node.leaf - self.first for node in complete_nodes(self.first, self.last)]
+        own_added = additions([Node(leaf, 1) for leaf in range(self.first, self.last)])
+        return Exchange(self.collectives, self._edges, self._counts, nodes, own_added, self._added, cuts, offsets,
+                        weights)
 
     # -- errors ----------------------------------------------------------------------------------------
 
@@ -145,12 +148,17 @@ class Ranks:
         return found.reshape(np.shape(own[0]))
 
     def check_same(self, owner: str, name: str, value: Any) -> None:
-        """A ValueError on all ranks unless all have the same value, which must have a ``repr``."""
-        first, *others = self.all(repr(value))
+        """A ValueError on all ranks unless all have the same value; see ``check_settings``."""
+        self.check_settings(owner, {name: value})
+
+    def check_settings(self, owner: str, settings: Mapping[str, Any]) -> None:
+        """A ValueError on all ranks that names the first setting, by name, in whose ``repr`` two ranks differ."""
+        first, *others = self.all({name: described(value) for name, value in settings.items()})
         for rank, other in enumerate(others, 1):
-            if other != first:
-                raise ValueError(f"{owner}: {name} must be the same on all ranks, got {first} on rank 0 and {other} "
-                                 f"on rank {rank}.")
+            for name in settings:
+                if other.get(name) != first.get(name):
+                    raise ValueError(f"{owner}: {name} must be the same on all ranks, got {first.get(name)} on rank 0 "
+                                     f"and {other.get(name)} on rank {rank}.")
 
     # -- rows ------------------------------------------------------------------------------------------
 
@@ -160,7 +168,11 @@ class Ranks:
             edges = cut(n, self.last - self.first)
         else:
             edges = cut(n, self.shards)[self.first:self.last + 1]
-        return [slice(int(a), int(b)) for a, b in itertools.pairwise(edges)]
+        return [slice(int(a), int(b)) for a, b in pairwise(edges)]
+
+    def count(self, n: int) -> int:
+        """The rows of all ranks, where this one was given n."""
+        return sum(self.all(n)) if self.local else n
 
     def own_rows(self, n: int) -> slice:
         """The rows of all of this rank's shards."""
@@ -176,19 +188,37 @@ def read_ranks(owner: str, comm: Any, shards: Any, rows: Any) -> Ranks | None:
     TypeError, ValueError
         An argument of the wrong type or range, or more ranks than shards.
     """
+    fault = None
+    try:
+        local = check_layout(owner, shards, rows)
+    except (TypeError, ValueError) as error:
+        fault = error
+    if comm is not None:
+        missing = [name for name in METHODS if not callable(getattr(comm, name, None))]
+        if missing:
+            raise TypeError(f"{owner}: comm must be None or a communicator with mpi4py's methods, got {shown(comm)} "
+                            f"without {missing[0]}.")
+        if fault is None and comm.Get_size() > shards:
+            fault = ValueError(
+                f"{owner}: shards must be at least the number of ranks, {comm.Get_size()}, got {shards}.")
+        if fault is not None:               # the other ranks may wait already
+            Collectives(comm).agree(as_bytes(fault))
+    if fault is not None:
+        raise fault
+    return None if comm is None else Ranks(comm, int(shards), local)
+
+
+def check_layout(owner: str, shards: Any, rows: Any) -> bool:
+    """Whether ``rows`` is "local"; an error for a bad ``shards`` or ``rows``."""
     check_int(owner, "shards", shards)
     if shards & (shards - 1) or shards > MOST_SHARDS:
         raise ValueError(f"{owner}: shards must be a power of two, at most {MOST_SHARDS}, got {shown(shards)}.")
-    local = check_choice(owner, "rows", rows, ("all", "local")) == "local"
-    if comm is None:
-        return None
-    missing = [name for name in METHODS if not callable(getattr(comm, name, None))]
-    if missing:
-        raise TypeError(f"{owner}: comm must be None or a communicator with mpi4py's methods, got {shown(comm)} "
-                        f"without {missing[0]}.")
-    if comm.Get_size() > shards:
-        raise ValueError(f"{owner}: shards must be at least the number of ranks, {comm.Get_size()}, got {shards}.")
-    return Ranks(comm, int(shards), local)
+    return check_choice(owner, "rows", rows, ("all", "local")) == "local"
+
+
+def described(value: Any) -> str:
+    """What two equal settings of different processes have in common: the ``repr`` without addresses."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def as_bytes(error: BaseException) -> bytes:

@@ -14,6 +14,7 @@ from ldl_cy._engine.train import CONVERGED, DONE
 from ldl_cy.checks import check_bool, check_int, check_real, read_rows
 from ldl_cy.class_weights import check_class_weight, weighted
 from ldl_cy.data import Arrays, Data, check_last_layer, split_validation, validate_data
+from ldl_cy.distributed.steps import RankSteps
 from ldl_cy.inference import evaluate
 from ldl_cy.messages import shown
 from ldl_cy.optimizers.contract import read_optimizer
@@ -23,11 +24,13 @@ from ldl_cy.state import TrainingState
 from ldl_cy.threads import choose_threads
 from ldl_cy.training.batches import Batches, run_batches
 from ldl_cy.training.full_batch import run_full_batch
+from ldl_cy.training.ranked import check_ranked, run_ranked
 from ldl_cy.training.steps import Stepper
 from ldl_cy.training.trunk import Trunk, count_frozen
 from ldl_cy.training.trunk_outputs import Features, are_kept, run_in_chunks
 
 if TYPE_CHECKING:
+    from ldl_cy.distributed.ranks import Ranks
     from ldl_cy.network import Network
     from ldl_cy.training.dispatcher import CallbackDispatcher
 
@@ -51,6 +54,8 @@ class Fit:
     callbacks : CallbackDispatcher
     order_rows : function without arguments, default=None
         Returns the order of rows, (n,) ints, of each epoch; None shuffles by the network's own random numbers.
+    ranks : Ranks, default=None
+        Those that fit together. The caller raises errors on all of them: see ``Ranks.together``.
     X, y and the others : see ``Sequential.fit``
 
     Attributes
@@ -72,9 +77,9 @@ class Fit:
         y: Any, *, loss: Any, optimizer: Any, batch_size: Any, epochs: Any, alpha: Any, shuffle: Any,
         sample_weight: Any = None, lengths: Any = None, validation_data: Any = None, validation_split: Any = 0.0,
         callbacks: CallbackDispatcher, n_threads: Any = None, order_rows: Callable[[], np.ndarray] | None = None,
-        cache_features: Any = "auto", class_weight: Any = None,
+        cache_features: Any = "auto", class_weight: Any = None, ranks: Ranks | None = None,
     ) -> None:
-        self.callbacks, self.order_rows = callbacks, order_rows
+        self.callbacks, self.order_rows, self.ranks = callbacks, order_rows, ranks
         self.loss = losses.get(loss)
         self.optimizer = optimizers.get(optimizer)
         self.declared = read_optimizer(self.optimizer)
@@ -105,10 +110,13 @@ class Fit:
         self.network, self.state = network, state
         method = self.declared.method
         self.dtype = (method and method.dtype) or network.dtype
+        own = None if ranks is None or ranks.local else ranks.own_rows
+        some = self.batches is None and (ranks is None or not ranks.local)
         self.data = validate_data(
-            network, "X", *given, self.loss, self.dtype, weightless=self.batches is not None)
-        self.data = weighted(self.data, given[1], class_weight, self.loss, network, some=self.batches is None)
-        self.batch_size = choose_batch_size(batch_size, self.optimizer, self.data.n)
+            network, "X", *given, self.loss, self.dtype, weightless=not some, own=own)
+        self.data = weighted(self.data, given[1], class_weight, self.loss, network, some=some, ranks=ranks)
+        n = self.data.n if ranks is None else ranks.count(self.data.n)
+        self.batch_size = choose_batch_size(batch_size, self.optimizer, n)
         check_last_layer(network, self.loss)
         self.optimizer.check(network.graph, self.loss)
         if self.data.loss_op.python:
@@ -116,7 +124,15 @@ class Fit:
         held_out = None
         if validation is not None:
             # checked once for all epochs
-            held_out = validate_data(network, "validation_data", *validation, self.loss, network.dtype)
+            held_out = validate_data(network, "validation_data", *validation, self.loss, network.dtype, own=own)
+        self.steps: RankSteps | None = None
+        if ranks is not None:
+            check_ranked(
+                ranks, network, state, self.data,
+                {"loss": self.loss, "optimizer": self.optimizer, "batch_size": self.batch_size, "epochs": self.epochs,
+                 "alpha": self.alpha, "shuffle": self.shuffle, "class_weight": class_weight,
+                 "whether there are validation data": validates}, cache_features, self.batches is not None)
+            self.steps = RankSteps(ranks, self.data.n, self.batch_size)
         self._find_trunk(held_out, cache_features)
         if isinstance(self.optimizer, StepRule) and method is None:
             self.optimizer = self._with_schedule(self.optimizer)
@@ -130,7 +146,10 @@ class Fit:
         """The optimizer, whose schedule runs over this fit if it has no length of its own."""
         kept = self.state.optimizer
         made = (kept.steps, kept.epochs) if self._continues() else (0, 0)
-        steps = -(-self.data.n // self.batch_size) if self.batches is None else self.batches.count
+        if self.steps is not None:
+            steps: int | None = self.steps.n_steps
+        else:
+            steps = -(-self.data.n // self.batch_size) if self.batches is None else self.batches.count
         return optimizer.in_fit(made, (None if steps is None else steps * self.epochs, self.epochs))
 
     def _find_trunk(self, held_out: Data | None, cache_features: bool | str) -> None:
@@ -139,7 +158,7 @@ class Fit:
         self.features: Features | None = None
         self.held_out: Data | Features | None = held_out
         method = self.declared.method
-        by_itself = self.batches is not None or (method is not None and method.reads_blocks)
+        by_itself = self.batches is not None or self.ranks is not None or (method is not None and method.reads_blocks)
         count = 0 if by_itself else count_frozen(self.network)
         if count:
             self.trunk = trunk = Trunk(self.network, count, self.dtype, self.n_threads)
@@ -155,7 +174,7 @@ class Fit:
         data = self.held_out
         assert data is not None
         logs["val_loss"] = data.evaluate(self.n_threads) if isinstance(data, Features) else evaluate(
-            self.network, data, self.n_threads)
+            self.network, data, self.n_threads, self.ranks)
 
     def run(self) -> None:
         """Run the epochs; the history of the callback list records them."""
@@ -191,9 +210,13 @@ class Fit:
             data, read, refresh = self.data, network.astype(self.dtype), None
             if self.trunk is not None and self.features is not None:
                 data, read, refresh = self.features.all(), self.trunk.rest, self.features.all
-            objective = Objective(read, data, self.loss, self.alpha, self.n_threads)
+            objective = Objective(read, data, self.loss, self.alpha, self.n_threads, self.ranks)
             run_full_batch(
                 method, self.declared, objective, network, self.state, self.epochs, self.callbacks, refresh)
+        elif self.steps is not None:
+            shuffle = self.shuffle and self.batch_size < self.steps.total
+            run_ranked(self.stepper, self.steps, self.data, self.epochs, shuffle, self.callbacks, self.order_rows,
+                       self.n_threads)
         elif self.batches is None:
             self._run_compiled(self.stepper)
         else:

@@ -11,6 +11,7 @@ from ldl_cy.optimizers.contract import read_coefficients, read_rule, read_update
 from ldl_cy.training.whole import check_arrays, non_finite
 
 if TYPE_CHECKING:
+    from ldl_cy._engine.collectives import Exchange
     from ldl_cy._engine.pool import Pool
     from ldl_cy._engine.program import Workspace
     from ldl_cy.data import Data
@@ -56,6 +57,7 @@ class Stepper:
     def run(
         self, ws: Workspace, pool: Pool, data: Data, batch_size: int, epochs: int, order: np.ndarray | None = None,
         reshuffle: bool = False, partial: bool = False, carried: np.ndarray | None = None,
+        exchange: Exchange | None = None,
     ) -> tuple[np.ndarray, int, float]:
         """Run epochs over the data, and count them and their steps in the training state.
 
@@ -72,6 +74,8 @@ class Stepper:
         carried : (2,) array, default=None
             With ``partial``: the sums of losses and of weights in the epoch's earlier parts, to which those of these
             data are added. The loss that is returned is then that of all parts so far.
+        exchange : Exchange, default=None
+            The messages of one epoch over several ranks; ``order`` then has this one's rows, step by step.
 
         Returns
         -------
@@ -84,7 +88,7 @@ class Stepper:
         """
         part, state, slots = self.part, self.state, self.state.optimizer
         check_arrays(self.network, self.state, self.declared.n_vectors)
-        steps = -(-data.n // batch_size)
+        steps = -(-data.n // batch_size) if exchange is None else exchange.n_steps
         losses = np.zeros(epochs)
         coefficients = read_coefficients(
             self.optimizer, self.declared, self.rule, first=slots.steps, count=epochs * steps, epoch=slots.epochs,
@@ -95,7 +99,7 @@ class Stepper:
             coefficients, batch_size=batch_size, epochs=epochs, order=order, reshuffle=reshuffle, seed=part.seed,
             epoch=state.epoch, step=state.step, losses=losses, pool=pool, lengths=data.lengths,
             before=slots.scalars.get("loss", np.nan), counts=state, partial=partial, updated=self.updated,
-            carried=carried)
+            carried=carried, exchange=exchange)
         if error is not None:
             raise error
         return losses[:done], reason, largest
