@@ -374,8 +374,8 @@ class Sequential(Composes):
 
         Notes
         -----
-        With comm, an error on one rank, also Ctrl-C, ends the fit on all ranks with that error. A callback that asks for
-        a stop ends the fit on all; callbacks that write files or show progress act on rank 0 alone.
+        With comm, an error on one rank, also Ctrl-C, ends the fit on all ranks with that error, and a callback that
+        requests a stop ends it on all. Callbacks that write files or show progress act on rank 0 alone.
         """
         ranks = read_ranks("Sequential", comm, shards, rows)
         with nullcontext() if ranks is None else ranks.together(), Exclusive([self], "of this model"):

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 
 class Node(NamedTuple):
-    """A node of the tree: ``count`` leaves, a power of two, from ``leaf``."""
+    """A node of the tree: ``size`` leaves, a power of two, from ``leaf``."""
 
     leaf: int
-    count: int
+    size: int
 
 
 def complete_nodes(first: int, last: int) -> list[Node]:
@@ -30,10 +30,12 @@ def additions(nodes: Sequence[Node]) -> list[tuple[int, int]]:
 
     A sum stays at the place of its first node. All leaves of a tree leave the whole sum at 0.
     """
-    found, left = [], [(node.leaf, node.count, place) for place, node in enumerate(nodes)]
+    found: list[tuple[int, int]] = []
+    left = [(node.leaf, node.size, place) for place, node in enumerate(nodes)]
     joined = True
     while joined:
-        joined, above = False, []
+        above: list[tuple[int, int, int]] = []
+        joined = False
         for leaf, count, place in left:
             below = above[-1] if above else None
             if below is not None and below[1] == count and below[0] % (2 * count) == 0 and below[0] + count == leaf:

@@ -126,8 +126,8 @@ class Ranks:
         found: list[tuple[Node, T]] = []
         for leaf, value in enumerate(parts, self.first):
             node = Node(leaf, 1)
-            while found and found[-1][0].count == node.count and found[-1][0].leaf % (2 * node.count) == 0:
-                node, value = Node(found[-1][0].leaf, 2 * node.count), add(found.pop()[1], value)
+            while found and found[-1][0].size == node.size and found[-1][0].leaf % (2 * node.size) == 0:
+                node, value = Node(found[-1][0].leaf, 2 * node.size), add(found.pop()[1], value)
             found.append((node, value))
         return [value for _, value in found]
 

@@ -33,8 +33,8 @@ def check_ranked(
         On all ranks.
     """
     if batches:
-        raise ValueError(f"{OWNER}: comm must be None with an iterable of batches; with rows='local' each rank has arrays "
-                         "of its own.")
+        raise ValueError(f"{OWNER}: comm must be None with an iterable of batches; with rows='local' each rank brings "
+                         "arrays of its own.")
     if cache_features is True:
         raise ValueError(f"{OWNER}: cache_features must be 'auto' or False with comm, got True.")
     ranks.check_settings(OWNER, {
