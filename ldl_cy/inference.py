@@ -10,6 +10,7 @@ from ldl_cy.threads import choose_threads
 
 if TYPE_CHECKING:
     from ldl_cy.data import Data
+    from ldl_cy.distributed import Ranks
     from ldl_cy.network import Network
 
 OWNER = "Sequential"
@@ -45,15 +46,21 @@ def outputs(
     return out
 
 
-def evaluate(network: Network, data: Data, n_threads: int) -> float:
+def evaluate(network: Network, data: Data, n_threads: int, ranks: Ranks | None = None) -> float:
     """The mean loss Σ wᵢ lᵢ / Σ wᵢ over checked data."""
-    total, weight = loss_sums(network, data, n_threads)
+    total, weight = loss_sums(network, data, n_threads, ranks)
     return total / weight
 
 
-def loss_sums(network: Network, data: Data, n_threads: int) -> tuple[float, float]:
-    """Σ wᵢ lᵢ and Σ wᵢ over checked data."""
+def loss_sums(network: Network, data: Data, n_threads: int, ranks: Ranks | None = None) -> tuple[float, float]:
+    """Σ wᵢ lᵢ and Σ wᵢ over checked data; with ranks those of all of them, to which each gives its shards' sums."""
+    if ranks is not None:
+        parts = (data.part(rows.start, rows.stop - rows.start) for rows in ranks.own_parts(data.n))
+        total, weight = ranks.sum(np.array(loss_sums(network, part, n_threads)) for part in parts).tolist()
+        return total, weight
     total = weight = 0.0
+    if not data.n:
+        return total, weight
     with network.workspace(data.n, n_threads, loss_size=data.loss_op.target_size) as ws, \
             network.pool(ws, data.n) as pool:
         size = ws.plan.capacity if ws.plan.whole else data.n

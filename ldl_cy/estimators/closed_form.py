@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ldl_cy.inference import outputs
-from ldl_cy.linalg.ridge import Block, Moments, Solution, Triangle, fit_blocks
+from ldl_cy.linalg.ridge import Block, Moments, Solution, Triangle
+from ldl_cy.linalg.ridge_fit import RankRows, RidgeRows, RowBlocks, fit_rows
 from ldl_cy.messages import shown
 from ldl_cy.optimizers import FullBatchMethod
 from ldl_cy.optimizers.base import Ended
@@ -17,13 +18,14 @@ from ldl_cy.threads import blas_at_one_thread
 
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Graph
+    from ldl_cy.data import Data
     from ldl_cy.losses import Loss
     from ldl_cy.network import Network
     from ldl_cy.optimizers.objective import Objective
 
 FEWEST_ROWS = 1024              # of a block, but for the last one
 MOST_NUMBERS = 1 << 25          # of a block with more rows than FEWEST_ROWS
-KEPT_BYTES = 1 << 28            # of what the output layer reads that is computed once for all passes
+KEPT_BYTES = 1 << 28            # of what the output layer reads that a process computes once for all passes
 
 
 class HeadSums:
@@ -109,35 +111,47 @@ class RidgeHead(FullBatchMethod):
     def _solve(
         self, objective: Objective, trunk: Network | None, m: int, k: int, features: int,
     ) -> tuple[Moments | Triangle, Solution]:
-        data, n_threads = objective.data, objective.n_threads
-        p = 1 + m + k
-        size = max(FEWEST_ROWS, min(4 * p, MOST_NUMBERS // p))
-
-        kept: dict[int, np.ndarray] = {}        # for a second pass, where they take little memory
-        keeps = trunk is not None and data.n * m * trunk.theta.itemsize <= KEPT_BYTES
-
-        def blocks() -> Iterator[Block]:
-            for start in range(0, data.n, size):
-                part = data.part(start, size)
-                h = kept.get(start)
-                if h is None:
-                    h = np.asarray(part.rows if trunk is None else outputs(
-                        trunk, part.rows, part.lengths, n_threads)).reshape(part.n, m)
-                    if not np.isfinite(h).all():
-                        raise FloatingPointError("an output of the hidden layers is not finite")
-                    if keeps:
-                        kept[start] = h
-                yield h, part.targets, part.weights
-
+        keeps = trunk is not None and objective.data.n * m * trunk.theta.itemsize <= KEPT_BYTES
+        parts = [read_rows(part, trunk, m, k, objective.n_threads, keeps=keeps) for part in objective.data_parts]
         if not self.incremental:
-            sums, solution, self.alpha, self.score = fit_blocks(
-                blocks, data.n, m, k, self.alphas, left_out=self.left_out)
+            rows: RidgeRows = parts[0] if objective.ranks is None else RankRows(parts, objective.ranks)
+            sums, solution, self.alpha, self.score = fit_rows(rows, self.alphas, left_out=self.left_out)
             return sums, solution
-        triangle = Triangle(m, k) if self.earlier is None else self.earlier.triangle(features, m, k)
-        for block in blocks():
-            triangle = triangle.added(block)
+        triangle = parts[0].triangle(None if self.earlier is None else self.earlier.triangle(features, m, k))
         triangle.check_finite()
         return triangle, triangle.solve(self.alpha)
+
+
+def read_rows(data: Data, trunk: Network | None, m: int, k: int, n_threads: int, *, keeps: bool) -> RowBlocks:
+    """What the output layer reads of some rows.
+
+    Parameters
+    ----------
+    data : Data
+    trunk : Network or None, the hidden layers
+    m, k : int, the numbers that the output layer reads and returns for a row
+    n_threads : int
+    keeps : bool
+        Whether the trunk's outputs are kept for a second pass.
+    """
+    p = 1 + m + k
+    size = max(FEWEST_ROWS, min(4 * p, MOST_NUMBERS // p))
+    kept: dict[int, np.ndarray] = {}
+
+    def blocks() -> Iterator[Block]:
+        for start in range(0, data.n, size):
+            part = data.part(start, size)
+            h = kept.get(start)
+            if h is None:
+                h = np.asarray(part.rows if trunk is None else outputs(
+                    trunk, part.rows, part.lengths, n_threads)).reshape(part.n, m)
+                if not np.isfinite(h).all():
+                    raise FloatingPointError("an output of the hidden layers is not finite")
+                if keeps:
+                    kept[start] = h
+            yield h, part.targets, part.weights
+
+    return RowBlocks(blocks, data.n, m, k)
 
 
 def make_head(estimator: Any, *, incremental: bool, earlier: HeadSums | None) -> RidgeHead:

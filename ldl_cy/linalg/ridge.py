@@ -24,8 +24,8 @@ others is r_i / (1 − l_i) (Allen's PRESS), where
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -97,7 +97,7 @@ class Decomposition(NamedTuple):
 
 
 class Moments:
-    """Sums of products of the rows (1, h, y), shifted by the mean of the first block.
+    """Sums of products of the rows (1, h, y), shifted by ``shift`` or, if it is None, the mean of the first block.
 
     Attributes
     ----------
@@ -105,9 +105,8 @@ class Moments:
     m, k : int >= 1, features and targets
     """
 
-    def __init__(self, m: int, k: int) -> None:
-        self.m, self.k, self.n = m, k, 0
-        self.shift: np.ndarray | None = None
+    def __init__(self, m: int, k: int, shift: np.ndarray | None = None) -> None:
+        self.m, self.k, self.n, self.shift = m, k, 0, shift
         self.sums = np.zeros((1 + m + k, 1 + m + k), order="F")     # the lower triangle
 
     @property
@@ -121,7 +120,7 @@ class Moments:
         if len(rows) == 0:
             return
         if self.shift is None:
-            self.shift = rows[:, 0] @ rows[:, 1:] / (rows[:, 0] @ rows[:, 0])
+            self.shift = mean(rows)
         rows[:, 1:] -= rows[:, :1] * self.shift
         self.n += len(rows)
         # sums += rowsᵀ rows
@@ -200,6 +199,12 @@ class Triangle:
         rows = weighted(block)
         return Triangle(self.m, self.k, self.n + len(rows), appended(self.r, rows))
 
+    def merged(self, other: Triangle) -> Triangle:
+        """The triangle of both objects' rows."""
+        if not (self.n and other.n):
+            return self if self.n else other
+        return Triangle(self.m, self.k, self.n + other.n, appended(self.r, other.r, triangular=True))
+
     def check_finite(self) -> None:
         """A FloatingPointError if sums of the rows have overflowed, before LAPACK reads them."""
         if not np.isfinite(self.r).all():
@@ -259,65 +264,6 @@ class Triangle:
             below + float(np.vdot(left, left)), complete=len(s) == self.n - 1)
 
 
-def fit_blocks(
-    blocks: Callable[[], Iterable[Block]], n: int, m: int, k: int, alphas: Sequence[float], *,
-    left_out: bool,
-) -> tuple[Moments | Triangle, Solution, float, float | None]:
-    """Solve for one α, or for the best of several, reading the rows block by block.
-
-    One pass adds the normal equations. Where these are too ill conditioned for the smallest α, or where there are
-    fewer rows than 2 (1 + m + k), a pass with QR decompositions takes their place. With ``left_out`` another pass
-    computes the leave-one-out errors of all rows.
-
-    Parameters
-    ----------
-    blocks : function without arguments
-        Returns an iterable over the blocks, the same ones at each call.
-    n, m, k : int
-        Rows, features and targets.
-    alphas : floats >= 0, > 0 with ``left_out``
-    left_out : bool
-        Whether to choose the α of the smallest mean squared leave-one-out error √s_i (y_i − ŷ_i), the first one of
-        several; otherwise the first α is taken.
-
-    Returns
-    -------
-    sums : Moments or Triangle
-    solution : Solution
-    alpha : float
-    score : float or None
-        Minus the mean squared leave-one-out error over rows and targets; None without ``left_out``.
-
-    Raises
-    ------
-    FloatingPointError
-        Sums over the rows are not finite.
-    """
-    sums: Moments | Triangle
-    found: Any = None
-    if n >= 2 * (1 + m + k):
-        sums = Moments(m, k)
-        for block in blocks():
-            sums.add(block)
-        # squares overflow where the rows themselves do not
-        if sums.shift is not None and np.isfinite(sums.sums).all():
-            found = sums.decompose(min(alphas)) if left_out else sums.solve(alphas[0])
-    if found is None:
-        sums = Triangle(m, k)
-        for block in blocks():
-            sums = sums.added(block)
-        sums.check_finite()
-        found = sums.decompose() if left_out else sums.solve(alphas[0])
-    if not left_out:
-        return sums, found, alphas[0], None
-    squares, count = np.zeros(len(alphas)), 0
-    for block in blocks():
-        squares += [float(np.vdot(errors, errors)) for errors in found.left_out(block, alphas)]
-        count += block[1].size
-    best = int(np.argmin(squares))
-    return sums, found.solve(alphas[best]), alphas[best], -float(squares[best]) / count
-
-
 def weighted(block: Block) -> np.ndarray:
     """Rows √s (1, h, y) in float64, (n, 1 + m + k), without those of weight 0."""
     h, y, weight = block
@@ -329,6 +275,12 @@ def weighted(block: Block) -> np.ndarray:
     return rows
 
 
+def mean(rows: np.ndarray) -> np.ndarray:
+    """h̄, ȳ (m + k,) of rows from ``weighted``, of which there must be one."""
+    found: np.ndarray = rows[:, 0] @ rows[:, 1:] / (rows[:, 0] @ rows[:, 0])
+    return found
+
+
 def upper(rows: np.ndarray) -> np.ndarray:
     """R of a QR decomposition, (min(shape), columns); the rows are not needed any more."""
     if not rows.size:                   # which older versions of SciPy refuse
@@ -338,7 +290,10 @@ def upper(rows: np.ndarray) -> np.ndarray:
 
 
 def appended(r: np.ndarray, rows: np.ndarray, *, triangular: bool = False) -> np.ndarray:
-    """R of a QR decomposition of r, itself one or what there is of it, with rows below, which may be ``triangular``."""
+    """R of a QR decomposition of r, itself one or what there is of it, with rows below, which may be ``triangular``.
+
+    These are another R, or what there is of it.
+    """
     if len(r) < r.shape[1] or not len(rows):
         return upper(np.concatenate([r, rows]))
     # LAPACK leaves the zeros of r alone: the work is that for the rows

@@ -68,6 +68,11 @@ class Objective(Borrower):
             decay[low:high] = alpha / self.total_weight
         self.decay = self.ranges.part(decay).copy()
 
+    @property
+    def data_parts(self) -> list[Data]:
+        """The rows of this process in the parts that are added up: one, or one for each of its shards."""
+        return [part.data for part in self._own.parts]
+
     def borrow(self) -> Generator[None, None, None]:
         """What the sums need."""
         with self._totals:

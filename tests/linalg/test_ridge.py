@@ -3,10 +3,15 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge, RidgeCV
 
-from ldl_cy.linalg.ridge import Moments, Triangle, appended, fit_blocks, upper
+from ldl_cy.linalg.ridge import Moments, Triangle, appended, upper
+from ldl_cy.linalg.ridge_fit import RowBlocks, fit_rows
 
 SHAPES = [(60, 5, 1), (61, 7, 3), (9, 4, 2), (5, 4, 1), (6, 5, 2), (7, 20, 2), (2, 3, 1), (40, 1, 1)]
 ALPHAS = [1e-3, 0.1, 3.0, 100.0]
+
+
+def fit_blocks(blocks, n, m, k, alphas, left_out):
+    return fit_rows(RowBlocks(blocks, n, m, k), alphas, left_out=left_out)
 
 
 def problem(n, m, k, weighted, dtype=float, seed=0):
