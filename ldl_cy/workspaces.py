@@ -74,8 +74,10 @@ class Borrower:
         yield
 
 
-def choose_pool(workspace: Workspace, n: int) -> AbstractContextManager[Pool]:
-    """The pool for n rows: worker threads, or the calling thread if the work is too small to be shared."""
-    alone = workspace.flops * n < SHARED_FLOPS or workspace.calls_python or not workspace.plan.shares(n)
-    pool = CALLING_THREAD if alone else Pool(workspace.n_threads)
+def choose_pool(workspace: Workspace | None, n: int) -> AbstractContextManager[Pool]:
+    """The pool for n rows: worker threads, or the calling thread if there is too little work to be shared, or none."""
+    pool = CALLING_THREAD
+    if workspace is not None and workspace.flops * n >= SHARED_FLOPS and not workspace.calls_python \
+            and workspace.plan.shares(n):
+        pool = Pool(workspace.n_threads)
     return pool if find_blas() else limiting_others(pool)

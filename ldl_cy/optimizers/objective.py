@@ -117,7 +117,7 @@ class Objective(Borrower):
         return self._own.joined("outputs", theta)
 
     def jvp(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """J v, (n, n_outputs), by a central difference: its error is of the order of eps^(2/3)."""
+        """J v, (n, n_outputs), by a central difference: its error is of the order of eps^(2/3), eps the network's."""
         return self._own.joined("jvp", theta, v)
 
     def vjp(self, theta: np.ndarray, u: np.ndarray) -> np.ndarray:

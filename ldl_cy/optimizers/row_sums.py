@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,14 +12,13 @@ from scipy.linalg import get_blas_funcs, lapack
 from ldl_cy._kernels.losses import make_loss
 from ldl_cy.derivatives import RowJacobians
 from ldl_cy.optimizers.ranges import Ranges
-from ldl_cy.workspaces import Borrower
+from ldl_cy.workspaces import Borrower, choose_pool
 
 if TYPE_CHECKING:
+    from ldl_cy._engine.pool import Pool
     from ldl_cy.data import Data
     from ldl_cy.losses import Loss
     from ldl_cy.network import Network
-
-DIFFERENCE = np.finfo(float).eps ** (1 / 3)     # relative step of central differences: balances rounding and truncation
 
 
 class RowSums(Borrower):
@@ -37,7 +37,14 @@ class RowSums(Borrower):
     n_threads : int
     total_weight : float > 0, default=None
         W, the weight of the rows of all parts; None if these are all rows.
+
+    Attributes
+    ----------
+    pool : Pool or None
+        Threads that are at work already; None borrows them with the workspaces.
     """
+
+    pool: Pool | None = None
 
     def __init__(
         self, network: Network, data: Data, loss: Loss, n_threads: int, total_weight: float | None = None,
@@ -48,15 +55,23 @@ class RowSums(Borrower):
         self._raw: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None      # weights, statistics, outputs
 
     def borrow(self) -> Generator[None, None, None]:
-        """Workspaces and threads, if there are rows."""
-        network, size = self.network, self.data.loss_op.target_size
-        if not self.data.n:
+        """Workspaces, if there are rows, and threads."""
+        network, n, size = self.network, self.data.n, self.data.loss_op.target_size
+        if not n:
             yield
             return
-        with network.workspace(self.data.n, self.n_threads, training=True, loss_size=size) as self._ws, \
-                network.pool(self._ws, self.data.n) as self._pool, \
-                network.workspace(self.data.n, self.n_threads, loss_size=size) as self._forward:
+        with network.workspace(n, self.n_threads, training=True, loss_size=size) as self._ws, \
+                network.pool(self._ws, n) if self.pool is None else nullcontext(self.pool) as self._pool, \
+                network.workspace(n, self.n_threads, loss_size=size) as self._forward:
             yield
+
+    def threads(self) -> AbstractContextManager[Pool]:
+        """The pool for these rows, which objects of no more rows may have as their ``pool``."""
+        if not self.data.n:
+            return choose_pool(None, 0)
+        with self.network.workspace(self.data.n, self.n_threads, training=True,
+                                    loss_size=self.data.loss_op.target_size) as workspace:
+            return self.network.pool(workspace, self.data.n)
 
     def _at(self, theta: np.ndarray) -> np.ndarray:
         """All weights of the network."""
@@ -121,7 +136,7 @@ class RowSums(Borrower):
         if self.own_weight:
             at, outputs = self._at(theta), self.outputs(theta)
             residuals = outputs - self.data.targets
-            c = np.ones(len(outputs)) if self.data.weights is None else self.data.weights
+            c = np.ones(len(outputs), self.network.dtype) if self.data.weights is None else self.data.weights
             k = self.network.n_outputs
             root = np.sqrt(c * (2 * self.loss.scale / (k * self._divisor)))
             syrk = get_blas_funcs("syrk", dtype=float)
@@ -155,11 +170,12 @@ class RowSums(Borrower):
         return out
 
     def jvp(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """J v, (n, n_outputs), by a central difference: its error is of the order of eps^(2/3)."""
+        """J v, (n, n_outputs), by a central difference: its error is of the order of eps^(2/3), eps the dtype's."""
         length = float(np.linalg.norm(v))
         if length == 0:
             return np.zeros((self.data.n, self.network.n_outputs))
-        h = DIFFERENCE * (1 + float(np.linalg.norm(theta))) / length
+        # balances rounding and truncation
+        h = float(np.finfo(self.network.dtype).eps) ** (1 / 3) * (1 + float(np.linalg.norm(theta))) / length
         # J v ≈ (ŷ(θ + h v) − ŷ(θ − h v)) / 2h
         return (self.outputs(theta + h * v) - self.outputs(theta - h * v)) / (2 * h)
 

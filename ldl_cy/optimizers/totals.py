@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ldl_cy.optimizers.row_sums import RowSums
-from ldl_cy.threads import blas_at_one_thread
 from ldl_cy.workspaces import Borrower
 
 if TYPE_CHECKING:
@@ -86,9 +85,17 @@ class OwnRows(Borrower):
                 part.total_weight = weight
 
     def borrow(self) -> Generator[None, None, None]:
-        """What the one part needs; shards borrow it one after another, so that those of one size share a workspace."""
-        # either holds BLAS at one thread: what is computed from the sums is the same for any number of processors
-        with self.parts[0] if self.ranks is None else blas_at_one_thread():
+        """Threads and, without ranks, workspaces; shards of one size use the same ones, one after another.
+
+        A pool holds BLAS at one thread: what is computed from the sums is the same for any number of processors.
+        """
+        if self.ranks is None:
+            with self.parts[0]:
+                yield
+            return
+        with max(self.parts, key=lambda part: part.data.n).threads() as pool:
+            for part in self.parts:
+                part.pool = pool
             yield
 
     def each(self, name: str, *arguments: np.ndarray, cut: Sequence[np.ndarray] = ()) -> Iterator[np.ndarray]:
