@@ -340,7 +340,7 @@ class Sequential(Composes):
         callbacks : list of callbacks or functions ``f(model, logs)``, default=()
         n_threads : int >= 1, default=None
             The result does not depend on it, to the bit. None uses all that are available, or one while another fit
-            runs in this process.
+            runs in this process; ranks that share processors divide them.
         verbose : int, default=0
             1 shows a progress bar.
         cache_features : "auto" or bool, default="auto"

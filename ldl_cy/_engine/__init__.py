@@ -21,7 +21,8 @@
         |      `--> tasks.pyx              a task: a lane of blocks, a tile of columns, a tile of a gradient
         |             `--> blocks.pxd      a block of rows: gather, forward, loss.pxd, backward; product.pxd  y = a b
         |                    `--> op.pxd   the kernels (ldl_cy._kernels), by pointers in Op
-        `--> train.pyx                     adds the lanes of the gradient and applies the rule
+        |--> train.pyx, update.pxd         adds the lanes as a binary tree (tree.py) and applies the rule
+        `--> collectives.pyx               messages, where the steps are those of several processes
     kernels and rules --> vec.pxd (vec/*.c, one build for each instruction set), blas.pxd, rng.pxd
 
     Beside it: process.pyx  one fit of a model at a time, and what is left in a forked child; whole.pyx  epochs that

@@ -128,7 +128,7 @@ cdef inline void pass_gradient(int mode, Py_ssize_t n, const floating *dy, float
 
 cdef inline void make_call(Run *run, Call *call, Py_ssize_t row0, Py_ssize_t n) noexcept nogil:
     memset(call, 0, sizeof(Call))
-    call.n, call.row0, call.n_batch = n, run.row_offset + row0, run.n
+    call.n, call.row0 = n, run.row_offset + row0
     call.training, call.backward = run.training, run.backward
     call.seed, call.epoch, call.step = run.seed, run.epoch, run.step
     call.stop = <const int*>&run.stop

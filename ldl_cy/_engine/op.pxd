@@ -47,8 +47,7 @@ cdef enum Flag:
 
 ctypedef struct Call:
     Py_ssize_t n                # rows of this call
-    Py_ssize_t row0             # the first of them, counted within the batch
-    Py_ssize_t n_batch          # rows of the whole batch
+    Py_ssize_t row0             # the first of them, counted within the whole batch, of all processes
     int training
     int backward                # a backward pass follows: prepare makes what it needs too
     uint64_t seed

@@ -152,7 +152,7 @@ cdef class Kernel:
             Fill a cache for ``backward``; without it the kernel runs as at prediction.
         y, cache, derived, scratch : arrays, default=None
             Buffers to use; new ones full of NaN otherwise.
-        **options : training, seed, epoch, step, row0, n_batch, lengths; order, where the op ``gathers``
+        **options : training, seed, epoch, step, row0, lengths; order, where the op ``gathers``
 
         Returns
         -------
@@ -243,7 +243,6 @@ cdef int fill_call(Kernel kernel, Call *call, dict options, object x) except -1:
     memset(call, 0, sizeof(Call))
     call.n = x.size // kernel.op.x_size if kernel.op.x_size else x.shape[0]
     call.row0 = options.pop("row0", 0)
-    call.n_batch = options.pop("n_batch", call.row0 + call.n)
     call.training = options.pop("training", False)
     call.seed = options.pop("seed", 0)
     call.epoch = options.pop("epoch", 0)

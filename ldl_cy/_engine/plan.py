@@ -9,7 +9,8 @@ all rows. Buffers that live within one phase belong to the thread; those that
 live across a barrier hold the whole batch.
 
 A plan depends on the network and the batch size, never on the number of threads: blocks of R rows
-are assigned in order to A lanes, each with a gradient accumulator of its own, and lanes are added in order.
+are assigned in order to A lanes, each with a gradient accumulator of its own: the leaves of a binary tree in which they
+are added.
 """
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def time_op(Kernel kernel, theta, state, x, dy, *, bint wants_dx, bint wants_gra
     cdef void *p_scratch = place(scratch)
     cdef size_t bytes = dy.nbytes
     memset(&call, 0, sizeof(Call))
-    call.n = call.n_batch = n
+    call.n = n
     call.training = 1
     with nogil:
         mode = ldl_flush_denormals()

@@ -1,6 +1,6 @@
 """The training loop: epochs of steps without the GIL, each followed by the update."""
 from cpython.exc cimport PyErr_CheckSignals
-from libc.math cimport NAN, fabs, isfinite, sqrt
+from libc.math cimport NAN, fabs, isfinite
 from libc.string cimport memcpy, memset
 
 from ldl_cy._engine.collectives cimport Exchange

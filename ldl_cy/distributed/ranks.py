@@ -1,7 +1,9 @@
 """Ranks: the processes of one fit. What one of them raises is raised by all."""
 from __future__ import annotations
 
+import os
 import pickle
+import platform
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -159,6 +161,12 @@ class Ranks:
                 if other.get(name) != first.get(name):
                     raise ValueError(f"{owner}: {name} must be the same on all ranks, got {first.get(name)} on rank 0 "
                                      f"and {other.get(name)} on rank {rank}.")
+
+    def share_processors(self) -> int:
+        """The number of ranks that may use the processors of this one: those of its machine, bound to the same ones."""
+        bound = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+        own = platform.node(), bound
+        return self.all(own).count(own)
 
     # -- rows ------------------------------------------------------------------------------------------
 

@@ -208,19 +208,18 @@ def check_rows_alone(case, dtype):
         pytest.skip("the rows of this op are coupled")
     tol = 1e-12 if dtype == "float64" else 2e-5
     n = len(x)
-    options = {**STEP, "n_batch": n}
-    y, cache, derived = kernel.forward(theta, x, **options)
+    y, cache, derived = kernel.forward(theta, x, **STEP)
     dy = np.random.default_rng(3).standard_normal(y.shape).astype(dtype)
     dx, grad = np.empty_like(x), np.zeros(kernel.n_params, dtype)
-    kernel.backward(theta, x, y.copy(), dy.copy(), cache, derived=derived, dx=dx, grad=grad, **options)
+    kernel.backward(theta, x, y.copy(), dy.copy(), cache, derived=derived, dx=dx, grad=grad, **STEP)
     grad1 = np.zeros(kernel.n_params, dtype)
     for i in range(n):
         row = np.ascontiguousarray(x[i:i + 1])
-        yi, cache, derived = kernel.forward(theta, row, row0=i, **options)
+        yi, cache, derived = kernel.forward(theta, row, row0=i, **STEP)
         close(yi, y[i], tol)
         dxi = np.empty_like(row)
         kernel.backward(theta, row, yi, dy[i:i + 1].copy(), cache, derived=derived, dx=dxi, grad=grad1,
-                        row0=i, **options)
+                        row0=i, **STEP)
         close(dxi, dx[i], tol)
     close(grad1, grad, 10 * tol)
 

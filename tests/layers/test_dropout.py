@@ -41,7 +41,7 @@ def test_inference_and_rate_0_are_the_identity():
 
 def test_rows_alone_and_together_draw_one_mask():
     x = np.ones((12, 11))
-    options = {"training": True, "seed": 1, "epoch": 2, "step": 3, "n_batch": 12}
+    options = {"training": True, "seed": 1, "epoch": 2, "step": 3}
     together = dropped(0.5, x, **options)
     for rows in (1, 5):
         parts = [dropped(0.5, x[i:i + rows], row0=i, **options) for i in range(0, 12, rows)]
