@@ -20,7 +20,7 @@ from ldl_cy.optimizers.row_sums import RowSums
 SIZES = [1, 2, 3, 5, 8]
 SHARDS = 8
 METHODS = [GD(0.5, line_search=True), LBFGS(), ConjugateGradient(), LevenbergMarquardt(),
-           LevenbergMarquardt(bayesian=True), GaussNewtonCG()]
+           LevenbergMarquardt(bayesian=True), GaussNewtonCG(1.0)]
 TANH = [layers.Dense(6, "tanh"), layers.Dense(3)]
 IMAGES = [layers.Conv2D(8, 3, padding="same", activation="tanh"), layers.MaxPool2D(2), layers.Flatten(),
           layers.Dense(3)]
@@ -55,7 +55,7 @@ class Problem:
 
     def __init__(self, name, dtype="float64", weighted=False, n=None):
         stack, shape, rows, loss = PROBLEMS[name]
-        n = n or rows
+        n, self.stack = n or rows, stack
         rng = np.random.default_rng(n)
         self.model = Sequential(stack, dtype, 1).build(shape)
         self.loss, self.theta = losses.get(loss), self.model.theta.astype(float)[self.model.network.trainable]
@@ -71,11 +71,14 @@ class Problem:
     def objective(self, ranks=None, n_threads=1, alpha=0.3):
         return Objective(self.model.network, self.data(ranks), self.loss, alpha, n_threads, ranks)
 
+    def rows(self, ranks):
+        """Those that a rank brings."""
+        if ranks is None or not ranks.local:
+            return slice(None)
+        return slice(*cut(self.X.shape[0], SHARDS)[first_leaves(SHARDS, ranks.size)][ranks.rank:ranks.rank + 2])
+
     def data(self, ranks=None):
-        rows = slice(None)
-        if ranks is not None and ranks.local:
-            edges = cut(self.X.shape[0], SHARDS)[first_leaves(SHARDS, ranks.size)]
-            rows = slice(*edges[ranks.rank:ranks.rank + 2])
+        rows = self.rows(ranks)
         weights, lengths = (None if a is None else a[rows] for a in (self.weights, self.lengths))
         return validate_data(self.model.network, "X", self.X[rows], self.y[rows], weights, lengths, self.loss,
                              self.model.dtype, weightless=True)
@@ -123,6 +126,14 @@ def same_on_any_ranks(function, sizes=SIZES, rows="all"):
             for a, b in itertools.zip_longest(first, found):
                 np.testing.assert_array_equal(a, b, strict=True)
     return first
+
+
+def all_fitted(size, *arguments, **keywords):
+    """What ``fitted`` returns on each rank; an exception is raised."""
+    for found in run_ranks(size, lambda comm: fitted(comm, *arguments, **keywords)):
+        if isinstance(found, BaseException):
+            raise found
+        yield found
 
 
 def worst(found, expected):
@@ -269,3 +280,76 @@ def test_an_error_in_a_sum_is_raised_on_all_ranks():
     assert problem.pieces()
     for error in run_ranks(3, lambda comm: pieces(read_ranks("Sequential", comm, SHARDS, "all"))):
         assert isinstance(error, KeyError) and error.args == ("a name",)
+
+
+# -- fits --------------------------------------------------------------------------------------------------------
+
+
+def fitted(comm, method, problem, rows="all", epochs=(5,), n_threads=1):
+    """Weights, the optimizer's vectors and the recorded values after fits of these numbers of epochs."""
+    model = Sequential(problem.stack, problem.model.dtype, 1)
+    ranks = read_ranks("Sequential", comm, SHARDS, rows)
+    own = problem.rows(ranks)
+    validation = problem.X[own][:9], problem.y[own][:9]
+    if rows == "all":
+        validation = problem.X[:20], problem.y[:20]
+    for n in epochs:
+        history = model.fit(
+            problem.X[own], problem.y[own], loss=problem.loss, optimizer=method, epochs=n, alpha=0.1,
+            sample_weight=None if problem.weights is None else problem.weights[own], validation_data=validation,
+            comm=comm, rows=rows, n_threads=n_threads)
+    return [model.theta, model.training_state.optimizer.slots, *map(np.array, history.history.values())]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_fits(method, dtype):
+    problem = Problem("dense", dtype, weighted=True, n=64)
+    first, = all_fitted(1, method, problem)
+    for size in SIZES[1:]:
+        for n_threads, epochs in ((1, (5,)), (2, (2, 3))):
+            for found in all_fitted(size, method, problem, n_threads=n_threads, epochs=epochs):
+                if epochs == (2, 3) and isinstance(method, LBFGS):      # begins each fit with an empty memory
+                    continue
+                np.testing.assert_array_equal(found[0], first[0])
+                np.testing.assert_array_equal(found[1], first[1])
+                for ours, whole in zip(found[2:], first[2:], strict=True):
+                    np.testing.assert_array_equal(ours, whole[-len(ours):])
+    alone = fitted(None, method, problem)
+    np.testing.assert_allclose(first[2], alone[2], rtol=1e-3 if isinstance(method, GaussNewtonCG) else 1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_fits_of_rows_of_each_rank(method):
+    problem = Problem("dense", weighted=True, n=64)
+    first = None
+    for size in (1, 2, 8):
+        for found in all_fitted(size, method, problem, rows="local"):
+            first = first or found
+            np.testing.assert_array_equal(found[0], first[0])
+
+
+@pytest.mark.parametrize("method", [METHODS[0], LBFGS(), ConjugateGradient()], ids=repr)
+def test_an_error_within_an_iteration_leaves_the_weights_of_the_last(method):
+    def squares(fails_at):
+        calls = itertools.count()
+
+        def loss(y_pred, y):
+            if next(calls) == fails_at:
+                raise KeyError("a name")
+            return np.sum((y_pred - y) ** 2, axis=1) / 3, (y_pred - y) * (2 / 3)
+        return losses.Custom(loss)
+
+    def fit(comm):
+        problem = Problem("Python")
+        model = Sequential(problem.stack, "float64", 1)
+        loss = squares(70 if comm.Get_rank() == 1 else -1)
+        try:
+            model.fit(problem.X, problem.y, loss=loss, optimizer=method, epochs=50, comm=comm)
+        except KeyError as error:
+            return error, model.theta.copy(), model.training_state.epoch
+
+    found = run_ranks(3, fit)
+    for error, theta, epoch in found:
+        assert error.args == ("a name",) and epoch == found[0][2] > 0
+        np.testing.assert_array_equal(theta, found[0][1])
