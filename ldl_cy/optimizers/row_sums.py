@@ -206,4 +206,5 @@ class RowSums(Borrower):
 
 def unpack(found: np.ndarray, n_params: int) -> tuple[np.ndarray, np.ndarray]:
     """The gradient (n_params,) and the lower triangle, in a matrix of zeros, of a sum of ``gauss_newton``."""
-    return found[:n_params], np.asfortranarray(lapack.dtpttr(n_params, found[n_params:], uplo="L")[0])
+    # a copy, since a view would keep the whole vector
+    return found[:n_params].copy(), np.asfortranarray(lapack.dtpttr(n_params, found[n_params:], uplo="L")[0])
