@@ -88,6 +88,10 @@ class Ranks:
         if not self.collectives.agree():
             self._raise(None)
 
+    def recover(self) -> None:
+        """Once all ranks have caught an error: messages are sent again."""
+        self.collectives = Collectives(self.collectives.comm)
+
     def _raise(self, own: BaseException | None) -> NoReturn:
         """The error of the rank that has failed: if that is this one, ``own``, the exception itself."""
         assert self.collectives.failure is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -15,13 +15,17 @@ from ldl_cy.callbacks.base import Callbacks
 from ldl_cy.estimators.base import ACTIVATION, DROPOUT, INPUT_SHAPE, SIZES, BaseNetwork, _check_partial_fit
 from ldl_cy.estimators.data import Rows, Shape, check_input_shape, read, read_weights
 from ldl_cy.estimators.docs import VERBOSE_LINES, share
+from ldl_cy.estimators.ranks import fitting_together
 from ldl_cy.estimators.stacks import activation_names, dense_layers, read_sizes, shape_after
-from ldl_cy.estimators.typed import DType, RandomState, Sizes, Solver, available, validated
+from ldl_cy.estimators.typed import DType, RandomState, Sizes, Solver, available, validated_once
 from ldl_cy.inference import predict
 from ldl_cy.layers import Dense, Flatten, Layer
 from ldl_cy.messages import shown
 from ldl_cy.models import Sequential
 from ldl_cy.sparse import is_sparse
+
+if TYPE_CHECKING:
+    from ldl_cy.distributed import Ranks
 
 Stack = Sequence[Layer] | None
 
@@ -193,8 +197,10 @@ class Autoencoder(BaseNetwork):
 
     # -- what is fitted: X to itself -----------------------------------------------------------------------------------
 
-    def _read_fit(self, X: Any, y: Any, *, reset: bool, classes: str) -> tuple[Any, Any]:
-        X = read(self, self._accepts(reset=reset), X, reset=reset)
+    def _read_fit(
+        self, X: Any, y: Any, *, reset: bool, classes: str, ranks: Ranks | None = None,
+    ) -> tuple[Any, Any]:
+        X = read(self, self._accepts(reset=reset), X, reset=reset, ranks=ranks)
         return X, X
 
     def _encode(self, y: Any) -> np.ndarray:
@@ -218,9 +224,9 @@ class Autoencoder(BaseNetwork):
             scores = negative_errors(raw, rows.y)
             return float(np.average(scores, weights=rows.weight)) if np.isfinite(raw).all() else np.nan
 
-    @validated
     def fit(    # type: ignore[override]
         self, X: Any, y: Any = None, sample_weight: Any = None, *, X_val: Any = None, sample_weight_val: Any = None,
+        comm: Any = None, shards: int = 8, rows: str = "all",
     ) -> Self:
         """Fit encoder and decoder to X.
 
@@ -239,6 +245,23 @@ class Autoencoder(BaseNetwork):
             Validation data. They are scored after each epoch; early stopping uses them instead of holding out a
             part of the training data.
 
+        comm : mpi4py.MPI.Comm, default=None
+            The processes that fit together, its ranks. All call `fit` with the same arguments, and with the same
+            parameters but for `n_threads`, `verbose` and `callbacks`; `random_state` is that of rank 0. An error on
+            one rank is raised on all. The fitted estimators are equal, and their weights the same to the bit for any
+            number of ranks from 1 to `shards` and any number of threads; those without a communicator differ by the
+            order of sums.
+
+        shards : int, a power of two, default=8
+            With a communicator the number of parts into which each batch is cut: at least the number of ranks.
+
+        rows : {"all", "local"}, default="all"
+            With a communicator whether every rank is given all rows, or only its own. With "all" X may be a memmap
+            of float32 or float64 numbers, which is not copied. With "local" classes, categories and the longest
+            sequence are those of all ranks, batches take a share of the rows of each, and so does early stopping.
+            The bits are the same for any number of ranks if the rows of all of them, in order, are the same, and each
+            has those of whole shards, n_samples / `shards` rows each.
+
         Returns
         -------
         self : object
@@ -253,12 +276,13 @@ class Autoencoder(BaseNetwork):
         RuntimeError
             Another fit of this estimator is running, or one with the same callback.
         """
-        if X_val is None and sample_weight_val is not None:
-            raise ValueError("sample_weight_val needs X_val.")
-        return self._fit(X, None, sample_weight, validation=None if X_val is None else (X_val, None, sample_weight_val))
+        with fitting_together(self, comm, shards, rows) as ranks:
+            if X_val is None and sample_weight_val is not None:
+                raise ValueError("sample_weight_val needs X_val.")
+            validation = None if X_val is None else (X_val, None, sample_weight_val)
+            return self._fit(X, None, sample_weight, validation=validation, ranks=ranks)
 
     @available(_check_partial_fit)
-    @validated
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Update the network with one pass over the given data.
 
@@ -277,7 +301,8 @@ class Autoencoder(BaseNetwork):
         self : object
             The trained estimator.
         """
-        return self._fit(X, None, sample_weight, incremental=True)
+        with validated_once(self):
+            return self._fit(X, None, sample_weight, incremental=True)
 
     # -- what a fitted one gives ---------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -31,17 +31,30 @@ from ldl_cy.estimators.data import (
 from ldl_cy.estimators.features import NetworkFeatures
 from ldl_cy.estimators.monitor import TrainingMonitor
 from ldl_cy.estimators.progress import FitProgress, unchanged_without_epoch
+from ldl_cy.estimators.ranks import (
+    check_rows,
+    check_settings,
+    count_batches,
+    fitting_together,
+    share_progress,
+    shared,
+    speaks,
+    total_weight,
+)
 from ldl_cy.estimators.sequences import Sequences, check_steps, lengths_of
 from ldl_cy.estimators.sklearn_callbacks import CallbackSupportMixin, SklearnCallbacks
 from ldl_cy.estimators.solvers import SOLVERS, check_loss, is_closed_form, make_optimizer, takes_full_batch
 from ldl_cy.estimators.stacks import shape_after
 from ldl_cy.estimators.training import train
-from ldl_cy.estimators.typed import RandomState, Solver, available, validated
+from ldl_cy.estimators.typed import RandomState, Solver, available, validated, validated_once
 from ldl_cy.estimators.validation import Validation
 from ldl_cy.layers.activation import ACTIVATIONS, ALIASES
 from ldl_cy.messages import shown
 from ldl_cy.models import Sequential
 from ldl_cy.threads import choose_threads
+
+if TYPE_CHECKING:
+    from ldl_cy.distributed import Ranks
 
 # constraints of parameters that only some families have
 ACTIVATION = [StrOptions({*ACTIVATIONS, *ALIASES} - {"softmax"})]
@@ -158,7 +171,9 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
     # Defined by the kind of targets: ClassifierNetwork, RegressorNetwork.
 
     @abstractmethod
-    def _read_fit(self, X: Any, y: Any, *, reset: bool, classes: str) -> tuple[np.ndarray, Any]:
+    def _read_fit(
+        self, X: Any, y: Any, *, reset: bool, classes: str, ranks: Ranks | None = None,
+    ) -> tuple[np.ndarray, Any]:
         """X and y, validated. ``classes``: "learn" them; y must have the "same" ones, or only "known" ones."""
 
     @abstractmethod
@@ -184,7 +199,7 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
     def _declare_classes(self, y: Any, classes: Any) -> None:
         """Learn the classes of all calls of ``partial_fit`` in the first one; only classifiers have any."""
 
-    def _class_weights(self, y: Any) -> np.ndarray | None:
+    def _class_weights(self, y: Any, ranks: Ranks | None) -> np.ndarray | None:
         """A factor for each sample from ``class_weight``, or None."""
         return None
 
@@ -198,10 +213,9 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
 
     # Fitting.
 
-    @validated
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
-        sample_weight_val: Any = None,
+        sample_weight_val: Any = None, comm: Any = None, shards: int = 8, rows: str = "all",
     ) -> Self:
         """Fit the network to X and y.
 
@@ -223,6 +237,23 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
             Validation data. Their loss and score are computed after each epoch; early stopping uses them instead of
             holding out a part of the training data.
 
+        comm : mpi4py.MPI.Comm, default=None
+            The processes that fit together, its ranks. All call `fit` with the same arguments, and with the same
+            parameters but for `n_threads`, `verbose` and `callbacks`; `random_state` is that of rank 0. An error on
+            one rank is raised on all. The fitted estimators are equal, and their weights the same to the bit for any
+            number of ranks from 1 to `shards` and any number of threads; those without a communicator differ by the
+            order of sums.
+
+        shards : int, a power of two, default=8
+            With a communicator the number of parts into which each batch is cut: at least the number of ranks.
+
+        rows : {"all", "local"}, default="all"
+            With a communicator whether every rank is given all rows, or only its own. With "all" X may be a memmap
+            of float32 or float64 numbers, which is not copied. With "local" classes, categories and the longest
+            sequence are those of all ranks, batches take a share of the rows of each, and so does early stopping.
+            The bits are the same for any number of ranks if the rows of all of them, in order, are the same, and each
+            has those of whole shards, n_samples / `shards` rows each.
+
         Returns
         -------
         self : object
@@ -237,65 +268,70 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
         RuntimeError
             Another fit of this estimator is running, or one with the same callback.
         """
-        if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val must be given together.")
-        if X_val is None and sample_weight_val is not None:
-            raise ValueError("sample_weight_val needs X_val and y_val.")
-        validation = None if X_val is None else (X_val, y_val, sample_weight_val)
-        return self._fit(X, y, sample_weight, validation=validation)
+        with fitting_together(self, comm, shards, rows) as ranks:
+            if (X_val is None) != (y_val is None):
+                raise ValueError("X_val and y_val must be given together.")
+            if X_val is None and sample_weight_val is not None:
+                raise ValueError("sample_weight_val needs X_val and y_val.")
+            validation = None if X_val is None else (X_val, y_val, sample_weight_val)
+            return self._fit(X, y, sample_weight, validation=validation, ranks=ranks)
 
+    @validated
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, *, validation: tuple[Any, Any, Any] | None = None,
-        incremental: bool = False, classes: Any = None,
+        incremental: bool = False, classes: Any = None, ranks: Ranks | None = None,
     ) -> Self:
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         validates = validation is not None or self.early_stopping
         known = ["loss", *(["val_loss", "val_score"] if validates else [])]
-        callbacks = CallbackList(self.callbacks, progress=bool(self.verbose) and not self._prints)
+        callbacks = CallbackList(self.callbacks, progress=bool(self.verbose) and not self._prints, ranks=ranks)
         with Exclusive([self], "of this estimator"), callbacks.exclusive(), unchanged_without_epoch(self):
             self._check_floats()
             callbacks.check(make_optimizer(self, lambda: self.learning_rate_init, incremental=incremental), known)
             first = not hasattr(self, "model_") or not (self.warm_start or incremental)
+            check_settings(self, sample_weight, validation, None if first else self._progress, ranks)
             if incremental:
                 self._declare_classes(y, classes)
             learn = first and not incremental
             given = X
             X, y = self._read_fit(
-                X, y, reset=first, classes="learn" if learn else "same" if self.warm_start else "known")
+                X, y, reset=first, classes="learn" if learn else "same" if self.warm_start else "known", ranks=ranks)
             sample_weight = read_weights(X, sample_weight)
-            weight, factors = sample_weight, self._class_weights(y)
+            weight, factors = sample_weight, self._class_weights(y, ranks)
             if factors is not None:
                 weight = factors if weight is None else weight * factors
             if encoder_of(self) is None:
                 given = X
             elif first:
-                X = leave_out_weightless(self, X, sample_weight)
+                X = leave_out_weightless(self, X, sample_weight, ranks)
             tasks = SklearnCallbacks(self, given, y, sample_weight, self._callback_context(incremental))
             callbacks.append(tasks)
             encoded = self._encode(y)
+            check_rows(self, X, None if y is X else encoded, sample_weight, ranks)
             if first:
-                self._start(X, encoded)
+                self._start(X, encoded, ranks)
             else:               # the solver or the loss may have changed since
+                share_progress(self._progress, ranks)
                 self.out_activation_ = self._output_activation()
                 self._grow(X)
             rows, held = Rows(self._as_samples(X), self._as_targets(encoded), weight, lengths_of(X)), None
             if validation is not None:
-                held = self._read_validation(*validation)
+                held = self._read_validation(*validation, ranks)
             elif self.early_stopping:
                 rows, held = hold_out(rows, sample_weight, self.validation_fraction, self._progress.split_state(),
-                                      self._strata(encoded))
-            if takes_full_batch(self.solver) and not is_closed_form(self.solver):
+                                      self._strata(encoded), ranks)
+            if takes_full_batch(self.solver) and not is_closed_form(self.solver) and ranks is None:
                 rows = canonical(rows)
             with (Exclusive([self.model_], "of this model"),
-                  counting(self, rows, held, add=incremental) as held_as_seen):
-                self._train(rows, held_as_seen, callbacks, incremental)
+                  counting(self, rows, held, add=incremental, ranks=ranks) as held_as_seen):
+                self._train(rows, held_as_seen, callbacks, incremental, ranks)
             tasks.finish()
             return self
 
-    def _start(self, X: Any, encoded: np.ndarray) -> None:
+    def _start(self, X: Any, encoded: np.ndarray, ranks: Ranks | None = None) -> None:
         """A new model for these rows and encoded targets, and the attributes of an estimator without any epoch."""
-        self._progress = FitProgress(check_random_state(self.random_state))
+        self._progress = FitProgress(shared(check_random_state(self.random_state), ranks))
         if isinstance(X, Sequences):
             self._row_shape, self._sample_shape = X.row_shape, self._shape_of_samples(X.shape[1:])
             check_steps(self, X, self._sample_shape)
@@ -324,11 +360,13 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
                 raise ValueError(f"The {name!r} parameter of {type(self).__name__} must fit into a float, got "
                                  f"{shown(value)}.")
 
-    def _train(self, rows: Rows, held: Rows | None, callbacks: CallbackList, incremental: bool) -> None:
-        progress = self._progress
+    def _train(
+        self, rows: Rows, held: Rows | None, callbacks: CallbackList, incremental: bool, ranks: Ranks | None,
+    ) -> None:
+        progress, n = self._progress, rows.n if ranks is None else ranks.count(rows.n)
         if self.t_ == 0 or progress.first_step_size != self.learning_rate_init:
             progress.step_size = progress.first_step_size = self.learning_rate_init
-        size, loss = self._batch_size(rows.n), self._make_loss()
+        size, loss = self._batch_size(n, ranks), self._make_loss()
         optimizer = make_optimizer(
             self, lambda: progress.step_size, incremental=incremental, earlier=progress.head_sums)
         check_loss(self, loss)
@@ -336,18 +374,19 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
         n_threads = choose_threads(type(self).__name__, self.n_threads)
         averaged = 1 if is_closed_form(self.solver) else self._averaged_outputs()
         monitor = TrainingMonitor(
-            self, progress, rows, n_batches=1 if isinstance(size, str) else -(-rows.n // size),
+            self, progress, n, total_weight(rows.weight, rows.n, ranks),
+            n_batches=1 if isinstance(size, str) else count_batches(rows.n, size, ranks),
             compiled=optimizer.method is None, averaged_outputs=averaged,
-            validate=None if held is None else self._validation(held, loss, averaged, n_threads),
-            prints=bool(self.verbose) and self._prints)
-        train(self, progress, rows, optimizer, loss, size, monitor, callbacks, incremental=incremental)
+            validate=None if held is None else self._validation(held, loss, averaged, n_threads, ranks),
+            prints=bool(self.verbose) and self._prints and speaks(ranks))
+        train(self, progress, rows, optimizer, loss, size, monitor, callbacks, incremental=incremental, ranks=ranks)
 
-    def _validation(self, held: Rows, loss: Any, averaged: int, n_threads: int) -> Validation:
+    def _validation(self, held: Rows, loss: Any, averaged: int, n_threads: int, ranks: Ranks | None) -> Validation:
         """A function that computes loss and score of rows with the current weights."""
         return Validation(
             type(self).__name__, self._network_for(held.X, held.lengths), held, loss=loss,
             averaged_outputs=averaged, score=self._score_encoded, n_threads=n_threads,
-            cache_features=getattr(self, "cache_features", "auto"))
+            cache_features=getattr(self, "cache_features", "auto"), ranks=ranks)
 
     def _callback_context(self, incremental: bool) -> Any:
         """scikit-learn's context of this fit if scikit-learn callbacks are set, else None."""
@@ -392,24 +431,23 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
                 f"{self.n_outputs_} outputs.")
         return encoded
 
-    def _read_validation(self, X: Any, y: Any, sample_weight: Any) -> Rows:
-        X, y = self._read_fit(X, y, reset=False, classes="known")
+    def _read_validation(self, X: Any, y: Any, sample_weight: Any, ranks: Ranks | None) -> Rows:
+        X, y = self._read_fit(X, y, reset=False, classes="known", ranks=ranks)
         weight = read_weights(X, sample_weight)
         return Rows(self._as_samples(X), self._as_targets(self._encode(y)), weight, lengths_of(X))
 
-    def _batch_size(self, n: int) -> int | str:
+    def _batch_size(self, n: int, ranks: Ranks | None) -> int | str:
         if takes_full_batch(self.solver):
             return "full"
         if isinstance(self.batch_size, str):        # "auto"
             return min(self._largest_batch, n)
-        if self.batch_size > n:
+        if self.batch_size > n and speaks(ranks):
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
                 stacklevel=5)
         return min(int(self.batch_size), n)
 
     @available(_check_partial_fit)
-    @validated
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Update the network with one pass over the given data.
 
@@ -429,7 +467,8 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
         self : object
             The trained estimator.
         """
-        return self._fit(X, y, sample_weight, incremental=True)
+        with validated_once(self):
+            return self._fit(X, y, sample_weight, incremental=True)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

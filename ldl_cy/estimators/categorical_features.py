@@ -9,10 +9,12 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ldl_cy.estimators.categories import CategoryEncoder
+from ldl_cy.estimators.ranks import check_agreed, of_ranks
 from ldl_cy.estimators.tables import open_table
 from ldl_cy.sparse import is_sparse
 
 if TYPE_CHECKING:
+    from ldl_cy.distributed import Ranks
     from ldl_cy.models import Sequential
 
 
@@ -62,21 +64,29 @@ def encoder_of(estimator: Any) -> CategoryEncoder | None:
     return found
 
 
-def encode(estimator: Any, X: Any, *, reset: bool, training: bool) -> np.ndarray | None:
+def encode(
+    estimator: Any, X: Any, *, reset: bool, training: bool, ranks: Ranks | None = None,
+) -> np.ndarray | None:
     """X as numbers and codes, with the names and the number of features compared; None without such columns.
 
-    With ``reset`` both, and the categories, are learned. In ``training`` categories are met that no row had before.
+    With ``reset`` both, and the categories of all ranks' rows, are learned. In ``training`` categories are met that no
+    row had before.
     """
     if reset:
         vars(estimator).pop("category_encoder_", None)
         given = getattr(estimator, "categorical_features", None)
-        if given is None or (isinstance(given, str) and is_sparse(X)):      # whose dtype is of numbers
+        if given is None:
             return None
-        table = open_table(estimator, X)
-        validate_data(estimator, X, reset=True, skip_check_array=True)
-        learned = CategoryEncoder.fit(table, given, getattr(estimator, "feature_names_in_", None))
-        if not learned.columns:
+        table = None
+        if not (isinstance(given, str) and is_sparse(X)):       # whose dtype is of numbers
+            table = open_table(estimator, X)
+            validate_data(estimator, X, reset=True, skip_check_array=True)
+            learned = CategoryEncoder.fit(table, given, getattr(estimator, "feature_names_in_", None))
+        columns = () if table is None else learned.columns
+        check_agreed(estimator, {"columns of categories": [column.name for column in columns]}, ranks)
+        if table is None or not columns:
             return None
+        learned = learned.joined(of_ranks(ranks, [column.labels for column in columns]))
         estimator.category_encoder_ = learned
         return learned.encode(table, unseen=True)
     encoder = encoder_of(estimator)
@@ -86,17 +96,17 @@ def encode(estimator: Any, X: Any, *, reset: bool, training: bool) -> np.ndarray
     return encoder.encode(open_table(estimator, X), unseen=training)
 
 
-def leave_out_weightless(estimator: Any, X: Any, weight: np.ndarray | None) -> Any:
+def leave_out_weightless(estimator: Any, X: Any, weight: np.ndarray | None, ranks: Ranks | None) -> Any:
     """The rows X of a first fit, once the weights are known; categories of weightless rows alone are left out."""
     encoder = encoder_of(estimator)
-    if encoder is None or weight is None or weight.all():
+    if encoder is None or weight is None or all(of_ranks(ranks, weight.all())):
         return X
-    estimator.category_encoder_, X = encoder.without_weightless(X, weight)
+    estimator.category_encoder_, X = encoder.without_weightless(X, weight, ranks)
     return X
 
 
 @contextmanager
-def counting(estimator: Any, rows: Any, held: Any, *, add: bool) -> Iterator[Any]:
+def counting(estimator: Any, rows: Any, held: Any, *, add: bool, ranks: Ranks | None) -> Iterator[Any]:
     """Count the categories of training rows, in the encoder and the network; gives the held-out rows as seen by it.
 
     Both are ``Rows``, the held-out ones may be None. A fit that ends with an error before its first epoch leaves the
@@ -106,7 +116,7 @@ def counting(estimator: Any, rows: Any, held: Any, *, add: bool) -> Iterator[Any
     if encoder is None:
         yield held
         return
-    seen = encoder.counted(rows.X, rows.weight, add=add)
+    seen = encoder.counted(rows.X, rows.weight, ranks, add=add)
     estimator.category_encoder_ = seen
     model = estimator.model_
     counts = list(model.network.state.values())[:len(encoder.columns)]

@@ -1,7 +1,8 @@
 """The categories of columns: learned from a table, and turned into the codes that a network reads."""
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -9,6 +10,9 @@ from ldl_cy.estimators.tables import Factors, Table
 from ldl_cy.layers import CategoryEmbedding, Layer
 from ldl_cy.messages import shown
 from ldl_cy.network import Network
+
+if TYPE_CHECKING:
+    from ldl_cy.distributed import Ranks
 
 
 class CategoryColumn(NamedTuple):
@@ -94,6 +98,19 @@ class CategoryEncoder:
             columns.append(CategoryColumn(place, own[place], tuple(labels), np.zeros(len(labels))))
         return cls(tuple(own), tuple(columns))
 
+    def joined(self, labels: Sequence[Sequence[tuple[Any, ...]]]) -> CategoryEncoder:
+        """The encoder with the categories of several tables: ``labels`` of each column, for each table."""
+        if len(labels) == 1:
+            return self
+        columns = []
+        for column, given in zip(self.columns, zip(*labels)):
+            found = dict.fromkeys(label for one in given for label in one)
+            missing = [None] if None in found else []
+            known = [label for label in found if label is not None]
+            merged = (*in_order(known, column.name), *missing)
+            columns.append(column._replace(labels=merged, counts=np.zeros(len(merged))))
+        return CategoryEncoder(self.names, tuple(columns))
+
     def encode(self, table: Table, *, unseen: bool) -> np.ndarray:
         """The rows as numbers (n, n_features), float32 if all numbers are, with codes in the columns of categories."""
         places = {column.place for column in self.columns}
@@ -108,24 +125,28 @@ class CategoryEncoder:
             X[:, column.place] = column.codes(factors, unseen)
         return X
 
-    def counted(self, X: np.ndarray, weight: np.ndarray | None, *, add: bool) -> CategoryEncoder:
-        """The encoder that has seen the rows X (n, n_features) with these weights.
+    def counted(
+        self, X: np.ndarray, weight: np.ndarray | None, ranks: Ranks | None, *, add: bool,
+    ) -> CategoryEncoder:
+        """The encoder that has seen the rows X (n, n_features) with these weights, and those of other ranks.
 
         With ``add`` their counts are added to the old ones; else those of a category that is not among them stay.
         """
         columns = []
         for column in self.columns:
-            new = counts_of(X[:, column.place], len(column.labels), weight)
+            new = counts_of(X[:, column.place], len(column.labels), weight, ranks)
             counts = column.counts + new if add else np.where(new > 0, new, column.counts)
             columns.append(column._replace(counts=counts))
         return CategoryEncoder(self.names, tuple(columns))
 
-    def without_weightless(self, X: np.ndarray, weight: np.ndarray) -> tuple[CategoryEncoder, np.ndarray]:
+    def without_weightless(
+        self, X: np.ndarray, weight: np.ndarray, ranks: Ranks | None,
+    ) -> tuple[CategoryEncoder, np.ndarray]:
         """Leave out the categories that only rows of weight 0 have: such rows change nothing, also not codes."""
         X, columns = X.copy(), []
         for column in self.columns:
             k, codes = len(column.labels), X[:, column.place]
-            kept = (counts_of(codes, k, None) == 0) | (counts_of(codes, k, weight) > 0)
+            kept = (counts_of(codes, k, None, ranks) == 0) | (counts_of(codes, k, weight, ranks) > 0)
             new = np.append(np.cumsum(kept) - 1, kept.sum())
             new[:-1][~kept] = kept.sum()
             X[:, column.place] = new[codes.astype(np.intp)]
@@ -173,9 +194,16 @@ class CategoryEncoder:
         raise ValueError(f"column must be one of the columns of categories {known}, got {shown(column)}.")
 
 
-def counts_of(codes: np.ndarray, k: int, weight: np.ndarray | None) -> np.ndarray:
-    """(k,) the summed weights of the rows with each of k codes."""
-    return np.bincount(codes.astype(np.intp), weight, k + 1)[:k].astype(float)
+def counts_of(codes: np.ndarray, k: int, weight: np.ndarray | None, ranks: Ranks | None) -> np.ndarray:
+    """(k,) the summed weights of the rows with each of k codes, of all ranks."""
+    places = codes.astype(np.intp)
+
+    def count(part: slice) -> np.ndarray:
+        return np.bincount(places[part], None if weight is None else weight[part], k + 1)[:k].astype(float)
+
+    if ranks is None or not ranks.local:
+        return count(slice(None))
+    return ranks.sum([count(part) for part in ranks.own_parts(len(places))])
 
 
 def in_order(labels: list[Any], name: str) -> list[Any]:

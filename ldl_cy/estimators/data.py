@@ -3,13 +3,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sklearn.model_selection import train_test_split
+from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import _check_sample_weight, check_array, check_X_y, validate_data
 
 from ldl_cy.estimators.categorical_features import encode
+from ldl_cy.estimators.ranks import check_agreed, of_ranks, split_shards
 from ldl_cy.estimators.sequences import (
     Sequences,
     end_at_nan,
@@ -20,6 +22,9 @@ from ldl_cy.estimators.sequences import (
 )
 from ldl_cy.messages import shown
 from ldl_cy.sparse import as_csr, is_sparse
+
+if TYPE_CHECKING:
+    from ldl_cy.distributed import Ranks
 
 Shape = tuple[int, ...]
 NO_Y = "no_validation"
@@ -69,30 +74,38 @@ class Accepts(NamedTuple):
 
 def read(
     estimator: Any, accepts: Accepts, X: Any, y: Any = NO_Y, *, reset: bool = False, y_numeric: bool = False,
+    ranks: Ranks | None = None,
 ) -> Any:
     """X, or X and y if y is passed, validated as scikit-learn does.
 
     With ``reset`` the number and the names of the features are stored, otherwise compared. A model fitted on
     arrays of three or four axes also accepts rows of two axes, and vice versa: then the sizes of the samples
     are compared instead.
+
+    Where several ranks have all rows, each checks that the numbers of its own share of X are finite: arrays of a dtype
+    that is kept, memmaps among them, are not read otherwise.
     """
     try:
         # numbers too large for float32 become infinity, and are refused
         with np.errstate(over="ignore", invalid="ignore"):
-            return _read(estimator, accepts, X, y, reset, y_numeric)
+            return _read(estimator, accepts, X, y, reset, y_numeric, ranks)
     except OverflowError as error:              # of ints that no float holds
         raise ValueError(f"Input {'X' if isinstance(y, str) and y == NO_Y else 'X or y'} {TOO_LARGE}") from error
 
 
-def _read(estimator: Any, accepts: Accepts, X: Any, y: Any, reset: bool, y_numeric: bool) -> Any:
+def _read(
+    estimator: Any, accepts: Accepts, X: Any, y: Any, reset: bool, y_numeric: bool, ranks: Ranks | None,
+) -> Any:
+    shared = ranks is not None and not ranks.local
     options: dict[str, Any] = {
         "accept_sparse": "csr" if accepts.sparse else False,
         "dtype": accepts.dtypes, "order": "C", "allow_nd": accepts.nd,
-        "ensure_all_finite": "allow-nan" if accepts.lists else True}
+        "ensure_all_finite": False if shared else "allow-nan" if accepts.lists else True}
     with_y = not (isinstance(y, str) and y == NO_Y)
     refuse_masked("X", X)
-    encoded = encode(estimator, X, reset=reset, training=with_y)
+    encoded = encode(estimator, X, reset=reset, training=with_y, ranks=ranks)
     if encoded is not None:
+        options["ensure_all_finite"] = True
         if not with_y:
             return check_array(encoded, estimator=estimator, input_name="X", **options)
         return check_X_y(encoded, read_targets("y", y, y_numeric), estimator=estimator, multi_output=True,
@@ -103,9 +116,12 @@ def _read(estimator: Any, accepts: Accepts, X: Any, y: Any, reset: bool, y_numer
     if with_y:
         y = read_targets("y", y, y_numeric)
     parts = list_of_sequences(X, accepts.sample_shape) if accepts.lists else None
+    if accepts.lists:
+        check_agreed(estimator, {"the kind of X": "an array" if parts is None else "a list of sequences"}, ranks)
     if parts is not None:
         n_features = None if accepts.sample_shape is None else accepts.sample_shape[1]
         sequences = read_sequences(estimator, parts, accepts.dtypes, n_features, accepts.channels_first)
+        sequences = sequences.extended(max(of_ranks(ranks, sequences.shape[1])))
         if reset:
             estimator.n_features_in_ = sequences.shape[2 if accepts.channels_first else 1]
             vars(estimator).pop("feature_names_in_", None)
@@ -123,24 +139,30 @@ def _read(estimator: Any, accepts: Accepts, X: Any, y: Any, reset: bool, y_numer
     else:
         result = check_array(X, estimator=estimator, input_name="X", **options)
     X, y = result if with_y else (result, None)
+    if ranks is not None and not ranks.local:
+        assert_all_finite(X[ranks.own_rows(X.shape[0])], allow_nan=accepts.lists, input_name="X",
+                          estimator_name=type(estimator).__name__)
     if accepts.lists:
-        X = read_ends(estimator, accepts, X, reset)
+        X = read_ends(estimator, accepts, X, reset, ranks)
     if several_axes and accepts.sample_shape is not None and not isinstance(X, Sequences):
         check_row_shape(estimator, X.shape[1:], given_shape(accepts.sample_shape, accepts.channels_first))
     return (X, y) if with_y else X
 
 
-def read_ends(estimator: Any, accepts: Accepts, X: np.ndarray, reset: bool) -> np.ndarray | Sequences:
-    """Sequences, where rows end with NaN, or have another number of steps than the fitted network; else X."""
+def read_ends(
+    estimator: Any, accepts: Accepts, X: np.ndarray, reset: bool, ranks: Ranks | None,
+) -> np.ndarray | Sequences:
+    """Sequences, where rows of any rank end with NaN, or have another number of steps than the fitted network; else X.
+    """
     first, known, row_shape = accepts.channels_first, accepts.sample_shape, X.shape[1:]
     own = network_shape(row_shape, first)
-    nan = has_nan(X)
+    nan = has_nan(X) if ranks is None else ranks.any(has_nan(X[ranks.own_rows(len(X))]))
     # an array of sequences says how many steps they have; flat rows as long as in the first fit have as many as then
     if (not reset and known is not None and len(own) == 1
             and math.prod(known) != own[0] == math.prod(accepts.row_shape or ())):
         own = (own[0] // known[1], known[1])
     other = not reset and known is not None and len(own) == 2 and own[1] == known[1] and own[0] != known[0]
-    if not (nan or other):
+    if not (nan or any(of_ranks(ranks, other))):
         return X
     if len(own) > 2:
         raise ValueError("Input X contains NaN.")
@@ -148,9 +170,9 @@ def read_ends(estimator: Any, accepts: Accepts, X: np.ndarray, reset: bool) -> n
         check_row_shape(estimator, row_shape, given_shape(known, first))
     shape = known if known is not None and not other else own if len(own) == 2 else (*own, 1)
     samples = network_order(X, shape, first)
-    if nan:
-        return end_at_nan(estimator, samples, row_shape)
-    return Sequences(samples, np.full(len(X), shape[0], np.int32), row_shape)
+    ended = end_at_nan(estimator, samples, row_shape) if nan else Sequences(
+        samples, np.full(len(X), shape[0], np.int32), row_shape)
+    return ended.extended(max(of_ranks(ranks, shape[0])))
 
 
 def read_targets(name: str, y: Any, numeric: bool) -> Any:
@@ -245,11 +267,15 @@ def check_input_shape(estimator: Any, n_axes: tuple[int, ...]) -> Shape | None:
 
 def hold_out(
     rows: Rows, score_weight: np.ndarray | None, fraction: float, random_state: Any, stratify: np.ndarray | None,
+    ranks: Ranks | None,
 ) -> tuple[Rows, Rows]:
     """Training rows and validation rows; the latter have the weights ``score_weight``, for scores."""
-    train, held = train_test_split(
-        np.arange(rows.n), test_size=fraction, random_state=random_state, stratify=stratify)
-    if len(held) < 2:
+    if ranks is not None and ranks.local:
+        train, held = split_shards(rows.n, fraction, random_state, stratify, ranks)
+    else:
+        train, held = train_test_split(
+            np.arange(rows.n), test_size=fraction, random_state=random_state, stratify=stratify)
+    if sum(of_ranks(ranks, len(held))) < 2:
         raise ValueError(
             "The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
     return rows.take(train), rows._replace(weight=score_weight).take(held)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ldl_cy.callbacks import Callback
-from ldl_cy.estimators.data import Rows
 from ldl_cy.estimators.progress import FitProgress
 from ldl_cy.estimators.solvers import is_closed_form
 from ldl_cy.models import Sequential
@@ -27,7 +26,10 @@ class TrainingMonitor(Callback):
     ----------
     estimator : BaseNetwork
     progress : FitProgress
-    rows : Rows
+    n : int
+        Rows of an epoch.
+    total_weight : float
+        The sum of their weights.
     n_batches : int
         Batches per epoch.
     compiled : bool
@@ -47,11 +49,11 @@ class TrainingMonitor(Callback):
     """
 
     def __init__(
-        self, estimator: Any, progress: FitProgress, rows: Rows, *, n_batches: int, compiled: bool,
+        self, estimator: Any, progress: FitProgress, n: int, total_weight: float, *, n_batches: int, compiled: bool,
         averaged_outputs: int, validate: Callable[[], tuple[float, float]] | None, prints: bool,
     ) -> None:
         self.estimator, self.progress = estimator, progress
-        self.total_weight, self.n = total_weight(rows), rows.n
+        self.n, self.total_weight = n, total_weight
         self.n_batches, self.compiled, self.averaged_outputs = n_batches, compiled, averaged_outputs
         self.validate, self.prints = validate, prints
         self.stopped = False
@@ -179,8 +181,3 @@ class TrainingMonitor(Callback):
 def sum_of_squares(network: Network) -> float:
     """Σθ² over the weights that alpha acts on."""
     return sum(float(np.vdot(network.theta[a:b], network.theta[a:b])) for a, b in network.decayed)
-
-
-def total_weight(rows: Rows) -> float:
-    """The sum of the weights, or the number of rows."""
-    return float(rows.n) if rows.weight is None else float(rows.weight.sum())

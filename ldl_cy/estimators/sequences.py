@@ -27,8 +27,16 @@ class Sequences:
     def padded(self, steps: int) -> np.ndarray:
         """The values, padded to at least ``steps`` steps; longer ones to a number of steps that few networks serve."""
         longest = self.shape[1]
-        more = (steps if longest <= steps else round_up(longest)) - longest
-        return np.pad(self.values, ((0, 0), (0, more), (0, 0))) if more else self.values
+        return self.extended(steps if longest <= steps else round_up(longest)).values
+
+    def extended(self, steps: int) -> Sequences:
+        """The same sequences, padded to as many steps; itself if it has as many."""
+        longest = self.shape[1]
+        if steps == longest:
+            return self
+        # of a list, the shape of a row is that of its longest sequence
+        row_shape = None if self.row_shape == self.values.shape[1:] else self.row_shape
+        return Sequences(np.pad(self.values, ((0, 0), (0, steps - longest), (0, 0))), self.lengths, row_shape)
 
 
 def round_up(n_steps: int) -> int:

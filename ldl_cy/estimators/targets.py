@@ -1,7 +1,7 @@
 """ClassifierNetwork and RegressorNetwork: targets, losses, scores and predictions of the two kinds of estimators."""
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
@@ -9,7 +9,6 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     check_classification_targets,
@@ -22,11 +21,15 @@ from ldl_cy._kernels.probabilities import class_probabilities
 from ldl_cy.checks import check_real
 from ldl_cy.estimators.base import BaseNetwork, _check_partial_fit
 from ldl_cy.estimators.data import TOO_LARGE, Rows, read, read_targets, read_weights
+from ldl_cy.estimators.ranks import all_labels, class_weights
 from ldl_cy.estimators.solvers import LEAST_SQUARES
-from ldl_cy.estimators.typed import ClassWeight, available, validated
+from ldl_cy.estimators.typed import ClassWeight, available, validated_once
 from ldl_cy.messages import shown
 from ldl_cy.optimizers import LevenbergMarquardt
 from ldl_cy.sparse import is_sparse
+
+if TYPE_CHECKING:
+    from ldl_cy.distributed import Ranks
 
 REGRESSION_LOSSES = {"squared_error", "absolute_error", "huber", "quantile", "poisson"}
 
@@ -66,16 +69,19 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
 
-    def _read_fit(self, X: Any, y: Any, *, reset: bool, classes: str) -> tuple[np.ndarray, np.ndarray]:
-        X, y = read(self, self._accepts(reset=reset), X, y, reset=reset)
+    def _read_fit(
+        self, X: Any, y: Any, *, reset: bool, classes: str, ranks: Ranks | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        X, y = read(self, self._accepts(reset=reset), X, y, reset=reset, ranks=ranks)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         check_classification_targets(y)
+        several = type_of_target(y).startswith("multilabel")
+        given = all_labels(self, unique_labels(y), several, ranks)
         if classes == "learn":
-            self._label_binarizer = LabelBinarizer().fit(y)
+            self._label_binarizer = LabelBinarizer().fit(y if several else given)
             self.classes_ = self._label_binarizer.classes_
             return X, y
-        given = unique_labels(y)
         if classes == "same" and set(given) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
@@ -120,7 +126,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         """Whether y had several labels for each sample."""
         return self._label_binarizer.y_type_.startswith("multilabel")
 
-    def _class_weights(self, y: np.ndarray) -> np.ndarray | None:
+    def _class_weights(self, y: np.ndarray, ranks: Ranks | None) -> np.ndarray | None:
         given = self.class_weight
         if given is None:
             return None
@@ -131,7 +137,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
             elif not (isinstance(weights, str) and weights == "balanced"):
                 raise TypeError(f"{type(self).__name__}: class_weight must be a dict, 'balanced' or a list of them, "
                                 f"got {shown(given)}.")
-        return compute_sample_weight(given, y)
+        return class_weights(given, y, self.classes_, ranks)
 
     def _strata(self, encoded: np.ndarray) -> np.ndarray | None:
         if self.multilabel_:
@@ -161,7 +167,6 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         return accuracy_score(true, guess, sample_weight=rows.weight)
 
     @available(_check_partial_fit)
-    @validated
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Update the network with one pass over the given data.
 
@@ -184,11 +189,12 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
         self : object
             The trained estimator.
         """
-        if isinstance(self.class_weight, str):
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit, which sees a part of the data. "
                 "Pass the weights as a dict: compute_class_weight('balanced', classes=classes, y=y).")
-        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
+        with validated_once(self):
+            return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def _declare_classes(self, y: Any, classes: Any) -> None:
         if classes is not None:
@@ -323,8 +329,10 @@ class RegressorNetwork(RegressorMixin, BaseNetwork):
         "loss": [StrOptions(REGRESSION_LOSSES)],
     }
 
-    def _read_fit(self, X: Any, y: Any, *, reset: bool, classes: str) -> tuple[np.ndarray, np.ndarray]:
-        X, y = read(self, self._accepts(reset=reset), X, y, reset=reset, y_numeric=True)
+    def _read_fit(
+        self, X: Any, y: Any, *, reset: bool, classes: str, ranks: Ranks | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        X, y = read(self, self._accepts(reset=reset), X, y, reset=reset, y_numeric=True, ranks=ranks)
         if is_sparse(y):
             check_array(y, input_name="y")          # scikit-learn's sentence
         if y.dtype.kind not in "fiub":
