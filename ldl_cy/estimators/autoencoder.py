@@ -248,9 +248,9 @@ class Autoencoder(BaseNetwork):
         comm : mpi4py.MPI.Comm, default=None
             The processes that fit together, its ranks. All call `fit` with the same arguments, and with the same
             parameters but for `n_threads`, `verbose` and `callbacks`; `random_state` is that of rank 0. An error on
-            one rank is raised on all. The fitted estimators are equal, and their weights the same to the bit for any
-            number of ranks from 1 to `shards` and any number of threads; those without a communicator differ by the
-            order of sums.
+            one rank is raised on all, and Ctrl-C ends the fit of all. The fitted estimators are equal, and their
+            weights the same to the bit for any number of ranks from 1 to `shards` and any number of threads; with
+            ``rows="all"`` those of a fit without a communicator differ only by the order of sums.
 
         shards : int, a power of two, default=8
             With a communicator the number of parts into which each batch is cut: at least the number of ranks.

@@ -39,6 +39,7 @@ from ldl_cy.estimators.ranks import (
     share_progress,
     shared,
     speaks,
+    take_end_of_first,
     total_weight,
 )
 from ldl_cy.estimators.sequences import Sequences, check_steps, lengths_of
@@ -240,9 +241,9 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
         comm : mpi4py.MPI.Comm, default=None
             The processes that fit together, its ranks. All call `fit` with the same arguments, and with the same
             parameters but for `n_threads`, `verbose` and `callbacks`; `random_state` is that of rank 0. An error on
-            one rank is raised on all. The fitted estimators are equal, and their weights the same to the bit for any
-            number of ranks from 1 to `shards` and any number of threads; those without a communicator differ by the
-            order of sums.
+            one rank is raised on all, and Ctrl-C ends the fit of all. The fitted estimators are equal, and their
+            weights the same to the bit for any number of ranks from 1 to `shards` and any number of threads; with
+            ``rows="all"`` those of a fit without a communicator differ only by the order of sums.
 
         shards : int, a power of two, default=8
             With a communicator the number of parts into which each batch is cut: at least the number of ranks.
@@ -326,6 +327,7 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
             with (Exclusive([self.model_], "of this model"),
                   counting(self, rows, held, add=incremental, ranks=ranks) as held_as_seen):
                 self._train(rows, held_as_seen, callbacks, incremental, ranks)
+            take_end_of_first(self, self._progress, ranks)
             tasks.finish()
             return self
 

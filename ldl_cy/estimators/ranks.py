@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ldl_cy.estimators.progress import FitProgress
 
 MAY_DIFFER = {"n_threads", "verbose", "callbacks"}      # parameters
+RECORDED = ("n_iter_", "t_", "loss_", "loss_curve_", "best_loss_", "validation_loss_curve_", "validation_scores_",
+            "best_validation_score_", "stop_reason_")   # of each fit
 
 
 @contextmanager
@@ -133,6 +135,24 @@ def shared(random_state: np.random.RandomState, ranks: Ranks | None) -> np.rando
 def share_progress(progress: FitProgress, ranks: Ranks | None) -> None:
     """Before a fit that continues another one: the random state of rank 0, which may be the user's."""
     progress.random_state = shared(progress.random_state, ranks)
+
+
+def take_end_of_first(estimator: Any, progress: FitProgress, ranks: Ranks | None) -> None:
+    """After a fit what rank 0 has at its end, if another rank has something else.
+
+    An interrupt may come to one rank before the last epoch is recorded there, and to another one after that.
+    """
+    if ranks is None:
+        return
+    ends = {name: getattr(estimator, name) for name in RECORDED}
+    if len(set(ranks.all(repr((earlier(estimator, progress), ends))))) == 1:
+        return
+    model = estimator.model_
+    model.adopt(*agreement.take_first(ranks, model.network, model.training_state))
+    ends, state = ranks.share((ends, vars(progress)))
+    for name, value in ends.items():
+        setattr(estimator, name, value)
+    vars(progress).update({**state, "random_state": progress.random_state})
 
 
 def all_labels(estimator: Any, labels: np.ndarray, several: bool, ranks: Ranks | None) -> np.ndarray:

@@ -36,6 +36,31 @@ def test_an_interrupt_on_one_rank_ends_the_fit_on_all():
         check_equal(results[0], found)
 
 
+class Interrupted(MLPClassifier):
+    """Is interrupted in its second epoch while it computes the score, on rank 1."""
+
+    def _score_encoded(self, raw, rows):
+        if self.n_threads == 1 and len(self.loss_curve_) == 2:
+            raise KeyboardInterrupt
+        return super()._score_encoded(raw, rows)
+
+
+@pytest.mark.filterwarnings("ignore:Training interrupted", "ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("size", [2, 3])
+def test_an_epoch_that_one_rank_has_not_recorded(size):
+    def estimator(rank):
+        return Interrupted((8,), **SMALL, early_stopping=True, warm_start=True, n_threads=1 if rank == 1 else 2)
+
+    results = fitted(size, estimator, X, Y)
+    for found in results:
+        assert found.stop_reason_ == "interrupted"
+        check_equal(results[0], found)
+        found.set_params(n_threads=2)
+    again = fitted(size, results.__getitem__, X, Y)         # which compares what the interrupted fits have left
+    for found in again:
+        check_equal(again[0], found)
+
+
 def test_an_error_on_one_rank_is_that_of_all():
     made = [MLPClassifier((8,), **SMALL, callbacks=[Raising(KeyError("why"))] if rank == 1 else None)
             for rank in range(2)]
