@@ -5,6 +5,7 @@ import inspect
 import sys
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -53,6 +54,7 @@ from ldl_cy.layers.activation import ACTIVATIONS, ALIASES
 from ldl_cy.messages import shown
 from ldl_cy.models import Sequential
 from ldl_cy.threads import choose_threads
+from ldl_cy.training import Fit
 
 if TYPE_CHECKING:
     from ldl_cy.distributed import Ranks
@@ -365,10 +367,20 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
     def _train(
         self, rows: Rows, held: Rows | None, callbacks: CallbackList, incremental: bool, ranks: Ranks | None,
     ) -> None:
-        progress, n = self._progress, rows.n if ranks is None else ranks.count(rows.n)
+        n = rows.n if ranks is None else ranks.count(rows.n)
+        size = self._batch_size(n, ranks)
+        self._run(rows, held, callbacks, n=n, weight=total_weight(rows.weight, rows.n, ranks), size=size,
+                  n_batches=1 if isinstance(size, str) else count_batches(rows.n, size, ranks),
+                  incremental=incremental, ranks=ranks)
+
+    def _run(
+        self, rows: Rows, held: Rows | None, callbacks: CallbackList, *, n: int, weight: float, size: int | str,
+        n_batches: int, incremental: bool = False, ranks: Ranks | None = None, kind: Callable[..., Fit] = Fit,
+    ) -> None:
+        """Run the fit that ``kind`` makes, an epoch of which has n rows of this weight in batches of ``size`` rows."""
+        progress, loss = self._progress, self._make_loss()
         if self.t_ == 0 or progress.first_step_size != self.learning_rate_init:
             progress.step_size = progress.first_step_size = self.learning_rate_init
-        size, loss = self._batch_size(n, ranks), self._make_loss()
         optimizer = make_optimizer(
             self, lambda: progress.step_size, incremental=incremental, earlier=progress.head_sums)
         check_loss(self, loss)
@@ -376,12 +388,12 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
         n_threads = choose_threads(type(self).__name__, self.n_threads)
         averaged = 1 if is_closed_form(self.solver) else self._averaged_outputs()
         monitor = TrainingMonitor(
-            self, progress, n, total_weight(rows.weight, rows.n, ranks),
-            n_batches=1 if isinstance(size, str) else count_batches(rows.n, size, ranks),
-            compiled=optimizer.method is None, averaged_outputs=averaged,
+            self, progress, n, weight, n_batches=n_batches, compiled=optimizer.method is None,
+            averaged_outputs=averaged,
             validate=None if held is None else self._validation(held, loss, averaged, n_threads, ranks),
             prints=bool(self.verbose) and self._prints and speaks(ranks))
-        train(self, progress, rows, optimizer, loss, size, monitor, callbacks, incremental=incremental, ranks=ranks)
+        train(self, rows, optimizer, loss, size, monitor, callbacks, incremental=incremental, ranks=ranks,
+              kind=kind)
 
     def _validation(self, held: Rows, loss: Any, averaged: int, n_threads: int, ranks: Ranks | None) -> Validation:
         """A function that computes loss and score of rows with the current weights."""
@@ -446,7 +458,7 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
         if self.batch_size > n and speaks(ranks):
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
-                stacklevel=5)
+                stacklevel=6)
         return min(int(self.batch_size), n)
 
     @available(_check_partial_fit)

@@ -67,8 +67,11 @@ class RidgeHead(FullBatchMethod):
     found : HeadSums, after the fit
     alpha : float, the one that was taken
     score : float or None, minus the mean squared leave-one-out error
+    read : function of the numbers that the output layer reads and returns for a row
+        Where the rows come from, if they are not the objective's: returns ``RidgeRows``.
     """
 
+    read: Callable[[int, int], RidgeRows] | None = None
     dtype: ClassVar[str | None] = None          # the network computes in its own; sums are float64
     reads_blocks: ClassVar[bool] = True
 
@@ -111,6 +114,9 @@ class RidgeHead(FullBatchMethod):
     def _solve(
         self, objective: Objective, trunk: Network | None, m: int, k: int, features: int,
     ) -> tuple[Moments | Triangle, Solution]:
+        if self.read is not None:
+            sums, solution, self.alpha, self.score = fit_rows(self.read(m, k), self.alphas, left_out=self.left_out)
+            return sums, solution
         keeps = trunk is not None and objective.data.n * m * trunk.theta.itemsize <= KEPT_BYTES
         parts = [read_rows(part, trunk, m, k, objective.n_threads, keeps=keeps) for part in objective.data_parts]
         if not self.incremental:

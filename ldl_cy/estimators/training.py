@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from ldl_cy.callbacks import CallbackList, History
 from ldl_cy.estimators.closed_form import RidgeHead, forget_choice, record
 from ldl_cy.estimators.data import Rows
 from ldl_cy.estimators.monitor import TrainingMonitor
-from ldl_cy.estimators.progress import FitProgress, RowShuffler
+from ldl_cy.estimators.progress import RowShuffler
 from ldl_cy.estimators.ranks import have_own_rows, recover, speaks
 from ldl_cy.models import Sequential
 from ldl_cy.optimizers import Optimizer
@@ -30,14 +31,15 @@ NON_FINITE = (
 
 
 def train(
-    estimator: Any, progress: FitProgress, rows: Rows, optimizer: Optimizer, loss: Any, batch_size: int | str,
+    estimator: Any, rows: Rows, optimizer: Optimizer, loss: Any, batch_size: int | str,
     monitor: TrainingMonitor, callbacks: CallbackList, *, incremental: bool, ranks: Ranks | None,
+    kind: Callable[..., Fit],
 ) -> None:
     """Fit ``estimator.model_``: for one epoch (incremental), or until nothing improves, at most max_iter epochs.
 
-    The caller has the model for itself: see ``Exclusive``.
+    ``kind`` makes the fit, from ``Fit``'s arguments. The caller has the model for itself: see ``Exclusive``.
     """
-    est, model = estimator, estimator.model_
+    est, model, progress = estimator, estimator.model_, monitor.progress
     callbacks.model = model
     callbacks.prepend(monitor)
     shuffle = bool(est.shuffle) and batch_size != "full"
@@ -54,7 +56,7 @@ def train(
     try:
         with nullcontext() if ranks is None else ranks.together():
             history = fit(est, model, rows, optimizer, loss, batch_size, callbacks, shuffler, shuffle,
-                          1 if incremental or head is not None else None, ranks)
+                          1 if incremental or head is not None else None, ranks, kind)
         if head is not None:
             record(est, head)
             progress.head_sums = head.found
@@ -66,14 +68,14 @@ def train(
         recover(ranks)
         est.stop_reason_ = "interrupted"
         if speaks(ranks):
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            warnings.warn("Training interrupted by user.", stacklevel=7)
     except FloatingPointError as error:     # the model holds the weights of the last finite epoch
         recover(ranks)
         est.stop_reason_ = "non_finite"
         if not est.early_stopping:
             raise ValueError(NON_FINITE) from error
         if speaks(ranks):
-            warnings.warn(f"{error} The best weights so far are kept.", ConvergenceWarning, stacklevel=5)
+            warnings.warn(f"{error} The best weights so far are kept.", ConvergenceWarning, stacklevel=7)
     except Exception:                       # of a callback, a layer or a loss
         est.stop_reason_ = "error"
         raise
@@ -82,11 +84,12 @@ def train(
 def fit(
     estimator: Any, model: Sequential, rows: Rows, optimizer: Optimizer, loss: Any, batch_size: int | str,
     callbacks: CallbackList, shuffler: RowShuffler | None, shuffle: bool, epochs: int | None, ranks: Ranks | None,
+    kind: Callable[..., Fit],
 ) -> History:
     """Fit the model, with scikit-learn's orders of rows or, without them, its own; ``epochs=None`` is ``max_iter``."""
     est = estimator
     epochs = min(int(est.max_iter), sys.maxsize) if epochs is None else epochs
-    Fit(
+    kind(
         model.network, model.training_state, None, rows.X, rows.y, loss=loss, optimizer=optimizer,
         batch_size=batch_size, epochs=epochs, alpha=est.alpha, shuffle=shuffle and shuffler is None,
         sample_weight=rows.weight, lengths=rows.lengths, callbacks=callbacks, n_threads=est.n_threads,
@@ -112,7 +115,7 @@ def report_end(
     kind = "Stochastic Optimizer" if optimizer.method is None else type(optimizer).__name__
     warnings.warn(
         f"{kind}: Maximum iterations ({est.max_iter}) reached and the optimization hasn't converged yet."
-        if history.stop_reason == "epochs" else f"{kind}: {history.message}.", ConvergenceWarning, stacklevel=6)
+        if history.stop_reason == "epochs" else f"{kind}: {history.message}.", ConvergenceWarning, stacklevel=8)
 
 
 def ended_as_planned(optimizer: Optimizer, state: TrainingState) -> bool:
