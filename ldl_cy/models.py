@@ -392,7 +392,9 @@ class Sequential(Composes):
         with callbacks.exclusive():
             (layers, network, state), seed = self._built, self._seed
             if ranks is not None:
-                ranks.check_same("Sequential", "whether the model is built", network is not None)
+                ranks.check_settings("Sequential", {
+                    "shards": ranks.shards, "rows": "local" if ranks.local else "all",
+                    "whether the model is built": network is not None})
                 seed = ranks.share(seed)
                 if network is not None:
                     network, state = take_first(ranks, network, state)

@@ -4,9 +4,10 @@ cdef class Collectives:
     cdef readonly object comm
     cdef readonly Py_ssize_t rank, size
     cdef readonly tuple failure
+    cdef readonly bint ended
     cdef object own, lengths                # of the message by which a process says whether it has failed
 
-    cpdef bint agree(self, bytes message=*) except -1
+    cpdef bint agree(self, bytes message=*, bint last=*) except -1
 
 cdef class Exchange:
     cdef readonly Collectives collectives

@@ -24,14 +24,20 @@ cdef class Collectives:
     rank, size : int
     failure : (rank, bytes) or None
         The process that has failed, the first if several have, and its message. Nothing is sent any more.
+    ended : bool
+        Whether all processes have come to the end. Nothing is sent any more.
     """
 
     def __init__(self, comm):
         self.comm, self.rank, self.size, self.failure = comm, comm.Get_rank(), comm.Get_size(), None
+        self.ended = False
         self.own, self.lengths = np.zeros(1, np.int64), np.zeros(self.size, np.int64)
 
-    cpdef bint agree(self, bytes message=b"") except -1:
-        """Whether all processes are well; a message of any other one than b"" says that this one has failed."""
+    cpdef bint agree(self, bytes message=b"", bint last=False) except -1:
+        """Whether all processes are well; a message of any other one than b"" says that this one has failed.
+
+        ``last``: if they are, no message follows, and ``ended`` is true as soon as they know.
+        """
         cdef long long[::1] own = self.own, lengths = self.lengths
         cdef Py_ssize_t r, total = 0, before = 0
         if self.failure is not None:
@@ -41,6 +47,7 @@ cdef class Collectives:
         for r in range(self.size):
             total += lengths[r]
         if total == 0:
+            self.ended = last
             return True
         found = np.zeros(total, np.uint8)
         self.comm.Allgatherv(np.frombuffer(message, np.uint8), [found, placed(self.lengths.tolist())])
@@ -54,8 +61,10 @@ cdef class Collectives:
         if not self.agree():
             return None
         rows = np.empty(self.size, np.int64)
-        self.comm.Allgather(np.array([own.shape[0]], np.int64), rows)
-        found = np.empty((rows.sum(), *own.shape[1:]), own.dtype)
+        self.own[0] = own.shape[0]              # np.array would look for signals
+        self.comm.Allgather(self.own, rows)
+        # not rows.sum(), which is a function in Python
+        found = np.empty((sum(rows.tolist()), *own.shape[1:]), own.dtype)
         # as bytes, since MPI does not know all dtypes
         row = own.itemsize
         for size in own.shape[1:]:

@@ -149,9 +149,6 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, co
     u.sums, u.sums_bytes, u.n_added, u.added = run.grad, run.lane_bytes, len(added), <const long long*>where(added)
     if exchange is not None:
         exchange.begin(ws.lanes, theta, slots, pieces, sums, run.blocks_per_lane)
-        if not exchange.collectives.agree():
-            return 0, R_STOPPED, 0.0, None
-        ws.exchange, run.cut = exchange, &exchange.cuts[0, 0]
         part, first = u, exchange.first_piece
         part.pieces, part.n_pieces, part.keeps = u.pieces + first, exchange.last_piece - first, True
         part.penalties, part.squares, part.largest = u.penalties + first, u.squares + first, u.largest + first
@@ -163,6 +160,11 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, co
     cdef char *saved_state = <char*>where(backup[2])
     cdef char *p_state = <char*>where(state)
     cdef long long *p_order = <long long*>where(order)
+    if exchange is not None:
+        # from here to the end of the steps no function in Python runs, where a signal's handler could raise
+        if not exchange.collectives.agree():
+            return 0, R_STOPPED, 0.0, None
+        ws.exchange, run.cut = exchange, &exchange.cuts[0, 0]
     run.training, run.seed, run.applies = 1, seed_bits, applies
     with nogil:
         mode = ldl_flush_denormals()

@@ -76,9 +76,11 @@ class Ranks:
         """An exception within the block, on any rank, is raised on all of them at its end or at their next message."""
         try:
             yield
-            self.agree()
+            if not self.collectives.agree(last=True):
+                self._raise(None)
         except BaseException as error:
-            if self.collectives.failure is None:
+            # a signal's handler may raise after the last message: the other ranks have ended well, as has this one
+            if self.collectives.failure is None and not self.collectives.ended:
                 self.collectives.agree(as_bytes(error))
                 self._raise(error)
             raise

@@ -38,7 +38,6 @@ def check_ranked(
     if cache_features is True:
         raise ValueError(f"{OWNER}: cache_features must be 'auto' or False with comm, got True.")
     ranks.check_settings(OWNER, {
-        "shards": ranks.shards, "rows": "local" if ranks.local else "all",
         **({} if ranks.local else {"the number of rows": data.n}),
         "the layers": network.layers, "dtype": network.dtype, "input_shape": network.input_shape,
         "the dtype of X": data.rows.dtype, "whether sample_weight is given": data.weights is not None,
