@@ -3,6 +3,7 @@
 
     python ci/bench.py                                  every row, one training step, float32, one thread
     python ci/bench.py mlp20 lstm --part train one_row inference --dtype float32 float64 --threads 1 2
+    python ci/bench.py --part ranks                     on two processes, beside threads and torch's DDP
     python ci/bench.py --json FILE ; python ci/bench.py --markdown FILE [FILE ...]
     python ci/bench.py --profile cnn28                  where the time of a step goes
     python ci/bench.py --short                          everything once, to see that it still runs
@@ -44,6 +45,7 @@ def arguments(argv):
     )
     parser.add_argument("--list", action="store_true", help="print the rows, and end")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--ranks", metavar="FILE", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
 
@@ -58,6 +60,13 @@ def main(argv=None):
         from benchmarks.worker import work
 
         print(json.dumps(work(json.load(sys.stdin))))
+        return 0
+    if chosen.ranks:
+        from benchmarks.worker import work_on_ranks
+
+        answers = work_on_ranks(json.loads(Path(chosen.ranks).read_text()))
+        if answers is not None:
+            print(json.dumps(answers))
         return 0
     if chosen.list:
         list_rows()

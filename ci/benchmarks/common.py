@@ -31,25 +31,30 @@ def input_data(row, part, dtype):
     return np.random.default_rng(1).standard_normal((table.rows_of(row, part), *row.shape), dtype=dtype)
 
 
-def measure(run, seconds, repeats):
+def measure(run, seconds, repeats, of_first=lambda value: value):
     """Seconds a step, one figure for each repetition that lasts about ``seconds``.
 
     ``run(count)`` does at least ``count`` steps and returns how many it did. The first, uncounted call is the
     warm-up; the number of steps is raised until a repetition is long enough, so that set-up (the checks of a
     fit, the first look at a data set) is spread over all its steps and not measured apart.
+
+    Several processes that run together give ``of_first``, which waits for all and returns the value of the first:
+    all do as many steps.
     """
     run(1)
     count = 1
     while True:
+        of_first(0)
         start = time.perf_counter()
         done = run(count)
-        spent = time.perf_counter() - start
+        spent = of_first(time.perf_counter() - start)
         if spent >= seconds / 2:
             break
         count = max(count + 1, int(done * min(20.0, seconds / max(spent, 1e-7))))
     count = max(1, round(done * seconds / spent))
     times = []
     for _ in range(repeats):
+        of_first(0)
         start = time.perf_counter()
         done = run(count)
         times.append((time.perf_counter() - start) / done)

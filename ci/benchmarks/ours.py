@@ -37,7 +37,7 @@ def optimizer(row):
     return {"sgd": optimizers.SGD, "adam": optimizers.Adam}[row.optimizer](table.LEARNING_RATE)
 
 
-def prepare(row, part, dtype, threads, setting):
+def prepare(row, part, dtype, threads, setting, comm=None, shards=8):
     """A function that does some steps, or predicts some times.
 
     A training run is one fit over many batches and epochs with everything it does by default: rows are drawn
@@ -57,7 +57,7 @@ def prepare(row, part, dtype, threads, setting):
                 fits = 1
             for _ in range(fits):
                 model.fit(X, y, loss=row.loss, optimizer=rule, epochs=epochs, n_threads=threads,
-                          batch_size="auto" if row.optimizer == "gd" else row.batch)
+                          batch_size="auto" if row.optimizer == "gd" else row.batch, comm=comm, shards=shards)
             return fits * epochs * row.batches
 
         return run

@@ -148,6 +148,39 @@ def threads_table(lines):
     return ["row", "what", "dtype", "1 thread", "2 threads", "times", "aim", "met"], cells
 
 
+def ranks_tables(results):
+    """Two tables of the part on several processes: seconds a step, and how many times faster two ranks are."""
+    names = list(dict.fromkeys(name for result in results for name in result["contenders"]))
+    ours = ("2 ranks, 2 shards", "2 ranks, 8 shards")
+    against = ("1 thread", "2 threads", *(name for name in names if name.startswith("torch")))
+    times, ratios = [], []
+    for result in results:
+        turns = {name: contender["turns"] for name, contender in result["contenders"].items()}
+        title = f"{table.BY_KEY[result['row']].title}, {result['dtype']}"
+        if all(turns[name] for name in ours):
+            times.append([title, *(duration(statistics.median(map(best, turns[name])) if turns[name] else None)
+                                   for name in names)])
+            ratios.append([title, *(number(median_ratio(turns[mine], turns[name]) if turns[name] else None)
+                                    for mine in ours for name in against)])
+    return [(["row", *names], times),
+            (["row", *(f"{mine.removeprefix('2 ranks, ')}: {name}" for mine in ours for name in against)], ratios)]
+
+
+def ranks_text(results, draw, title, blank):
+    """The part on several processes, as lines."""
+    (header, times), (compared, ratios) = ranks_tables(results)
+    text = ["", title.format("one training step on two processes, 1 thread each"), *blank, *draw(header, times), "",
+            title.format("two ranks: times faster than"), *blank, *draw(compared, ratios)]
+    short = [table.BY_KEY[result["row"]].title for result in results if not result["contenders"]["2 threads"]["turns"]]
+    notes = [f"{name}: {result['row']}: {contender['error']}" for result in results
+             for name, contender in result["contenders"].items() if "error" in contender]
+    settings = {f"{result['row']} {setting_text(contender['setting'])}" for result in results
+                for contender in result["contenders"].values() if contender.get("setting")}
+    notes += [f"less than 1 ms on one thread, not measured: {'; '.join(short)}"] if short else []
+    notes += [f"settings of torch DDP: {'; '.join(sorted(settings))}"] if settings else []
+    return [*text, "", *(f"- {note}" for note in notes)] if notes else text
+
+
 def means(lines):
     """Lines of text: the geometric mean of each part, dtype and number of threads, and its aim."""
     text = []
@@ -227,6 +260,8 @@ def render(found, style="plain"):
     header, cells = threads_table(lines)
     if cells:
         text += ["", title.format("two threads against one"), *[""] * mark, *draw(header, cells)]
+    if found.get("ranks"):
+        text += ranks_text(found["ranks"], draw, title, [""] * mark)
     averages = means(lines)
     if averages:
         text += ["", *(f"- {x}" if mark else x for x in averages)]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-PARTS = ("train", "one_row", "inference")
+PARTS = ("train", "one_row", "inference", "ranks")
 DTYPES = ("float32", "float64")
 INFERENCE_ROWS = 64
 LEARNING_RATE = 1e-4                    # small: nothing saturates, however long a measurement runs

@@ -97,7 +97,8 @@ def run(options):
                     "short": options.short},
         "absent": absent, "gemm": {dtype: [] for dtype in options.dtypes}, "results": [],
     }
-    for row, part, dtype, threads in product(options.rows, options.parts, options.dtypes, options.threads):
+    parts = [part for part in options.parts if part != "ranks"]
+    for row, part, dtype, threads in product(options.rows, parts, options.dtypes, options.threads):
         found["results"].append({
             "row": row.key, "part": part, "dtype": dtype, "threads": threads, "flops": table.flops(row, part),
             "contenders": {peer: {"turns": []} for peer in [OURS, *peers] if peer == OURS
@@ -112,7 +113,21 @@ def run(options):
             if i % 10 == 9:
                 measure_peak(options, found)
     measure_peak(options, found)
+    if len(parts) < len(options.parts):
+        add_ranks(options, found)
     return found
+
+
+def add_ranks(options, found):
+    """The part on several processes, where they can be started."""
+    from benchmarks import ranks
+
+    why = ranks.missing()
+    if why:
+        found["absent"]["the part of ranks"] = why
+        say(f"the part of ranks is absent: {why}")
+    else:
+        found["ranks"] = ranks.run(options)
 
 
 def describe(result):
@@ -182,6 +197,7 @@ def run_short(options, found):
 
 def faults(found):
     """What went wrong: contenders that raised, other than by not supporting something."""
+    results = [*found["results"], *({**result, "part": "ranks"} for result in found.get("ranks", []))]
     return [(f"{peer}: {result['row']} {result['part']} {result['dtype']}", contender)
-            for result in found["results"] for peer, contender in result["contenders"].items()
+            for result in results for peer, contender in result["contenders"].items()
             if "error" in contender]

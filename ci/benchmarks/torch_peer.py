@@ -5,6 +5,8 @@ epoch: no shuffling, gathering or copying is timed, nor is the way from and to N
 """
 from __future__ import annotations
 
+import socket
+
 import numpy as np
 import torch
 from torch import nn
@@ -75,8 +77,19 @@ def place(X, row, setting):
     return torch.from_numpy(X)
 
 
-def prepare(row, part, dtype, threads, setting):
-    """A function that does some steps, or predicts some times."""
+def distributed(model, comm):
+    """The model on all processes of a communicator, whose gradients are averaged; a process group is made once."""
+    if not torch.distributed.is_initialized():
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = comm.bcast(free.getsockname()[1])
+        torch.distributed.init_process_group(
+            "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=comm.Get_rank(), world_size=comm.Get_size())
+    return nn.parallel.DistributedDataParallel(model)
+
+
+def prepare(row, part, dtype, threads, setting, comm=None, shards=None):
+    """A function that does some steps, or predicts some times; with ``comm`` of this process's part of each batch."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     model = network(row, setting).to(getattr(torch, dtype))
@@ -95,10 +108,14 @@ def prepare(row, part, dtype, threads, setting):
         return run
 
     X, y = training_data(row, dtype)
+    rank, size = (0, 1) if comm is None else (comm.Get_rank(), comm.Get_size())
+    if comm is not None:
+        model = distributed(model, comm)
     batches = []
     for a in range(0, len(X), row.batch):
-        targets = torch.from_numpy(y[a:a + row.batch])
-        batches.append((place(X[a:a + row.batch], row, setting),
+        own = slice(a + rank * row.batch // size, a + (rank + 1) * row.batch // size)
+        targets = torch.from_numpy(y[own])
+        batches.append((place(X[own], row, setting),
                         targets[:, None] if row.loss == "squared_error" else targets))
     criterion = nn.MSELoss() if row.loss == "squared_error" else nn.CrossEntropyLoss()
     how = {"fused": {"fused": True}, "foreach": {"foreach": True}, "for-loop": {"foreach": False}}

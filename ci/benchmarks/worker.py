@@ -5,6 +5,7 @@ import importlib
 import platform
 import time
 import traceback
+from functools import partial
 
 from benchmarks import common
 from benchmarks import rows as table
@@ -24,21 +25,35 @@ def work(jobs):
     return [{"machine": machine, "gemm": gemm, "measure": contender}[job["kind"]](job) for job in jobs]
 
 
-def contender(job):
-    """Times of one contender at one row, with the setting given or the best that is found."""
+def work_on_ranks(jobs):
+    """The answers of all processes of a job, each of which does the same; None on all but the first."""
+    from mpi4py import MPI
+
+    comm = MPI.COMM_WORLD
+    answers = [contender(job, comm) for job in jobs]
+    return answers if comm.Get_rank() == 0 else None
+
+
+def contender(job, comm=None):
+    """Times of one contender at one row, with the setting given or the best that is found.
+
+    With a communicator on several processes, each of which takes its part of every batch.
+    """
+    of_first = (lambda value: value) if comm is None else comm.bcast
     row = table.BY_KEY[job["row"]]
     peer = importlib.import_module("benchmarks." + MODULES[job["peer"]])
     arguments = (row, job["part"], job["dtype"], job["threads"])
     axes = peer.axes(row, job["part"])
+    prepare = peer.prepare if comm is None else partial(peer.prepare, comm=comm, shards=job["shards"])
     answer = {}
     try:
         if job["setting"] is None and job["explore"]:
-            answer["setting"], answer["tried"] = explore(peer, arguments, axes)
+            answer["setting"], answer["tried"] = explore(prepare, arguments, axes, of_first)
             return answer
         setting = job["setting"] or {name: values[0] for name, values in axes}
-        run = peer.prepare(*arguments, setting)
+        run = prepare(*arguments, setting)
         before = common.memory()
-        answer["times"] = common.measure(run, job["seconds"], job["repeats"])
+        answer["times"] = common.measure(run, job["seconds"], job["repeats"], of_first)
         answer.update(setting=setting, memory_before=before, memory_peak=common.peak_memory())
     except common.NotSupported as error:
         answer["not_supported"] = str(error)
@@ -49,7 +64,7 @@ def contender(job):
     return answer
 
 
-def explore(peer, arguments, axes):
+def explore(prepare, arguments, axes, of_first):
     """The best setting, one axis after the other, and all that were tried with their seconds a step.
 
     The values of an axis take turns, and the least time of each counts.
@@ -57,15 +72,15 @@ def explore(peer, arguments, axes):
     setting = {name: values[0] for name, values in axes}
     tried = []
     for name, values in axes:
-        runs = {value: peer.prepare(*arguments, {**setting, name: value}) for value in values}
+        runs = {value: prepare(*arguments, {**setting, name: value}) for value in values}
         least = dict.fromkeys(values, float("inf"))
         for _ in range(EXPLORE_ROUNDS):
             for value, run in runs.items():
-                least[value] = min(least[value], *common.measure(run, EXPLORE_SECONDS, 1))
+                least[value] = min(least[value], *common.measure(run, EXPLORE_SECONDS, 1, of_first))
         tried += [{"setting": {**setting, name: value}, "seconds": least[value]} for value in values]
-        setting[name] = min(least, key=least.get)
+        setting[name] = of_first(min(least, key=least.get))
     if not axes:
-        peer.prepare(*arguments, setting)               # raises NotSupported
+        prepare(*arguments, setting)               # raises NotSupported
     return setting, tried
 
 

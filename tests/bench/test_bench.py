@@ -74,6 +74,35 @@ def test_the_ratio_is_the_median_of_the_turns_ratios():
     assert line["verdict"] == "floor" and line["share"] == 0.5
 
 
+def test_two_ranks_are_compared_turn_by_turn():
+    times = {"1 thread": [4.0, 40.0, 8.0], "2 threads": [3.0, 2.0, 3.0], "1 rank, 2 shards": [4.0] * 3,
+             "1 rank, 8 shards": [5.0] * 3, "2 ranks, 2 shards": [2.0, 2.0, 4.0], "2 ranks, 8 shards": [4.0, 5.0, 4.0],
+             "torch DDP, 2 processes": [6.0, 6.0, 6.0]}
+    both = [{"row": "cnn28", "dtype": "float32", "contenders": {
+        name: {"turns": [{"times": [1e-3 * t, 1.0]} for t in turns]} for name, turns in times.items()}},
+        {"row": "mlp20", "dtype": "float32", "contenders": {
+            name: {"turns": [{"times": [1e-5]}] if name == "1 thread" else []} for name in times}}]
+    (header, cells), (compared, ratios) = report.ranks_tables(both)
+    assert header[1:] == list(times) and len(cells) == len(ratios) == 1
+    assert cells[0][1:] == ["8 ms", "3 ms", "4 ms", "5 ms", "2 ms", "4 ms", "6 ms"]
+    assert compared[1] == "2 shards: 1 thread"
+    assert ratios[0][1:] == ["2", "1", "3", "2", "0.75", "1.5"]
+    text = report.render({**found([[1e-5]], [[2e-4]]), "ranks": both})
+    assert "CNN 32C3" in text and "less than 1 ms on one thread, not measured: MLP 20-64-64-2" in text
+
+
+def test_processes_that_run_together_do_as_many_steps():
+    counts = []
+
+    def run(count):
+        counts.append(count)
+        return count
+
+    # what the first measured, whatever this one did
+    common.measure(run, 1.0, 2, of_first=lambda value: value and 0.6)
+    assert counts == [1, 1, 2, 2]
+
+
 def test_verdicts_and_means():
     assert [report.verdict(r, (3, 6)) for r in (2.9, 3, 6)] == ["SHORT", "floor", "stretch"]
     assert report.verdict(2, (1.0, None)) == "floor" and report.verdict(2, None) == ""
