@@ -17,8 +17,9 @@ def python(code, folder):
 
 
 def test_import_leaves_the_heavy_packages_alone(tmp_path):
-    heavy = ["sklearn", "matplotlib", "tqdm", "pandas", "safetensors", "h5py", "onnx", "torch", "keras", "mpi4py", "dask",
-             "distributed"]
+    heavy = [
+        "sklearn", "matplotlib", "tqdm", "pandas", "safetensors", "h5py", "onnx", "torch", "keras", "mpi4py", "dask",
+        "distributed"]
     code = f"import sys, ldl_cy; print([name for name in {heavy} if name in sys.modules])"
     assert python(code, tmp_path).strip() == "[]"
 
