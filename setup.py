@@ -46,10 +46,11 @@ ISA_FLAGS = {
 }
 # No -ffast-math: sums keep their order and NaN stays NaN. Only the vector kernels contract a b + c to fma: each
 # of their loops runs over whole lanes, so a number's place cannot matter, and no test compares them with a twin.
+# No exception of C++ passes through, so tables for unwinding the stack would be a twentieth of the wheel for nothing.
 # With sanitizers gcc 12 takes more than 80 s for each set of vector kernels at -O3, 27 s at -O2.
 C_FLAGS = {
-    "unix": [*(["-O2", "-g1"] if SANITIZED else ["-O3", "-g0"]), "-fno-math-errno", "-fno-trapping-math",
-             "-ffp-contract=off", "-Wno-unreachable-code"],
+    "unix": [*(["-O2", "-g1"] if SANITIZED else ["-O3", "-g0", "-fno-asynchronous-unwind-tables"]),
+             "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-Wno-unreachable-code"],
     "msvc": ["/O2", "/fp:precise"],
 }
 # gcc's -O3 makes the vector kernels an eighth larger: beside these flags it copies loops for special cases.
@@ -68,6 +69,7 @@ DIRECTIVES = {
     "cdivision": True,
     "initializedcheck": False,
     "freethreading_compatible": True,
+    "auto_pickle": False,               # what is pickled is Python's; the functions for it take 2 KB of each class
     "linetrace": LINE_TRACE,
 }
 

@@ -126,6 +126,8 @@ class Iterations:
                                "given, or when callback returns True.")
         values = read_values(self.declared, given)
         self.check_state(values["loss"])
+        if self.objective.ranks is not None:
+            self.objective.ranks.agree()        # the iteration counts on all ranks or on none
         self.state.count(steps=1, epochs=1)
         self.left -= 1
         self.epoch.complete()                   # what callbacks raise takes nothing back

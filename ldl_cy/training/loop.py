@@ -177,7 +177,7 @@ class Fit:
         data = self.held_out
         assert data is not None
         logs["val_loss"] = data.evaluate(self.n_threads) if isinstance(data, Features) else evaluate(
-            self.network, data, self.n_threads, *([] if self.ranks is None else [self.ranks]))
+            self.network, data, self.n_threads, self.ranks)
 
     def run(self) -> None:
         """Run the epochs; the history of the callback list records them."""

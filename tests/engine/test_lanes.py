@@ -52,9 +52,9 @@ def test_the_order_of_the_sums(n):
 @pytest.mark.parametrize("lanes", [1, 2, 3, 8])
 def test_a_gradient_is_the_sum_in_this_order(dtype, lanes):
     shares = of_lanes(dtype, lanes)
-    network, data, kernel, workspace = made(dtype, lanes)
-    grad = np.empty(network.n_params, dtype)
     for threads in (1, 2):
+        network, data, kernel, workspace = made(dtype, lanes, threads)
+        grad = np.empty(network.n_params, dtype)
         with Pool(threads) as pool:
             workspace.gradient(*data, network.theta, network.statistics, kernel, grad, pool)
         np.testing.assert_array_equal(grad, pairwise(list(shares)))
