@@ -4,6 +4,8 @@ Compiled as in ``process.pyx``: a signal's handler, which may raise, runs betwee
 all of what the first one takes back, or nothing of it.
 """
 
+from ldl_cy._engine.collectives cimport Collectives
+
 
 cdef class WholeEpoch:
     """In a ``with`` statement: an exception takes back all that has changed since ``begin``, until ``complete``.
@@ -32,9 +34,15 @@ cdef class WholeEpoch:
                  (vars(optimizer), {**vars(copied), "slots": slots, "scalars": scalars}))
         self.before = arrays, dicts, scalars, copied.scalars
 
-    def complete(self):
-        """Keep the epoch, whatever follows."""
+    def complete(self, Collectives collectives=None):
+        """Keep the epoch, whatever follows; with ``collectives`` on all processes or, if one has failed, on none.
+
+        Returns whether it is kept.
+        """
+        if collectives is not None and not collectives.agree():
+            return False
         self.before = None
+        return True
 
     def __enter__(self):
         if self.before is None:

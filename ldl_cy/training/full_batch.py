@@ -126,11 +126,13 @@ class Iterations:
                                "given, or when callback returns True.")
         values = read_values(self.declared, given)
         self.check_state(values["loss"])
-        if self.objective.ranks is not None:
-            self.objective.ranks.agree()        # the iteration counts on all ranks or on none
         self.state.count(steps=1, epochs=1)
         self.left -= 1
-        self.epoch.complete()                   # what callbacks raise takes nothing back
+        ranks = self.objective.ranks
+        # what callbacks raise takes nothing back
+        if not self.epoch.complete(None if ranks is None else ranks.collectives):
+            assert ranks is not None
+            ranks.agree()                       # raises what has stopped another rank
         self.within = False
         self.stopped = self.callbacks.epoch_ends(self.state.epoch, values)
         self._begin()

@@ -1,7 +1,7 @@
 """Faults on one process of several: all end with its error, soon, and their models are whole."""
 import pytest
 from mpi_job import run_job
-from rank_faults import BAD, DELAYS, EPOCHS, FAULTS
+from rank_faults import BAD, EPOCHS, FAULTS, SIGNALS
 
 SIZES = (2, 3)
 
@@ -27,7 +27,7 @@ def test_all_ranks_raise_the_error(filed, name):
         assert answer["text"].startswith(fault.text), answer
 
 
-@pytest.mark.parametrize("name", ["NaN in X", "a callback", "a wrong argument", "a loss in Python", "signal 0.01"])
+@pytest.mark.parametrize("name", ["NaN in X", "a callback", "a wrong argument", "a loss in Python", "step rule 0.05"])
 def test_other_ranks_say_where_it_was(filed, name):
     for rank, answer in enumerate(answers(filed, name)):
         assert answer["notes"] == ([] if rank == BAD else [f"This was raised on rank {BAD}."])
@@ -56,9 +56,9 @@ def test_a_loss_in_python_raises_in_the_middle_of_an_epoch(filed):
         assert answer["after"]["epoch"] == 3 and answer["continued"] == answer["undisturbed"]
 
 
-@pytest.mark.parametrize("delay", DELAYS)
-def test_a_signal_to_one_rank(filed, delay):
+@pytest.mark.parametrize("name", [f"{kind} {delay}" for kind, delays in SIGNALS.items() for delay in delays])
+def test_a_signal_to_one_rank(filed, name):
     """SIGINT: KeyboardInterrupt on all ranks, whose models have the same number of whole epochs."""
-    first, *others = answers(filed, f"signal {delay}")
+    first, *others = answers(filed, name)
     assert first["error"] == "KeyboardInterrupt" and all(other["after"] == first["after"] for other in others)
     assert first["after"] == first["undisturbed"] and first["after"]["epoch"] >= 2

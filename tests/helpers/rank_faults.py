@@ -16,7 +16,8 @@ from ldl_cy.callbacks import Checkpoint
 EPOCHS = 6
 KILLED_EPOCHS = 8
 BAD = 1                         # the rank that fails
-DELAYS = (0.0, 0.003, 0.01, 0.05, 0.2)         # of a signal, in seconds from the end of an epoch
+# of signals to fits by a step rule and by a full-batch method: seconds from the end of an epoch
+SIGNALS = {"step rule": (0.0, 0.003, 0.05), "full batch": (0.003, 0.02)}
 
 
 class Unusual(Exception):
@@ -193,8 +194,9 @@ def faults(comm: Any, files: Any) -> None:
             answer["continued"] = checksums(model)
         files.add(name, answer)
     files.add("a loss in Python", in_python(comm))
-    for delay in DELAYS:
-        files.add(f"signal {delay}", interrupted(comm, delay))
+    for kind, delays in SIGNALS.items():
+        for delay in delays:
+            files.add(f"{kind} {delay}", interrupted(comm, kind, delay))
 
 
 def at_epochs(comm: Any) -> list[dict[str, Any]]:
@@ -226,9 +228,15 @@ def attempt(model: Sequential, options: dict[str, Any], comm: Any) -> dict[str, 
     return answer
 
 
-def interrupted(comm: Any, delay: float) -> dict[str, Any]:
+def interrupted(comm: Any, kind: str, delay: float) -> dict[str, Any]:
     """A long fit that gets SIGINT on one rank, beside one of as many epochs that gets none."""
-    model = Sequential(stack(64), random_state=1).build(6)
+    options = {**usual(), "validation_split": 0.2}
+    made = stack(32)
+    if kind == "full batch":
+        options.update(
+            y=TARGETS, loss="squared_error", optimizer=optimizers.LevenbergMarquardt(tol=0), batch_size="full")
+        made = [layers.Dense(8, "tanh"), layers.Dense(1)]
+    model, again = (Sequential(made, random_state=1).build(6) for _ in range(2))
     timer: list[threading.Timer] = []
 
     def start(model: Sequential, logs: dict[str, float]) -> None:
@@ -236,7 +244,6 @@ def interrupted(comm: Any, delay: float) -> dict[str, Any]:
             timer.append(threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)))
             timer[0].start()
 
-    answer = attempt(model, {**usual(), "epochs": 100_000, "callbacks": [only(comm.Get_rank(), start, nothing)]}, comm)
-    again = Sequential(stack(64), random_state=1).build(6)
-    again.fit(**{**usual(), "epochs": model.epoch}, comm=comm)
+    answer = attempt(model, {**options, "epochs": 100_000, "callbacks": [only(comm.Get_rank(), start, nothing)]}, comm)
+    again.fit(**{**options, "epochs": max(1, model.epoch)}, comm=comm)
     return {**answer, "undisturbed": checksums(again)}
