@@ -5,10 +5,10 @@ Each of m machines computes the gradient of its part of the batch, then sends a 
 
     t(m) = c(b/m) + 2 (m - 1) (a + s / (m w)) + k l a,       l = ceil(log2 m)
 
-c: measured seconds of a step of one process with one thread on so many rows, the update of all weights included;
-s: bytes of the weights; w, a: bandwidth and latency of a message; k: small collectives of a step, one by which the
-ranks agree and two for each BatchNorm layer. Nothing overlaps, machines do not wait for each other, and the links of
-different machines do not share a bottleneck.
+c: measured seconds of a step of one process with one thread on b/m rows, of b in a batch, the update of all weights
+included; s: bytes of the weights; w, a: bandwidth and latency of a message; k: small collectives of a step, one by
+which the ranks agree and two for each BatchNorm layer. Nothing overlaps, machines do not wait for each other, and the
+links of different machines do not share a bottleneck.
 """
 import numpy as np
 from benchmarks import common, report

@@ -178,7 +178,7 @@ cdef class Exchange:
 
     cdef int begin(self, object lanes, object theta, object slots, object pieces, object sums,
                    Py_ssize_t blocks_per_lane) except -1:
-        """Prepare the messages of one call, and wait for all processes; lanes (n_lanes, n_params or more)."""
+        """Prepare the messages of one call of ``train``, which sends nothing yet; lanes (n_lanes, n_params or more)."""
         cdef Py_ssize_t rank = self.collectives.rank, size = self.collectives.size, n = len(pieces), r
         self.blocks_per_lane, self.theta, self.slots, self.sums, self.buffers = blocks_per_lane, theta, slots, sums, {}
         self.piece_edges = [r * n // size for r in range(size + 1)]
@@ -230,13 +230,14 @@ cdef class Exchange:
         return 0
 
     cdef int gather_sums(self) except -1:
-        """The sums of each piece of theta, of all processes: (m, pieces)."""
+        """The sums of each piece of theta, (3, pieces), of which each process has made those of its own pieces."""
         for row in self.sums:
             own = row[self.first_piece:self.last_piece].copy()
             self.collectives.comm.Allgatherv(own, [row, sizes(self.piece_edges)])
         return 0
 
     cdef int gather_theta(self) except -1:
+        """The updated weights, of all processes."""
         self.gather(self.theta)
         return 0
 

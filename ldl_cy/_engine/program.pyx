@@ -285,7 +285,7 @@ cdef class Workspace:
         run.row_offset, run.n_blocks = exchange.offsets[step], exchange.shards * run.blocks_per_lane
 
     cdef int exchange_blocks(self, double *values, Py_ssize_t width) noexcept nogil:
-        """The sums of the blocks of all processes, if this is one of several; whether one has failed."""
+        """Receive the sums of the other processes' blocks, values (n_blocks, width); whether one of all has failed."""
         cdef bint failed = True
         with gil:
             try:

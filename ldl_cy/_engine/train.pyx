@@ -9,8 +9,8 @@ from ldl_cy._engine.program cimport Workspace
 from ldl_cy._engine.rng cimport ldl_key, shuffle
 from ldl_cy._engine.run cimport SHARED_UPDATE, Run
 from ldl_cy._engine.update cimport (
-    CHUNK, Piece, Range, Update, add_task, apply_task, both_task, copy_ranges, each_piece, finite_ranges, reduce_task,
-    clip_scale, update, zero_task)
+    CHUNK, Piece, Range, Update, add_task, apply_task, both_task, clip_scale, copy_ranges, each_piece, finite_ranges,
+    reduce_task, update, zero_task)
 
 from zlib import crc32
 
@@ -121,8 +121,7 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, co
     cdef int rule_id = rule.rule_id
     ranges = np.ascontiguousarray(rule.ranges, np.int64)
     updated = np.array([[0, n_params, 0]] if updated is None else updated, np.int64, order="C")
-    check_memory(rule_id, n_slots, averages, coef, ranges, updated, n_params,
-                 epochs * n_steps)
+    check_memory(rule_id, n_slots, averages, coef, ranges, updated, n_params, epochs * n_steps)
     # a gradient's norm is known only when all of it was made
     cdef bint applies = rule.clip_norm <= 0
     pieces = ranged_pieces(ws.plan.pieces(CHUNK, applies), updated)

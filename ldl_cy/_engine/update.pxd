@@ -12,8 +12,8 @@ cdef enum:
     CHUNK = 4096                            # numbers of theta in a task of the update
 
 cdef enum:
-    P_ADDED = -1                            # kinds of a piece: its gradient is in the lanes,
-    P_WRITTEN = -2                          # whole in lane 0, or, from 0 on, is made by that node
+    P_ADDED = -1                            # kinds of a piece: its gradient is in all lanes, to be added,
+    P_WRITTEN = -2                          # or whole in lane 0; from 0 on, it is made by that node
 
 ctypedef struct Piece:                      # of theta, in one task of the update
     long long low
@@ -121,6 +121,7 @@ cdef inline void apply_range(
 
 cdef inline void update_piece(
     Update *u, Py_ssize_t piece, bint reduces, bint applies, int thread, const floating *tag) noexcept nogil:
+    """A piece's gradient is added, if it ``reduces``, and the rule applied to it, if it ``applies``."""
     cdef const Piece *p = u.pieces + piece
     cdef const Range *r
     cdef Py_ssize_t a = p.low, b, i, low, high
@@ -145,28 +146,25 @@ cdef inline void update_piece(
         a = b
 
 
-cdef inline void reduce_task(void *context, Py_ssize_t piece, int thread) noexcept nogil:
+cdef inline void update_in_dtype(
+    void *context, Py_ssize_t piece, bint reduces, bint applies, int thread) noexcept nogil:
     cdef Update *u = <Update*>context
     if u.run.itemsize == 4:
-        update_piece[float](u, piece, True, False, thread, NULL)
+        update_piece[float](u, piece, reduces, applies, thread, NULL)
     else:
-        update_piece[double](u, piece, True, False, thread, NULL)
+        update_piece[double](u, piece, reduces, applies, thread, NULL)
+
+
+cdef inline void reduce_task(void *context, Py_ssize_t piece, int thread) noexcept nogil:
+    update_in_dtype(context, piece, True, False, thread)
 
 
 cdef inline void apply_task(void *context, Py_ssize_t piece, int thread) noexcept nogil:
-    cdef Update *u = <Update*>context
-    if u.run.itemsize == 4:
-        update_piece[float](u, piece, False, True, thread, NULL)
-    else:
-        update_piece[double](u, piece, False, True, thread, NULL)
+    update_in_dtype(context, piece, False, True, thread)
 
 
 cdef inline void both_task(void *context, Py_ssize_t piece, int thread) noexcept nogil:
-    cdef Update *u = <Update*>context
-    if u.run.itemsize == 4:
-        update_piece[float](u, piece, True, True, thread, NULL)
-    else:
-        update_piece[double](u, piece, True, True, thread, NULL)
+    update_in_dtype(context, piece, True, True, thread)
 
 
 cdef inline void add_task(void *context, Py_ssize_t piece, int thread) noexcept nogil:

@@ -27,7 +27,7 @@ def rows_in_chunks(given: Any) -> tuple[float, ...]:
 
 
 def along_rows(given: Any) -> Any:
-    """An array whose chunks have whole rows; a frame as it is."""
+    """An array whose chunks have whole rows; a frame, whose chunks always have."""
     if is_array(given) and any(count > 1 for count in given.numblocks[1:]):
         return given.rechunk(dict.fromkeys(range(1, given.ndim), -1))
     return given

@@ -151,7 +151,7 @@ class DaskNetwork(BaseNetwork):
     def _train(
         self, rows: Rows, held: Rows | None, callbacks: CallbackList, incremental: bool, ranks: Ranks | None,
     ) -> None:
-        """Train on the chunks. ``rows`` stand for them: one has the weight of all."""
+        """Train on the chunks, of which ``rows`` are samples: the first has the weight of all."""
         chunks, reader = self._chunks, copy.copy(self)
         reader.callbacks, reader.class_weight = None, self._weights_of_classes(chunks.counts, chunks.n)
         chunks.read(type(self)._read_chunk, reader)

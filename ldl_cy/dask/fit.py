@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ChunkFit(Fit):
-    """A fit to the rows of chunks. What ``Fit`` is given stands for them: rows of their shape, with their weight.
+    """A fit to the rows of chunks. ``Fit`` is given some rows of their shape, with the weight of all.
 
     Parameters
     ----------

@@ -54,6 +54,7 @@ def agree_on_epoch(ranks: Ranks, network: Network, state: TrainingState, stop: b
     found = ranks.concatenate(np.array([own], float))
     for what, column in (("weights", 1), ("learning rate", 2)):
         if (found[:, column] != found[0, column]).any():
-            raise RuntimeError(f"{OWNER}: callbacks must leave the same {what} on all ranks, got others on rank "
-                               f"{int((found[:, column] != found[0, column]).argmax())} than on rank 0.")
+            rank = int((found[:, column] != found[0, column]).argmax())
+            raise RuntimeError(f"{OWNER}: callbacks must leave the same {what} on all ranks, got a difference between "
+                               f"rank 0 and rank {rank}.")
     return bool(found[:, 0].any())

@@ -16,8 +16,9 @@ class RankSteps:
 
     With ``rows="all"`` a step's batch is the next ``batch_size`` rows of an order of all rows, and shard s has its rows
     from s L to (s + 1) L, where L is the batch size divided by the number of shards, rounded up. With ``rows="local"``
-    the rows of each rank are cut into its shards once. There are as many steps as batches in all rows, and of T steps,
-    step t takes the rows from t m // T to (t + 1) m // T of a shard of m rows.
+    the rows of each rank are cut into its shards once. There are as many steps as batches in all rows, but no more
+    than the largest shard has rows, and of T steps, step t takes the rows from t m // T to (t + 1) m // T of a shard of
+    m rows.
 
     Parameters
     ----------

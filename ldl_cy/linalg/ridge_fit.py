@@ -91,6 +91,11 @@ class RankRows:
     ----------
     parts : list of RowBlocks, for this rank's shards
     ranks : Ranks
+
+    Attributes
+    ----------
+    n : int, rows of all ranks
+    m, k : int
     """
 
     def __init__(self, parts: Sequence[RowBlocks], ranks: Ranks) -> None:

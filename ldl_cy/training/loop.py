@@ -65,6 +65,7 @@ class Fit:
     data : Data, with an iterable of batches that of the first batch
     trunk : Trunk or None, the frozen layers at the beginning
     features : Features of the data in the trunk, or None
+    steps : RankSteps with ranks, else None
 
     Raises
     ------

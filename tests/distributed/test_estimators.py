@@ -21,10 +21,9 @@ from estimators_on_ranks import (
     check_equal,
     fitted,
     part,
-    without_errors,
 )
 from sklearn.base import clone
-from thread_comm import run_ranks
+from thread_comm import run_ranks, without_errors
 
 from ldl_cy import (
     Autoencoder,

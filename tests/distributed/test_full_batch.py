@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from thread_comm import run_ranks
+from thread_comm import run_ranks, without_errors
 
 from ldl_cy import Sequential, layers, losses
 from ldl_cy.data import validate_data
@@ -111,11 +111,7 @@ def on_ranks(size, function, rows="all"):
         with ranks.together():
             return function(ranks)
 
-    results = run_ranks(size, run)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return results
+    return without_errors(run_ranks(size, run))
 
 
 def same_on_any_ranks(function, sizes=SIZES, rows="all"):
@@ -130,10 +126,7 @@ def same_on_any_ranks(function, sizes=SIZES, rows="all"):
 
 def all_fitted(size, *arguments, **keywords):
     """What ``fitted`` returns on each rank; an exception is raised."""
-    for found in run_ranks(size, lambda comm: fitted(comm, *arguments, **keywords)):
-        if isinstance(found, BaseException):
-            raise found
-        yield found
+    return without_errors(run_ranks(size, lambda comm: fitted(comm, *arguments, **keywords)))
 
 
 def worst(found, expected):

@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
-from thread_comm import run_ranks
+from thread_comm import run_ranks, without_errors
 
 from ldl_cy.distributed import read_ranks
 from ldl_cy.distributed.shards import Node, additions, complete_nodes, first_leaves, tree_sum
@@ -15,11 +15,7 @@ SIZES = [1, 2, 3, 5, 8]
 
 def on_ranks(size, function, shards=8, rows="all"):
     """The results of ``function(ranks)`` on each rank; an exception is raised."""
-    results = run_ranks(size, lambda comm: function(read_ranks("Sequential", comm, shards, rows)))
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return results
+    return without_errors(run_ranks(size, lambda comm: function(read_ranks("Sequential", comm, shards, rows))))
 
 
 @pytest.mark.parametrize("shards", [1, 2, 8, 64])

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 from rank_fits import CASES, CLASSES, ROWS, WEIGHTS, N, fitted, own
-from thread_comm import run_ranks
+from thread_comm import run_ranks, without_errors
 
 from ldl_cy import Sequential, layers
 from ldl_cy.optimizers import SGD
@@ -12,11 +12,7 @@ CLOSE = {"rtol": 1e-8, "atol": 1e-10}       # of float64 weights after a few ste
 
 def on_ranks(size, function):
     """The results of all ranks; an exception is raised."""
-    results = run_ranks(size, function)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return results
+    return without_errors(run_ranks(size, function))
 
 
 def softmax_regression(rate, batch, epochs, parts):
@@ -69,7 +65,7 @@ def test_the_fit_without_a_communicator(name):
 @pytest.mark.parametrize("name", ["mlp", "normed", "weights", "penalty"])
 @pytest.mark.parametrize("counts", [(104, 104), (150, 58), (3, 200, 5)])
 def test_own_rows_in_one_batch_are_all_rows(name, counts):
-    """A batch of all rows has the same gradient, whoever has which; the rows of a batch have no order."""
+    """A batch of all rows has the same gradient, however they are divided; the rows of a batch have no order."""
     steps = {"batch_size": N, "shuffle": False, "dtype": "float64"}
     model, history = fitted(name, **steps)
     for found, of_found in on_ranks(len(counts), lambda comm: fitted(
@@ -86,6 +82,25 @@ def test_a_seed_that_is_drawn_is_one_for_all():
 
     first, *others = on_ranks(3, fit)
     assert others == [first] * 2
+
+
+@pytest.mark.parametrize("what", ["weights", "learning rate"])
+def test_what_a_callback_changes_on_one_rank(what):
+    def fit(comm):
+        def change(model, logs):
+            if comm.Get_rank() == 1 and model.epoch == 2:
+                if what == "weights":
+                    model.theta[0] += 1
+                else:
+                    model.training_state.rate_factor = 0.5
+
+        model = Sequential([layers.Dense(3)], random_state=0)
+        model.fit(ROWS, CLASSES, loss="log_loss", epochs=3, callbacks=[change], comm=comm)
+
+    for error in run_ranks(3, fit):
+        assert type(error) is RuntimeError and str(error) == (
+            f"Sequential: callbacks must leave the same {what} on all ranks, got a difference between rank 0 and rank "
+            "1.")
 
 
 def test_the_first_ranks_weights_are_taken():

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from thread_comm import run_ranks
+from thread_comm import run_ranks, without_errors
 
 from ldl_cy import Sequential, layers, losses
 from ldl_cy.data import validate_data
@@ -69,9 +69,7 @@ def on_ranks(size, function, rows="all"):
 def same_on_any_ranks(ridge, rows="all", **keywords):
     first = on_ranks(1, ridge.fit)[0]
     for size in (1, 2, 3, 5, 8):
-        for found in on_ranks(size, lambda ranks: ridge.fit(ranks, **keywords), rows):
-            if isinstance(found, BaseException):
-                raise found
+        for found in without_errors(on_ranks(size, lambda ranks: ridge.fit(ranks, **keywords), rows)):
             for a, b in itertools.zip_longest(first, found):
                 np.testing.assert_array_equal(a, b)
     return first

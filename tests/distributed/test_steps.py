@@ -3,7 +3,7 @@ import itertools
 
 import numpy as np
 import pytest
-from thread_comm import run_ranks
+from thread_comm import run_ranks, without_errors
 
 from ldl_cy._engine.rng import PERMUTATION, Stream
 from ldl_cy.distributed import read_ranks
@@ -13,11 +13,7 @@ SIZES = [1, 2, 3, 5, 8]
 
 
 def on_ranks(size, function, rows="all", shards=8):
-    results = run_ranks(size, lambda comm: function(read_ranks("Sequential", comm, shards, rows)))
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return results
+    return without_errors(run_ranks(size, lambda comm: function(read_ranks("Sequential", comm, shards, rows))))
 
 
 def shards_read(steps, shuffle, first_row=0):

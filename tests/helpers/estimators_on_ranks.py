@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone, is_classifier
-from thread_comm import run_ranks
+from thread_comm import run_ranks, without_errors
 
 from ldl_cy.distributed.shards import first_leaves
 
@@ -49,14 +49,6 @@ def fit_on(size: int, estimator: Any, *data: Any, rows: str = "all", **arguments
         return own.fit(*given, comm=comm, rows=rows, **others)
 
     return run_ranks(size, fit)
-
-
-def without_errors(results: list[Any]) -> list[Any]:
-    """The results of ranks; what one has raised is raised."""
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return results
 
 
 def fitted(size: int, estimator: Any, *data: Any, **arguments: Any) -> list[Any]:

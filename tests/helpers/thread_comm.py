@@ -71,3 +71,11 @@ def run_ranks(size: int, function: Callable[[ThreadComm], Any]) -> list[Any]:
     for thread in threads:
         thread.join()
     return results
+
+
+def without_errors(results: list[Any]) -> list[Any]:
+    """The results of ranks; what one has raised is raised."""
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
