@@ -116,8 +116,13 @@ def bind_data(
     return data, 1 if data.loss_op.python else threads
 
 
-def split_validation(data: Arrays, validation_data: Any, share: float) -> tuple[Arrays, Arrays | None]:
-    """(training data, validation data or None); see ``Sequential.fit``."""
+def split_validation(
+    data: Arrays, validation_data: Any, share: float, parts: Callable[[int], list[slice]] | None = None,
+) -> tuple[Arrays, Arrays | None]:
+    """(training data, validation data or None); see ``Sequential.fit``.
+
+    ``parts``, a function of the number of rows, are those of whose ends a share is held out; None is one of all rows.
+    """
     if validation_data is not None:
         if share:
             raise ValueError("Sequential: validation_split must be 0 with validation_data, got both.")
@@ -133,11 +138,26 @@ def split_validation(data: Arrays, validation_data: Any, share: float) -> tuple[
     for name, array in zip(("y", "sample_weight", "lengths"), arrays[1:]):
         if array is not None and array.shape[:1] != (rows,):
             raise ValueError(f"{OWNER}: {name} must have as many rows as X, {rows}, got the shape {array.shape}.")
+    if parts is not None:
+        return split_parts(arrays, share, parts(rows))
     n = rows - max(1, round(share * rows))
     if n < 1:
         raise ValueError(f"Sequential: validation_split must leave a row to train on, got {share} of {rows}.")
     first = tuple(None if a is None else a[:n] for a in arrays)
     second = tuple(None if a is None else a[n:] for a in arrays)
+    return first, second                    # type: ignore[return-value]
+
+
+def split_parts(arrays: Arrays, share: float, parts: list[slice]) -> tuple[Arrays, Arrays]:
+    """Copies of the rows that are trained on, and of those that are held out of each part's end."""
+    held = np.zeros(arrays[0].shape[0], bool)
+    for part in parts:
+        n = part.stop - part.start
+        held[part.stop - round(share * n):part.stop] = True
+    if held.all() or not held.any():
+        raise ValueError("Sequential: validation_split must hold out a row of a shard, and leave a row to train on, "
+                         f"got {share} of {held.size} rows in {len(parts)} shards.")
+    first, second = (tuple(None if a is None else a[chosen] for a in arrays) for chosen in (~held, held))
     return first, second                    # type: ignore[return-value]
 
 

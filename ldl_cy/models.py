@@ -336,7 +336,8 @@ class Sequential(Composes):
         validation_data : (X, y), (X, y, sample_weight) or (X, y, sample_weight, lengths), default=None
             Its loss is computed after each epoch, as "val_loss".
         validation_split : float in [0, 1), default=0.0
-            The share of rows, from the end, that is held out; not with validation_data.
+            The share of rows, from the end, that is held out, with rows="local" from the end of each shard; not with
+            validation_data.
         callbacks : list of callbacks or functions ``f(model, logs)``, default=()
         n_threads : int >= 1, default=None
             The result does not depend on it, to the bit. None uses all that are available, or one while another fit

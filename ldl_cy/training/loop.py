@@ -101,7 +101,8 @@ class Fit:
                       "lengths": lengths is not None, "validation_split": share > 0}
             self.batches = Batches(X, self.epochs, self.optimizer, [name for name, used in unused.items() if used])
             given = self.batches.first
-        given, validation = split_validation(given, validation_data, share)
+        given, validation = split_validation(
+            given, validation_data, share, ranks.own_parts if ranks is not None and ranks.local else None)
         if network is None:
             assert build is not None
             # the caller stores the new network only after all checks, so that an error changes nothing
