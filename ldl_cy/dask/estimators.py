@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
@@ -20,6 +19,7 @@ from ldl_cy.dask.chunks import Chunks
 from ldl_cy.dask.fit import ChunkFit, count_steps
 from ldl_cy.dask.predictions import ByChunks, outputs
 from ldl_cy.estimators.base import BaseNetwork
+from ldl_cy.estimators.class_weights import weights_of_classes
 from ldl_cy.estimators.data import Rows, read_weights
 from ldl_cy.estimators.sequences import lengths_of
 from ldl_cy.estimators.solvers import make_optimizer, takes_full_batch
@@ -153,7 +153,9 @@ class DaskNetwork(BaseNetwork):
     ) -> None:
         """Train on the chunks, of which ``rows`` are samples: the first has the weight of all."""
         chunks, reader = self._chunks, copy.copy(self)
-        reader.callbacks, reader.class_weight = None, self._weights_of_classes(chunks.counts, chunks.n)
+        given = getattr(self, "class_weight", None)
+        reader.callbacks = None
+        reader.class_weight = None if given is None else weights_of_classes(given, chunks.counts)
         chunks.read(type(self)._read_chunk, reader)
         size = self._batch_size(chunks.n, None)
         rows = rows._replace(weight=np.append(chunks.weight, np.zeros(rows.n - 1)))
@@ -172,16 +174,6 @@ class DaskNetwork(BaseNetwork):
         if factors is not None:
             weight = factors if weight is None else weight * factors
         return Chunk(Rows(self._as_samples(X), self._as_targets(self._encode(y)), weight, lengths_of(X)))
-
-    def _weights_of_classes(self, counts: list[Counter[Any]], n: int) -> Any:
-        """``class_weight`` with a weight for every class: a chunk may lack some, and cannot count those of others."""
-        given = getattr(self, "class_weight", None)
-        if given is None:
-            return None
-        found = [{label: n / (len(column) * count) if isinstance(weights, str) else weights.get(label, 1)
-                  for label, count in column.items()}
-                 for weights, column in zip(given if isinstance(given, list) else [given] * len(counts), counts)]
-        return found[0] if len(found) == 1 else found
 
     def transform(self, X: Any) -> Any:
         """See the local estimator; a dask array for a dask array or dataframe."""

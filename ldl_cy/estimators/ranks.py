@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.model_selection import train_test_split
-from sklearn.utils.class_weight import compute_sample_weight
 
 from ldl_cy.distributed import Ranks, agreement, read_ranks
 from ldl_cy.distributed.steps import RankSteps
-from ldl_cy.sparse import is_sparse
 
 if TYPE_CHECKING:
     from ldl_cy.estimators.progress import FitProgress
@@ -165,16 +163,6 @@ def all_labels(estimator: Any, labels: np.ndarray, several: bool, ranks: Ranks |
         "text" if kind in "OSUT" else "numbers",
         "the number of labels": len(labels) if several else None}, ranks)
     return labels if several else np.unique(np.concatenate(of_ranks(ranks, labels)))
-
-
-def class_weights(given: Any, y: Any, classes: np.ndarray, ranks: Ranks | None) -> np.ndarray:
-    """scikit-learn's ``compute_sample_weight`` for the labels of rows (n,) or (n, n_labels), counted on all ranks."""
-    if ranks is None or not ranks.local:
-        return compute_sample_weight(given, y)
-    codes = np.searchsorted(classes, y) if y.ndim == 1 else y.toarray() if is_sparse(y) else y
-    codes = ranks.concatenate(codes.astype(np.int64))
-    before = sum(ranks.all(y.shape[0])[:ranks.rank])
-    return compute_sample_weight(given, classes[codes] if y.ndim == 1 else codes)[before:before + y.shape[0]]
 
 
 def total_weight(weight: np.ndarray | None, n: int, ranks: Ranks | None) -> float:

@@ -20,8 +20,9 @@ from ldl_cy import losses
 from ldl_cy._kernels.probabilities import class_probabilities
 from ldl_cy.checks import check_real
 from ldl_cy.estimators.base import BaseNetwork, _check_partial_fit
+from ldl_cy.estimators.class_weights import class_weights
 from ldl_cy.estimators.data import TOO_LARGE, Rows, read, read_targets, read_weights
-from ldl_cy.estimators.ranks import all_labels, class_weights
+from ldl_cy.estimators.ranks import all_labels
 from ldl_cy.estimators.solvers import LEAST_SQUARES
 from ldl_cy.estimators.typed import ClassWeight, available, validated_once
 from ldl_cy.messages import shown
@@ -137,7 +138,7 @@ class ClassifierNetwork(ClassifierMixin, BaseNetwork):
             elif not (isinstance(weights, str) and weights == "balanced"):
                 raise TypeError(f"{type(self).__name__}: class_weight must be a dict, 'balanced' or a list of them, "
                                 f"got {shown(given)}.")
-        return class_weights(given, y, self.classes_, ranks)
+        return class_weights(given, y, ranks)
 
     def _strata(self, encoded: np.ndarray) -> np.ndarray | None:
         if self.multilabel_:

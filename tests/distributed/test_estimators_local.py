@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from estimators_on_ranks import (
     CITIES,
     ENDED,
@@ -18,11 +19,14 @@ from estimators_on_ranks import (
     Y,
     check_equal,
     fitted,
-    without_errors,
+    part,
 )
-from thread_comm import run_ranks
+from sklearn.utils.class_weight import compute_sample_weight
+from thread_comm import run_ranks, without_errors
 
 from ldl_cy import MLPClassifier, NeuralNetClassifier, RNNRegressor
+from ldl_cy.distributed import read_ranks
+from ldl_cy.estimators.class_weights import class_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -36,6 +40,32 @@ def test_classes_are_those_of_all_ranks():
     (alone,) = fitted(1, MLPClassifier((8,), class_weight="balanced", **SMALL), rows, labels, rows="local")
     for found in fitted(3, MLPClassifier((8,), class_weight="balanced", **SMALL), rows, labels, rows="local"):
         check_equal(alone, found)
+
+
+LABELS = (X[:, :2] > [0, 1]).astype(int)
+
+
+@pytest.mark.parametrize("given, y", [
+    ("balanced", np.sort(Y)), ({"low": 2.0}, np.sort(Y)), ({"low": 2.0, "high": 0.5, "middle": 3.0}, np.sort(Y)),
+    ("balanced", LABELS), ([{0: 0.5, 1: 2.0}, {1: 3.0}], LABELS), ("balanced", sp.csr_array(LABELS)),
+], ids=["balanced", "dict", "whole dict", "labels", "dicts", "sparse"])
+@pytest.mark.parametrize("size", SIZES)
+def test_weights_of_classes_are_those_of_all_rows(given, y, size):
+    def weights(comm):
+        return class_weights(given, part(y, size, comm.rank), read_ranks("MLPClassifier", comm, 8, "local"))
+
+    np.testing.assert_array_equal(np.concatenate(without_errors(run_ranks(size, weights))),
+                                  compute_sample_weight(given, y))
+
+
+@pytest.mark.parametrize("given", [{"low": 2.0, "lower": 3.0}, [{"low": 2.0}, {"high": 3.0}]])
+def test_weights_of_classes_that_are_refused(given):
+    y = np.sort(Y)
+    with pytest.raises((TypeError, ValueError)) as alone:
+        compute_sample_weight(given, y)
+    for error in run_ranks(3, lambda comm: class_weights(
+            given, part(y, 3, comm.rank), read_ranks("MLPClassifier", comm, 8, "local"))):
+        assert type(error) is alone.type and str(error) == str(alone.value)
 
 
 def test_categories_are_those_of_all_ranks():
