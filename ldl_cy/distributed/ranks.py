@@ -168,11 +168,15 @@ class Ranks:
                     raise ValueError(f"{owner}: {name} must be the same on all ranks, got {first.get(name)} on rank 0 "
                                      f"and {other.get(name)} on rank {rank}.")
 
-    def share_processors(self) -> int:
-        """The number of ranks that may use the processors of this one: those of its machine, bound to the same ones."""
+    def divide_threads(self, given: int | None, n: int) -> int:
+        """The number of threads of this rank, n where one is alone: n if the user has ``given`` it, else a share of n.
+
+        Ranks share the processors of a machine if they are bound to the same ones.
+        """
         bound = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         own = platform.node(), bound
-        return self.all(own).count(own)
+        sharing = self.all(own).count(own)          # also where n is given, which may be so on some ranks only
+        return n if given is not None else max(1, n // sharing)
 
     # -- rows ------------------------------------------------------------------------------------------
 

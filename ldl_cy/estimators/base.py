@@ -386,6 +386,8 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
         check_loss(self, loss)
         # chosen before the fit begins, which would count as another running fit
         n_threads = choose_threads(type(self).__name__, self.n_threads)
+        if ranks is not None:
+            n_threads = ranks.divide_threads(self.n_threads, n_threads)
         averaged = 1 if is_closed_form(self.solver) else self._averaged_outputs()
         monitor = TrainingMonitor(
             self, progress, n, weight, n_batches=n_batches, compiled=optimizer.method is None,

@@ -135,9 +135,7 @@ class Fit:
                  "alpha": self.alpha, "shuffle": self.shuffle, "class_weight": class_weight,
                  "whether there are validation data": validates}, cache_features, self.batches is not None)
             self.steps = RankSteps(ranks, self.data.n, self.batch_size)
-            sharing = ranks.share_processors()
-            if n_threads is None:
-                self.n_threads = max(1, self.n_threads // sharing)
+            self.n_threads = ranks.divide_threads(n_threads, self.n_threads)
         self._find_trunk(held_out, cache_features)
         if isinstance(self.optimizer, StepRule) and method is None:
             self.optimizer = self._with_schedule(self.optimizer)

@@ -63,6 +63,12 @@ def test_values_and_rows(size):
         np.testing.assert_array_equal(found[4], X)
 
 
+def test_ranks_that_share_processors_divide_their_threads():
+    given = [None, 6, None]
+    assert on_ranks(3, lambda ranks: ranks.divide_threads(given[ranks.rank], 6)) == [2, 6, 2]
+    assert on_ranks(8, lambda ranks: ranks.divide_threads(None, 6)) == [1] * 8
+
+
 @pytest.mark.parametrize("size", [2, 3])
 def test_an_error_on_one_rank_is_raised_on_all(size):
     def fail(ranks):
