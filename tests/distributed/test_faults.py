@@ -44,9 +44,12 @@ def test_the_models_are_whole(filed, name):
     assert first["after"]["epoch"] == fault.epoch
     if fault.layers is None:
         expected = filed[0]["epochs"]
-        if fault.epoch == 0:            # a fit that begins makes room for the optimizer's vectors, all of them zero
-            expected[0]["slots"] = first["after"]["slots"]
-        assert all(answer["after"] == expected[fault.epoch] for answer in (first, *others))
+        # a fit that begins makes room for the optimizer's vectors, whose numbers are zeros until its first step
+        compared = expected[fault.epoch].keys() - ({"slots"} if fault.epoch == 0 else set())
+        for answer in (first, *others):
+            assert {key: answer["after"][key] for key in compared} == {
+                key: expected[fault.epoch][key] for key in compared}
+            assert answer["after"] == first["after"]
         assert all(answer["continued"] == expected[EPOCHS] for answer in (first, *others))
 
 

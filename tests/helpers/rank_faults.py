@@ -133,9 +133,9 @@ FAULTS: dict[str, Fault] = {
     "NaN in X": Fault("ValueError", "Sequential: X", 0, lambda rank, model: {
         "X": only(rank, damaged(ROWS, np.nan), ROWS)}),
     # in order, row 13 is in the second half of the first batch, and in its second third
-    "NaN in a row that another rank checks": Fault("FloatingPointError", "", 0, lambda rank, model: {
+    "NaN in a row that another rank checks": Fault("FloatingPointError", "Sequential: the loss or", 0, lambda rank, model: {
         "X": only(rank, damaged(ROWS, np.nan, 13), ROWS), "shuffle": False}),
-    "NaN in y": Fault("ValueError", "", 0, lambda rank, model: {
+    "NaN in y": Fault("ValueError", "squared_error: y must be finite", 0, lambda rank, model: {
         "y": only(rank, damaged(TARGETS, np.nan), TARGETS), "loss": "squared_error"},
         lambda rank: [layers.Dense(4, "tanh"), layers.Dense(1)]),
     "a class too many": Fault("ValueError", "log_loss: y must hold class codes", 0, lambda rank, model: {
@@ -148,9 +148,9 @@ FAULTS: dict[str, Fault] = {
         "callbacks": [Checkpoint(__file__)] if rank == 0 else []}),
     "NaN in own rows": Fault("ValueError", "Sequential: X", 0, lambda rank, model: {
         "X": only(rank, damaged(ROWS, np.inf), ROWS), "rows": "local"}),
-    "no own rows": Fault("ValueError", "", 0, lambda rank, model: {
+    "no own rows": Fault("ValueError", "Sequential: X must have", 0, lambda rank, model: {
         "X": only(rank, ROWS[:0], ROWS), "y": only(rank, CLASSES[:0], CLASSES), "rows": "local"}),
-    "own rows of another shape": Fault("ValueError", "", 0, lambda rank, model: {
+    "own rows of another shape": Fault("ValueError", "Sequential: X must have", 0, lambda rank, model: {
         "X": only(rank, ROWS[:, :5], ROWS), "rows": "local"}),
     "fewer rows": Fault("ValueError", "Sequential: ", 0, lambda rank, model: {
         "X": only(rank, ROWS[:100], ROWS), "y": only(rank, CLASSES[:100], CLASSES)}),
@@ -166,7 +166,7 @@ FAULTS: dict[str, Fault] = {
         "callbacks": only(rank, [raises(KeyboardInterrupt(), 2)], [])}),
     "the end of a process": Fault("SystemExit", "4", 2, lambda rank, model: {
         "callbacks": only(rank, [raises(SystemExit(4), 2)], [])}),
-    "a rate that is too large": Fault("FloatingPointError", "", 0, lambda rank, model: {
+    "a rate that is too large": Fault("FloatingPointError", "Sequential: the loss or", 0, lambda rank, model: {
         "optimizer": optimizers.SGD(1e300)}),
     "weights of one rank": Fault("RuntimeError", "Sequential: callbacks must leave the same", 0, lambda rank, model: {
         "callbacks": only(rank, [moves], [nothing])}),
