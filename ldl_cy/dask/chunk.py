@@ -106,10 +106,10 @@ class Chunk:
         """By which the scheduler decides where to compute, and a worker what it keeps."""
         return sum(getattr(part, "nbytes", None) or sys.getsizeof(part) for part in self.rows)
 
-    def size(self) -> tuple[int, float]:
-        """The number of rows, and the sum of their weights."""
+    def weight(self) -> float:
+        """The sum of the weights of the rows."""
         weight = self.rows.weight
-        return self.rows.n, float(self.rows.n if weight is None else weight.sum(dtype=float))
+        return float(self.rows.n if weight is None else weight.sum(dtype=float))
 
     def prepared(self, problem: Problem, make: Callable[[Problem, Data], T]) -> T:
         """What ``make`` makes of the rows, once for a problem. The caller has the lock."""

@@ -2,17 +2,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import dask
 import numpy as np
+from distributed import CancelledError, wait
+from distributed.comm import CommClosedError
 
 from ldl_cy.dask.chunk import Chunk, Epoch, Seen, look
 from ldl_cy.dask.collections import delayed_chunks, read_collections
 
+PATIENCE = 2        # seconds, after which workers are counted
 FAN_IN = 8          # sums that one task adds: a power of two, so that they are those of complete nodes of the tree
+ATTEMPTS = 3        # at what needs values that were lost with the worker that had them
+T = TypeVar("T")
 
 
 class Chunks:
@@ -37,7 +43,7 @@ class Chunks:
     """
 
     def __init__(self, client: Any, owner: str, X: Any, y: Any, sample_weight: Any, labels: bool) -> None:
-        self.client, self.weight = client, np.nan
+        self.client, self.weight, self._workers = client, np.nan, dict[str, list[int]]()
         kept = client.persist(read_collections(owner, X, y, sample_weight))
         given = [client.compute(delayed_chunks(collection)) for collection in kept]
         seen: list[Seen] = self.gather(self._tasks("look", look, given[0], given[1], labels=labels))
@@ -73,10 +79,18 @@ class Chunks:
             reader = self.client.submit(as_given, estimator, key=f"ldl_cy-estimator-{uuid4().hex}")
         X, y, *weight = self._given
         self._chunks = self._tasks("read", method, [reader] * len(X), X, y, *weight)
-        self.weight = sum(weight for _, weight in self.gather(self.map("size", Chunk.size)))
+        wait(self._chunks)
+        self.locate()
+        self.weight = sum(insist(lambda: self.gather(self.map("weigh", Chunk.weight)), self.locate))
         self._given = []
         if not self.weight > 0:
             raise ValueError("Sample weights must contain at least one non-zero number.")
+
+    def locate(self) -> None:
+        """Find out on which worker each chunk is, and stays: there its tasks run."""
+        found, self._workers = self.client.who_has(self._chunks), {}
+        for place, chunk in enumerate(self._chunks):
+            self._workers.setdefault(min(found[chunk.key], default=""), []).append(place)
 
     def _tasks(self, name: str, function: Callable[..., Any], /, *arguments: Sequence[Any], **shared: Any) -> list[Any]:
         token = uuid4().hex
@@ -85,37 +99,65 @@ class Chunks:
 
     def map(self, name: str, function: Callable[..., Any], /, **shared: Any) -> list[Any]:
         """Futures of what a function makes of each chunk, by tasks of this name in the dashboard."""
-        return self._tasks(name, function, self._chunks, **shared)
+        found: dict[int, Any] = {}
+        for worker, places in self._workers.items():
+            tasks = self._tasks(name, function, [self._chunks[i] for i in places], workers=[worker] if worker else None,
+                                **shared)
+            found.update(zip(places, tasks))
+        return [found[i] for i in range(len(found))]
 
     def gather(self, futures: list[Any]) -> list[Any]:
-        """Small results of tasks."""
-        return self.client.gather(futures)
+        """Small results of tasks; a CancelledError if they cannot run, since the worker of a chunk is gone."""
+        while True:
+            try:
+                wait(futures, timeout=PATIENCE)
+                return self.client.gather(futures)
+            except TimeoutError:
+                if not {*self._workers} <= {"", *self.client.nthreads()}:
+                    raise CancelledError("a worker is gone") from None
 
     def add(self, parts: list[Any], add: Callable[[list[Any]], Any]) -> Any:
         """The sum of the results of tasks."""
         while len(parts) > 1:
             parts = self._tasks("add", add, [parts[i:i + FAN_IN] for i in range(0, len(parts), FAN_IN)])
-        return parts[0].result()
+        return self.gather(parts)[0]
 
     def send(self, value: Any) -> Any:
         """A future of a value, which each worker that needs it gets once."""
-        return self.client.scatter([value], hash=False)[0]
+        key = f"ldl_cy-sent-{uuid4().hex}"
+        return self.client.scatter({key: value})[key]
 
-    def epoch(self, epoch: Epoch, workers: list[str]) -> tuple[float, Any, dict[str, Any], str]:
-        """Run an epoch on one worker, if possible one of those named."""
-        name = f"ldl_cy-{epoch.problem.token}"
-        self.client.publish_dataset(self._chunks, name=name)
+    @contextmanager
+    def published(self) -> Iterator[str]:
+        """The name under which workers find the chunks. After an interrupt those that read them are stopped."""
+        name = f"ldl_cy-{uuid4().hex}"
         try:
-            return self.client.submit(
-                Epoch.run, self.send(epoch), name, key=f"ldl_cy-epoch-{epoch.problem.token}", workers=workers or None,
-                allow_other_workers=bool(workers)).result()
+            self.client.publish_dataset(self._chunks, name=name)
+            yield name
         except KeyboardInterrupt:
-            self.client.cancel(self._chunks, force=True)        # the worker asks for the next one in vain
+            self.client.unpublish_dataset(name)         # first: a worker that only begins finds none
+            self.client.cancel(self._chunks, force=True)
             raise
         finally:
             self.client.unpublish_dataset(name)
+
+    def epoch(self, epoch: Epoch, name: str, workers: list[str]) -> tuple[float, Any, dict[str, Any], str]:
+        """Run an epoch on one worker, if possible one of those named, over the chunks of a published name."""
+        return self.client.submit(
+            Epoch.run, self.send(epoch), name, key=f"ldl_cy-epoch-{epoch.problem.token}", workers=workers or None,
+            allow_other_workers=bool(workers)).result()
 
 
 def as_given(value: Any) -> Any:
     """The value."""
     return value
+
+
+def insist(attempt: Callable[[], T], forget: Callable[[], None]) -> T:
+    """What ``attempt`` returns; if a value that the client had sent is lost, it is called again, after ``forget``."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return attempt()
+        except (CancelledError, CommClosedError):
+            forget()
+    return attempt()

@@ -193,7 +193,9 @@ class DaskNetwork(BaseNetwork):
         """
         if not dask.is_dask_collection(X):
             return super().score(X, y, sample_weight)
-        guess, y, sample_weight = dask.compute(self.predict(X), y, sample_weight, scheduler=self.client)
+        # one by one: arrays and frames are not computed together
+        guess, y, sample_weight = (dask.compute(given, scheduler=self.client)[0]
+                                   for given in (self.predict(X), y, sample_weight))
         return float((accuracy_score if is_classifier(self) else r2_score)(y, guess, sample_weight=sample_weight))
 
 

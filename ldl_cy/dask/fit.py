@@ -4,18 +4,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 from ldl_cy.dask.chunk import Epoch, Problem
-from ldl_cy.dask.sums import ChunkRows, ChunkTotals, insist
+from ldl_cy.dask.chunks import Chunks, insist
+from ldl_cy.dask.sums import ChunkRows, ChunkTotals
 from ldl_cy.estimators.closed_form import RidgeHead
 from ldl_cy.optimizers.objective import Objective
 from ldl_cy.training import Fit
 from ldl_cy.training.full_batch import run_full_batch
 
 if TYPE_CHECKING:
-    from ldl_cy.dask.chunks import Chunks
     from ldl_cy.data import Data
     from ldl_cy.optimizers.step_rule import StepRule
 
@@ -62,23 +62,23 @@ class ChunkFit(Fit):
         """Epochs of a step rule, all of them on one worker."""
         state, callbacks = self.state, self.callbacks
         workers: list[str] = []
-        for _ in range(self.epochs):
-            callbacks.epoch_begins(state.epoch + 1)
-            loss, numbers, memory, address = insist(partial(self._epoch, workers), workers.clear)
-            workers[:] = [address]
-            self.network.restore(numbers)
-            state.restore(memory)
-            if callbacks.epoch_ends(state.epoch, {"loss": loss}):
-                return
+        with self.chunks.published() as name:
+            for _ in range(self.epochs):
+                callbacks.epoch_begins(state.epoch + 1)
+                loss, numbers, memory, address = insist(partial(self._epoch, name, workers), workers.clear)
+                workers[:] = [address]
+                self.network.restore(numbers)
+                state.restore(memory)
+                if callbacks.epoch_ends(state.epoch, {"loss": loss}):
+                    return
 
-    def _epoch(self, workers: list[str]) -> tuple[float, Any, dict[str, Any], str]:
-        chunks, threads = self.chunks, 0 if self.all_threads else self.n_threads
+    def _epoch(self, name: str, workers: list[str]) -> tuple[float, Any, dict[str, Any], str]:
+        chunks, threads, rule = self.chunks, 0 if self.all_threads else self.n_threads, cast("StepRule", self.optimizer)
         # copies, since a worker of this process would train the model itself
         problem = Problem(
             uuid4().hex, copy.deepcopy(self.network), self.loss, self.dtype, threads, chunks.n, chunks.weight)
-        rule: Any = self.optimizer
         return chunks.epoch(Epoch(
-            problem, copy.deepcopy(self.state), rule, self.alpha, self.rows_of_step, self.reshuffles), workers)
+            problem, copy.deepcopy(self.state), rule, self.alpha, self.rows_of_step, self.reshuffles), name, workers)
 
 
 def count_steps(sizes: Sequence[int], batch_size: int) -> int:

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
-from distributed import CancelledError
 
 from ldl_cy.dask.chunk import Chunk, Problem
+from ldl_cy.dask.chunks import Chunks, insist
 from ldl_cy.distributed.shards import tree_sum
 from ldl_cy.estimators.closed_form import KEPT_BYTES, read_rows
 from ldl_cy.linalg.ridge import Decomposition, Moments, Triangle
@@ -21,24 +21,9 @@ from ldl_cy.optimizers.row_sums import RowSums
 from ldl_cy.threads import blas_at_one_thread
 
 if TYPE_CHECKING:
-    from ldl_cy.dask.chunks import Chunks
     from ldl_cy.data import Data
     from ldl_cy.losses import Loss
     from ldl_cy.network import Network
-
-ATTEMPTS = 3        # at what needs values that were lost with the worker that had them
-T = TypeVar("T")
-
-
-def insist(attempt: Callable[[], T], forget: Callable[[], None]) -> T:
-    """What ``attempt`` returns; if a value that the client had sent is lost, it is called again, after ``forget``."""
-    for _ in range(ATTEMPTS - 1):
-        try:
-            return attempt()
-        except CancelledError:
-            forget()
-    return attempt()
-
 
 # -- on the workers --------------------------------------------------------------------------------------------------
 
@@ -104,6 +89,10 @@ class ChunkTotals:
     def _forget(self) -> None:
         self._sent, self._theta = None, (None, None)
 
+    def _recover(self) -> None:
+        self._forget()
+        self.chunks.locate()
+
     def _send(self, arguments: Sequence[Any]) -> dict[str, Any]:
         """Futures of the problem, of θ, the first argument, which several sums may need, and of the others."""
         send = self.chunks.send
@@ -118,13 +107,13 @@ class ChunkTotals:
 
     def each(self, name: str, function: Callable[..., Any], *arguments: Any) -> list[Any]:
         """What a function makes of each chunk, which must be small: the client gets all of it."""
-        return insist(lambda: self.chunks.gather(self._map(name, function, arguments)), self._forget)
+        return insist(lambda: self.chunks.gather(self._map(name, function, arguments)), self._recover)
 
     def sum(
         self, name: str, function: Callable[..., Any], *arguments: Any, add: Callable[[list[Any]], Any] = tree_sum,
     ) -> Any:
         """The sum of what a function makes of each chunk."""
-        return insist(lambda: self.chunks.add(self._map(name, function, arguments), add), self._forget)
+        return insist(lambda: self.chunks.add(self._map(name, function, arguments), add), self._recover)
 
     def total(self, name: str, *arguments: np.ndarray) -> np.ndarray:
         """See ``Totals``."""
