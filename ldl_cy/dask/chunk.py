@@ -1,12 +1,12 @@
 """What workers do with the chunks of a fit: look at one, read it, prepare it for sums, train on one after another."""
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
+from dask.sizeof import sizeof
 from distributed import get_worker, worker_client
 from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
@@ -104,7 +104,7 @@ class Chunk:
 
     def __sizeof__(self) -> int:
         """By which the scheduler decides where to compute, and a worker what it keeps."""
-        return sum(getattr(part, "nbytes", None) or sys.getsizeof(part) for part in self.rows)
+        return sum(map(sizeof, self.rows))
 
     def weight(self) -> float:
         """The sum of the weights of the rows."""

@@ -108,13 +108,14 @@ class Chunks:
 
     def gather(self, futures: list[Any]) -> list[Any]:
         """Small results of tasks; a CancelledError if they cannot run, since the worker of a chunk is gone."""
-        while True:
+        done = False
+        while not done:
             try:
-                wait(futures, timeout=PATIENCE)
-                return self.client.gather(futures)
+                done = bool(wait(futures, timeout=PATIENCE))
             except TimeoutError:
                 if not {*self._workers} <= {"", *self.client.nthreads()}:
                     raise CancelledError("a worker is gone") from None
+        return self.client.gather(futures)
 
     def add(self, parts: list[Any], add: Callable[[list[Any]], Any]) -> Any:
         """The sum of the results of tasks."""

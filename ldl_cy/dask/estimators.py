@@ -36,8 +36,8 @@ client : distributed.Client, default=None
     None is the default client at the time. It is not pickled.
 
 others : those of {local}
-    early_stopping and categorical_features must have their defaults. With n_threads=None each chunk of a full-batch
-    solver takes one thread, and a stochastic solver those of its worker.
+    early_stopping and categorical_features must have their defaults; cache_features is not used. With n_threads=None
+    each chunk of a full-batch solver takes one thread, and a stochastic solver those of its worker.
 
 Attributes
 ----------

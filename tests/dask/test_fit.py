@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 import pytest
 from dask_data import LABELS, NUMBER, RNG, ROWS, WEIGHTS, X, chunked, cluster, da
+from scipy.sparse import csr_matrix
 from sklearn.base import is_classifier
 
 import ldl_cy
@@ -169,3 +170,12 @@ def test_a_chunk_without_weight(client):
         check_like_local(ours.fit(chunked(X), chunked(LABELS), chunked(weights)), local.fit(X, LABELS, weights))
     ours = over_chunks.DaskMLPClassifier(**SMALL).fit(chunked(X), chunked(LABELS), chunked(weights))
     assert ours.model_.step == 6 * 4
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "ridge", "adam"])
+def test_chunks_of_sparse_rows(client, solver):
+    rows = np.where(np.abs(X) > 1, X, 0.0)
+    sparse = chunked(rows, 100).map_blocks(csr_matrix)
+    ours, local = pair("MLPClassifier", **SMALL, solver=solver, shuffle=False, batch_size=20)
+    check_like_local(ours.fit(sparse, chunked(LABELS, 100)), local.fit(rows, LABELS))
+    np.testing.assert_array_equal(ours.predict(sparse).compute(), local.predict(rows))
