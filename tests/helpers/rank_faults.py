@@ -133,8 +133,9 @@ FAULTS: dict[str, Fault] = {
     "NaN in X": Fault("ValueError", "Sequential: X", 0, lambda rank, model: {
         "X": only(rank, damaged(ROWS, np.nan), ROWS)}),
     # in order, row 13 is in the second half of the first batch, and in its second third
-    "NaN in a row that another rank checks": Fault("FloatingPointError", "Sequential: the loss or", 0, lambda rank, model: {
-        "X": only(rank, damaged(ROWS, np.nan, 13), ROWS), "shuffle": False}),
+    "NaN in a row that another rank checks": Fault(
+        "FloatingPointError", "Sequential: the loss or", 0, lambda rank, model: {
+            "X": only(rank, damaged(ROWS, np.nan, 13), ROWS), "shuffle": False}),
     "NaN in y": Fault("ValueError", "squared_error: y must be finite", 0, lambda rank, model: {
         "y": only(rank, damaged(TARGETS, np.nan), TARGETS), "loss": "squared_error"},
         lambda rank: [layers.Dense(4, "tanh"), layers.Dense(1)]),
