@@ -394,13 +394,19 @@ class Sequential(Composes):
             (layers, network, state), seed = self._built, self._seed
             if ranks is not None:
                 ranks.check_settings("Sequential", {
-                    "shards": ranks.shards, "rows": "local" if ranks.local else "all",
-                    "whether the model is built": network is not None})
-                seed = ranks.share(seed)
-                if network is not None:
+                    "shards": ranks.shards, "rows": "local" if ranks.local else "all"})
+                seed, shape = ranks.share((seed, self.input_shape))
+                if shape is None:
+                    network = None
+                else:
+                    if network is None:
+                        network = Network.build(layers, shape, self.dtype, seed)
+                        state = TrainingState(network.n_params, network.dtype)
                     network, state = take_first(ranks, network, state)
             fit = Fit(network, state, lambda shape: Network.build(layers, shape, self.dtype, seed), X, y,
                       callbacks=callbacks, ranks=ranks, **arguments)
+            if ranks is not None:
+                ranks.agree()                   # all of them have a network now, or none
             self._built, self._seed = (layers, fit.network, fit.state), seed
             fit.run()
 

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -21,6 +21,12 @@ class Collectives:
     def total(
         self, nodes: np.ndarray, counts: Sequence[int], added: Sequence[tuple[int, int]],
     ) -> np.ndarray | None: ...
+
+@final
+class Together:
+    def __init__(self, ranks: Any, as_bytes: Callable[[BaseException], bytes], last: bool) -> None: ...
+    def __enter__(self) -> Any: ...
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None: ...
 
 @final
 class Exchange:

@@ -97,6 +97,44 @@ cdef class Collectives:
         return found
 
 
+cdef class Together:
+    """``with Together(ranks, as_bytes, last) as ranks:`` an exception within, on any process, is raised by all of them.
+
+    At the end of the block, or at their next message. Compiled, since a signal's handler must not raise between the
+    end of the block and the message that says so.
+
+    Parameters
+    ----------
+    ranks : Ranks
+    as_bytes : function of an exception
+    last : bool, whether no message follows the block
+    """
+    cdef object ranks, as_bytes
+    cdef bint last
+
+    def __init__(self, ranks, as_bytes, bint last):
+        self.ranks, self.as_bytes, self.last = ranks, as_bytes, last
+
+    def __enter__(self):
+        return self.ranks
+
+    def __exit__(self, kind, error, traceback):
+        cdef Collectives collectives = self.ranks.collectives
+        cdef bytes message = None
+        if error is None:
+            if not collectives.agree(last=self.last):
+                self.ranks.raise_failure(None)
+        # a signal's handler may raise after the last message: the other ranks have ended well, as has this one
+        elif collectives.failure is None and not collectives.ended:
+            while message is None:
+                try:
+                    message = self.as_bytes(error)
+                except BaseException as another:        # of a further signal
+                    error = another
+            collectives.agree(message)
+            self.ranks.raise_failure(error)
+
+
 cdef object as_bytes(object array):
     return array.reshape(-1).view(np.uint8)
 

@@ -60,7 +60,7 @@ class CallbackList:
         self.ranks = ranks
         if ranks is not None and not ranks.is_first:
             self.callbacks = [callback for callback in self.callbacks if not callback.on_first_rank]
-        self._checked = False
+        self._checked = self._on_any_rank = False
 
     def exclusive(self) -> Exclusive:
         """Context manager of a fit: RuntimeError if another one that runs has one of the callbacks."""
@@ -92,6 +92,7 @@ class CallbackList:
         Those with ``last`` come after all others there too: they save what the others have made of the weights. Only
         callbacks whose on_fit_begin returned get an on_fit_end. ``epochs`` is the number of epochs of the fit.
         """
+        self._on_any_rank = self.ranks is not None and self.ranks.any(bool(self.callbacks))
         with ExitStack() as last, ExitStack() as others:
             for callback in self.callbacks:
                 callback.on_fit_begin(self.model, epochs)
@@ -140,6 +141,8 @@ class CallbackList:
         """Before an epoch, or before several that run in one call without callbacks."""
         for callback in self.callbacks:
             callback.on_epoch_begin(self.model, epoch)
+        if self.ranks is not None and self._on_any_rank:
+            agree_on_epoch(self.ranks, self.model.network, self.model.training_state)
 
     def epoch_ends(self, epoch: int, logs: dict[str, float]) -> bool:
         """After an epoch with the values ``logs``: whether a callback requests a stop. All callbacks are called."""

@@ -41,8 +41,8 @@ def take_first(ranks: Ranks, network: Network, state: TrainingState) -> tuple[Ne
     return network.with_numbers(theta, statistics, seed), TrainingState.from_dict(described, slots)
 
 
-def agree_on_epoch(ranks: Ranks, network: Network, state: TrainingState, stop: bool) -> bool:
-    """After the callbacks of an epoch: whether one on any rank requests a stop.
+def agree_on_epoch(ranks: Ranks, network: Network, state: TrainingState, stop: bool = False) -> bool:
+    """After the callbacks at the beginning or the end of an epoch or a fit: whether one on any rank requests a stop.
 
     Raises
     ------

@@ -5,14 +5,14 @@ import os
 import pickle
 import platform
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-from ldl_cy._engine.collectives import Collectives, Exchange
+from ldl_cy._engine.collectives import Collectives, Exchange, Together
 from ldl_cy.checks import check_choice, check_int
 from ldl_cy.distributed.shards import Node, additions, complete_nodes, cut, first_leaves
 from ldl_cy.messages import shown
@@ -71,30 +71,23 @@ class Ranks:
 
     # -- errors ----------------------------------------------------------------------------------------
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """An exception within the block, on any rank, is raised on all of them at its end or at their next message."""
-        try:
-            yield
-            if not self.collectives.agree(last=True):
-                self._raise(None)
-        except BaseException as error:
-            # a signal's handler may raise after the last message: the other ranks have ended well, as has this one
-            if self.collectives.failure is None and not self.collectives.ended:
-                self.collectives.agree(as_bytes(error))
-                self._raise(error)
-            raise
+    def together(self, last: bool = True) -> AbstractContextManager[Ranks, None]:
+        """An exception within the block, on any rank, is raised on all of them at its end or at their next message.
+
+        ``last`` is False for a block within another one.
+        """
+        return Together(self, as_bytes, last)
 
     def agree(self) -> None:
         """Wait for all ranks; the error of the first that has failed, if one has."""
         if not self.collectives.agree():
-            self._raise(None)
+            self.raise_failure(None)
 
     def recover(self) -> None:
         """Once all ranks have caught an error: messages are sent again."""
         self.collectives = Collectives(self.collectives.comm)
 
-    def _raise(self, own: BaseException | None) -> NoReturn:
+    def raise_failure(self, own: BaseException | None) -> NoReturn:
         """The error of the rank that has failed: if that is this one, ``own``, the exception itself."""
         assert self.collectives.failure is not None
         rank, message = self.collectives.failure
@@ -110,7 +103,7 @@ class Ranks:
         """The arrays of all ranks along the first axis, in order; dtypes and other axes must agree."""
         found: np.ndarray | None = self.collectives.concatenate(np.ascontiguousarray(own))
         if found is None:
-            self._raise(None)
+            self.raise_failure(None)
         return found
 
     def all(self, value: Any) -> list[Any]:
@@ -152,7 +145,7 @@ class Ranks:
         found: np.ndarray | None = self.collectives.total(
             np.array([np.ravel(node) for node in own], float), self._counts, self._added)
         if found is None:
-            self._raise(None)
+            self.raise_failure(None)
         return found.reshape(np.shape(own[0]))
 
     def check_same(self, owner: str, name: str, value: Any) -> None:
@@ -206,24 +199,21 @@ def read_ranks(owner: str, comm: Any, shards: Any, rows: Any) -> Ranks | None:
     TypeError, ValueError
         An argument of the wrong type or range, or more ranks than shards.
     """
-    fault = None
+    if comm is None:
+        check_layout(owner, shards, rows)
+        return None
+    missing = [name for name in METHODS if not callable(getattr(comm, name, None))]
+    if missing:
+        raise TypeError(f"{owner}: comm must be None or a communicator with mpi4py's methods, got {shown(comm)} "
+                        f"without {missing[0]}.")
     try:
         local = check_layout(owner, shards, rows)
-    except (TypeError, ValueError) as error:
-        fault = error
-    if comm is not None:
-        missing = [name for name in METHODS if not callable(getattr(comm, name, None))]
-        if missing:
-            raise TypeError(f"{owner}: comm must be None or a communicator with mpi4py's methods, got {shown(comm)} "
-                            f"without {missing[0]}.")
-        if fault is None and comm.Get_size() > shards:
-            fault = ValueError(
-                f"{owner}: shards must be at least the number of ranks, {comm.Get_size()}, got {shards}.")
-        if fault is not None:               # the other ranks may wait already
-            Collectives(comm).agree(as_bytes(fault))
-    if fault is not None:
-        raise fault
-    return None if comm is None else Ranks(comm, int(shards), local)
+        if comm.Get_size() > shards:
+            raise ValueError(f"{owner}: shards must be at least the number of ranks, {comm.Get_size()}, got {shards}.")
+        return Ranks(comm, int(shards), local)
+    except BaseException as error:          # the other ranks may wait already
+        Collectives(comm).agree(as_bytes(error))
+        raise
 
 
 def check_layout(owner: str, shards: Any, rows: Any) -> bool:

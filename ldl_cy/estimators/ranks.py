@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,15 +24,10 @@ RECORDED = ("n_iter_", "t_", "loss_", "loss_curve_", "best_loss_", "validation_l
             "best_validation_score_", "stop_reason_")   # of each fit
 
 
-@contextmanager
-def fitting_together(estimator: Any, comm: Any, shards: Any, rows: Any) -> Iterator[Ranks | None]:
+def fitting_together(estimator: Any, comm: Any, shards: Any, rows: Any) -> AbstractContextManager[Ranks | None]:
     """The ranks of a fit, all of which raise the error of one; None without a communicator."""
     ranks = read_ranks(type(estimator).__name__, comm, shards, rows)
-    if ranks is None:
-        yield None
-        return
-    with ranks.together():
-        yield ranks
+    return nullcontext() if ranks is None else ranks.together()
 
 
 def speaks(ranks: Ranks | None) -> bool:

@@ -54,7 +54,7 @@ def train(
     if ranks is not None:
         ranks.agree()
     try:
-        with nullcontext() if ranks is None else ranks.together():
+        with nullcontext() if ranks is None else ranks.together(last=False):
             history = fit(est, model, rows, optimizer, loss, batch_size, callbacks, shuffler, shuffle,
                           1 if incremental or head is not None else None, ranks, kind)
         if head is not None:

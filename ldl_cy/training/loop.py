@@ -14,6 +14,7 @@ from ldl_cy._engine.train import CONVERGED, DONE
 from ldl_cy.checks import check_bool, check_int, check_real, read_rows
 from ldl_cy.class_weights import check_class_weight, weighted
 from ldl_cy.data import Arrays, Data, check_last_layer, split_validation, validate_data
+from ldl_cy.distributed.agreement import agree_on_epoch
 from ldl_cy.distributed.steps import RankSteps
 from ldl_cy.inference import evaluate
 from ldl_cy.messages import shown
@@ -133,7 +134,7 @@ class Fit:
                 ranks, network, state, self.data,
                 {"loss": self.loss, "optimizer": self.optimizer, "batch_size": self.batch_size, "epochs": self.epochs,
                  "alpha": self.alpha, "shuffle": self.shuffle, "class_weight": class_weight,
-                 "whether there are validation data": validates}, cache_features, self.batches is not None)
+                 "whether there are validation data": validates}, held_out, cache_features, self.batches is not None)
             self.steps = RankSteps(ranks, self.data.n, self.batch_size)
             self.n_threads = ranks.divide_threads(n_threads, self.n_threads)
         self._find_trunk(held_out, cache_features)
@@ -187,6 +188,8 @@ class Fit:
                 self._begin_optimizer()
                 stack.enter_context(self.callbacks.fitting(self.epochs))
                 self.callbacks.load_states()
+                if self.ranks is not None:
+                    self.ranks.agree()
             except BaseException:
                 self.state.optimizer = before           # a callback has refused the fit
                 raise
@@ -195,6 +198,8 @@ class Fit:
             except FloatingPointError as error:
                 if not self.callbacks.non_finite(error):
                     raise
+        if self.ranks is not None:              # callbacks may have restored weights at the end
+            agree_on_epoch(self.ranks, self.network, self.state)
 
     def _begin_optimizer(self) -> None:
         """Continue from the state of the last fit if its optimizer was of the same kind, else start a new one."""

@@ -1,6 +1,7 @@
 """Epochs over the ranks of a communicator: each step is one of all ranks, and each epoch one compiled call."""
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ OWNER = "Sequential"
 
 def check_ranked(
     ranks: Ranks, network: Network, state: TrainingState, data: Data, settings: dict[str, Any],
-    cache_features: bool | str, batches: bool,
+    held_out: Data | None, cache_features: bool | str, batches: bool,
 ) -> None:
     """Refuse what a fit over ranks cannot do, and arguments in which the ranks differ.
 
@@ -42,7 +43,19 @@ def check_ranked(
         "the layers": network.layers, "dtype": network.dtype, "input_shape": network.input_shape,
         "the dtype of X": data.rows.dtype, "whether sample_weight is given": data.weights is not None,
         "whether lengths are given": data.lengths is not None, **settings,
+        # a batch that has no weight is no step: its ranks would send other messages
+        **({} if ranks.local else {**checksums(data), **checksums(held_out, " of the validation data")}),
         "the model's weights and training state": checksum(network, state)})
+
+
+def checksums(data: Data | None, of: str = "") -> dict[str, int | None]:
+    """Of what each rank reads for all rows, by name."""
+    if data is None:
+        return {}
+    arrays = {"y": data.targets, "sample_weight": data.weights, "lengths": data.lengths}
+    return {f"the number of rows{of}": data.n, **{
+        f"the checksum of {name}{of}": None if array is None else zlib.crc32(np.ascontiguousarray(array).data)
+        for name, array in arrays.items()}}
 
 
 def run_ranked(

@@ -6,6 +6,7 @@ import warnings
 import pytest
 from estimators_on_ranks import NUMBERS, SMALL, X, Y, check_equal, fit_on, fitted
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 from ldl_cy import MLPClassifier, MLPRegressor
 from ldl_cy.callbacks import Callback
@@ -89,3 +90,14 @@ def test_lines_and_warnings_come_from_rank_0(capsys):
     assert [line[:12] for line in capsys.readouterr().out.splitlines()] == [
         f"Iteration {epoch}," for epoch in range(1, 5)]
     assert len(caught) == 2
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_warning_that_is_an_error_is_that_of_all(solver):
+    """It comes after the last step, from rank 0 alone; the ranks can fit together again."""
+    made = [MLPClassifier((8,), solver=solver, max_iter=2, random_state=0) for _ in range(2)]
+    for _ in range(2):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            errors = fit_on(2, made.__getitem__, X, Y)
+        assert [type(error) for error in errors] == [ConvergenceWarning] * 2

