@@ -145,7 +145,7 @@ class DaskNetwork(BaseNetwork):
 
     @property
     def partial_fit(self) -> Any:
-        """Not there."""
+        """An AttributeError: a chunk is one for ``partial_fit`` of the local estimator."""
         raise AttributeError(f"{type(self).__name__} has no partial_fit; that of to_local() takes one chunk.")
 
     def _train(
