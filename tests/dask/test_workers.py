@@ -31,12 +31,11 @@ def fit(solver, **parameters):
     return model.fit(chunked(MANY, 20 * ROWS), chunked(np.tile(LABELS, 20), 20 * ROWS))
 
 
-def sent(dask_worker):
-    """What a worker has sent to others and to clients: (keys, bytes)."""
-    return [(tuple(map(str, log["keys"])), log["total"]) for log in dask_worker.transfer_outgoing_log]
-
-
 def test_chunks_stay_on_their_workers(client):
+    def sent(dask_worker):
+        """What a worker has sent to others and to clients: (keys, bytes)."""
+        return [(tuple(map(str, log["keys"])), log["total"]) for log in dask_worker.transfer_outgoing_log]
+
     fit("lbfgs")
     found = [entry for entries in client.run(sent).values() for entry in entries]
     assert any("value-and-grad" in key for keys, _ in found for key in keys)
