@@ -2,7 +2,7 @@
 from ldl_cy._engine.collectives cimport Exchange
 from ldl_cy._engine.loss cimport Loss
 from ldl_cy._engine.pool cimport Pool, task_t
-from ldl_cy._engine.run cimport Place, Run
+from ldl_cy._engine.run cimport Phase, Place, Run
 
 cdef class Workspace:
     cdef Run run
@@ -21,6 +21,7 @@ cdef class Workspace:
     cdef Place input_place                  # where gathered rows go
     cdef object losses                      # of the blocks
     cdef object lanes                       # (n_lanes, padded n_params): the gradient accumulators
+    cdef object added                       # (m, 2) int64: lane i += lane j, a binary tree
     cdef Exchange exchange                  # where several processes take each step together
     cdef task_t row_task, column_task, gradient_task
 
@@ -30,6 +31,7 @@ cdef class Workspace:
     cdef int bind_memory(self, object theta, object state, Py_ssize_t n) except -1
     cdef void set_batch(self, Py_ssize_t start, Py_ssize_t n) noexcept nogil
     cdef void set_shards(self, Exchange exchange, Py_ssize_t step) noexcept nogil
+    cdef void clear_partials(self, const Phase *phase) noexcept nogil
     cdef int exchange_blocks(self, double *values, Py_ssize_t width) noexcept nogil
     cdef int run_alone(self, Pool pool) noexcept nogil
     cdef void keep_forked(self) noexcept nogil

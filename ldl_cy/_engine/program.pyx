@@ -217,6 +217,7 @@ cdef class Workspace:
             lane = lines(plan.graph.n_params)
             grad = aligned(lane * run.n_lanes, self.dtype)
             self.lanes = grad.reshape(run.n_lanes, lane)
+            self.added = np.array(tree_additions(run.n_lanes), np.int64).reshape(-1, 2)
             run.grad, run.lane_bytes = <char*>pointer(grad), lane * item
 
     cdef int bind_data(self, object X, object targets, object weights, object order, object loss,
@@ -283,6 +284,13 @@ cdef class Workspace:
         run.start = 0 if step == 0 else run.start + run.n
         run.cut, run.n = &exchange.cuts[step, 0], exchange.cuts[step, run.n_lanes]
         run.row_offset, run.n_blocks = exchange.offsets[step], exchange.shards * run.blocks_per_lane
+
+    cdef void clear_partials(self, const Phase *phase) noexcept nogil:
+        """Zeros for the blocks that a process's lanes do not have, if the phase ends with partial sums."""
+        cdef const Action *last = self.run.actions + phase.last - 1
+        if last.kind == REDUCE or last.kind == REDUCE_BACK:
+            memset(self.run.partials, 0,
+                   self.run.n_blocks * self.run.nodes[last.node].op.n_partial * sizeof(double))
 
     cdef int exchange_blocks(self, double *values, Py_ssize_t width) noexcept nogil:
         """Receive the sums of the other processes' blocks, values (n_blocks, width); whether one of all has failed."""
@@ -353,10 +361,8 @@ cdef class Workspace:
             run.phase = p
             if phase.gradient and run.applies:
                 continue
-            kind = run.actions[phase.last - 1].kind
-            s = run.nodes + run.actions[phase.last - 1].node
-            if not alone and (kind == REDUCE or kind == REDUCE_BACK):
-                memset(run.partials, 0, run.n_blocks * s.op.n_partial * sizeof(double))
+            if not alone:
+                self.clear_partials(phase)
             task, tasks = self.row_task, ceil_div(run.n_blocks, run.blocks_per_lane) if alone else run.n_lanes
             if phase.column or phase.gradient:
                 task, tasks = self.column_task if phase.column else self.gradient_task, phase.n_tiles
@@ -369,7 +375,9 @@ cdef class Workspace:
             if run.stop and alone:
                 return 1
             # the barrier after an op's partial sums: add them in block order
-            if run.training and (kind == REDUCE or kind == REDUCE_BACK):
+            kind = run.actions[phase.last - 1].kind
+            if (kind == REDUCE or kind == REDUCE_BACK) and run.training:
+                s = run.nodes + run.actions[phase.last - 1].node
                 if not alone and self.exchange_blocks(run.partials, s.op.n_partial):
                     return 1
                 combine(run, s, kind == REDUCE)
@@ -442,7 +450,7 @@ cdef class Workspace:
         if grad is None:
             return total / weight
         with np.errstate(over="ignore", invalid="ignore"):          # of a gradient that is not finite
-            for i, j in tree_additions(len(lanes)):
+            for i, j in self.added.tolist():
                 lanes[i] += lanes[j]
         grad[:] = lanes[0, :self.n_params]
         return total / weight

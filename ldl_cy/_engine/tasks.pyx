@@ -8,11 +8,10 @@ from ldl_cy._engine.run cimport DX_COLUMNS, Instruction, Run
 
 cdef inline void run_lane(Run *run, Py_ssize_t lane, int thread, const floating *tag) noexcept nogil:
     """The lane's blocks in their order."""
-    cdef Py_ssize_t block = (run.first_lane + lane) * run.blocks_per_lane
-    cdef Py_ssize_t row0 = lane * run.blocks_per_lane * run.block_rows, end
-    end = min(run.n, row0 + run.blocks_per_lane * run.block_rows)
+    cdef Py_ssize_t block = lane * run.blocks_per_lane, row0 = block * run.block_rows
+    cdef Py_ssize_t end = min(run.n, row0 + run.blocks_per_lane * run.block_rows)
     if run.cut != NULL:
-        row0, end = run.cut[lane], run.cut[lane + 1]
+        block, row0, end = block + run.first_lane * run.blocks_per_lane, run.cut[lane], run.cut[lane + 1]
     while row0 < end:
         if thread == 0:
             run.look(run)

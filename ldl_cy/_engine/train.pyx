@@ -17,7 +17,6 @@ from zlib import crc32
 import numpy as np
 
 from ldl_cy._engine.rng import PERMUTATION
-from ldl_cy._engine.tree import tree_additions
 from ldl_cy._engine.vec import check_rule
 
 cdef extern from "vec/cpu.h" nogil:
@@ -144,7 +143,7 @@ def train(Workspace ws, theta, slots, state, X, targets, weights, loss, rule, co
     u.rule, u.clip_norm, u.want_norms = rule_id, rule.clip_norm, rule.clip_norm > 0 or (tol > 0 and not by_loss)
     u.n_ranges, u.ranges = len(ranges), <const long long*>where(ranges)
     u.penalties, u.squares, u.largest = <double*>where(sums[0]), <double*>where(sums[1]), <double*>where(sums[2])
-    added = np.array(tree_additions(run.n_lanes) if exchange is None else exchange.own_added, np.int64).reshape(-1, 2)
+    added = ws.added if exchange is None else exchange.own_added
     u.sums, u.sums_bytes, u.n_added, u.added = run.grad, run.lane_bytes, len(added), <const long long*>where(added)
     if exchange is not None:
         exchange.begin(ws.lanes, theta, slots, pieces, sums, run.blocks_per_lane)

@@ -72,7 +72,7 @@ cdef inline void reduce_range(
     """g = sum of the accumulators + alpha theta, and the norms of g that are needed, for theta[a:b]."""
     cdef Py_ssize_t i, low, high
     cdef floating *theta = <floating*>u.theta
-    if u.pieces[piece].kind == P_ADDED:
+    if u.n_added and u.pieces[piece].kind == P_ADDED:
         add_range(u, a, b, <const floating*>NULL)
     if u.alpha != 0:
         for i in range(u.n_ranges):
