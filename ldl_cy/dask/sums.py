@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -53,14 +54,6 @@ def row_blocks(problem: Problem, data: Data) -> RowBlocks:
     m = math.prod(head.input_shape)
     return read_rows(data, trunk, m, head.n_outputs, problem.n_threads,
                      keeps=trunk is not None and problem.n * m * trunk.theta.itemsize <= KEPT_BYTES)
-
-
-def merged(triangles: list[Triangle]) -> Triangle:
-    """The triangle of the rows of all, decomposed two by two in the tree's order."""
-    while len(triangles) > 1:
-        pairs = [triangles[i:i + 2] for i in range(0, len(triangles), 2)]
-        triangles = [pair[0].merged(pair[1]) if len(pair) == 2 else pair[0] for pair in pairs]
-    return triangles[0]
 
 
 # -- on the client ---------------------------------------------------------------------------------------------------
@@ -143,7 +136,7 @@ class ChunkRows:
 
     def triangle(self) -> Triangle:
         """See ``RidgeRows``; of two parts the triangles are decomposed again, one below the other."""
-        return self.totals.sum("triangle", of_blocks, add=merged)
+        return self.totals.sum("triangle", of_blocks, add=partial(tree_sum, add=Triangle.merged))
 
     def errors(self, found: Decomposition, alphas: Sequence[float]) -> np.ndarray:
         """See ``RidgeRows``."""

@@ -10,7 +10,8 @@ the tree; the nodes of all ranks are added in the tree's order. So sums have the
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -32,10 +33,9 @@ def cut(n: int, shards: int) -> np.ndarray:
     return np.arange(shards + 1) * n // shards
 
 
-def tree_sum(parts: Sequence[T]) -> T:
+def tree_sum(parts: Sequence[T], add: Callable[[T, T], T] = operator.add) -> T:
     """The sum of a value for each leaf, in the tree's order. The parts, numbers or arrays, are not changed."""
     left = list(parts)
     while len(left) > 1:
-        left = [left[i] + left[i + 1] if i + 1 < len(left) else left[i]         # type: ignore[operator]
-                for i in range(0, len(left), 2)]
+        left = [add(left[i], left[i + 1]) if i + 1 < len(left) else left[i] for i in range(0, len(left), 2)]
     return left[0]
