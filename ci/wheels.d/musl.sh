@@ -2,13 +2,13 @@
 # Debian's sources. No distribution with musl is needed, only Debian's package of the C library itself. scikit-learn has
 # no wheels for musl, so the estimators are not tried.
 
-musl_compiler() {    # the C library in $musl/root, a compiler for it in $musl/cc
+musl_compiler() {    # the C library in $musl/sysroot, a compiler for it in $musl/cc
     musl=$scratch/musl
-    quietly unpack amd64-trixie "$musl/root" musl || return 1
+    quietly unpack amd64-trixie "$musl/sysroot" musl || return 1
     # what it links starts here without being installed: the dynamic linker is named by its place in that folder
     cat > "$musl/cc" <<CC
 #!/bin/sh
-exec "$ZIG" cc -target x86_64-linux-musl -dynamic -Wl,--dynamic-linker=$musl/root/usr/lib/ld-musl-x86_64.so.1 \\
+exec "$ZIG" cc -target x86_64-linux-musl -dynamic -Wl,--dynamic-linker=$musl/sysroot/usr/lib/ld-musl-x86_64.so.1 \\
     -fno-sanitize=undefined -Wno-error=date-time "\$@"
 CC
     chmod +x "$musl/cc"

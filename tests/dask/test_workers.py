@@ -72,6 +72,7 @@ def test_an_interrupt_ends_the_fit_with_a_usable_model(client, solver):
         model = fit(solver, callbacks=interrupt, max_iter=10000, max_fun=10**6, tol=0, n_iter_no_change=np.inf)
     assert model.stop_reason_ == "interrupted" and np.isfinite(model.predict_proba(MANY[:9])).all()
     assert not client.list_datasets()
+    # workers end a cancelled task by themselves, some time after the client has left: only a task that stays is a fault
     deadline = time.monotonic() + 20
     while any(client.processing().values()) and time.monotonic() < deadline:
         time.sleep(0.1)
