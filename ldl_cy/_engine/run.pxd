@@ -31,7 +31,7 @@ ctypedef struct Axis:
 ctypedef struct Instruction:
     int kind
     int trainable
-    int prepared                            # derived was made from what run.kept holds
+    const void *prepared                    # vec.table with which derived was made from what run.kept holds, or NULL
     int tiled                               # y and dx are made in tiles of columns, over all rows
     int backward                            # a backward pass of it follows in this plan
     int deferred                            # its gradient is made after the last block, over all rows

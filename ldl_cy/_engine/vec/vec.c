@@ -46,4 +46,5 @@ INLINE double sqrt_f64(double x) { return sqrt(x); }
 extern const ldl_vec LDL_CAT(ldl_vec_, LDL_ISA);
 const ldl_vec LDL_CAT(ldl_vec_, LDL_ISA) = {
     LDL_STR(LDL_ISA), TABLE(F32), TABLE(F64), CONV_BATCH_INNER(F32), CONV_BATCH_INNER(F64),
-    WINOGRAD(F32), WINOGRAD(F64), POOL_2X2(F32), POOL_2X2(F64)};
+    WINOGRAD(F32), WINOGRAD(F64), POOL_2X2(F32), POOL_2X2(F64),
+    GEMM_PACKED(F32, float), GEMM_PACKED(F64, double)};

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "conv_batch_inner.h"
+#include "gemm_packed.h"
 #include "pool_2x2.h"
 #include "tables.h"
 #include "winograd.h"
@@ -89,6 +90,8 @@ typedef struct {
     ldl_winograd_f64 winograd_f64;
     ldl_pool_2x2_f32 pool_2x2_f32;
     ldl_pool_2x2_f64 pool_2x2_f64;
+    ldl_gemm_packed_f32 gemm_packed_f32;
+    ldl_gemm_packed_f64 gemm_packed_f64;
 } ldl_vec;
 
 #endif
