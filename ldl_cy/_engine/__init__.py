@@ -23,7 +23,7 @@
         |                    `--> op.pxd   the kernels (ldl_cy._kernels), by pointers in Op
         |--> train.pyx, update.pxd         adds the lanes as a binary tree (tree.py) and applies the rule
         `--> collectives.pyx               messages, where the steps are those of several processes
-    kernels and rules --> vec.pxd (vec/*.c, one build for each instruction set), blas.pxd, rng.pxd
+    kernels and rules --> vec.pxd (vec/*.c, one build for each instruction set), gemm_packed.pxd, blas.pxd, rng.pxd
 
     Beside it: process.pyx  one fit of a model at a time, and what is left in a forked child; whole.pyx  epochs that
     are made completely or not at all; blas_threads.pyx  BLAS limited to one thread; finite.pyx  the check of input
