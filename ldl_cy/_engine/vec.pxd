@@ -46,8 +46,7 @@ cdef extern from "vec/vec.h" nogil:
             Py_ssize_t, Py_ssize_t, float*, const float*, const float*, const float*,
             float*) noexcept nogil
         void (*gru_forward)(
-            Py_ssize_t, Py_ssize_t, float*, float*, const float*, const float*,
-            float*) noexcept nogil
+            Py_ssize_t, Py_ssize_t, float*, const float*, const float*, float*) noexcept nogil
         void (*gru_backward)(
             Py_ssize_t, Py_ssize_t, float*, float*, const float*, float*) noexcept nogil
         void (*rules[LDL_N_RULES])(
@@ -90,8 +89,7 @@ cdef extern from "vec/vec.h" nogil:
             Py_ssize_t, Py_ssize_t, double*, const double*, const double*, const double*,
             double*) noexcept nogil
         void (*gru_forward)(
-            Py_ssize_t, Py_ssize_t, double*, double*, const double*, const double*,
-            double*) noexcept nogil
+            Py_ssize_t, Py_ssize_t, double*, const double*, const double*, double*) noexcept nogil
         void (*gru_backward)(
             Py_ssize_t, Py_ssize_t, double*, double*, const double*, double*) noexcept nogil
         void (*rules[LDL_N_RULES])(
@@ -317,13 +315,12 @@ cdef inline void lstm_backward(
 
 
 cdef inline void gru_forward(
-    Py_ssize_t n, Py_ssize_t u, floating *a, floating *q, const floating *cn,
-    const floating *h_prev, floating *h,
+    Py_ssize_t n, Py_ssize_t u, floating *a, const floating *q, const floating *h_prev, floating *h,
 ) noexcept nogil:
     if floating is float:
-        table.f32.gru_forward(n, u, a, q, cn, h_prev, h)
+        table.f32.gru_forward(n, u, a, q, h_prev, h)
     else:
-        table.f64.gru_forward(n, u, a, q, cn, h_prev, h)
+        table.f64.gru_forward(n, u, a, q, h_prev, h)
 
 
 cdef inline void gru_backward(

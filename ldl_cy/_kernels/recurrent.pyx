@@ -9,14 +9,16 @@ recurrent_steps.pxd. With a (m, width) the pre-activations of all rows and steps
 
 Products that do not wait for one another are taken together: x W, dW, dU, db and dx for a chunk of steps at a
 time, while its pre-activations are still in cache. What is left for a step is the product of its state with U
-and one fused pass over the gates.
+and one fused pass over the gates. W and U are packed once (_engine/gemm_packed.pxd), da a piece at a time.
 """
 cimport cython
 from cython cimport floating
 
 from ldl_cy._engine cimport vec
+from ldl_cy._engine.blas cimport gemm
+from ldl_cy._engine.gemm_packed cimport (
+    PANEL, PANEL_COLUMNS, PANEL_ROWS, gemm_packed, has_gemm_packed, pack, packed_size)
 from ldl_cy._engine.op cimport GATHERS, USES_LENGTHS, Call, Kernel, Op, assert_fits, backward_t, forward_t, prepare_t
-from ldl_cy._kernels.blocked cimport PANEL, add_outer, pack, product
 from ldl_cy._kernels.recurrent_cells cimport (
     CELL_GRU, CELL_LSTM, CELL_RNN, Recurrent, gru_step, gru_step_backward, lstm_step, lstm_step_backward, rnn_step,
     rnn_step_backward)
@@ -24,10 +26,8 @@ from ldl_cy._kernels.recurrent_steps cimport (
     Steps, add_output_gradient, clear_output, clear_tails, copy_back, copy_in, copy_out, plan, rows_at, rows_of,
     size_of_plan)
 
-from ldl_cy._engine.vec import ACTIVATIONS, default_slope, instruction_set
+from ldl_cy._engine.vec import ACTIVATIONS, default_slope
 
-# Up to this many weights of W and U are copied into blocks, as they are and transposed.
-cdef Py_ssize_t LARGEST_COPY = 1 << 21
 # The pre-activations of a chunk: long enough to repay the weights that its products read, small enough for
 # L2. A step of LSTM 256 -> 256 at 64 rows takes 125.5 ms with chunks of 2^20 bytes, 128.5 with 2^19, 126.8
 # with 2^21; smaller cells do not care.
@@ -55,27 +55,27 @@ cdef void prepare(
     const Op *op, const Call *call,
     const floating *theta,      # W (d, width), U (u, width), then biases
     const floating *state,
-    floating *derived,          # blocks of W, U, and for backward W^T, U^T
+    floating *derived,          # W, U packed, and for backward W^T, U^T
 ) noexcept nogil:
     cdef const Recurrent *s = <const Recurrent*>&op.sizes[0]
-    cdef Py_ssize_t d = s.n_in, u = s.units, width = s.width, first = s.joined, i
+    cdef Py_ssize_t d = s.n_in, u = s.units, width = s.width
     cdef const floating *U = theta + d * width
-    if s.copies:
-        for i in range(2 if call.backward else 1):
-            pack(width if i else d, d if i else width, i, theta, width, derived)
-            derived += d * width
-            # GRU: U_r and U_z together, then U_n
-            pack(first if i else u, u if i else first, i, U, width, derived)
-            pack(width - first if i else u, u if i else width - first, i, U + first, width,
-                 derived + u * first)
-            derived += u * width
+    pack(False, d, width, theta, width, derived)
+    # GRU: U_r and U_z together, then U_n
+    pack(False, u, s.joined, U, width, derived + s.packed_W)
+    pack(False, u, width - s.joined, U + s.joined, width, derived + s.packed_W + s.packed_joined)
+    if call.backward:
+        derived += s.packed_W + s.packed_U
+        pack(True, width, d, theta, width, derived)
+        pack(True, s.joined, u, U, width, derived + s.packed_Wt)
+        pack(True, width - s.joined, u, U + s.joined, width, derived + s.packed_Wt + s.packed_joined_t)
 
 
 cdef void forward(
     const Op *op, const Call *call,
     const floating *theta,      # W (d, width), U (u, width), b (width,), GRU: c_n (u,)
     const floating *state,
-    const floating *derived,    # blocks of W, U, W^T, U^T
+    const floating *derived,    # W, U, W^T, U^T, packed
     const floating *x,          # (n, T, d), or its rows anywhere: call.order
     floating *y,                # (n, T, u) or (n, u)
     floating *cache, floating *scratch,
@@ -87,11 +87,8 @@ cdef void forward(
         Py_ssize_t t, t0, t1, m, at, start = 0              # at: place of step t, start: of its chunk
         bint keep = cache != NULL
         Py_ssize_t kept = n * s.n_steps if keep else n * span, states = n * s.n_steps if keep else 2 * n
-        const floating *W = theta
-        const floating *U = W + d * width
-        const floating *W_blocks = derived if s.copies else NULL
-        const floating *U_blocks = derived + d * width if s.copies else NULL
-        const floating *b = U + u * width if s.use_bias else NULL
+        const floating *packed_U = derived + s.packed_W
+        const floating *b = theta + (d + u) * width if s.use_bias else NULL
         const floating *c_n = b + width if s.use_bias and s.cell == CELL_GRU else NULL
         # each step's rows when they are kept for backward; else a chunk, and two steps of the states
         floating *a = cache if keep else scratch            # (kept, width)
@@ -115,21 +112,21 @@ cdef void forward(
         if not keep:
             start = 0
         m = rows_of(&p, t0, t1)
-        # a = x W   (m, d) (d, width)
+        # a = x W + 1 b^T   (m, d) (d, width)
         copy_in(call, &p, t0, t1, d, x, xt + start * d)
-        product(False, m, width, d, xt + start * d, d, W, width, W_blocks, <floating>0, a + start * width, width)
+        gemm_packed(False, m, width, d, xt + start * d, d, derived, b, 0, a + start * width, width)
         at = start
         for t in range(t0, t1):
             m = rows_at(&p, t)
             a_t = a + at * width
             h_t = h + (at if keep else (t & 1) * n) * u
             if s.cell == CELL_GRU:
-                gru_step(s, m, h_prev, U, U_blocks, b, c_n, a_t, q + at * u if keep else q, h_t)
+                gru_step(s, m, h_prev, packed_U, c_n, a_t, q + at * u if keep else q, h_t)
             elif s.cell == CELL_LSTM:
                 c_t = c + (at if keep else (t & 1) * n) * u
-                lstm_step(s, m, h_prev, c_prev, U, U_blocks, b, a_t, c_t, tc + at * u if keep else NULL, h_t)
+                lstm_step(s, m, h_prev, c_prev, packed_U, a_t, c_t, tc + at * u if keep else NULL, h_t)
             else:
-                rnn_step(s, m, h_prev, U, U_blocks, b, a_t, h_t)
+                rnn_step(s, m, h_prev, packed_U, a_t, h_t)
             copy_out(&p, t, u, s.return_sequences, h_t, y)
             h_prev, c_prev = h_t, c_t
             at += m
@@ -140,7 +137,7 @@ cdef void backward(
     const Op *op, const Call *call,
     const floating *theta,      # W (d, width), U (u, width), b (width,), GRU: c_n (u,)
     const floating *state,
-    const floating *derived,    # blocks of W, U, W^T, U^T
+    const floating *derived,    # W, U, W^T, U^T, packed
     const floating *x, const floating *y,
     floating *dy,               # (n, T, u) or (n, u)
     floating *dx,               # (n, T, d) or NULL
@@ -152,10 +149,8 @@ cdef void backward(
         Py_ssize_t d = s.n_in, u = s.units, width = s.width
         Py_ssize_t n = call.n, span = span_of(s, n, sizeof(floating))
         Py_ssize_t t, t0, t1, m, at, end, kept = n * s.n_steps
-        const floating *W = theta
-        const floating *U = W + d * width
-        const floating *Wt_blocks = derived + (d + u) * width if s.copies else NULL
-        const floating *Ut_blocks = derived + (2 * d + u) * width if s.copies else NULL
+        const floating *packed_Wt = derived + s.packed_W + s.packed_U
+        const floating *packed_Ut = packed_Wt + s.packed_Wt
         floating *a = cache                                 # (kept, width)    becomes da
         floating *h = a + kept * width                      # (kept, u)
         floating *c = h + kept * u                          # (kept, u)        LSTM
@@ -185,17 +180,17 @@ cdef void backward(
             h_prev = h + (at - rows_at(&p, t - 1)) * u if t else NULL
             c_prev = c + (at - rows_at(&p, t - 1)) * u if t else NULL
             if s.cell == CELL_LSTM:
-                lstm_step_backward(s, m, h_prev, c_prev, U, Ut_blocks, tc + at * u, a + at * width, dh, dc)
+                lstm_step_backward(s, m, h_prev, c_prev, packed_Ut, tc + at * u, a + at * width, dh, dc)
             elif s.cell == CELL_GRU:
-                gru_step_backward(s, m, h_prev, U, Ut_blocks, a + at * width, q + at * u, dh)
+                gru_step_backward(s, m, h_prev, packed_Ut, a + at * width, q + at * u, dh)
             else:
-                rnn_step_backward(s, m, h_prev, U, Ut_blocks, h + at * u, a + at * u, dh)
+                rnn_step_backward(s, m, h_prev, packed_Ut, h + at * u, a + at * u, dh)
         m = end - at
         if grad != NULL:
             add_gradients(s, &p, t0, t1, at, m, xt + at * d, a, h, q, grad, panel)
         if dx != NULL:
             # dx = da W^T   (m, width) (width, d)
-            product(True, m, d, width, a + at * width, width, W, width, Wt_blocks, <floating>0, dxt, d)
+            gemm_packed(False, m, d, width, a + at * width, width, packed_Wt, NULL, 0, dxt, d)
             copy_back(&p, t0, t1, d, dxt, dx)
         t1 = t0
 
@@ -213,10 +208,9 @@ cdef void add_gradients(
     """What the steps t0 to t1 - 1 add to the gradient of theta."""
     cdef:
         Py_ssize_t d = s.n_in, u = s.units, width = s.width, t, rows, now, before
+        const floating *h_prev
         floating *dU = grad + d * width
         floating *db = dU + u * width
-    # dW += x^T da   (d, m) (m, width)
-    add_outer(s.small_products, d, width, m, xt, da + at * width, width, grad, width, panel)
     if s.use_bias:
         # db += 1^T da,  dc_n += 1^T dq
         vec.add_column_sums(m, width, da + at * width, db)
@@ -224,33 +218,64 @@ cdef void add_gradients(
             vec.add_column_sums(m, u, dq + at * u, db + width)
     # h_prev of a row is one step before its da: while no row ends, of many steps in one piece
     t = t0
-    if t == 0:
-        t, at = 1, at + rows_at(p, 0)
     while t < t1:
-        now, before = rows_at(p, t), rows_at(p, t - 1)
+        now, before = rows_at(p, t), rows_at(p, t - 1) if t else 0
         rows = now
         t += 1
         while before == now and t < t1 and rows_at(p, t) == now:
             rows += now
             t += 1
-        # dU += h_prev^T da   (u, rows) (rows, joined)
-        add_outer(s.small_products, u, s.joined, rows, h + (at - before) * u, da + at * width, width,
-                  dU, width, panel)
+        h_prev = h + (at - before) * u if before else NULL
+        # dW += x^T da   (d, rows) (rows, width),  dU += h_prev^T da   (u, rows) (rows, joined)
+        add_outer(rows, s.joined, da + at * width, width, d, xt, u, h_prev, grad, dU, width, panel)
         if s.cell == CELL_GRU:
+            add_outer(rows, u, da + at * width + s.joined, width, d, xt, u, <const floating*>NULL,
+                      grad + s.joined, dU, width, panel)
             # dU_n += h_prev^T dq   (u, rows) (rows, u)
-            add_outer(s.small_products, u, u, rows, h + (at - before) * u, dq + at * u, u,
-                      dU + s.joined, width, panel)
+            add_outer(rows, u, dq + at * u, u, d, <const floating*>NULL, u, h_prev, grad, dU + s.joined, width, panel)
         at += rows
+        xt += rows * d
+
+
+cdef inline void add_outer(
+    Py_ssize_t rows, Py_ssize_t n,
+    const floating *B, Py_ssize_t ldb,      # (rows, n)
+    Py_ssize_t d, const floating *x,        # (rows, d), or NULL
+    Py_ssize_t u, const floating *h,        # (rows, u), or NULL
+    floating *dW,               # (d, n)
+    floating *dU,               # (u, n)
+    Py_ssize_t width,           # stride of rows of dW and dU
+    floating *panel,            # PANEL numbers to use
+) noexcept nogil:
+    """dW += x^T B,  dU += h^T B: a piece of B is packed once for both."""
+    cdef Py_ssize_t p, q, j, w
+    if not has_gemm_packed(<floating>0):
+        if x != NULL:
+            gemm(True, False, d, n, rows, <floating>1, x, d, B, ldb, <floating>1, dW, width)
+        if h != NULL:
+            gemm(True, False, u, n, rows, <floating>1, h, u, B, ldb, <floating>1, dU, width)
+        return
+    p = 0
+    while p < rows:
+        q, j = min(<Py_ssize_t>PANEL_ROWS, rows - p), 0
+        while j < n:
+            w = min(<Py_ssize_t>PANEL_COLUMNS, n - j)
+            pack(False, q, w, B + p * ldb + j, ldb, panel)
+            if x != NULL:
+                gemm_packed(True, d, w, q, x + p * d, d, panel, dW + j, width, dW + j, width)
+            if h != NULL:
+                gemm_packed(True, u, w, q, h + p * u, u, panel, dU + j, width, dU + j, width)
+            j += w
+        p += q
 
 
 @cython.overflowcheck(True)
 def recurrent(str dtype, *, str cell, Py_ssize_t n_steps, Py_ssize_t n_in, Py_ssize_t units,
               str activation="tanh", double leak=1.0, bint return_sequences=False, bint go_backwards=False,
-              bint use_bias=True, object small_products=None):
+              bint use_bias=True):
     """The kernel of ``layers.RNN``, ``LSTM`` and ``GRU`` over rows of n_steps vectors of n_in numbers.
 
-    ``cell`` is "rnn", "lstm" or "gru"; ``activation`` and ``leak`` are read by "rnn" only. ``small_products``: whether
-    the BLAS runs small products unpacked (see blocked.pxd); None: where there is AVX-512.
+    ``cell`` is "rnn", "lstm" or "gru"; ``activation`` and ``leak`` are read by "rnn" only.
     """
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
@@ -264,14 +289,15 @@ def recurrent(str dtype, *, str cell, Py_ssize_t n_steps, Py_ssize_t n_in, Py_ss
     s.activation, s.slope = ACTIVATIONS.index(activation), default_slope(activation)
     s.leak = leak
     s.return_sequences, s.go_backwards, s.use_bias = return_sequences, go_backwards, use_bias
-    s.small_products = instruction_set() == "v4" if small_products is None else small_products
-    s.copies = s.small_products and (n_in + units) * width <= LARGEST_COPY
+    s.packed_W, s.packed_Wt = packed_size(n_in, width), packed_size(width, n_in)
+    s.packed_joined, s.packed_joined_t = packed_size(units, s.joined), packed_size(s.joined, units)
+    s.packed_U = s.packed_joined + packed_size(units, width - s.joined)
     s.span = min(n_steps, LONGEST_SPAN)
     op.flags = USES_LENGTHS | GATHERS
     op.x_size = n_steps * n_in
     op.y_size = n_steps * units if return_sequences else units
     op.n_params = (n_in + units + use_bias) * width
-    op.n_derived = 2 * (n_in + units) * width if s.copies else 0
+    op.n_derived = s.packed_W + s.packed_U + s.packed_Wt + packed_size(width, units)
     # a, h and xt of every step; LSTM: c, tanh c; GRU: q
     op.cache_size = n_steps * (width + units + n_in)
     # inference: a and xt of a chunk, h and c of two steps; GRU: q of one

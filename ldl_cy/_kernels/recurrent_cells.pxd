@@ -3,8 +3,8 @@
 # A step computes the state h (m, u) from its input x (m, d) and the state h_prev (m, u) of the step before; `width`
 # is the number of pre-activations a: u, 4u or 3u. A B is a product of matrices, a * b one of elements, s the logistic
 # function. dv is the gradient of the loss with respect to v: dh comes in, from the output and from the step after.
-# x W is there already, made for many steps at once in recurrent.pyx, as dW, dU, db and dx are; equations (2) and
-# on are one compiled pass over the units, in _engine/vec/gates.inc with the same numbers.
+# x W + 1 b^T is there already, made for many steps at once in recurrent.pyx, as dW, dU, db and dx are; equations (2)
+# and on are one compiled pass over the units, in _engine/vec/gates.inc with the same numbers.
 #
 # RNN (Elman, "Finding structure in time", Cognitive Science 14, 1990), width = u:
 #
@@ -50,7 +50,7 @@ from cython cimport floating
 from libc.string cimport memcpy
 
 from ldl_cy._engine cimport vec
-from ldl_cy._kernels.blocked cimport product
+from ldl_cy._engine.gemm_packed cimport gemm_packed
 
 cdef enum Cell:
     CELL_RNN
@@ -69,8 +69,11 @@ ctypedef struct Recurrent:
     int return_sequences
     int go_backwards
     int use_bias
-    int small_products          # are faster: see blocked.pxd
-    int copies                  # derived holds W and U in blocks
+    Py_ssize_t packed_W         # numbers of W packed, and of W^T
+    Py_ssize_t packed_Wt
+    Py_ssize_t packed_joined    # of the joined columns of U, and of their transpose
+    Py_ssize_t packed_joined_t
+    Py_ssize_t packed_U         # of all columns of U
     double slope
     double leak                 # l of RNN
 
@@ -78,31 +81,22 @@ ctypedef struct Recurrent:
 cdef inline void add_state_product(
     const Recurrent *s, Py_ssize_t m,
     const floating *h_prev,     # (m, u), or NULL in the first step: zeros
-    const floating *U,          # (u, width)
-    const floating *U_blocks,   # U in blocks, or NULL: see blocked.pxd
-    const floating *b,          # (width,) or NULL
-    floating *a,                # (m, width): x W on entry
+    const floating *packed_U,   # (u, width)
+    floating *a,                # (m, width): x W + 1 b^T on entry
 ) noexcept nogil:
-    """(1) a += h_prev U + 1 b^T, of GRU's U the columns U_r, U_z alone.
-
-    The bias is added to one step, still in L1: filling a whole chunk with it before x W took 1 to 3 % of a step.
-    """
-    cdef Py_ssize_t i
+    """(1) a += h_prev U, of GRU's U the columns U_r, U_z alone."""
     if h_prev != NULL:
-        product(False, m, s.joined, s.units, h_prev, s.units, U, s.width, U_blocks, <floating>1, a, s.width)
-    if b != NULL:
-        for i in range(m):
-            vec.add(s.width, b, a + i * s.width)
+        gemm_packed(False, m, s.joined, s.units, h_prev, s.units, packed_U, a, s.width, a, s.width)
 
 
 cdef inline void rnn_step(
     const Recurrent *s, Py_ssize_t m,
-    const floating *h_prev, const floating *U, const floating *U_blocks, const floating *b,
-    floating *a,                # (m, u): x W on entry; on exit the pre-activations, or f of them: see below
+    const floating *h_prev, const floating *packed_U,
+    floating *a,                # (m, u): x W + 1 b^T on entry; on exit the pre-activations, or f of them: see below
     floating *h,                # (m, u)
 ) noexcept nogil:
     cdef Py_ssize_t mu = m * s.units
-    add_state_product(s, m, h_prev, U, U_blocks, b, a)                      # (1)
+    add_state_product(s, m, h_prev, packed_U, a)                      # (1)
     vec.activate(s.activation, <floating>s.slope, m, s.units, a, h)         # (2)
     if s.leak == 1:
         return
@@ -117,7 +111,7 @@ cdef inline void rnn_step(
 cdef inline void rnn_step_backward(
     const Recurrent *s, Py_ssize_t m,
     const floating *h_prev,     # NULL in the first step: dh_prev is not wanted
-    const floating *U, const floating *Ut_blocks,
+    const floating *packed_Ut,
     const floating *h,          # (m, u)
     floating *a,                # (m, u): becomes da
     floating *dh,               # (m, u): becomes dh_prev
@@ -130,7 +124,7 @@ cdef inline void rnn_step_backward(
         # (1) dh_prev = (1 - l) * dh + da U^T
         if h_prev != NULL:
             vec.scale(m * u, <floating>(1 - s.leak), dh)
-            product(True, m, u, u, a, u, U, u, Ut_blocks, <floating>1, dh, u)
+            gemm_packed(False, m, u, u, a, u, packed_Ut, dh, u, dh, u)
         return
     # (2) da = dh * f'(a), from a or from h, whichever the derivative is written in
     if vec.ldl_keeps_z(s.activation):
@@ -140,27 +134,27 @@ cdef inline void rnn_step_backward(
         vec.activate_grad(s.activation, <floating>s.slope, m, u, h, dh, a)
     # (1) dh_prev = da U^T
     if h_prev != NULL:
-        product(True, m, u, u, a, u, U, u, Ut_blocks, <floating>0, dh, u)
+        gemm_packed(False, m, u, u, a, u, packed_Ut, NULL, 0, dh, u)
 
 
 cdef inline void lstm_step(
     const Recurrent *s, Py_ssize_t m,
     const floating *h_prev,
     const floating *c_prev,     # (m, u), or NULL in the first step: zeros
-    const floating *U, const floating *U_blocks, const floating *b,
-    floating *a,                # (m, 4u): x W on entry, the gates (i, f, g, o) on exit
+    const floating *packed_U,
+    floating *a,                # (m, 4u): x W + 1 b^T on entry, the gates (i, f, g, o) on exit
     floating *c,                # (m, u)
     floating *tc,               # (m, u): tanh(c), or NULL: not wanted
     floating *h,                # (m, u)
 ) noexcept nogil:
-    add_state_product(s, m, h_prev, U, U_blocks, b, a)                      # (1)
+    add_state_product(s, m, h_prev, packed_U, a)                      # (1)
     vec.lstm_forward(m, s.units, a, c_prev, c, tc, h)                       # (2) (3) (4)
 
 
 cdef inline void lstm_step_backward(
     const Recurrent *s, Py_ssize_t m,
     const floating *h_prev, const floating *c_prev,         # NULL in the first step
-    const floating *U, const floating *Ut_blocks,
+    const floating *packed_Ut,
     const floating *tc,         # (m, u): tanh(c)
     floating *a,                # (m, 4u): the gates on entry, da on exit
     floating *dh,               # (m, u): becomes dh_prev
@@ -169,33 +163,32 @@ cdef inline void lstm_step_backward(
     vec.lstm_backward(m, s.units, a, c_prev, tc, dh, dc)                    # (4) (3) (2)
     # (1) dh_prev = da U^T
     if h_prev != NULL:
-        product(True, m, s.units, s.width, a, s.width, U, s.width, Ut_blocks, <floating>0, dh, s.units)
+        gemm_packed(False, m, s.units, s.width, a, s.width, packed_Ut, NULL, 0, dh, s.units)
 
 
 cdef inline void gru_step(
     const Recurrent *s, Py_ssize_t m,
-    const floating *h_prev, const floating *U,
-    const floating *U_blocks,   # of (U_r, U_z), then of U_n; or NULL
-    const floating *b,
+    const floating *h_prev,
+    const floating *packed_U,   # (U_r, U_z), then U_n
     const floating *c_n,        # (u,) or NULL
-    floating *a,                # (m, 3u): x W on entry, the gates (r, z, n) on exit
+    floating *a,                # (m, 3u): x W + 1 b^T on entry, the gates (r, z, n) on exit
     floating *q,                # (m, u)
     floating *h,                # (m, u)
 ) noexcept nogil:
     cdef Py_ssize_t u = s.units
-    add_state_product(s, m, h_prev, U, U_blocks, b, a)                      # (1)
-    # (1) q = h_prev U_n; the pass over the gates adds c_n
+    add_state_product(s, m, h_prev, packed_U, a)                      # (1)
+    # (1) q = h_prev U_n + 1 c_n^T
     if h_prev != NULL:
-        product(False, m, u, u, h_prev, u, U + s.joined, s.width,
-                U_blocks + s.joined * u if U_blocks != NULL else NULL, <floating>0, q, u)
-    vec.gru_forward(m, u, a, q, c_n, h_prev, h)                             # (2) (3)
+        gemm_packed(False, m, u, u, h_prev, u, packed_U + s.packed_joined, c_n, 0, q, u)
+    else:
+        vec.fill_rows(m, u, c_n, q, u)
+    vec.gru_forward(m, u, a, q, h_prev, h)                             # (2) (3)
 
 
 cdef inline void gru_step_backward(
     const Recurrent *s, Py_ssize_t m,
     const floating *h_prev,     # NULL in the first step
-    const floating *U,
-    const floating *Ut_blocks,  # of (U_r, U_z)^T, then of U_n^T; or NULL
+    const floating *packed_Ut,  # (U_r, U_z)^T, then U_n^T
     floating *a,                # (m, 3u): the gates on entry, da on exit
     floating *q,                # (m, u): becomes dq
     floating *dh,               # (m, u): becomes dh_prev
@@ -204,6 +197,5 @@ cdef inline void gru_step_backward(
     vec.gru_backward(m, u, a, q, h_prev, dh)                                # (3) (2)
     if h_prev != NULL:
         # (1) dh_prev += (da_r, da_z) (U_r, U_z)^T + dq U_n^T
-        product(True, m, u, s.joined, a, s.width, U, s.width, Ut_blocks, <floating>1, dh, u)
-        product(True, m, u, u, q, u, U + s.joined, s.width,
-                Ut_blocks + s.joined * u if Ut_blocks != NULL else NULL, <floating>1, dh, u)
+        gemm_packed(False, m, u, s.joined, a, s.width, packed_Ut, dh, u, dh, u)
+        gemm_packed(False, m, u, u, q, u, packed_Ut + s.packed_joined_t, dh, u, dh, u)

@@ -33,7 +33,7 @@ FIELDS = {
     "add_column_sums": "nnpp", "transpose": "nnpnpn", "add": "npp", "scale": "nTp", "axpy": "nTpp",
     "sum_squares": "np>d", "max_abs": "np>d", "dropout": "nuudpp", "squared_error": "nnpppTp>d",
     "log_loss_codes": "nnpppTpT>d", "log_loss_probs": "nnpppTpT>d", "binary_log_loss": "nnpppTp>d",
-    "lstm_forward": "nnppppp", "lstm_backward": "nnppppp", "gru_forward": "nnppppp", "gru_backward": "nnpppp",
+    "lstm_forward": "nnppppp", "lstm_backward": "nnppppp", "gru_forward": "nnpppp", "gru_backward": "nnpppp",
     **{f"rules[{i}]": "npppnp" for i in range(len(RULES))},
 }
 C_TYPES = {"p": ctypes.c_void_p, "n": ctypes.c_ssize_t, "i": ctypes.c_int, "u": ctypes.c_uint64, "d": ctypes.c_double}
@@ -150,12 +150,11 @@ def lstm_step_back(z, c_prev, tc, dh, dc):
     call("lstm_backward", dh.dtype, n, u, z, c_prev, tc, dh, dc)
 
 
-def gru_step(a, q, cn, h_prev, h):
+def gru_step(a, q, h_prev, h):
     n, u = h.shape
     check((n, 3 * u), h.dtype, a)
-    check((u,), h.dtype, cn)
     check(h.shape, h.dtype, q, h_prev, h)
-    call("gru_forward", h.dtype, n, u, a, q, cn, h_prev, h)
+    call("gru_forward", h.dtype, n, u, a, q, h_prev, h)
 
 
 def gru_step_back(a, q, h_prev, dh):

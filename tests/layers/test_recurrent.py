@@ -9,6 +9,7 @@ from gradients import check_derivative, check_gradient
 from recurrences import recurrence
 
 from ldl_cy import layers
+from ldl_cy._engine import vec
 from ldl_cy.layers import GRU, LSTM, RNN
 from ldl_cy.layers.activation import ACTIVATIONS
 
@@ -55,6 +56,14 @@ LENGTHS = {
     "short": [2, 1, 2, 2, 1, 1],
     "with none": [0, 5, 0, 1, 7, 7],
 }
+
+
+@pytest.fixture(params=vec.instruction_sets())
+def isa(request):
+    before = vec.instruction_set()
+    vec.use_instruction_set(request.param)
+    yield request.param
+    vec.use_instruction_set(before)
 
 
 @pytest.fixture(params=[False, True], ids=["last", "sequences"])
@@ -107,7 +116,7 @@ def test_lengths_gradients(cell, lengths, return_sequences, go_backwards):
 
 
 @pytest.mark.parametrize("cell", [*CELLS, LEAKY])
-def test_lengths_over_several_chunks(cell, return_sequences, go_backwards):
+def test_lengths_over_several_chunks(cell, return_sequences, go_backwards, isa):
     """Rows with lengths, together, equal each row alone in a kernel of its own length."""
     n, n_steps = 40, 19
     layer, *_, kernel, theta, x = with_lengths(cell, return_sequences, go_backwards, "float64", n, n_steps)
@@ -126,36 +135,30 @@ def test_lengths_over_several_chunks(cell, return_sequences, go_backwards):
     close(grad, total, 1e-12)
 
 
-@pytest.mark.parametrize("small_products", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("cell", [*CELLS, LEAKY])
-@pytest.mark.parametrize("units", [131, 128])               # partial blocks; rows of a power of two
-def test_products_in_blocks_and_whole(units, cell, dtype, small_products, return_sequences):
-    """Products in blocks, and by BLAS at once, against NumPy and a derivative."""
+@pytest.mark.parametrize("units", [131, 128])               # partial panels; rows of a power of two
+def test_packed_products(units, cell, dtype, return_sequences, isa):
+    """Products of several panels against NumPy and a derivative, in float32 against float64."""
     layer = cell(units, return_sequences=return_sequences)
-    case = LayerCase("blocks", layer, (3, 70), None, n=50)
+    case = LayerCase("packed", layer, (3, 70), None, n=50)
     built, _, theta, x = case.make(dtype)
     theta *= theta.dtype.type(0.1)
-    kernel = built.kernel(dtype, small_products=small_products)
-    assert (kernel.n_derived > 0) == small_products
     expected = recurrence(layer, case.parameters(built, theta), x.astype(float))
-    y, dx, grad = run(kernel, theta, x)
+    y, dx, grad = run(built.kernel(dtype), theta, x)
     close(y, expected, 1e-12 if dtype == "float64" else 1e-5)
-    whole = built.kernel("float64", small_products=False)
+    exact = built.kernel("float64")
     theta, x = theta.astype(float), x.astype(float)
-    if dtype == "float64" and not small_products:
+    if dtype == "float64":
         rng = np.random.default_rng(0)
         v, direction = rng.standard_normal(x.shape), 0.1 * rng.standard_normal(theta.shape)
         r = np.random.default_rng(3).standard_normal(y.shape)
-        check_derivative(lambda t: np.sum(r * whole.forward(theta + t * direction, x + t * v)[0]), 0.0, 1.0,
+        check_derivative(lambda t: np.sum(r * exact.forward(theta + t * direction, x + t * v)[0]), 0.0, 1.0,
                          np.sum(dx * v) + grad @ direction, 1e-6)
-    _, dx_whole, grad_whole = run(whole, theta, x)
-    close(dx, dx_whole, 1e-12 if dtype == "float64" else 1e-4)
-    close(grad, grad_whole, 1e-12 if dtype == "float64" else 1e-4)
-
-
-def test_the_largest_weights_are_not_copied():
-    assert RNN(64).build((3, 2**15)).kernel("float32", small_products=True).n_derived == 0
+    else:
+        _, dx_exact, grad_exact = run(exact, theta, x)
+        close(dx, dx_exact, 1e-4)
+        close(grad, grad_exact, 1e-4)
 
 
 def test_shapes_and_names_of_parameters():

@@ -66,10 +66,10 @@
     void (*lstm_backward)(ptrdiff_t n, ptrdiff_t u, T *a, const T *c_prev, const T *tc,           \
                           const T *dh, T *dc);                                                    \
     /* GRU gates r, z, n. a (n, 3u) = x W + b, with h_prev U_r and h_prev U_z added to its first  \
-       two parts, becomes the gates; q (n, u) = h_prev U_n becomes h_prev U_n + c_n, c_n (u,) or  \
-       NULL. h may be h_prev. h_prev NULL: zeros, and q then is taken as zeros. */                \
-    void (*gru_forward)(ptrdiff_t n, ptrdiff_t u, T *a, T *q, const T *cn, const T *h_prev, T *h);\
-    /* a: the gates on entry, da on exit. q: as forward left it on entry, dq on exit. dh: the     \
+       two parts, becomes the gates; q (n, u) = h_prev U_n + c_n. h may be h_prev, which may be   \
+       NULL: zeros. */                                                                            \
+    void (*gru_forward)(ptrdiff_t n, ptrdiff_t u, T *a, const T *q, const T *h_prev, T *h);       \
+    /* a: the gates on entry, da on exit. q: as in forward on entry, dq on exit. dh: the          \
        gradient of h on entry; on exit the part of dh_prev that does not pass through U, dh z. */ \
     void (*gru_backward)(ptrdiff_t n, ptrdiff_t u, T *a, T *q, const T *h_prev, T *dh);           \
                                                                                                   \

@@ -18,12 +18,12 @@ def reference_lstm(z, c_prev):
     return np.hstack([i, f, g, o]), c, np.tanh(c), o * np.tanh(c)
 
 
-def reference_gru(a, s, cn, h_prev):
+def reference_gru(a, q, h_prev):
+    """a with the parts of h_prev U_r and h_prev U_z, q = h_prev U_n + c_n"""
     ar, az, an = np.split(a, 3, axis=1)
-    sr, sz, sn = np.split(s, 3, axis=1)
-    r, z, q = special.expit(ar + sr), special.expit(az + sz), sn + cn
+    r, z = special.expit(ar), special.expit(az)
     n = np.tanh(an + r * q)
-    return np.hstack([r, z, n]), q, (1 - z) * n + z * h_prev
+    return np.hstack([r, z, n]), (1 - z) * n + z * h_prev
 
 
 @pytest.mark.parametrize("u", UNITS)
@@ -55,28 +55,24 @@ def test_lstm_forward(u, dtype, rng):
 def test_gru_forward(u, dtype, rng):
     tolerance = dict(rtol=2e-6, atol=1e-6) if dtype is np.float32 else dict(rtol=1e-14, atol=1e-15)
     for n in (1, 3, 13, 70):
-        a, s = rng.normal(0, 2, (n, 3 * u)), rng.normal(0, 2, (n, 3 * u))
-        for cn in (rng.normal(0, 1, u), None):
-            for h_prev in (rng.normal(0, 1, (n, u)), None):
-                guarded = Guarded(dtype)
-                # r and z take their part of h U on entry
-                entry = a if h_prev is None else a + np.hstack([s[:, :2 * u], np.zeros((n, u))])
-                gates, inner, h = guarded(entry), guarded(s[:, 2 * u:]), guarded.empty(n, u)
-                before = None if h_prev is None else guarded(h_prev)
-                if h_prev is None:
-                    inner[...] = np.nan                     # is taken as zeros
-                vec.gru_step(gates, inner, None if cn is None else guarded(cn), before, h)
-                first = h_prev is None
-                want = reference_gru(
-                    a, s * (not first), 0 if cn is None else cn, 0 if first else h_prev)
-                assert_allclose(gates, want[0], **tolerance)
-                assert_allclose(inner, np.broadcast_to(want[1], (n, u)), **tolerance)
-                assert_allclose(h, want[2], **tolerance)
-                if not first:                               # h in the place of h_prev
-                    vec.gru_step(guarded(entry), guarded(s[:, 2 * u:]), None if cn is None else guarded(cn),
-                                 before, before)
-                    assert same_bits(before, h)
-                guarded.check()
+        a, q = rng.normal(0, 2, (n, 3 * u)), rng.normal(0, 2, (n, u))
+        for h_prev in (rng.normal(0, 1, (n, u)), None):
+            guarded = Guarded(dtype)
+            gates, inner, h = guarded(a), guarded(q), guarded.empty(n, u)
+            before = None if h_prev is None else guarded(h_prev)
+            vec.gru_step(gates, inner, before, h)
+            want = reference_gru(a, q, 0 if h_prev is None else h_prev)
+            assert_allclose(gates, want[0], **tolerance)
+            assert_allclose(h, want[1], **tolerance)
+            assert_array_equal(inner, q.astype(dtype))
+            if h_prev is not None:                          # h in the place of h_prev
+                vec.gru_step(guarded(a), inner, before, before)
+                assert same_bits(before, h)
+            # a row alone
+            alone = guarded.empty(1, u)
+            vec.gru_step(guarded(a[-1:]), guarded(q[-1:]), None if h_prev is None else guarded(h_prev[-1:]), alone)
+            assert same_bits(alone, h[-1:])
+            guarded.check()
 
 
 def of_units(columns, width):
@@ -113,21 +109,17 @@ def test_lstm_backward(u, first, dtype, rng):
 @pytest.mark.parametrize("u", UNITS)
 def test_gru_backward(u, first, dtype, rng):
     n, tol = 3, 5e-6 if dtype is np.float32 else TOLERANCE
-    a, s = rng.normal(0, 2, (n, 3 * u)), rng.normal(0, 2, (n, 3 * u))
-    cn, h_prev, dh = rng.normal(0, 1, u), rng.normal(0, 1, (n, u)), rng.normal(0, 1, (n, u))
+    a, q = rng.normal(0, 2, (n, 3 * u)), rng.normal(0, 2, (n, u))
+    h_prev, dh = rng.normal(0, 1, (n, u)) * (not first), rng.normal(0, 1, (n, u))
 
-    def value(a, s, h_prev):
-        return dh * reference_gru(a, s, cn, h_prev)[2]
+    def value(a, q, h_prev):
+        return dh * reference_gru(a, q, h_prev)[1]
 
-    s0, h0 = (s * 0, h_prev * 0) if first else (s, h_prev)
-    gates, q, _ = reference_gru(a, s0, cn, h0)
     guarded = Guarded(dtype)
-    gates, back = guarded(gates), guarded(dh)
-    inner = guarded(q)
+    gates, inner, back = guarded(reference_gru(a, q, h_prev)[0]), guarded(q), guarded(dh)
     vec.gru_step_back(gates, inner, None if first else guarded(h_prev), back)
-    by_s = np.hstack([gates[:, :2 * u], inner])
     for gate in np.arange(3 * u).reshape(3, u):
-        check_derivative(lambda a: value(a, s0, h0), a, of_units(gate, 3 * u), gates[:, gate], tol)
-        check_derivative(lambda s: value(a, s, h0), s0, of_units(gate, 3 * u), by_s[:, gate], tol)
-    check_derivative(lambda h_prev: value(a, s0, h_prev), h0, 1.0, back, tol)
+        check_derivative(lambda a: value(a, q, h_prev), a, of_units(gate, 3 * u), gates[:, gate], tol)
+    check_derivative(lambda q: value(a, q, h_prev), q, 1.0, inner, tol)
+    check_derivative(lambda h_prev: value(a, q, h_prev), h_prev, 1.0, back, tol)
     guarded.check()
