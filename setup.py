@@ -37,7 +37,7 @@ X86 = TARGET.replace("_", "-").endswith(("x86-64", "amd64"))
 # The vector kernels, once per instruction set; _engine/vec.pyx chooses at import.
 ISA_FLAGS = {
     "unix": {
-        "v2": ["-msse4.2", "-mpopcnt", "-O2"],          # of processors before 2013: smaller
+        "v2": ["-msse4.2", "-mpopcnt", "-Os"],          # of processors before 2013: smaller
         "v3": ["-mavx2", "-mfma", "-ffp-contract=fast"],
         "v4": ["-mavx2", "-mfma", "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl",
                "-mprefer-vector-width=512", "-ffp-contract=fast"],
@@ -50,11 +50,11 @@ ISA_FLAGS = {
 # With sanitizers gcc 12 takes more than 80 s for each set of vector kernels at -O3, 27 s at -O2.
 C_FLAGS = {
     "unix": [*(["-O2", "-g1"] if SANITIZED else ["-O3", "-g0", "-fno-asynchronous-unwind-tables"]),
-             "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-Wno-unreachable-code"],
+             "-fno-unwind-tables", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-Wno-unreachable-code"],
     "msvc": ["/O2", "/fp:precise"],
 }
-# gcc's -O3 makes the vector kernels an eighth larger: beside these flags it copies loops for special cases.
-GCC_VECTOR_FLAGS = ["-O2", "-fvect-cost-model=dynamic", "-fpeel-loops", "-fipa-cp-clone"]
+# gcc's -O3 makes kernels an eighth to a third larger: beside these flags it copies loops for special cases.
+GCC_FLAGS = ["-O2", "-fvect-cost-model=dynamic", "-fpeel-loops", "-fipa-cp-clone"]
 # Modules without a loop over numbers that a step is slow by: their size counts, in a wheel of at most 2 MB.
 SMALL = {f"ldl_cy.{name}" for name in (
     "_engine._cyutility", "_engine.arrays", "_engine.blas", "_engine.blas_threads", "_engine.collectives",
@@ -104,7 +104,7 @@ class BuildExt(build_ext):
         self.compiler.force = True
         self.kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
         compiler = getattr(self.compiler, "compiler_so", [])
-        self.vector_flags = GCC_VECTOR_FLAGS if not SANITIZED and is_gcc(compiler) else []
+        self.gcc_flags = GCC_FLAGS if not SANITIZED and is_gcc(compiler) else []
         tools = [self.kind, self.debug, self.compiler.macros, rebuild.tools(compiler, linker)]
         if not self.objects_given:
             # A folder for each set of tools and flags. setuptools may have chosen another, for an editable wheel one
@@ -124,17 +124,16 @@ class BuildExt(build_ext):
     def module(self, ext: Extension) -> rebuild.Module:
         """The module of an extension, with the objects that it is linked from."""
         source = ext.sources[0]
-        flags = C_FLAGS[self.kind] + (SMALL_FLAGS[self.kind] if ext.name in SMALL else [])
+        flags = C_FLAGS[self.kind] + (SMALL_FLAGS[self.kind] if ext.name in SMALL else self.gcc_flags)
         arguments = {
             "macros": ext.define_macros, "include_dirs": ext.include_dirs,
             "extra_postargs": flags + ext.extra_compile_args}
         objects = [self.object(os.path.splitext(source)[0] + ".c", self.build_temp, arguments)]
         if ext.name == rebuild.VEC:
             for isa, flags in (ISA_FLAGS[self.kind] if X86 else {"base": []}).items():
-                own = flags if "-O2" in flags else self.vector_flags + flags
                 objects.append(self.object(
                     rebuild.VEC_SOURCE, os.path.join(self.build_temp, "isa", isa),
-                    arguments | {"macros": [("LDL_ISA", isa)], "extra_postargs": arguments["extra_postargs"] + own}))
+                    arguments | {"macros": [("LDL_ISA", isa)], "extra_postargs": arguments["extra_postargs"] + flags}))
         stripped = ["-Wl,-s"] if TARGET.startswith("linux") and not SANITIZED else []
         return rebuild.Module(
             ext.name, self.get_ext_fullpath(ext.name), source if source.endswith(".pyx") else None, objects,
