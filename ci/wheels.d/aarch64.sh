@@ -1,4 +1,5 @@
-# Sourced by ci/wheels.sh: a wheel for Linux on aarch64, made by a cross compiler, and its smoke test under qemu.
+# Sourced by ci/wheels.sh: a wheel for Linux on aarch64, made by a cross compiler, with its smoke test and the vector
+# kernels' tests under qemu.
 # Debian's Python for arm64 is unpacked into a folder (debian.sh).
 
 cross_build() {    # the wheel, repaired, in $scratch/aarch64/dist
@@ -54,6 +55,7 @@ run_aarch64() {
         return 1
     }
     pip_into "$scratch/aarch64/site" "$python" aarch64 "$foreign" || return 1
+    quietly "$BIN/python" -m pip install --target "$scratch/aarch64/site" pytest || return 1     # pure Python
     began=$(date +%s)
     if (cd "$scratch" && emulated "$OLDPWD/ci/smoke.py") > "$scratch/smoke" 2>&1; then
         passed "under qemu in $(($(date +%s) - began)) s: $(tail -n 1 "$scratch/smoke")"
@@ -62,4 +64,6 @@ run_aarch64() {
         failed "the smoke test of the aarch64 wheel under qemu"
         return 1
     fi
+    # NEON has vectors and tiles of its own; -P: the wheel, not the sources in this folder
+    try "the tests of the vector kernels under qemu" emulated -P -m pytest -q -p no:cacheprovider --sample 7 tests/engine/vec
 }
