@@ -1,34 +1,38 @@
 #!/usr/bin/env python
-"""ldl_cy beside torch, scikit-learn and ONNX Runtime: training steps and predictions, row by row.
+"""ldl_cy beside torch, JAX, scikit-learn and ONNX Runtime: training steps and predictions, row by row.
 
     python ci/bench.py                                  every row, one training step, float32, one thread
     python ci/bench.py mlp20 lstm --part train one_row inference --dtype float32 float64 --threads 1 2
+    python ci/bench.py networks --isa v3                the networks of networks.py, everybody held to AVX2
     python ci/bench.py --part ranks                     on two processes, beside threads and torch's DDP
     python ci/bench.py --json FILE ; python ci/bench.py --markdown FILE [FILE ...]
     python ci/bench.py --profile cnn28                  where the time of a step goes
     python ci/bench.py --short                          everything once, to see that it still runs
 
-Rows stand in ci/benchmarks/rows.py. Each contender runs in processes of its own, in turns: A B A B. The ratio
-of a row is the median over the turns of the contender's time by ours; a peer's best setting is chosen for
-each row anew, and printed. The exit code is 1 where a contender raises, never because of a time.
+Rows are in ci/benchmarks/rows.py and networks.py, what they should reach in aims.py. Each contender runs in
+processes of its own, in turns: A B A B. The ratio of a row is the median over the turns of the contender's time by
+ours; a peer's best setting is chosen for each row, and printed. The exit code is 1 where a contender raises, never
+because of a time.
 """
 import argparse
 import json
 import sys
 from pathlib import Path
 
-from benchmarks import report, rows, runner
+from benchmarks import isa, report, rows, runner
+from benchmarks.row import flops
 
 
 def arguments(argv):
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], epilog="See the top of this file for examples.")
     parser.add_argument(
-        "rows", nargs="*", metavar="ROW", help="keys or beginnings of keys (--list); default all"
+        "rows", nargs="*", metavar="ROW", help="keys or beginnings of keys (--list), first or networks; default all"
     )
     parser.add_argument("--part", nargs="+", choices=rows.PARTS, help="default: train")
     parser.add_argument("--dtype", nargs="+", choices=rows.DTYPES, default=["float32"])
     parser.add_argument("--threads", nargs="+", type=int, choices=(1, 2), default=[1])
+    parser.add_argument("--isa", choices=isa.NAMES, help="hold all contenders to AVX2 (v3)")
     parser.add_argument("--peers", nargs="*", choices=list(runner.PEERS), default=list(runner.PEERS))
     parser.add_argument("--turns", type=int, default=5, help="processes of each contender, default 5")
     parser.add_argument("--seconds", type=float, default=0.3, help="of one repetition, default 0.3")
@@ -51,7 +55,7 @@ def arguments(argv):
 
 def list_rows():
     for row in rows.ROWS:
-        print(f"{row.key:<18}{rows.flops(row, 'train') / 1e6:>12,.2f} Mflop a step   {row.title}")
+        print(f"{row.key:<18}{flops(row, 'train') / 1e6:>12,.2f} Mflop a step   {row.title}")
 
 
 def main(argv=None):
@@ -92,6 +96,7 @@ def main(argv=None):
         chosen.seconds,
         chosen.repeats,
         chosen.short,
+        chosen.isa,
         __file__,
     )
     if chosen.short:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import rows as table
+from benchmarks.row import rows_of
 
 
 class NotSupported(Exception):
@@ -15,20 +15,29 @@ class NotSupported(Exception):
 
 
 def training_data(row, dtype):
-    """(X (n, *shape), y (n,)) of row.batches whole batches."""
+    """(X (n, *shape), y (n,)) of row.batches whole batches; y is X where several numbers are to be predicted."""
     rng = np.random.default_rng(0)
     n = row.batch * row.batches
-    X = rng.standard_normal((n, *row.shape), dtype=dtype)
+    X = draw_input(rng, row, n, dtype)
     if row.loss == "squared_error":
+        if row.outputs > 1:
+            return X, X
         return X, (X.reshape(n, -1)[:, 0] + 0.1 * rng.standard_normal(n)).astype(dtype)
     y = rng.integers(0, row.outputs, n)
-    y[:row.outputs] = np.arange(row.outputs)            # every class appears
+    y[:row.outputs] = np.arange(row.outputs)[:n]        # every class appears
     return X, y
 
 
 def input_data(row, part, dtype):
     """X of a predict."""
-    return np.random.default_rng(1).standard_normal((table.rows_of(row, part), *row.shape), dtype=dtype)
+    return draw_input(np.random.default_rng(1), row, rows_of(row, part), dtype)
+
+
+def draw_input(rng, row, n, dtype):
+    """n samples: ids as int64, all else in the dtype."""
+    if row.tokens:
+        return rng.integers(0, row.tokens, (n, *row.shape))
+    return rng.standard_normal((n, *row.shape), dtype=dtype)
 
 
 def measure(run, seconds, repeats, of_first=lambda value: value):

@@ -1,8 +1,10 @@
 """ldl_cy: Sequential's fit and predict, as a user calls them."""
 from __future__ import annotations
 
-from benchmarks import rows as table
+import benchmarks.layers as described
+from benchmarks import row as rows
 from benchmarks.common import input_data, training_data
+from benchmarks.weights import draw
 from ldl_cy import Sequential, layers, optimizers
 
 CELLS = {"rnn": layers.RNN, "gru": layers.GRU, "lstm": layers.LSTM}
@@ -13,28 +15,66 @@ def axes(row, part):
     return []
 
 
-def stack(row):
-    """The row's network as ldl_cy's layers."""
+def stack(network, shape):
+    """A network as ldl_cy's layers."""
     made = []
-    for kind, *numbers in row.network:
-        if kind == "dense":
-            made.append(layers.Dense(*numbers))
-        elif kind == "conv":
-            filters, size, padding, activation = numbers
-            made.append(layers.Conv2D(filters, size, padding=padding, activation=activation))
-        elif kind == "flatten":
-            made.append(layers.Flatten())
-        elif kind in CELLS:
-            made.append(CELLS[kind](*numbers))
-        else:
-            made.append({"maxpool": layers.MaxPool2D, "avgpool": layers.AvgPool2D}[kind](*numbers))
+    for layer in network:
+        made += translate(layer, len(shape) == 3, shape)
+        shape = layer.after(shape)
     return made
+
+
+def translate(layer, images, shape):
+    """One description as a list of layers."""
+    match layer:
+        case described.Dense(units, activation):
+            return [layers.Dense(units, activation)]
+        case described.Conv(filters, size, (before, after)):
+            kind = layers.Conv2D if images else layers.Conv1D
+            return [kind(filters, size, layer.stride, before if before == after else (before, after), layer.dilation,
+                         layer.groups, layer.activation, use_bias=layer.bias)]
+        case described.BatchNorm(epsilon):
+            return [layers.BatchNorm(epsilon=epsilon)]
+        case described.LayerNorm(epsilon):
+            return [layers.LayerNorm(epsilon)]
+        case described.Activation(name):
+            return [layers.Activation(name)]
+        case described.Pool(kind, size, stride, padding):
+            names = {"max": ("MaxPool1D", "MaxPool2D"), "mean": ("AvgPool1D", "AvgPool2D")}
+            return [getattr(layers, names[kind][images])(size, stride, padding)]
+        case described.GlobalMean():
+            return [layers.GlobalAvgPool2D() if images else layers.GlobalAvgPool1D()]
+        case described.Flatten():
+            return [layers.Flatten()]
+        case described.Embedding(tokens, width):
+            return [layers.Embedding(tokens, width)]
+        case described.Recurrent(cell, units, sequences, both):
+            one = CELLS[cell](units, return_sequences=sequences)
+            return [layers.Bidirectional(one) if both else one]
+        case described.Widen(channels):
+            # every second pixel, and the channels as rows for a moment, which zeros can be added to
+            return [layers.AvgPool2D(1, 2), layers.Permute((3, 1, 2)),
+                    layers.ZeroPadding2D(((channels, channels), (0, 0))), layers.Permute((2, 3, 1))]
+        case described.Add(paths=paths):
+            return [layers.Add(*(stack(path, shape) for path in paths))]
+        case described.Concatenate(paths=paths):
+            return [layers.Concatenate(*(stack(path, shape) for path in paths))]
+    raise TypeError(f"no layer for {layer!r}")
+
+
+def build(row, dtype):
+    """The row's model with the weights that all contenders have."""
+    model = Sequential(stack(row.network, row.shape), dtype=dtype, random_state=0).build(row.shape)
+    given = [array for one in draw(row, dtype) for array in one.values()]
+    for view, array in zip(model.parameters.values(), given, strict=True):
+        view[...] = array
+    return model
 
 
 def optimizer(row):
     if row.optimizer == "gd":
-        return optimizers.GD(table.LEARNING_RATE, tol=0)        # no early end: all epochs are run
-    return {"sgd": optimizers.SGD, "adam": optimizers.Adam}[row.optimizer](table.LEARNING_RATE)
+        return optimizers.GD(rows.LEARNING_RATE, tol=0)         # no early end: all epochs are run
+    return {"sgd": optimizers.SGD, "adam": optimizers.Adam}[row.optimizer](rows.LEARNING_RATE)
 
 
 def prepare(row, part, dtype, threads, setting, comm=None, shards=8):
@@ -43,11 +83,13 @@ def prepare(row, part, dtype, threads, setting, comm=None, shards=8):
     A training run is one fit over many batches and epochs with everything it does by default: rows are drawn
     anew each epoch and gathered, weights are backed up, losses kept.
     """
-    model = Sequential(stack(row), dtype=dtype, random_state=0).build(row.shape)
+    model = build(row, dtype)
     if part == "train":
         X, y = training_data(row, dtype)
+        if row.tokens:
+            X = X.astype(dtype)                     # ids are numbers of the model's dtype
         rule = optimizer(row)
-        least = table.EPOCHS_OF_REGRESSION if row.optimizer == "gd" else 1
+        least = rows.EPOCHS_OF_REGRESSION if row.optimizer == "gd" else 1
 
         def run(count):
             epochs = max(least, -(-count // row.batches))
@@ -61,7 +103,7 @@ def prepare(row, part, dtype, threads, setting, comm=None, shards=8):
             return fits * epochs * row.batches
 
         return run
-    X = input_data(row, part, dtype)
+    X = input_data(row, part, dtype).astype(dtype, copy=False)
 
     def run(count):
         predict = model.predict                                 # threads: as many as the environment allows
@@ -70,3 +112,8 @@ def prepare(row, part, dtype, threads, setting, comm=None, shards=8):
         return count
 
     return run
+
+
+def outputs(row, dtype, setting):
+    """The network's outputs for the rows of a prediction, (n, outputs)."""
+    return build(row, dtype).predict(input_data(row, "inference", dtype).astype(dtype, copy=False))

@@ -6,10 +6,10 @@ import time
 import numpy as np
 
 from benchmarks import ours
-from benchmarks import rows as table
 from benchmarks.common import measure, training_data
+from benchmarks.layers import walk
 from benchmarks.report import duration, plain
-from ldl_cy import Sequential, losses
+from ldl_cy import losses
 from ldl_cy._engine.plan import NONE, Plan
 from ldl_cy._engine.profile import time_loss, time_op, time_update
 from ldl_cy.threads import blas_at_one_thread
@@ -24,6 +24,18 @@ def repeated(call, seconds):
     return 1e-9 * np.median(call(int(np.clip(seconds / once, 5, 20000))), axis=-1)
 
 
+def products_by_place(row):
+    """{place of a layer's first weight in theta: its multiply-adds}; both directions have places of their own."""
+    found, place = {}, 0
+    for layer, shape, _ in walk(row.network, row.shape):
+        ways = 1 + getattr(layer, "both", False)
+        size = sum(int(np.prod(of)) for of in layer.weights(shape).values()) // ways
+        for _ in range(ways if size else 0):
+            found[place] = [number // ways for number in layer.products(shape)]
+            place += size
+    return found
+
+
 def profile(row, dtype, seconds):
     """Lines of text: op by op, loss, update, the whole step by fit, and what is left.
 
@@ -31,7 +43,7 @@ def profile(row, dtype, seconds):
     the batch in layers of many weights; its buffers are warm, as they are in a block that fits into L2, and its
     weights too, which they may not be.
     """
-    model = Sequential(ours.stack(row), dtype=dtype, random_state=0).build(row.shape)
+    model = ours.build(row, dtype)
     graph = model.network.graph
     X, y = training_data(row, dtype)
     targets, loss = losses.get(row.loss).encode_targets(y, len(X), graph.shapes[-1], dtype)
@@ -51,9 +63,7 @@ def profile(row, dtype, seconds):
         cells.append([name, prepare, forward, backward, spent, flops])
 
     with blas_at_one_thread():
-        products = iter(
-            [m for m in (table.multiply_adds(*layer) for layer in table.layer_shapes(row)) if any(m)]
-        )
+        products = products_by_place(row)
         for planned in plan.nodes:
             node = planned.node
             kernel = node.kernel
@@ -64,6 +74,9 @@ def profile(row, dtype, seconds):
             # a layer of many weights is done over the whole batch at a time
             over = row.batch if planned.deferred else rows
             x, dy = numbers(kernel.x_size, over), numbers(kernel.y_size, over)
+            if kernel.couples_rows:
+                cells.append([f"{kernel.name} {kernel.x_size}, over the batch: not alone", *[None] * 3, 0.0, 0.0])
+                continue
             prepare, forward, backward = repeated(
                 lambda n: time_op(kernel, theta, state, x, dy, wants_dx=planned.dx != NONE,  # noqa: B023
                                   wants_grad=node.trainable, repeats=n), seconds)  # noqa: B023
@@ -73,7 +86,9 @@ def profile(row, dtype, seconds):
             name = f"{kernel.name} {kernel.x_size} -> {kernel.y_size}" + (
                 f" ({sizes})" if len(sizes) < 30 else ""
             )
-            inputs, steps = next(products) if kernel.n_params else (0, 0)
+            own = range(node.theta, node.theta + kernel.n_params)
+            inputs, steps = (sum(numbers) for numbers in zip(*(
+                products[place] for place in products if place in own))) if kernel.n_params else (0, 0)
             passes = 1 + (planned.dx != NONE) + node.trainable
             line(name, prepare, forward, backward, 2.0 * row.batch * (passes * inputs + 3 * steps),
                  1 if planned.deferred else blocks)

@@ -1,7 +1,7 @@
 """Training on two ranks, beside one process and beside PyTorch's DistributedDataParallel on two: the parent's side.
 
 All contenders take batches of the same size in total; each rank has one thread. A row whose step takes less than
-``LEAST`` on one thread is left out: there is too little work in it for two.
+``LEAST`` on one thread is left out: there is too little work in it for two. So are the rows of networks.py.
 """
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def ask(options, jobs, size):
         path.write_text(json.dumps(jobs))
         with log.open("w") as errors, subprocess.Popen(
                 [find_mpiexec(), "-n", str(size), sys.executable, options.script, "--ranks", str(path)],
-                env=runner.environment(1), text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                env=runner.environment(1, options.isa), text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 stderr=errors) as process:
             try:
                 answer, _ = process.communicate(timeout=SECONDS)
@@ -82,7 +82,7 @@ def answers(options, name, jobs):
 def run(options):
     """All rows: a list that json can write."""
     names, results = contenders(options), []
-    for row, dtype in product(options.rows, options.dtypes):
+    for row, dtype in product([row for row in options.rows if row in table.FIRST], options.dtypes):
         results.append({"row": row.key, "dtype": dtype, "contenders": {name: {"turns": []} for name in names}})
     (run_short if options.short else run_turns)(options, results)
     return results

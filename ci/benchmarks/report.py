@@ -4,10 +4,13 @@ from __future__ import annotations
 import math
 import statistics
 
+from benchmarks import aims
 from benchmarks import rows as table
+from benchmarks.networks import NETWORKS
 
 OURS = "ldl_cy"
-TITLES = {"train": "one training step", "one_row": "predict of one row", "inference": "predict of 64 rows"}
+TITLES = {"train": "one training step", "one_row": "predict of one row",
+          "inference": "predict of 64 rows, of networks of a batch"}
 
 
 def best(turn):
@@ -35,14 +38,13 @@ def setting_text(setting):
     return ", ".join(words)
 
 
-def verdict(ratio, aims):
-    """stretch, floor or short: which aim is met. Empty where there is none."""
-    if ratio is None or aims is None:
+def verdict(ratio, aim):
+    """stretch, floor or short: what of an aim is met. Empty where there is none."""
+    if ratio is None or aim is None:
         return ""
-    floor, stretch = aims
-    if stretch is not None and ratio >= stretch:
+    if aim.stretch is not None and ratio >= aim.stretch:
         return "stretch"
-    return "floor" if ratio >= floor else "SHORT"
+    return "floor" if ratio >= aim.floor else "SHORT"
 
 
 def summarise(found):
@@ -54,8 +56,7 @@ def summarise(found):
         ours = contenders[OURS]["turns"]
         line = {"row": row, "part": result["part"], "dtype": result["dtype"], "threads": result["threads"],
                 "ours": statistics.median(map(best, ours)) if ours else None, "peers": {}, "best": None,
-                "ratio": None, "share": None, "aims": row.aim(result["part"], result["dtype"]),
-                "notes": {}, "memory": memory(contenders)}
+                "ratio": None, "share": None, "notes": {}, "memory": memory(contenders)}
         for peer, contender in contenders.items():
             if "not_supported" in contender or "error" in contender:
                 line["notes"][peer] = contender.get("error") or contender["not_supported"]
@@ -70,7 +71,10 @@ def summarise(found):
             line["ratio"] = line["peers"][line["best"]]["ratio"]
         if ours and result["dtype"] in peaks:
             line["share"] = result["flops"] / line["ours"] / (peaks[result["dtype"]] * result["threads"])
-        line["verdict"] = verdict(line["ratio"], line["aims"])
+        aim = aims.aim(row.key, result["part"], result["dtype"], found["options"].get("isa"), line["peers"])
+        beside = line["best"] if aim is None or aim.of == aims.BEST else aim.of
+        line["aim"] = aim
+        line["verdict"] = verdict(line["peers"][beside]["ratio"] if beside in line["peers"] else None, aim)
         lines.append(line)
     return lines
 
@@ -106,11 +110,13 @@ def main_table(lines):
         peer = line["best"]
         name = "-" if peer is None else peer + (f" ({line['peers'][peer]['setting']})"
                                                 if line["peers"][peer]["setting"] else "")
-        floor, stretch = line["aims"] or (None, None)
+        aim = line["aim"]
+        floor, stretch = (aim.floor, aim.stretch) if aim else (None, None)
+        of = f" of {aim.of}" if aim and aim.of != aims.BEST else ""
         cells.append([
             line["row"].title, duration(line["ours"]), name,
             duration(line["peers"][peer]["seconds"] if peer else None),
-            number(line["ratio"]), number(floor), number(stretch), line["verdict"],
+            number(line["ratio"]), number(floor) + of, number(stretch), line["verdict"],
             "-" if line["share"] is None else f"{100 * line['share']:.0f} %"])
     return header, cells
 
@@ -142,7 +148,7 @@ def threads_table(lines):
         one = times.get((line["row"].key, line["part"], line["dtype"], 1))
         if line["threads"] != 2 or not one or not line["ours"]:
             continue
-        ratio, aim = one / line["ours"], table.THREADS_AIM if one > 2e-3 else 1.0
+        ratio, aim = one / line["ours"], aims.THREADS if one > 2e-3 else 1.0
         cells.append([line["row"].title, TITLES[line["part"]], line["dtype"], duration(one),
                       duration(line["ours"]), number(ratio), number(aim), "met" if ratio >= aim else "SHORT"])
     return ["row", "what", "dtype", "1 thread", "2 threads", "times", "aim", "met"], cells
@@ -187,8 +193,8 @@ def means(lines):
     for group, members in groups(lines):
         part, dtype, threads = group
         ratios = [line["ratio"] for line in members if line["ratio"] is not None]
-        if part != "one_row" and len(ratios) > 1:
-            aim = table.MEAN_AIMS.get((part, dtype))
+        if len(ratios) > 1:
+            aim = aims.MEANS.get((part, dtype))
             mean = geometric_mean(ratios)
             wanted = "" if aim is None else f"; aim {number(aim)}: {'met' if mean >= aim else 'SHORT'}"
             text.append(f"{group_title(part, dtype, threads)}: geometric mean over {len(ratios)} rows "
@@ -211,11 +217,12 @@ def groups(lines):
 def heading(found):
     """Where and how it was measured, as lines."""
     machine, options = found["machine"], found["options"]
+    held = "everybody held to AVX2; " if options.get("isa") == "v3" else ""
     peaks = ", ".join(f"{dtype} {max(v) / 1e9:.0f}" for dtype, v in found["gemm"].items() if v)
     text = [
         f"{found['date']}, {machine['processor']}, {machine['processors available']} processor(s), "
         f"{machine['system']}",
-        f"{machine['blas']}; instruction set {machine['instruction set']}; "
+        f"{machine['blas']}; {held}instruction set {machine['instruction set']}; "
         f"GEMM peak of one thread, GF/s: {peaks}",
         ", ".join(f"{name} {v}" for name, v in machine["versions"].items()),
         f"{options['turns']} turn(s) of {options['repeats']} x {options['seconds']} s; "
@@ -251,7 +258,8 @@ def render(found, style="plain"):
         text += ["", title.format(name), *[""] * mark, *draw(*main_table(members))]
         if len({peer for line in members for peer in line["peers"]}) > 1:
             text += ["", *draw(*peers_table(members))]
-        with_memory = [line for line in members if part == "train" and line["row"].images and line["memory"]]
+        with_memory = [line for line in members if part == "train" and line["memory"]
+                       and (line["row"].images or line["row"] in NETWORKS)]
         if with_memory:
             text += ["", *draw(*memory_table(with_memory))]
         notes = [f"{line['row'].title}: {peer}: {why}"

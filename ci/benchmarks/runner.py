@@ -12,9 +12,11 @@ from importlib.metadata import version
 from itertools import product
 
 from benchmarks import rows as table
+from benchmarks.isa import held_to
+from benchmarks.row import flops
 
 OURS = "ldl_cy"
-PEERS = {"torch": ("torch",), "scikit-learn": ("sklearn",), "onnxruntime": ("onnxruntime", "onnx")}
+PEERS = {"torch": ("torch",), "jax": ("jax",), "scikit-learn": ("sklearn",), "onnxruntime": ("onnxruntime", "onnx")}
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
 
@@ -31,6 +33,7 @@ class Options:
     seconds: float = 0.3
     repeats: int = 3
     short: bool = False
+    isa: str | None = None              # to which everybody is held
     script: str = ""                    # ci/bench.py, which starts again as a worker
 
 
@@ -46,12 +49,16 @@ def applies(peer, row, part):
     return peer != "onnxruntime" or part != "train"
 
 
-def environment(threads):
-    """Variables of a worker: OpenBLAS chooses its kernels itself, and all thread pools have one size."""
+def environment(threads, isa=None):
+    """Variables of a worker: OpenBLAS chooses its kernels itself or as it is told, and thread pools have one size."""
     cleaned = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
     for name in ("OPENBLAS", "OMP", "MKL"):
         cleaned[f"{name}_NUM_THREADS"] = str(threads)
-    return cleaned
+    held = held_to(isa)
+    xla = [held.pop("XLA_FLAGS")] if isa else []
+    if threads == 1:                    # with more, XLA counts the cores to which its process is bound
+        xla += ["--xla_cpu_multi_thread_eigen=false", "intra_op_parallelism_threads=1"]
+    return {**cleaned, **held, "XLA_FLAGS": " ".join(xla), "JAX_PLATFORMS": "cpu"}
 
 
 def ask(options, jobs, threads):
@@ -59,7 +66,7 @@ def ask(options, jobs, threads):
     done = subprocess.run(
         [sys.executable, options.script, "--worker"],
         input=json.dumps(jobs),
-        env=environment(threads),
+        env=environment(threads, options.isa),
         text=True,
         capture_output=True,
     )
@@ -71,7 +78,8 @@ def ask(options, jobs, threads):
 
 def job(options, peer, row, part, dtype, threads, setting=None, explore=False):
     return {"kind": "measure", "peer": peer, "row": row.key, "part": part, "dtype": dtype, "threads": threads,
-            "setting": setting, "explore": explore, "seconds": options.seconds, "repeats": options.repeats}
+            "setting": setting, "explore": explore, "seconds": options.seconds, "repeats": options.repeats,
+            "isa": options.isa}
 
 
 def say(text):
@@ -84,7 +92,10 @@ def run(options):
     absent = {peer: f"{missing(peer)} is not installed" for peer in options.peers if missing(peer)}
     for peer, why in absent.items():
         say(f"{peer} is absent: {why}")
-    machine, = ask(options, [{"kind": "machine"}], 1)
+    if options.isa and "onnxruntime" in peers:
+        peers.remove("onnxruntime")
+        absent["onnxruntime"] = f"it cannot be held to {options.isa}"
+    machine, = ask(options, [{"kind": "machine", "isa": options.isa}], 1)
     if "error" in machine:
         raise SystemExit(f"bench: {machine['error']}\n{machine['details']}")
     for peer in peers:
@@ -94,13 +105,13 @@ def run(options):
     found = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "machine": machine,
         "options": {"turns": options.turns, "seconds": options.seconds, "repeats": options.repeats,
-                    "short": options.short},
+                    "short": options.short, "isa": options.isa},
         "absent": absent, "gemm": {dtype: [] for dtype in options.dtypes}, "results": [],
     }
     parts = [part for part in options.parts if part != "ranks"]
     for row, part, dtype, threads in product(options.rows, parts, options.dtypes, options.threads):
         found["results"].append({
-            "row": row.key, "part": part, "dtype": dtype, "threads": threads, "flops": table.flops(row, part),
+            "row": row.key, "part": part, "dtype": dtype, "threads": threads, "flops": flops(row, part),
             "contenders": {peer: {"turns": []} for peer in [OURS, *peers] if peer == OURS
                            or applies(peer, row, part)}})
     measure_peak(options, found)

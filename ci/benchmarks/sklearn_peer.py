@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import warnings
 
-from benchmarks import rows as table
 from benchmarks.common import NotSupported, input_data, training_data
+from benchmarks.row import EPOCHS_OF_REGRESSION, LEARNING_RATE
 
 
 def axes(row, part):
@@ -20,9 +20,9 @@ def estimator(row, epochs, n):
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
     kind = MLPRegressor if row.loss == "squared_error" else MLPClassifier
-    return kind(hidden_layer_sizes=tuple(layer[1] for layer in row.network[:-1]), activation="relu",
+    return kind(hidden_layer_sizes=tuple(layer.units for layer in row.network[:-1]), activation="relu",
                 alpha=0.0, solver="adam" if row.optimizer == "adam" else "sgd", momentum=0.0,
-                batch_size=min(row.batch, n), learning_rate_init=table.LEARNING_RATE, max_iter=epochs,
+                batch_size=min(row.batch, n), learning_rate_init=LEARNING_RATE, max_iter=epochs,
                 n_iter_no_change=epochs + 1, random_state=0)
 
 
@@ -35,7 +35,7 @@ def prepare(row, part, dtype, threads, setting):
     warnings.simplefilter("ignore")                     # that max_iter was reached
     X, y = training_data(row, dtype)
     if part == "train":
-        least = table.EPOCHS_OF_REGRESSION if row.optimizer == "gd" else 1
+        least = EPOCHS_OF_REGRESSION if row.optimizer == "gd" else 1
 
         def run(count):
             epochs, fits = max(least, -(-count // row.batches)), 1

@@ -11,11 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks import rows as table
 from benchmarks.common import input_data, training_data
-
-ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
-CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+from benchmarks.row import LEARNING_RATE
+from benchmarks.torch_layers import network
 
 
 def axes(row, part):
@@ -30,41 +28,6 @@ def axes(row, part):
     return found
 
 
-class Last(nn.Module):
-    """A recurrent layer of which the last output is kept."""
-
-    def __init__(self, cell, batch_first, last):
-        super().__init__()
-        self.cell, self.time, self.last = cell, 1 if batch_first else 0, last
-
-    def forward(self, x):
-        y, state = self.cell(x)
-        if self.last == "output":
-            return y.select(self.time, -1)
-        return (state[0] if isinstance(state, tuple) else state)[0]
-
-
-def network(row, setting):
-    """The row's network as an nn.Sequential."""
-    made = []
-    for layer, before, _ in table.layer_shapes(row):
-        kind, *numbers = layer
-        if kind == "dense":
-            made.append(nn.Linear(before[0], numbers[0]))
-        elif kind == "conv":
-            made.append(nn.Conv2d(before[2], numbers[0], numbers[1], padding=numbers[2]))
-        elif kind == "flatten":
-            made.append(nn.Flatten())
-        elif kind in CELLS:
-            first = setting["batch"] == "first"
-            made.append(Last(CELLS[kind](before[1], numbers[0], batch_first=first), first, setting["last"]))
-        else:
-            made.append({"maxpool": nn.MaxPool2d, "avgpool": nn.AvgPool2d}[kind](*numbers))
-        if kind in ("dense", "conv") and numbers[-1] is not None:
-            made.append(ACTIVATIONS[numbers[-1]]())
-    return nn.Sequential(*made)
-
-
 def place(X, row, setting):
     """Rows as a tensor in the layout of the setting."""
     if row.images:
@@ -72,8 +35,10 @@ def place(X, row, setting):
         if setting["memory format"] == "channels_last":
             x = x.contiguous(memory_format=torch.channels_last)
         return x
+    if row.series:
+        return torch.from_numpy(np.ascontiguousarray(X.transpose(0, 2, 1)))
     if row.recurrent and setting["batch"] == "second":
-        return torch.from_numpy(np.ascontiguousarray(X.transpose(1, 0, 2)))
+        return torch.from_numpy(np.ascontiguousarray(np.swapaxes(X, 0, 1)))
     return torch.from_numpy(X)
 
 
@@ -88,13 +53,24 @@ def distributed(model, comm):
     return nn.parallel.DistributedDataParallel(model)
 
 
+def build(row, dtype, setting):
+    """The row's network in the memory format of the setting."""
+    model = network(row, dtype, setting)
+    if row.images and setting["memory format"] == "channels_last":
+        return model.to(memory_format=torch.channels_last)
+    return model
+
+
+def outputs(row, dtype, setting):
+    """The network's outputs for the rows of a prediction, (n, outputs)."""
+    with torch.inference_mode():
+        return build(row, dtype, setting).eval()(place(input_data(row, "inference", dtype), row, setting)).numpy()
+
+
 def prepare(row, part, dtype, threads, setting, comm=None, shards=None):
     """A function that does some steps, or predicts some times; with ``comm`` of this process's part of each batch."""
     torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    model = network(row, setting).to(getattr(torch, dtype))
-    if row.images and setting["memory format"] == "channels_last":
-        model = model.to(memory_format=torch.channels_last)
+    model = build(row, dtype, setting)
     if part != "train":
         x = place(input_data(row, part, dtype), row, setting)
         model.eval()
@@ -115,12 +91,11 @@ def prepare(row, part, dtype, threads, setting, comm=None, shards=None):
     for a in range(0, len(X), row.batch):
         own = slice(a + rank * row.batch // size, a + (rank + 1) * row.batch // size)
         targets = torch.from_numpy(y[own])
-        batches.append((place(X[own], row, setting),
-                        targets[:, None] if row.loss == "squared_error" else targets))
+        batches.append((place(X[own], row, setting), targets[:, None] if row.outputs == 1 else targets))
     criterion = nn.MSELoss() if row.loss == "squared_error" else nn.CrossEntropyLoss()
     how = {"fused": {"fused": True}, "foreach": {"foreach": True}, "for-loop": {"foreach": False}}
     kind = torch.optim.Adam if row.optimizer == "adam" else torch.optim.SGD
-    optimizer = kind(model.parameters(), lr=table.LEARNING_RATE, **how[setting["update"]])
+    optimizer = kind(model.parameters(), lr=LEARNING_RATE, **how[setting["update"]])
 
     def run(count):
         done = 0

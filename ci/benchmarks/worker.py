@@ -13,6 +13,7 @@ from benchmarks import rows as table
 MODULES = {
     "ldl_cy": "ours",
     "torch": "torch_peer",
+    "jax": "jax_peer",
     "scikit-learn": "sklearn_peer",
     "onnxruntime": "onnx_peer",
 }
@@ -41,7 +42,11 @@ def contender(job, comm=None):
     """
     of_first = (lambda value: value) if comm is None else comm.bcast
     row = table.BY_KEY[job["row"]]
+    if job["peer"] == "jax":
+        bind(job["threads"])
     peer = importlib.import_module("benchmarks." + MODULES[job["peer"]])
+    if job["isa"] and job["peer"] == "ldl_cy":
+        use(job["isa"])
     arguments = (row, job["part"], job["dtype"], job["threads"])
     axes = peer.axes(row, job["part"])
     prepare = peer.prepare if comm is None else partial(peer.prepare, comm=comm, shards=job["shards"])
@@ -106,12 +111,29 @@ def machine(job):
     """What the figures were measured on."""
     from ldl_cy.info import blas, information
 
+    if job["isa"]:
+        use(job["isa"])
     found = information()
     return {
         "processor": processor(), "system": f"{platform.system()} {platform.machine()}",
         "blas": blas(), "instruction set": found["instruction set"], "processors available": cpus(),
         "versions": {name: found[name] for name in ("ldl_cy", "Python", "NumPy", "SciPy", "scikit-learn")},
     }
+
+
+def use(isa):
+    """ldl_cy's kernels of one instruction set."""
+    from ldl_cy._engine.vec import use_instruction_set
+
+    use_instruction_set(isa)
+
+
+def bind(threads):
+    """Hold the process to as many cores as it shall have threads, where the system can."""
+    import os
+
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
 
 
 def processor():

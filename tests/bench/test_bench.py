@@ -1,38 +1,52 @@
 """What the benchmark counts and concludes, without a clock: flops of a row, ratios, verdicts."""
-import sys
-from pathlib import Path
-
 import pytest
-
-CI = Path(__file__).parents[2] / "ci"
-sys.path.insert(0, str(CI))
-try:
-    from benchmarks import common, ours, report, rows
-finally:
-    sys.path.remove(str(CI))
+from benchmarks import aims, common, layers, ours, report, row, rows, weights
 
 
 def test_flops_by_hand():
     # 32 rows: forward and dW of 20-64, forward, dW and dX of 64-64 and 64-2
-    assert rows.flops(rows.BY_KEY["mlp20"], "train") == 2 * 32 * (2 * 20 * 64 + 3 * (64 * 64 + 64 * 2))
-    assert rows.flops(rows.BY_KEY["mlp20"], "one_row") == 2 * (20 * 64 + 64 * 64 + 64 * 2)
+    assert row.flops(rows.BY_KEY["mlp20"], "train") == 2 * 32 * (2 * 20 * 64 + 3 * (64 * 64 + 64 * 2))
+    assert row.flops(rows.BY_KEY["mlp20"], "one_row") == 2 * (20 * 64 + 64 * 64 + 64 * 2)
     # 28x28 -> 26x26x32 -> 24x24x64 -> 12x12x64 = 9216 -> 128 -> 10
     first, second = 26 * 26 * 32 * 9, 24 * 24 * 64 * 9 * 32
-    assert rows.flops(rows.BY_KEY["cnn28"], "train") == 2 * 64 * (
+    assert row.flops(rows.BY_KEY["cnn28"], "train") == 2 * 64 * (
         2 * first + 3 * (second + 9216 * 128 + 128 * 10))
     # four gates; the recurrent products have a gradient of their input, those with x have none
-    assert rows.flops(rows.BY_KEY["lstm-t50-16-64"], "train") == 2 * 32 * (
+    assert row.flops(rows.BY_KEY["lstm-t50-16-64"], "train") == 2 * 32 * (
         50 * 4 * (2 * 16 * 64 + 3 * 64 * 64) + 3 * 64 * 10)
 
 
-@pytest.mark.parametrize("row", rows.ROWS, ids=lambda row: row.key)
-def test_the_library_has_the_same_flops_and_shapes(row):
-    from ldl_cy import Sequential
+def test_flops_of_branches_by_hand():
+    # two paths of one convolution on 8 steps; what is behind both has a dX
+    first = layers.Add([layers.Conv(4, 3, (1, 1))], [layers.Conv(4, 1)])
+    made = row.Row("key", "title", (8, 2), 16, (first, layers.GlobalMean(), layers.Dense(10)))
+    assert row.flops(made, "train") == 2 * 16 * (2 * 8 * 2 * 4 * (3 + 1) + 3 * 4 * 10)
+    # with an empty path the sum needs no dX either, a layer with weights does
+    normed = row.Row("key", "title", (8, 4), 16, (layers.Add([layers.BatchNorm()], []), layers.Conv(4, 1)))
+    assert row.flops(normed, "train") == 2 * 16 * 3 * 8 * 4 * 4
 
-    model = Sequential(ours.stack(row)).build(row.shape)
-    graph, shapes = model.network.graph, [shape for _, _, shape in rows.layer_shapes(row)]
-    assert [graph.shapes[value] for value in graph.outputs.values()] == shapes
-    assert shapes[-1] == (row.outputs,)
+
+@pytest.mark.parametrize("one", rows.ROWS, ids=lambda one: one.key)
+def test_the_library_has_the_same_weights_and_shapes(one):
+    graph = ours.build(one, "float32").network.graph
+    assert graph.n_params == weights.count(one)
+    assert graph.shapes[-1] == layers.after(one.network, one.shape) == (one.outputs,)
+    if not one.has(layers.Embedding) and not any(isinstance(layer, layers.Branches) for layer in one.network):
+        assert [graph.shapes[value] for value in graph.outputs.values()] == [
+            shape for _, _, shape in layers.walk(one.network, one.shape)]
+
+
+@pytest.mark.parametrize(("key", "made"), [
+    ("resnet20", lambda networks: networks.resnet(20)), ("fcn", lambda networks: networks.fcn()),
+    ("inception", lambda networks: networks.inception_time(depth=3, kernel_size=39))])
+def test_networks_are_those_of_the_library(key, made):
+    from ldl_cy import Sequential, networks
+    from ldl_cy.layers import Dense
+
+    one = rows.BY_KEY[key]
+    own = Sequential([*made(networks), Dense(10)]).build(one.shape)
+    assert [view.shape for view in own.parameters.values()] == [
+        shape for layer, before, _ in layers.walk(one.network, one.shape) for shape in layer.weights(before).values()]
 
 
 def test_rows_are_found_by_the_beginning_of_their_key():
@@ -104,8 +118,8 @@ def test_processes_that_run_together_do_as_many_steps():
 
 
 def test_verdicts_and_means():
-    assert [report.verdict(r, (3, 6)) for r in (2.9, 3, 6)] == ["SHORT", "floor", "stretch"]
-    assert report.verdict(2, (1.0, None)) == "floor" and report.verdict(2, None) == ""
+    assert [report.verdict(r, aims.Aim(3, 6)) for r in (2.9, 3, 6)] == ["SHORT", "floor", "stretch"]
+    assert report.verdict(2, aims.Aim(1.0)) == "floor" and report.verdict(2, None) == ""
     assert report.geometric_mean([2, 8]) == pytest.approx(4)
 
 

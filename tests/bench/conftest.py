@@ -1,0 +1,5 @@
+"""ci/benchmarks as the package ``benchmarks``."""
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[2] / "ci"))
