@@ -355,7 +355,8 @@ class Graph:
         """The nodes for calls of at most ``rows`` rows, with two ops fused into one if the first kernel can.
 
         The buffer between them is then never written: not where it is to be kept, is the output, or has
-        another reader. Sequences of several lengths need the zeros past their ends in it. Without training
+        another reader. Of sequences of several lengths either op keeps the steps, and the zeros past the ends are made
+        once, after both, or the second one ends them, and lengths have no meaning. Without training
         BatchNorm is folded into the weights in front of it: see ``folded``.
         """
         readers, kept = Counter(v for node in self.nodes for v in (node.x, node.x2)), set(keep)
@@ -365,10 +366,11 @@ class Graph:
             if (before is not None and before.kernel is not None and node.kernel is not None and before.y == node.x
                     and readers[node.x] == 1 and node.x not in kept):
                 both = None if training else self.folded(before, node)
-                if (both is None and not node.y_steps
+                if (both is None and node.y_steps in (0, before.y_steps)
                         and node.kernel.n_params == node.kernel.n_state == node.kernel.n_derived == 0):
                     kernel = before.kernel.fuse(node.kernel, rows)
-                    both = None if kernel is None else replace(before, y=node.y, y_steps=0, kernel=kernel)
+                    both = None if kernel is None else replace(
+                        before, y=node.y, y_steps=node.y_steps, kernel=kernel)
                 if both is not None:
                     nodes[-1] = both
                     continue

@@ -6,7 +6,8 @@ Laws of a kernel (tests/helpers/contract.py enforces them):
 - ``dx`` may be NULL (no layer below needs it), ``grad`` may be NULL (frozen weights);
 - what a call writes overlaps nothing else that it is given: ``dx`` is never ``dy``, ``y`` is never ``x``;
 - every buffer but ``grad`` arrives undefined; ``dy`` and ``cache`` are the kernel's to destroy
-  in ``backward``, which runs at most once after each ``forward``;
+  in ``backward``, which runs at most once after each ``forward``, and after ``reduce`` of the same rows, which may
+  leave in ``dy`` what ``backward`` then reads;
 - ``cache`` holds whatever ``forward`` left for ``backward``: n * cache_size numbers, laid out as the
   kernel likes; without ``cache`` (NULL: inference) forward keeps nothing;
 - an op with ``gradient`` may be asked for it instead of ``grad``: backward runs with grad NULL and leaves in
@@ -86,7 +87,7 @@ ctypedef void (*dx_columns_t)(
 # Sums over this block's rows into call.partial; dy is NULL in the forward pass.
 ctypedef void (*reduce_t)(
     const Op *op, const Call *call, const void *theta, const void *x, const void *y,
-    const void *dy, const void *cache) noexcept nogil
+    void *dy, const void *cache) noexcept nogil
 # partials (n_blocks, n_partial) in block order -> total (n_partial,); may update the running state
 # when state is not NULL. A NULL combine means: added in block order.
 ctypedef void (*combine_t)(

@@ -97,7 +97,10 @@ cdef class Kernel:
         -------
         Kernel, or None where the two are as well done one by one
         """
-        return None if self.fuser is None else self.fuser(after, rows)
+        cdef Kernel both = None if self.fuser is None else self.fuser(after, rows)
+        if both is not None and both.couples_rows and not self.couples_rows:
+            both.freeze()
+        return both
 
     def fold(self, Kernel after):
         """The same for inference alone, where ``after`` may bring weights and a state: they go into this one's weights.

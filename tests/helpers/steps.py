@@ -27,7 +27,7 @@ class Step(NamedTuple):
 
 def run_step(graph: Any, theta: np.ndarray, x: Any, y: Any, *, loss: losses.Loss | None = None, weights: Any = None,
              statistics: np.ndarray | None = None, threads: int = 1, input_gradient: bool = False,
-             training: bool = True, **options: Any) -> Step:
+             training: bool = True, lengths: Any = None, **options: Any) -> Step:
     """Loss, gradient and, if wanted, the gradient of the input, every phase shared among the threads.
 
     The gradients are NaN before, so that an entry left out is seen. ``loss`` is squared errors, ``statistics`` are
@@ -43,7 +43,7 @@ def run_step(graph: Any, theta: np.ndarray, x: Any, y: Any, *, loss: losses.Loss
     statistics = np.zeros(graph.n_state, dtype) if statistics is None else statistics.copy()
     with Pool(threads) as pool:
         value = workspace.gradient(np.reshape(x, (n, -1)), targets, weights, theta, statistics, kernel, grad, pool,
-                                   **{**STEP, "training": training}, dx=dx)
+                                   **{**STEP, "training": training}, dx=dx, lengths=lengths)
     return Step(value, grad, dx, statistics, plan)
 
 

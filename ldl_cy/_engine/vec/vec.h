@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "batch_norm.h"
 #include "conv_batch_inner.h"
 #include "gemm_packed.h"
 #include "pool_2x2.h"
@@ -90,6 +91,8 @@ typedef struct {
     ldl_winograd_f64 winograd_f64;
     ldl_pool_2x2_f32 pool_2x2_f32;
     ldl_pool_2x2_f64 pool_2x2_f64;
+    ldl_batch_norm_f32 batch_norm_f32;
+    ldl_batch_norm_f64 batch_norm_f64;
     ldl_gemm_packed_f32 gemm_packed_f32;
     ldl_gemm_packed_f64 gemm_packed_f64;
 } ldl_vec;
