@@ -265,8 +265,8 @@ cdef void forward(
         channel = kept
     if s.h:
         for i in range(call.n):
-            norm_pool_forward(s.h, s.w, k, channel, <floating>s.lo, <floating>s.hi, x + i * op.x_size, y + i * op.y_size,
-                              NULL if cache == NULL else cache + KEPT * k + i * op.y_size)
+            norm_pool_forward(s.h, s.w, k, channel, <floating>s.lo, <floating>s.hi, x + i * op.x_size,
+                              y + i * op.y_size, NULL if cache == NULL else cache + KEPT * k + i * op.y_size)
         return
     for i in range(stretches(call)):
         apply(s, stretch(s, call, i), channel, x + i * op.x_size, y + i * op.x_size)
