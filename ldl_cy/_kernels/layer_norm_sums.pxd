@@ -1,4 +1,4 @@
-"""Sums over one run of a layer normalization, k numbers in a row: for layer_norm and layer_norm_axes.
+"""Sums over one run of a layer normalization, k numbers in a row: for layer_norm_axes.
 
 In double, and in LANES partial sums: a fixed order of addition that the compiler can vectorise.
 """

@@ -17,6 +17,7 @@
 #include "batch_norm.h"
 #include "conv_batch_inner.h"
 #include "gemm_packed.h"
+#include "layer_norm.h"
 #include "pool_2x2.h"
 #include "tables.h"
 #include "winograd.h"
@@ -93,6 +94,8 @@ typedef struct {
     ldl_pool_2x2_f64 pool_2x2_f64;
     ldl_batch_norm_f32 batch_norm_f32;
     ldl_batch_norm_f64 batch_norm_f64;
+    ldl_layer_norm_f32 layer_norm_f32;
+    ldl_layer_norm_f64 layer_norm_f64;
     ldl_gemm_packed_f32 gemm_packed_f32;
     ldl_gemm_packed_f64 gemm_packed_f64;
 } ldl_vec;
