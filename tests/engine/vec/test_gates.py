@@ -75,6 +75,34 @@ def test_gru_forward(u, dtype, rng):
             guarded.check()
 
 
+@pytest.mark.parametrize("u", (5, 16))
+def test_saturated_gates(u, dtype):
+    """Pre-activations of any size are gates of 0 or 1, and NaN stays NaN in its own unit."""
+    for big in (40, 1e4, 1e30):
+        z = np.repeat(np.array([[big, -big, -big, big]], dtype), u, axis=1)         # i, f, g, o
+        c_prev, c, tc, h = (np.full((1, u), 3, dtype) for _ in range(4))
+        vec.lstm_step(z, c_prev, c, tc, h)
+        for got, want in ((z, np.repeat([[1, 0, -1, 1]], u, axis=1)), (c, -1), (h, -np.tanh(1))):
+            assert_allclose(got, np.broadcast_to(want, got.shape), rtol=1e-6, atol=1e-12)
+        a = np.repeat(np.array([[big, -big, -big]], dtype), u, axis=1)              # r, z, n
+        q, h_prev, h = (np.full((1, u), 3, dtype) for _ in range(3))
+        vec.gru_step(a, q, h_prev, h)
+        assert_allclose(h, np.full((1, u), -1), rtol=1e-6)
+    for gate in range(4):
+        z, c_prev = np.zeros((1, 4 * u), dtype), np.zeros((1, u), dtype)
+        z[0, gate * u + 1] = np.nan
+        vec.lstm_step(z, c_prev, c, None, h)
+        assert_array_equal(np.isnan(h[0]), np.arange(u) == 1)
+        a, q = z[:, :3 * u].copy(), np.zeros((1, u), dtype)
+        if gate == 3:
+            a[...] = 0
+            q[0, 1] = np.nan
+        else:
+            a[0, gate * u + 1] = np.nan
+        vec.gru_step(a, q, c_prev, h)
+        assert_array_equal(np.isnan(h[0]), np.arange(u) == 1)
+
+
 def of_units(columns, width):
     """The direction in which the columns of a gate change; each unit depends on its own number of the gate alone."""
     direction = np.zeros(width)
