@@ -5,6 +5,8 @@
     python ci/bench.py mlp20 lstm --part train one_row inference --dtype float32 float64 --threads 1 2
     python ci/bench.py networks --isa v3                the networks of networks.py, everybody held to AVX2
     python ci/bench.py --part ranks                     on two processes, beside threads and torch's DDP
+    python ci/bench.py --part fit --data FOLDER         estimators on real data, beside scikit-learn and loops in torch
+    python ci/bench.py --part growth                    seconds by rows, width, depth and length
     python ci/bench.py --json FILE ; python ci/bench.py --markdown FILE [FILE ...]
     python ci/bench.py --profile cnn28                  where the time of a step goes
     python ci/bench.py --short                          everything once, to see that it still runs
@@ -19,6 +21,7 @@ import json
 import sys
 from pathlib import Path
 
+import datasets
 from benchmarks import isa, report, rows, runner
 from benchmarks.row import flops
 
@@ -38,6 +41,9 @@ def arguments(argv):
     parser.add_argument("--seconds", type=float, default=0.3, help="of one repetition, default 0.3")
     parser.add_argument(
         "--repeats", type=int, default=3, help="repetitions in a process, the best counts; default 3"
+    )
+    parser.add_argument(
+        "--data", type=Path, default=datasets.DEFAULT, metavar="FOLDER", help="of the part fit, see datasets.py"
     )
     parser.add_argument("--short", action="store_true", help="all parts once, a few steps each")
     parser.add_argument("--json", metavar="FILE", help="write everything measured")
@@ -97,6 +103,7 @@ def main(argv=None):
         chosen.repeats,
         chosen.short,
         chosen.isa,
+        chosen.data,
         __file__,
     )
     if chosen.short:

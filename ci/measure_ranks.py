@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 import rank_costs
-from benchmarks import ranks, report, runner
+from benchmarks import ranks, runner, tables
 
 TASKS = Path(__file__).with_name("rank_tasks.py")
 SIZES, THREADS = (1, 2, 3, 4), (1, 2)
@@ -52,7 +52,7 @@ def run(size, task, **given):
 
 
 def table(header, cells):
-    print("\n".join(report.plain(header, cells)), flush=True)
+    print("\n".join(tables.plain(header, cells)), flush=True)
 
 
 def bits(chosen):

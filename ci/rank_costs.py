@@ -11,7 +11,7 @@ which the ranks agree and two for each BatchNorm layer. Nothing overlaps, machin
 links of different machines do not share a bottleneck.
 """
 import numpy as np
-from benchmarks import common, report
+from benchmarks import common, tables
 
 from ldl_cy import Sequential, layers
 
@@ -69,9 +69,9 @@ def text(seconds):
             compute = seconds_of_step(model, shape, batch // machines, seconds)
             first = first or compute
             steps = [compute + exchange(machines, size, *link, collectives) for link in NETWORKS.values()]
-            cells.append([str(machines), str(batch // machines), report.duration(compute),
-                          *(f"{report.duration(step)} ({first / step:.1f})" for step in steps)])
+            cells.append([str(machines), str(batch // machines), tables.duration(compute),
+                          *(f"{tables.duration(step)} ({first / step:.1f})" for step in steps)])
         lines += [f"COMPUTED, not measured: {name}, {size / 1e6:.2f} MB of weights",
                   "a step, and how many times faster than on one machine",
-                  *report.plain(["machines", "rows each", "c, measured", *NETWORKS], cells), ""]
+                  *tables.plain(["machines", "rows each", "c, measured", *NETWORKS], cells), ""]
     return "\n".join(lines)

@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks import ours
 from benchmarks.common import measure, training_data
 from benchmarks.layers import walk
-from benchmarks.report import duration, plain
+from benchmarks.tables import duration, plain
 from ldl_cy import losses
 from ldl_cy._engine.plan import NONE, Plan
 from ldl_cy._engine.profile import time_loss, time_op, time_update

@@ -4,9 +4,10 @@ from __future__ import annotations
 import math
 import statistics
 
-from benchmarks import aims
+from benchmarks import aims, fits, growth
 from benchmarks import rows as table
 from benchmarks.networks import NETWORKS
+from benchmarks.tables import duration, markdown, number, plain
 
 OURS = "ldl_cy"
 TITLES = {"train": "one training step", "one_row": "predict of one row",
@@ -88,17 +89,6 @@ def memory(contenders):
             found[peer] = tuple(statistics.median(values) / 1e6 for values in (
                 [t["memory_peak"] for t in turns], [t["memory_peak"] - t["memory_before"] for t in turns]))
     return found
-
-
-def duration(seconds):
-    if seconds is None:
-        return "-"
-    value, unit = (1e3 * seconds, "ms") if seconds >= 1e-3 else (1e6 * seconds, "µs")
-    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
-
-
-def number(value):
-    return "-" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
 
 
 def main_table(lines):
@@ -232,21 +222,6 @@ def heading(found):
     return text + [f"{peer} is absent: {why}" for peer, why in found["absent"].items()]
 
 
-def plain(header, cells):
-    """A table for the terminal."""
-    widths = [max(len(str(row[i])) for row in [header, *cells]) for i in range(len(header))]
-    return ["  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip()
-            for row in [header, *cells]]
-
-
-def markdown(header, cells):
-    """A table in Markdown."""
-    def line(row):
-        return f"| {' | '.join(row)} |"
-
-    return [line(header), line(["---"] + ["---:"] * (len(header) - 1)), *map(line, cells)]
-
-
 def render(found, style="plain"):
     """Everything as one text; style "plain" or "markdown"."""
     mark = style == "markdown"
@@ -270,6 +245,10 @@ def render(found, style="plain"):
         text += ["", title.format("two threads against one"), *[""] * mark, *draw(header, cells)]
     if found.get("ranks"):
         text += ranks_text(found["ranks"], draw, title, [""] * mark)
+    if found.get("fits"):
+        text += ["", title.format("fits of estimators"), *[""] * mark, *draw(*fits.tables(found["fits"]))]
+    for name, header, cells in growth.tables(found.get("growth", [])):
+        text += ["", title.format(f"growth with {name}"), *[""] * mark, *draw(header, cells)]
     averages = means(lines)
     if averages:
         text += ["", *(f"- {x}" if mark else x for x in averages)]

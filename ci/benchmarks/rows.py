@@ -5,7 +5,8 @@ from benchmarks.layers import Conv, Dense, Flatten, Pool, Recurrent
 from benchmarks.networks import NETWORKS
 from benchmarks.row import Row, mlp
 
-PARTS = ("train", "one_row", "inference", "ranks")
+PARTS_OF_ROWS = ("train", "one_row", "inference")
+PARTS = (*PARTS_OF_ROWS, "ranks", "fit", "growth")
 DTYPES = ("float32", "float64")
 
 

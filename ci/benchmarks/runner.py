@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import product
+from pathlib import Path
 
 from benchmarks import rows as table
 from benchmarks.isa import held_to
@@ -17,6 +18,8 @@ from benchmarks.row import flops
 
 OURS = "ldl_cy"
 PEERS = {"torch": ("torch",), "jax": ("jax",), "scikit-learn": ("sklearn",), "onnxruntime": ("onnxruntime", "onnx")}
+# a dense and a convolutional network
+SHORT_OF_JAX = ("mlp20", "lenet")
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
 
@@ -34,6 +37,7 @@ class Options:
     repeats: int = 3
     short: bool = False
     isa: str | None = None              # to which everybody is held
+    data: Path = Path("data")           # the folder of the part "fit"
     script: str = ""                    # ci/bench.py, which starts again as a worker
 
 
@@ -42,8 +46,10 @@ def missing(peer):
     return next((name for name in PEERS[peer] if importlib.util.find_spec(name) is None), "")
 
 
-def applies(peer, row, part):
-    """Can the contender run this at all? The rest is found out by trying."""
+def applies(peer, row, part, short):
+    """Can the contender run this at all? The rest is found out by trying. XLA compiles too long for a short run."""
+    if short and peer == "jax" and row.key not in SHORT_OF_JAX:
+        return False
     if peer == "scikit-learn":
         return row.dense
     return peer != "onnxruntime" or part != "train"
@@ -108,12 +114,12 @@ def run(options):
                     "short": options.short, "isa": options.isa},
         "absent": absent, "gemm": {dtype: [] for dtype in options.dtypes}, "results": [],
     }
-    parts = [part for part in options.parts if part != "ranks"]
+    parts = [part for part in options.parts if part in table.PARTS_OF_ROWS]
     for row, part, dtype, threads in product(options.rows, parts, options.dtypes, options.threads):
         found["results"].append({
             "row": row.key, "part": part, "dtype": dtype, "threads": threads, "flops": flops(row, part),
             "contenders": {peer: {"turns": []} for peer in [OURS, *peers] if peer == OURS
-                           or applies(peer, row, part)}})
+                           or applies(peer, row, part, options.short)}})
     measure_peak(options, found)
     if options.short:
         run_short(options, found)
@@ -124,8 +130,17 @@ def run(options):
             if i % 10 == 9:
                 measure_peak(options, found)
     measure_peak(options, found)
-    if len(parts) < len(options.parts):
+    if "ranks" in options.parts:
         add_ranks(options, found)
+    if "fit" in options.parts:
+        from benchmarks import fits
+
+        found["fits"], left_out = fits.run(options)
+        found["absent"].update(left_out)
+    if "growth" in options.parts:
+        from benchmarks import growth
+
+        found["growth"] = growth.run(options)
     return found
 
 
@@ -208,7 +223,10 @@ def run_short(options, found):
 
 def faults(found):
     """What went wrong: contenders that raised, other than by not supporting something."""
-    results = [*found["results"], *({**result, "part": "ranks"} for result in found.get("ranks", []))]
-    return [(f"{peer}: {result['row']} {result['part']} {result['dtype']}", contender)
-            for result in results for peer, contender in result["contenders"].items()
+    results = [(f"{result['row']} {result['part']} {result['dtype']}", result) for result in found["results"]]
+    results += [(f"{result['row']} ranks {result['dtype']}", result) for result in found.get("ranks", [])]
+    results += [(f"fit {result['fit']}", result) for result in found.get("fits", [])]
+    results += [(f"growth {result['axis']} {result['size']}", result) for result in found.get("growth", [])]
+    return [(f"{peer}: {name}", contender)
+            for name, result in results for peer, contender in result["contenders"].items()
             if "error" in contender]

@@ -7,7 +7,7 @@ import time
 import traceback
 from functools import partial
 
-from benchmarks import common
+from benchmarks import common, fit_tasks, growth
 from benchmarks import rows as table
 
 MODULES = {
@@ -23,7 +23,7 @@ GEMM_SIZE = 1024
 
 def work(jobs):
     """The answers to a list of jobs."""
-    return [{"machine": machine, "gemm": gemm, "measure": contender}[job["kind"]](job) for job in jobs]
+    return [{"machine": machine, "gemm": gemm, "measure": contender, "fit": fit}[job["kind"]](job) for job in jobs]
 
 
 def work_on_ranks(jobs):
@@ -41,7 +41,7 @@ def contender(job, comm=None):
     With a communicator on several processes, each of which takes its part of every batch.
     """
     of_first = (lambda value: value) if comm is None else comm.bcast
-    row = table.BY_KEY[job["row"]]
+    row = growth.row(*job["growth"]) if "growth" in job else table.BY_KEY[job["row"]]
     if job["peer"] == "jax":
         bind(job["threads"])
     peer = importlib.import_module("benchmarks." + MODULES[job["peer"]])
@@ -63,10 +63,23 @@ def contender(job, comm=None):
     except common.NotSupported as error:
         answer["not_supported"] = str(error)
     except Exception as error:  # filed with the row; the jobs after this one still run
-        answer.update(
-            error=f"{type(error).__name__}: {error}".splitlines()[0], details=traceback.format_exc()
-        )
+        answer.update(failure(error))
     return answer
+
+
+def fit(job):
+    """One contender's whole fit."""
+    try:
+        if job["isa"] and job["peer"] == "ldl_cy":
+            use(job["isa"])
+        return fit_tasks.fit(job)
+    except Exception as error:
+        return failure(error)
+
+
+def failure(error):
+    """What is filed of an exception; called where it is handled."""
+    return {"error": f"{type(error).__name__}: {error}".splitlines()[0], "details": traceback.format_exc()}
 
 
 def explore(prepare, arguments, axes, of_first):
