@@ -2,7 +2,10 @@
 # how they work. Everything is row-major.
 #
 #     pack, gemm_packed       C = op(A) B + S, B packed once, for many products: weights in a step, or in all predicts
-#     gemm_by_panels          C = op(A) op(B) + S, B packed a piece at a time, while it is in L1: dW = x^T dz
+#     gemm_by_panels          C = op(A) op(B) + S, B packed a piece at a time, while it is in L1: dW = x^T dz;
+#                             a B that is not worth packing is read where it is
+#
+# A number of C is the same whichever of the two makes it, and wherever its row is; one row alone may differ.
 #
 # In a build without these kernels (v2, MSVC) a packed matrix is a contiguous copy, and BLAS makes the products.
 from cython cimport floating
@@ -17,16 +20,16 @@ cdef extern from "vec/gemm_packed.h" nogil:
         Py_ssize_t panel
         void (*pack)(Py_ssize_t, Py_ssize_t, int, const float*, Py_ssize_t, float*) noexcept nogil
         void (*multiply)(
-            Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, const float*, const float*,
-            Py_ssize_t, float*, Py_ssize_t) noexcept nogil
+            Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t,
+            const float*, Py_ssize_t, float*, Py_ssize_t) noexcept nogil
 
     ctypedef struct ldl_gemm_packed_f64:
         Py_ssize_t vector
         Py_ssize_t panel
         void (*pack)(Py_ssize_t, Py_ssize_t, int, const double*, Py_ssize_t, double*) noexcept nogil
         void (*multiply)(
-            Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, const double*, const double*,
-            Py_ssize_t, double*, Py_ssize_t) noexcept nogil
+            Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t,
+            const double*, Py_ssize_t, double*, Py_ssize_t) noexcept nogil
 
 cdef extern from "vec/vec.h" nogil:
     ctypedef struct Table "ldl_vec":
@@ -38,6 +41,9 @@ cdef enum:
     PANEL_ROWS = 128
     PANEL_COLUMNS = 64
     PANEL = PANEL_ROWS * PANEL_COLUMNS      # numbers of scratch of gemm_by_panels
+    FEW_ROWS = 16               # of A: as many or fewer do not repay the copy of B,
+    SMALL = 2 * PANEL           # and neither does a B of so few numbers, which stays in L1 or close to it
+    MANY_ROWS = 480             # of A: a strip of it 128 deep stays in L2 for all columns of B
 
 
 cdef inline Py_ssize_t packed_size(Py_ssize_t k, Py_ssize_t n) noexcept nogil:
@@ -74,13 +80,27 @@ cdef inline void pack(
             memcpy(packed + i * n, B + i * ldb, n * sizeof(floating))
 
 
-cdef inline void start_with(
-    Py_ssize_t m, Py_ssize_t n, const floating *S, Py_ssize_t lds, floating *C, Py_ssize_t ldc) noexcept nogil:
-    """C = S, unless S is C"""
+cdef inline void multiply(
+    bint ta, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const floating *A, Py_ssize_t lda,
+    const floating *B, Py_ssize_t ldb,      # ldb 0: packed
+    const floating *S, Py_ssize_t lds, floating *C, Py_ssize_t ldc) noexcept nogil:
+    """C = op(A) B + S by the kernels of the instruction set in use, which must be there."""
+    cdef const Table *table = <const Table*>vec.table
+    cdef Py_ssize_t a_row = 1 if ta else lda, a_depth = lda if ta else 1
+    if floating is float:
+        table.gemm_packed_f32.multiply(m, n, k, A, a_row, a_depth, B, ldb, S, lds, C, ldc)
+    else:
+        table.gemm_packed_f64.multiply(m, n, k, A, a_row, a_depth, B, ldb, S, lds, C, ldc)
+
+
+cdef inline void by_blas(                                               # C = op(A) op(B) + S
+    bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const floating *A, Py_ssize_t lda,
+    const floating *B, Py_ssize_t ldb, const floating *S, Py_ssize_t lds, floating *C, Py_ssize_t ldc) noexcept nogil:
     cdef Py_ssize_t i
     if S != NULL and S != C:
         for i in range(m):
             memcpy(C + i * ldc, S + i * lds, n * sizeof(floating))
+    gemm(ta, tb, m, n, k, <floating>1, A, lda, B, ldb, <floating>(0 if S == NULL else 1), C, ldc)
 
 
 cdef inline void gemm_packed(                                           # C = op(A) B + S
@@ -90,16 +110,10 @@ cdef inline void gemm_packed(                                           # C = op
     const floating *S, Py_ssize_t lds,      # (m, n); NULL: zeros; lds 0: one row for all; S may be C
     floating *C, Py_ssize_t ldc,            # (m, n)
 ) noexcept nogil:
-    cdef const Table *table = <const Table*>vec.table
-    cdef Py_ssize_t a_row = 1 if ta else lda, a_depth = lda if ta else 1
     if has_gemm_packed(<floating>0):
-        if floating is float:
-            table.gemm_packed_f32.multiply(m, n, k, A, a_row, a_depth, packed, S, lds, C, ldc)
-        else:
-            table.gemm_packed_f64.multiply(m, n, k, A, a_row, a_depth, packed, S, lds, C, ldc)
-        return
-    start_with(m, n, S, lds, C, ldc)
-    gemm(ta, False, m, n, k, <floating>1, A, lda, packed, n, <floating>(0 if S == NULL else 1), C, ldc)
+        multiply(ta, m, n, k, A, lda, packed, <Py_ssize_t>0, S, lds, C, ldc)
+    else:
+        by_blas(ta, False, m, n, k, A, lda, packed, n, S, lds, C, ldc)
 
 
 cdef inline void gemm_by_panels(                                        # C = op(A) op(B) + S
@@ -110,18 +124,29 @@ cdef inline void gemm_by_panels(                                        # C = op
     floating *C, Py_ssize_t ldc,            # (m, n)
     floating *panel,                        # PANEL numbers to use
 ) noexcept nogil:
-    cdef Py_ssize_t p, j, q, w
-    if not has_gemm_packed(<floating>0) or k == 0:
-        start_with(m, n, S, lds, C, ldc)
-        gemm(ta, tb, m, n, k, <floating>1, A, lda, B, ldb, <floating>(0 if S == NULL else 1), C, ldc)
+    cdef Py_ssize_t i, p, j, q, w, rows
+    cdef const floating *s
+    # a vector times a matrix too large for L1, and a matrix times a vector, are as fast as memory with BLAS
+    if not has_gemm_packed(<floating>0) or k == 0 or n == 1 or (m == 1 and (tb or k * n > PANEL)):
+        by_blas(ta, tb, m, n, k, A, lda, B, ldb, S, lds, C, ldc)
         return
-    p = 0
-    while p < k:
-        q, j = min(<Py_ssize_t>PANEL_ROWS, k - p), 0
-        while j < n:
-            w = min(<Py_ssize_t>PANEL_COLUMNS, n - j)
-            pack(tb, q, w, B + (j * ldb + p if tb else p * ldb + j), ldb, panel)
-            gemm_packed(ta, m, w, q, A + (p * lda if ta else p), lda, panel, S + j if S != NULL else NULL, lds, C + j, ldc)
-            j += w
-        S, lds = C, ldc
-        p += q
+    if not tb and (m <= FEW_ROWS or k * n <= SMALL):
+        multiply(ta, m, n, k, A, lda, B, ldb, S, lds, C, ldc)
+        return
+    i = 0
+    while i < m:
+        rows = min(<Py_ssize_t>MANY_ROWS, m - i)
+        # never one row alone, which would be summed up in another order
+        rows -= m - i - rows == 1
+        s, p = S + i * lds if S != NULL else NULL, 0
+        while p < k:
+            q, j = min(<Py_ssize_t>PANEL_ROWS, k - p), 0
+            while j < n:
+                w = min(<Py_ssize_t>PANEL_COLUMNS, n - j)
+                pack(tb, q, w, B + (j * ldb + p if tb else p * ldb + j), ldb, panel)
+                multiply(ta, rows, w, q, A + (p * lda + i if ta else i * lda + p), lda, panel, <Py_ssize_t>0,
+                         s + j if s != NULL else NULL, lds if p == 0 else ldc, C + i * ldc + j, ldc)
+                j += w
+            s = C + i * ldc
+            p += q
+        i += rows

@@ -6,5 +6,4 @@ TILE_ROWS: int
 
 def dense(
     dtype: str, *, steps: int, n_in: int, n_out: int, activation: str = "identity", use_bias: bool = True,
-    small_products: bool | None = None,
 ) -> Kernel: ...

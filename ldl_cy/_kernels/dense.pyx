@@ -15,20 +15,20 @@ from cython cimport floating
 from libc.string cimport memset
 
 from ldl_cy._engine cimport vec
-from ldl_cy._engine.blas cimport gemm
+from ldl_cy._engine.gemm_packed cimport PANEL, gemm_by_panels, gemm_packed, pack, packed_size
 from ldl_cy._engine.op cimport (
     DERIVED_FOR_DX, Call, Kernel, Op, assert_fits, backward_t, dx_columns_t, forward_columns_t, forward_t, gradient_t,
     prepare_t)
 
-from ldl_cy._kernels.blocked cimport BLOCK_PANEL, outer_by_blocks, product_by_blocks
-
-from ldl_cy._engine.vec import ACTIVATIONS, default_slope, instruction_set
+from ldl_cy._engine.vec import ACTIVATIONS, default_slope
 from ldl_cy._kernels.folded import with_norm
 
-# Up to this many weights the products of a block are small, and OpenBLAS runs small products
-# unpacked, except for the transposed one of dx: with a transposed copy of W it is a plain one.
-# Products with more weights are made block by block (see blocked.pxd).
+# Up to this many weights W^T is packed once a step for dx; of larger ones each product packs a panel at a time.
 cdef Py_ssize_t LARGEST_COPY = 1 << 16
+# Up to so many outputs dW^T = dz^T x is made and transposed, since vectors along n_out would be partly empty. Its few
+# rows read x where it is (FEW_ROWS in gemm_packed.pxd).
+cdef enum:
+    NARROW = 15
 # BatchNorm is folded into up to this many weights, or where a row's vectors use each often enough: folded weights
 # are compared with theta in each predict, as copies are, and here nothing else needs that. Measured with ReLU
 # after it, float32, us before and after, one row and 64: 32 to 32 0.74, 0.71 and 3.5, 2.3; 20 to 64 0.76, 0.81 and
@@ -49,8 +49,7 @@ ctypedef struct Dense:
     Py_ssize_t n_out
     int activation
     int use_bias
-    int copies                  # derived holds W^T
-    int small_products          # are faster: see blocked.pxd
+    int copies                  # derived holds W^T, packed
     Py_ssize_t tile             # columns of y, or of dx, in a task of its own
     double slope
 
@@ -59,11 +58,11 @@ cdef void prepare(
     const Op *op, const Call *call,
     const floating *theta,      # W (n_in, n_out), b (n_out,)
     const floating *state,
-    floating *derived,          # W^T (n_out, n_in)
+    floating *derived,          # W^T (n_out, n_in), packed
 ) noexcept nogil:
     cdef const Dense *s = <const Dense*>&op.sizes[0]
     if s.copies:
-        vec.transpose(s.n_in, s.n_out, theta, s.n_out, derived, s.n_in)
+        pack(True, s.n_out, s.n_in, theta, s.n_out, derived)
 
 
 cdef void forward(
@@ -80,10 +79,8 @@ cdef void forward(
     cdef floating *z = y
     if op.cache_size and cache != NULL:
         z = cache
-    # z = 1 b^T + x W   (n, n_in) (n_in, n_out): rows are filled with the bias, then the product is added
-    vec.fill_rows(n, s.n_out, b, z, s.n_out)
-    product_by_blocks(False, n, s.n_out, s.n_in, x, s.n_in, theta, s.n_out, <floating>1, z, s.n_out,
-                      scratch if s.small_products else NULL)
+    # z = x W + 1 b^T   (n, n_in) (n_in, n_out)
+    gemm_by_panels(False, False, n, s.n_out, s.n_in, x, s.n_in, theta, s.n_out, b, <Py_ssize_t>0, z, s.n_out, scratch)
     # y = f(z)
     if s.activation != vec.LDL_IDENTITY:
         vec.activate(s.activation, <floating>s.slope, n, s.n_out, z, y)
@@ -106,17 +103,39 @@ cdef void backward(
         vec.activate_grad(s.activation, <floating>s.slope, n, s.n_out, cache if op.cache_size else y, dy, dy)
     if grad != NULL:
         # dW += x^T dz   (n_in, n) (n, n_out);  db += 1^T dz
-        gemm(True, False, s.n_in, s.n_out, n, <floating>1, x, s.n_in, dy, s.n_out, <floating>1, grad, s.n_out)
+        if 1 < s.n_out <= NARROW:
+            add_narrow(n, s.n_in, s.n_out, x, dy, grad, scratch)
+        else:
+            gemm_by_panels(True, False, s.n_in, s.n_out, n, x, s.n_in, dy, s.n_out, grad, s.n_out, grad, s.n_out,
+                           scratch)
         if s.use_bias:
             vec.add_column_sums(n, s.n_out, dy, grad + s.n_in * s.n_out)
     if dx != NULL:
         # dx = dz W^T   (n, n_out) (n_out, n_in)
         if s.copies:
-            gemm(False, False, n, s.n_in, s.n_out, <floating>1, dy, s.n_out, derived, s.n_in,
-                 <floating>0, dx, s.n_in)
+            gemm_packed(False, n, s.n_in, s.n_out, dy, s.n_out, derived, NULL, <Py_ssize_t>0, dx, s.n_in)
         else:
-            product_by_blocks(True, n, s.n_in, s.n_out, dy, s.n_out, theta, s.n_out, <floating>0, dx, s.n_in,
-                              scratch if s.small_products else NULL)
+            gemm_by_panels(False, True, n, s.n_in, s.n_out, dy, s.n_out, theta, s.n_out, NULL, <Py_ssize_t>0, dx,
+                           s.n_in, scratch)
+
+
+cdef inline void add_narrow(
+    Py_ssize_t n, Py_ssize_t n_in, Py_ssize_t n_out,
+    const floating *x,          # (n, n_in)
+    const floating *dz,         # (n, n_out), n_out up to NARROW
+    floating *dW,               # (n_in, n_out), added to
+    floating *transposed,       # PANEL numbers to use
+) noexcept nogil:
+    """dW += (dz^T x)^T, as many rows of dW at a time as fit the panel."""
+    cdef Py_ssize_t i = 0, j, p, w, most = PANEL // n_out
+    while i < n_in:
+        w = min(most, n_in - i)
+        # dz^T x[:, i : i + w]   (n_out, n) (n, w)
+        gemm_by_panels(True, False, n_out, w, n, dz, n_out, x + i, n_in, NULL, <Py_ssize_t>0, transposed, w, NULL)
+        for p in range(w):
+            for j in range(n_out):
+                dW[(i + p) * n_out + j] += transposed[j * w + p]
+        i += w
 
 
 cdef void forward_columns(
@@ -132,10 +151,8 @@ cdef void forward_columns(
         Py_ssize_t n = call.n * s.steps, i, j = call.tile * s.tile, w = min(s.tile, s.n_out - j)
         const floating *b = theta + s.n_in * s.n_out + j if s.use_bias else NULL
         floating *z = cache if op.cache_size and cache != NULL else y
-    # z[:, j : j + w] = 1 b[j : j + w]^T + x W[:, j : j + w]   (n, n_in) (n_in, w)
-    vec.fill_rows(n, w, b, z + j, s.n_out)
-    product_by_blocks(False, n, w, s.n_in, x, s.n_in, theta + j, s.n_out, <floating>1, z + j, s.n_out,
-                      scratch if s.small_products else NULL)
+    # z[:, j : j + w] = x W[:, j : j + w] + 1 b[j : j + w]^T   (n, n_in) (n_in, w)
+    gemm_by_panels(False, False, n, w, s.n_in, x, s.n_in, theta + j, s.n_out, b, <Py_ssize_t>0, z + j, s.n_out, scratch)
     if s.activation != vec.LDL_IDENTITY:
         for i in range(n):
             vec.activate(s.activation, <floating>s.slope, 1, w, z + i * s.n_out + j, y + i * s.n_out + j)
@@ -152,8 +169,8 @@ cdef void dx_columns(
         const Dense *s = <const Dense*>&op.sizes[0]
         Py_ssize_t n = call.n * s.steps, i = call.tile * s.tile, w = min(s.tile, s.n_in - i)
     # dx[:, i : i + w] = dz W[i : i + w]^T   (n, n_out) (n_out, w)
-    product_by_blocks(True, n, w, s.n_out, dz, s.n_out, theta + i * s.n_out, s.n_out, <floating>0, dx + i, s.n_in,
-                      scratch if s.small_products else NULL)
+    gemm_by_panels(False, True, n, w, s.n_out, dz, s.n_out, theta + i * s.n_out, s.n_out, NULL, <Py_ssize_t>0, dx + i,
+                   s.n_in, scratch)
 
 
 cdef void gradient(
@@ -169,10 +186,7 @@ cdef void gradient(
         Py_ssize_t m = max(0, min(rows, s.n_in - i))
         floating *db = grad + m * s.n_out
     # dW[i : i + m] = x[:, i : i + m]^T dz   (m, n) (n, n_out)
-    if s.small_products:
-        outer_by_blocks(m, s.n_out, n, x + i, s.n_in, dz, grad, scratch)
-    else:
-        gemm(True, False, m, s.n_out, n, <floating>1, x + i, s.n_in, dz, s.n_out, <floating>0, grad, s.n_out)
+    gemm_by_panels(True, False, m, s.n_out, n, x + i, s.n_in, dz, s.n_out, NULL, <Py_ssize_t>0, grad, s.n_out, scratch)
     if s.use_bias and m < rows:
         # db = 1^T dz
         memset(db, 0, s.n_out * sizeof(floating))
@@ -180,11 +194,8 @@ cdef void gradient(
 
 
 def dense(str dtype, *, Py_ssize_t steps, Py_ssize_t n_in, Py_ssize_t n_out, str activation="identity",
-          bint use_bias=True, object small_products=None):
-    """The kernel of ``layers.Dense`` for rows of ``steps`` vectors of n_in numbers.
-
-    ``small_products``: whether the BLAS runs small products unpacked (see blocked.pxd); None: where there is AVX-512.
-    """
+          bint use_bias=True):
+    """The kernel of ``layers.Dense`` for rows of ``steps`` vectors of n_in numbers."""
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
     cdef Dense *s = <Dense*>&op.sizes[0]
@@ -192,7 +203,6 @@ def dense(str dtype, *, Py_ssize_t steps, Py_ssize_t n_in, Py_ssize_t n_out, str
     s.steps, s.n_in, s.n_out = steps, n_in, n_out
     s.activation, s.slope, s.use_bias = ACTIVATIONS.index(activation), default_slope(activation), use_bias
     s.copies = n_in * n_out <= LARGEST_COPY
-    s.small_products = instruction_set() == "v4" if small_products is None else small_products
     # equal tiles of rows of W, an even number of them if not one; the row of the bias counts as one
     most = max(TILE_ROWS, TILE_BYTES // ((4 if dtype == "float32" else 8) * n_out))
     tiles = (n_in + use_bias + most - 1) // most
@@ -205,9 +215,9 @@ def dense(str dtype, *, Py_ssize_t steps, Py_ssize_t n_in, Py_ssize_t n_out, str
     op.x_size = steps * n_in
     op.y_size = steps * n_out
     op.n_params = n_in * n_out + (n_out if use_bias else 0)
-    op.n_derived = n_in * n_out if s.copies else 0
+    op.n_derived = packed_size(n_out, n_in) if s.copies else 0
     op.flags = DERIVED_FOR_DX
-    op.scratch_fixed = BLOCK_PANEL if s.small_products else 0
+    op.scratch_fixed = PANEL
     op.cache_size = op.y_size if vec.ldl_keeps_z(s.activation) else 0
     op.flops = 2.0 * steps * n_in * n_out
     if dtype == "float32":
@@ -227,6 +237,6 @@ def dense(str dtype, *, Py_ssize_t steps, Py_ssize_t n_in, Py_ssize_t n_out, str
     kernel.name, kernel.dtype = "dense", dtype
     kernel.config = {"steps": steps, "n_in": n_in, "n_out": n_out, "activation": activation}
     if activation == "identity" and (n_in * n_out <= FOLDED_WEIGHTS or n_in <= INPUTS_PER_VECTOR * steps):
-        make = partial(dense, dtype, steps=steps, n_in=n_in, n_out=n_out, small_products=small_products)
+        make = partial(dense, dtype, steps=steps, n_in=n_in, n_out=n_out)
         kernel.folder = partial(with_norm, make, n_out, use_bias)
     return kernel

@@ -5,6 +5,7 @@ from buffers import Guarded
 from contract import CHECKS, DTYPES, LayerCase, close, run
 from references import activate
 
+from ldl_cy._engine import vec
 from ldl_cy._kernels.dense import dense
 from ldl_cy.layers import Dense
 from ldl_cy.layers.activation import ACTIVATIONS
@@ -45,13 +46,21 @@ def test_large_weights_take_the_path_without_a_copy():
     np.testing.assert_allclose(dx, dy @ theta[:-257].reshape(256, 257).T, atol=1e-11)
 
 
-# a product larger than a small one by BLAS's measure, in rows, columns and depth that no block divides
-@pytest.mark.parametrize("small_products", [True, False])
+@pytest.fixture(params=vec.instruction_sets())
+def isa(request):
+    before = vec.instruction_set()
+    vec.use_instruction_set(request.param)
+    yield request.param
+    vec.use_instruction_set(before)
+
+
+# rows, columns and depth that no panel divides, a few outputs, and one
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("n", "n_in", "n_out"), [
-    (1, 261, 301), (2, 813, 709), (67, 261, 301), (131, 113, 131), (300, 66, 65), (3, 1, 70001), (300, 70001, 1)])
-def test_products_by_blocks(n, n_in, n_out, dtype, small_products):
-    kernel = dense(dtype, n_in=n_in, n_out=n_out, steps=1, activation="relu", small_products=small_products)
+    (1, 261, 301), (2, 813, 709), (67, 261, 301), (131, 113, 131), (300, 66, 65), (3, 1, 70001), (300, 70001, 1),
+    (7, 900, 15), (33, 20, 2), (1, 20, 3)])
+def test_products_of_all_sizes(n, n_in, n_out, dtype, isa):
+    kernel = dense(dtype, n_in=n_in, n_out=n_out, steps=1, activation="relu")
     rng = np.random.default_rng(0)
     theta, x, dy = (rng.standard_normal(size).astype(dtype) for size in (kernel.n_params, (n, n_in), (n, n_out)))
     W, b = theta[:n_in * n_out].astype(float).reshape(n_in, n_out), theta[n_in * n_out:]
