@@ -5,7 +5,7 @@ forward, backward, prepare ..., which the engine calls without the GIL. The equa
 
     layer               kernel, .pyx           made of, .pxd                   compiled per instruction set, BLAS
 
-    Dense ------------> dense ---------------> blocked ----------------------> blas.gemm, vec.transpose
+    Dense ------------> dense -----------------------------------------------> gemm_packed
     RNN LSTM GRU -----> recurrent ---+-------> recurrent_cells --------------> gemm_packed, vec/gates.inc
                                      +-------> recurrent_steps
     Conv1D Conv2D -+--> winograd ----+-------> transforms -------------------> vec/winograd.inc
