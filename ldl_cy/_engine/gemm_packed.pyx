@@ -6,6 +6,7 @@ from cython cimport floating
 
 PANEL_NUMBERS = PANEL
 
+
 def has_kernels(str dtype):
     """Whether there are kernels for the instruction set in use; else BLAS makes these products."""
     return has_gemm_packed(<float>0) if dtype == "float32" else has_gemm_packed(<double>0)
