@@ -87,7 +87,7 @@ cdef inline void apply(
         i += n
 
 
-cdef inline void through_activation(
+cdef void through_activation(
     const BatchNorm *s, Py_ssize_t rows,
     const floating *channel,    # (3, k)
     const floating *x,          # (rows, k)
@@ -109,7 +109,7 @@ cdef inline void through_activation(
         i += n
 
 
-cdef inline void gradient_sums(
+cdef void gradient_sums(
     const Op *op, const Call *call,
     const floating *x,          # (n, vectors, k)
     const floating *y,          # (n, y_size)
