@@ -50,6 +50,12 @@ def measure(run, seconds, repeats, of_first=lambda value: value):
     Several processes that run together give ``of_first``, which waits for all and returns the value of the first:
     all do as many steps.
     """
+    count = calibrate(run, seconds, of_first)
+    return [repetition(run, count, of_first) for _ in range(repeats)]
+
+
+def calibrate(run, seconds, of_first=lambda value: value):
+    """How many steps last about ``seconds``; see ``measure``."""
     run(1)
     count = 1
     while True:
@@ -60,14 +66,15 @@ def measure(run, seconds, repeats, of_first=lambda value: value):
         if spent >= seconds / 2:
             break
         count = max(count + 1, int(done * min(20.0, seconds / max(spent, 1e-7))))
-    count = max(1, round(done * seconds / spent))
-    times = []
-    for _ in range(repeats):
-        of_first(0)
-        start = time.perf_counter()
-        done = run(count)
-        times.append((time.perf_counter() - start) / done)
-    return times
+    return max(1, round(done * seconds / spent))
+
+
+def repetition(run, count, of_first=lambda value: value):
+    """Seconds a step of one repetition of at least ``count`` steps."""
+    of_first(0)
+    start = time.perf_counter()
+    done = run(count)
+    return (time.perf_counter() - start) / done
 
 
 def peak_memory():

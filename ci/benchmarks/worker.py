@@ -17,7 +17,7 @@ MODULES = {
     "scikit-learn": "sklearn_peer",
     "onnxruntime": "onnx_peer",
 }
-EXPLORE_SECONDS, EXPLORE_ROUNDS = 0.1, 3
+EXPLORE_SECONDS, EXPLORE_ROUNDS = 0.05, 3
 GEMM_SIZE = 1024
 
 
@@ -91,10 +91,11 @@ def explore(prepare, arguments, axes, of_first):
     tried = []
     for name, values in axes:
         runs = {value: prepare(*arguments, {**setting, name: value}) for value in values}
+        counts = {value: common.calibrate(run, EXPLORE_SECONDS, of_first) for value, run in runs.items()}
         least = dict.fromkeys(values, float("inf"))
         for _ in range(EXPLORE_ROUNDS):
             for value, run in runs.items():
-                least[value] = min(least[value], *common.measure(run, EXPLORE_SECONDS, 1, of_first))
+                least[value] = min(least[value], common.repetition(run, counts[value], of_first))
         tried += [{"setting": {**setting, name: value}, "seconds": least[value]} for value in values]
         setting[name] = of_first(min(least, key=least.get))
     if not axes:
