@@ -26,9 +26,9 @@ def objective(
     """The function theta -> (loss, gradient) over checked data; see ``Sequential.objective``."""
 
     def loss_and_gradient(theta: Any) -> tuple[float, np.ndarray]:
-        at = network.theta if theta is None else network.check_theta(theta)
+        at = network.vectors[0] if theta is None else network.check_theta(theta)
         grad = np.empty(at.size, network.dtype)
-        statistics = network.statistics.copy()      # a training pass updates them: not the network's own
+        statistics = network.vectors[1].copy()      # a training pass updates them: not the network's own
         with network.workspace(data.n, n_threads, training=True, loss_size=data.loss_op.target_size) as ws, \
                 network.pool(ws, data.n) as pool:
             value = ws.gradient(
@@ -72,7 +72,7 @@ class RowJacobians:
         lengths: np.ndarray | None = None,
     ) -> np.ndarray:
         """wᵢ ∂ŷⱼ(xᵢ)/∂θ of each row, (m, n_params), as a view that the next call overwrites."""
-        self.workspace.gradient(rows, self._nothing[:len(rows)], weights, theta, self.network.statistics,
+        self.workspace.gradient(rows, self._nothing[:len(rows)], weights, theta, self.network.vectors[1],
                                 self._ops[j], None, pool, lengths=lengths, loss_scale=1.0)
         return self.workspace.lane_gradients()[:len(rows)]
 
@@ -85,7 +85,7 @@ def jacobian(network: Network, X: Any, theta: Any, n_threads: int) -> np.ndarray
     if size > LARGEST_JACOBIAN:
         raise ValueError(f"Sequential: the Jacobian must take at most {LARGEST_JACOBIAN} bytes, got {n} x {k} "
                          f"x {n_params} numbers in {size} bytes; call it for fewer rows at a time.")
-    at = network.theta if theta is None else network.check_theta(theta)
+    at = network.vectors[0] if theta is None else network.check_theta(theta)
     result = np.empty((n, k, n_params), network.dtype)
     gradients = RowJacobians(network, n, n_threads)
     most = gradients.rows_at_once

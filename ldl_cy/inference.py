@@ -18,13 +18,16 @@ OWNER = "Sequential"
 
 def predict(network: Network, X: Any, lengths: Any, batch_size: int | None, n_threads: int | None) -> np.ndarray:
     """The last layer's raw output, with all checks; see ``Sequential.predict``."""
+    if n_threads is None and lengths is None and batch_size is None and network.predictor is not None:
+        out = network.predictor.predict(X, choose_threads(OWNER, None))
+        if out is not None:
+            return out
     rows = network.check_rows("X", X, lengths)
     n = len(rows)
     lengths = network.check_lengths(lengths, n)
     size = check_int(OWNER, "batch_size", batch_size) if batch_size is not None else n
     threads = choose_threads(OWNER, n_threads)
-    if network.predictor is None or network.predictor.abandoned or n > network.predictor.most_rows:
-        network.prepare_predictor(n)
+    network.prepare_predictor(n, threads)
     return outputs(network, rows, lengths, threads, size)
 
 
@@ -35,14 +38,14 @@ def outputs(
     n = len(rows)
     size = n if batch_size is None else batch_size
     with network.workspace(size, n_threads) as ws, network.pool(ws, n) as pool:
-        out = np.empty((n, *network.output_shape), network.dtype)
+        out, (theta, statistics) = np.empty((n, *network.output_shape), network.dtype), network.vectors
         flat = out.reshape(n, -1)
         if ws.plan.whole:
             size = min(size, ws.plan.capacity)
         for start in range(0, n, size):
             part = slice(start, start + size)
-            ws.predict(rows[part], flat[part], network.theta, network.statistics, pool,
-                       None if lengths is None else lengths[part])
+            ws.predict(rows[part], flat[part], theta, statistics, pool, None if lengths is None else lengths[part],
+                       network.version)
     return out
 
 
@@ -66,8 +69,8 @@ def loss_sums(network: Network, data: Data, n_threads: int, ranks: Ranks | None 
         size = ws.plan.capacity if ws.plan.whole else data.n
         for start in range(0, data.n, size):
             part = data.part(start, size)
-            losses, weights = ws.evaluate(part.rows, part.targets, part.weights, network.theta, network.statistics,
-                                          part.loss_op, pool, part.lengths)
+            losses, weights = ws.evaluate(part.rows, part.targets, part.weights, *network.vectors, part.loss_op, pool,
+                                          part.lengths, network.version)
             total, weight = total + losses, weight + weights
     return total, weight
 
@@ -81,7 +84,7 @@ def trace(network: Network, X: Any) -> dict[str, np.ndarray]:
     with network.workspace(len(rows), 1, keep=kept) as ws, network.pool(ws, 1) as pool:
         for start in range(0, len(rows), ws.plan.capacity):
             part = np.ascontiguousarray(rows[start:start + ws.plan.capacity], network.dtype)
-            ws.predict(part, None, network.theta, network.statistics, pool)
+            ws.predict(part, None, *network.vectors, pool, version=network.version)
             for name, v in graph.outputs.items():
                 buffer = graph.buffers[v]
                 values = ws.kept(buffer, len(part)) if buffer else part

@@ -163,7 +163,9 @@ class Sequential(Composes):
     @theta.setter
     def theta(self, values: Any) -> None:
         network = self.network
-        network.theta[:] = network.check_theta(values)
+        theta = network.check_theta(values)
+        with network.version:
+            network.vectors[0][:] = theta
 
     @property
     def parameters(self) -> Mapping[str, np.ndarray]:
@@ -200,8 +202,8 @@ class Sequential(Composes):
         array of shape (n, *output_shape) in the model's dtype
         """
         network = self._built[1] or self.network
-        if network.predictor is not None and lengths is None and batch_size is None and n_threads is None:
-            out = network.predictor.predict(X)
+        if network.predictor is not None and lengths is None and batch_size is None:
+            out = network.predictor.predict(X, n_threads)
             if out is not None:
                 return out
         return inference.predict(network, X, lengths, batch_size, n_threads)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from operator import setitem
 from types import MappingProxyType
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ldl_cy._engine.arrays import VersionCounter
 from ldl_cy._engine.graph import Entry, Graph, end
 from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.pool import Pool
@@ -59,7 +60,8 @@ class Network:
     """A built network: its graph, weights and running statistics, and its workspaces.
 
     The two arrays stay the same objects; only their numbers change. A copy and a pickle hold layers and numbers, no
-    workspaces.
+    workspaces. ``theta``, ``statistics``, ``parameters`` and ``state`` hand the arrays out: whoever has them may write
+    to them at any time. ``vectors`` is for reads, and for writes in ``with network.version:``.
 
     Parameters
     ----------
@@ -68,10 +70,11 @@ class Network:
     theta : (n_params,) array in the graph's dtype, all weights
     statistics : (n_state,) array in the graph's dtype, all running statistics
     seed : int, for initial weights, shuffling and dropout
+    version : VersionCounter, default=None
+        Of the two arrays, if no one else may write to them without it.
 
     Attributes
     ----------
-    parameters, state : mappings of names to views into theta and statistics
     input_shape, output_shape : tuples, without the batch axis
     n_params, n_outputs : int, weights; outputs of a sample
     decayed : (m, 2) int64, the ranges of theta that alpha and weight_decay act on
@@ -79,19 +82,26 @@ class Network:
     trainable_ranges : (m, 2) int64, the same as ascending ranges of theta, none of which touch
     workspaces : WorkspaceCache
     predictor : Predictor or None, the fast path of predict, made on first use
-    fast_rows : int or None, the most rows for which it is used; None until it is known
+    fast_rows : 3-tuple of ints or None, the most rows for which it is used by one thread and by several, and how many
+        of these are of use; None until it is known
     """
 
     def __init__(
         self, layers: Sequence[Layer], graph: Graph, theta: np.ndarray, statistics: np.ndarray, seed: int,
+        version: VersionCounter | None = None,
     ) -> None:
         self.layers, self.graph, self.seed = tuple(layers), graph, seed
         self.dtype = graph.dtype
         self.input_shape, self.output_shape = graph.input_shape, graph.shapes[-1]
         self.n_params, self.n_outputs = graph.n_params, math.prod(graph.shapes[-1])
-        self._theta, self._statistics = theta, statistics
-        self.parameters = MappingProxyType(Views("parameter", theta, graph.parameters))
-        self.state = MappingProxyType(Views("running statistic", statistics, graph.state))
+        self.vectors = theta, statistics
+        self.version = VersionCounter()
+        if version is None:
+            self.version.hand_out()
+        else:
+            self.version = version
+        self._parameters = MappingProxyType(Views("parameter", theta, graph.parameters))
+        self._state = MappingProxyType(Views("running statistic", statistics, graph.state))
         self.trainable = np.zeros(self.n_params, bool)
         for e in graph.parameters:
             self.trainable[e.offset:e.offset + e.parameter.size] = e.trainable
@@ -102,7 +112,7 @@ class Network:
         self.decayed.flags.writeable = self.trainable_ranges.flags.writeable = False    # compiled updates trust them
         self.workspaces = WorkspaceCache()
         self.predictor: Predictor | None = None
-        self.fast_rows: int | None = None
+        self.fast_rows: tuple[int, int, int] | None = None
         self._split: dict[int, tuple[Network, Network]] = {}
         self._of_steps: dict[int, Network] = {}
 
@@ -116,25 +126,40 @@ class Network:
             A layer does not fit the shape that reaches it; the message names both.
         """
         graph = make_graph(layers, input_shape, dtype)
-        return cls(layers, graph, *initial_values(graph, seed), seed)
+        return cls(layers, graph, *initial_values(graph, seed), seed, VersionCounter())
 
     @property
     def theta(self) -> np.ndarray:
         """All weights, (n_params,)."""
-        return self._theta
+        self.version.hand_out()
+        return self.vectors[0]
 
     @property
     def statistics(self) -> np.ndarray:
         """All running statistics, (n_state,)."""
-        return self._statistics
+        self.version.hand_out()
+        return self.vectors[1]
+
+    @property
+    def parameters(self) -> Mapping[str, np.ndarray]:
+        """Views into theta by name."""
+        self.version.hand_out()
+        return self._parameters
+
+    @property
+    def state(self) -> Mapping[str, np.ndarray]:
+        """Views into the running statistics by name."""
+        self.version.hand_out()
+        return self._state
 
     def initial(self) -> Network:
         """The same network with its initial weights and running statistics, in arrays of its own."""
-        return self.with_numbers(*initial_values(self.graph, self.seed), self.seed)
+        return self.with_numbers(*initial_values(self.graph, self.seed), self.seed, VersionCounter())
 
     def snapshot(self) -> Snapshot:
         """Copies of theta and of the running statistics, for ``restore``."""
-        return self.theta.copy(), self.statistics.copy()
+        theta, statistics = self.vectors
+        return theta.copy(), statistics.copy()
 
     def restore(self, saved: Snapshot) -> None:
         """Copy the numbers of a snapshot into theta and the running statistics.
@@ -148,16 +173,22 @@ class Network:
                 and all(isinstance(array, np.ndarray) for array in saved)):
             raise TypeError(f"Network: saved must be a snapshot, got {type(saved).__name__}.")
         own, other = ([(array.shape, array.dtype.name) for array in arrays]
-                      for arrays in ((self.theta, self.statistics), saved))
+                      for arrays in (self.vectors, saved))
         if own != other:
             raise ValueError(f"Network: saved must be a snapshot of this network, {own}, got {other}.")
         # both in one call that runs no Python between them: a Ctrl-C comes before or after it
         store: Any = setitem
-        deque(map(store, (self.theta, self.statistics), (slice(None), slice(None)), saved), maxlen=0)
+        with self.version:
+            deque(map(store, self.vectors, (slice(None), slice(None)), saved), maxlen=0)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return from_numbers, (
-            self.layers, self.input_shape, self.dtype, self.theta, self.statistics, self.seed)
+        return from_numbers, (self.layers, self.input_shape, self.dtype, *self.to_read(), self.seed)
+
+    def to_read(self) -> Snapshot:
+        """Theta and the running statistics as arrays that can't be written to."""
+        theta, statistics = (array.view() for array in self.vectors)
+        theta.flags.writeable = statistics.flags.writeable = False
+        return theta, statistics
 
     # -- the same network in another dtype or for other lengths ---------------------------------------
 
@@ -166,7 +197,9 @@ class Network:
         if dtype == self.dtype:
             return self
         graph = make_graph(self.layers, self.input_shape, dtype)
-        return Network(self.layers, graph, self.theta.astype(dtype), self.statistics.astype(dtype), self.seed)
+        theta, statistics = self.vectors
+        return Network(
+            self.layers, graph, theta.astype(dtype), statistics.astype(dtype), self.seed, VersionCounter())
 
     def with_steps(self, n_steps: int) -> Network:
         """A network that shares these weights, for sequences of ``n_steps`` steps.
@@ -185,20 +218,23 @@ class Network:
         if [e.parameter.shape for e in graph.parameters] != [e.parameter.shape for e in self.graph.parameters]:
             raise ValueError(f"Sequential: the weights must not depend on the number of steps, got {n_steps} steps "
                              f"for a network built for {self.input_shape[0]}.")
-        network = Network(self.layers, graph, self.theta, self.statistics, self.seed)
+        network = Network(self.layers, graph, *self.vectors, self.seed, self.version)
         # a new dictionary, since other threads may read the old one
         self._of_steps = {**dict(list(known.items())[1 - MOST_LENGTHS:]), n_steps: network}
         return network
 
-    def with_numbers(self, theta: np.ndarray, statistics: np.ndarray, seed: int) -> Network:
+    def with_numbers(
+        self, theta: np.ndarray, statistics: np.ndarray, seed: int, version: VersionCounter | None = None,
+    ) -> Network:
         """The same network with these arrays, and another seed."""
-        network = Network(self.layers, self.graph, theta, statistics, seed)
+        network = Network(self.layers, self.graph, theta, statistics, seed, version)
         network.workspaces = self.workspaces        # planned for the same graph
         return network
 
     def refrozen(self, layers: Sequence[Layer]) -> Network:
         """The network of layers that differ from these in what is trainable, with the same two arrays."""
-        return Network(layers, make_graph(layers, self.input_shape, self.dtype), self.theta, self.statistics, self.seed)
+        graph = make_graph(layers, self.input_shape, self.dtype)
+        return Network(layers, graph, *self.vectors, self.seed, self.version)
 
     def resized(self, layers: Sequence[Layer]) -> Network:
         """The network of more layers, or of fewer, in arrays of its own.
@@ -211,13 +247,13 @@ class Network:
             A layer does not fit the shape that reaches it.
         """
         graph, numbers = make_graph(layers, self.input_shape, self.dtype), []
-        for entries, own, values in ((graph.parameters, self.graph.parameters, self.theta),
-                                     (graph.state, self.graph.state, self.statistics)):
+        for entries, own, values in ((graph.parameters, self.graph.parameters, self.vectors[0]),
+                                     (graph.state, self.graph.state, self.vectors[1])):
             kept = min(end(entries), values.size)
             vector = drawn(entries, end(entries), self.dtype, self.seed, first=len(own))
             vector[:kept] = values[:kept]
             numbers.append(vector)
-        return Network(layers, graph, numbers[0], numbers[1], self.seed)
+        return Network(layers, graph, numbers[0], numbers[1], self.seed, VersionCounter())
 
     def between(self, first: int, last: int) -> Network:
         """The network of layers first .. last - 1, with copies of their numbers."""
@@ -227,8 +263,9 @@ class Network:
             shape, theta, state = before.shapes[-1], before.n_params, before.n_state
         layers = self.layers[first:last]
         graph = make_graph(layers, shape, self.dtype)
-        return Network(layers, graph, self.theta[theta:theta + graph.n_params].copy(),
-                       self.statistics[state:state + graph.n_state].copy(), self.seed)
+        all_theta, statistics = self.vectors
+        return Network(layers, graph, all_theta[theta:theta + graph.n_params].copy(),
+                       statistics[state:state + graph.n_state].copy(), self.seed, VersionCounter())
 
     def split(self, k: int) -> tuple[Network, Network]:
         """The networks of the first k layers and of the others, 0 < k < number of layers, on views of these numbers.
@@ -240,10 +277,12 @@ class Network:
             names = layer_names(OWNER, self.layers)
             first = make_graph(self.layers[:k], self.input_shape, self.dtype, names[:k])
             rest = make_graph(self.layers[k:], first.shapes[-1], self.dtype, names[k:], after=first)
-            theta, state = first.n_params, first.n_state
+            theta, statistics = self.vectors
             self._split[k] = (
-                Network(self.layers[:k], first, self.theta[:theta], self.statistics[:state], self.seed),
-                Network(self.layers[k:], rest, self.theta[theta:], self.statistics[state:], self.seed))
+                Network(self.layers[:k], first, theta[:first.n_params], statistics[:first.n_state], self.seed,
+                        self.version),
+                Network(self.layers[k:], rest, theta[first.n_params:], statistics[first.n_state:], self.seed,
+                        self.version))
         return self._split[k]
 
     # -- memory and threads ---------------------------------------------------------------------------
@@ -285,26 +324,35 @@ class Network:
         """The pool for n rows: worker threads, or the calling thread for small work."""
         return choose_pool(workspace, n)
 
-    def prepare_predictor(self, n: int) -> None:
-        """Make the fast path for n rows or more, if they can take it: few enough that worker threads are no help."""
-        graph = self.graph
+    def prepare_predictor(self, n: int, n_threads: int) -> None:
+        """Make the fast path for n rows or more and for these threads, if it is not there and they can take it."""
+        graph, known = self.graph, self.predictor
         if self.fast_rows is None:
             plan = Plan(graph, False, PREDICT_ROWS)
-            rows = math.ceil(SHARED_FLOPS / max(1.0, graph.flops)) - 1
-            rows = max(rows, plan.block_rows)           # one block is one task
+            alone = math.ceil(SHARED_FLOPS / max(1.0, graph.flops)) - 1
+            alone = max(alone, plan.block_rows)         # one block is one task
+            most = plan.capacity
             kernels = [node.kernel for node in graph.nodes if node.kernel is not None]
             if not find_blas():                         # BLAS cannot be limited there, which longer products need
-                rows = min(rows, int((BLAS_THREADED_FLOPS - 1) / max([1.0, *(k.flops for k in kernels)])))
+                most = min(most, int((BLAS_THREADED_FLOPS - 1) / max([1.0, *(k.flops for k in kernels)])))
             usable = not any(k.calls_python for k in kernels) and not graph.input_checks
-            self.fast_rows = min(rows, plan.capacity) if usable else 0
-        if n <= self.fast_rows:
-            rows = min(memory_rows(n) or self.fast_rows, self.fast_rows)
-            workspace = Workspace(Plan(graph, False, PREDICT_ROWS, rows=rows), 1)
-            predictor = Predictor(workspace, self.theta, self.statistics, graph.input_shape, graph.shapes[-1], rows)
-            if predictor.most_rows < n:         # it refuses this network
-                self.fast_rows = 0
-            else:
-                self.predictor = predictor
+            self.fast_rows = (min(alone, most), most, -(-plan.capacity // plan.block_rows)) if usable else (0, 0, 1)
+        alone, most, most_threads = self.fast_rows
+        n_threads = min(n_threads, most_threads) if n > alone else 1
+        if n > most or (known is not None and not known.abandoned
+                        and n <= known.most_rows and n_threads <= known.n_threads):
+            return
+        few = memory_rows(n)
+        rows = min(alone if few is None else few, alone) if n <= alone else most
+        if known is not None:
+            rows, n_threads = max(rows, known.most_rows), max(n_threads, known.n_threads)
+        workspace = Workspace(Plan(graph, False, PREDICT_ROWS, rows=rows), n_threads)
+        predictor = Predictor(
+            workspace, *self.vectors, self.version, graph.input_shape, graph.shapes[-1], rows, alone)
+        if predictor.most_rows < n:             # it refuses this network
+            self.fast_rows = 0, 0, 1
+        else:
+            self.predictor = predictor
 
     # -- checks of arguments ---------------------------------------------------------------------------
 
@@ -335,8 +383,8 @@ class Network:
     def check_theta(self, theta: Any) -> np.ndarray:
         """theta as a (n_params,) array in the network's dtype, in which numbers that are too large are infinite."""
         values = as_numbers(OWNER, "theta", theta)
-        if values.shape != self.theta.shape:
-            raise ValueError(f"Sequential: theta must have the shape {self.theta.shape}, got {values.shape}.")
+        if values.shape != (self.n_params,):
+            raise ValueError(f"Sequential: theta must have the shape ({self.n_params},), got {values.shape}.")
         with np.errstate(over="ignore"):
             return np.require(values, self.dtype, ["C", "A"])
 
@@ -417,7 +465,8 @@ def from_numbers(
     layers: Sequence[Layer], input_shape: Shape, dtype: str, theta: np.ndarray, statistics: np.ndarray, seed: int,
 ) -> Network:
     """The network with copies of these numbers: arrays from a file may be read-only."""
-    return Network(layers, make_graph(layers, input_shape, dtype), np.array(theta), np.array(statistics), seed)
+    return Network(layers, make_graph(layers, input_shape, dtype), np.array(theta), np.array(statistics), seed,
+                   VersionCounter())
 
 
 def initial_values(graph: Graph, seed: int) -> Snapshot:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ldl_cy import layers
+from ldl_cy._engine.arrays import VersionCounter
 from ldl_cy.archive import LARGEST_JSON, read_array, read_model, read_text, write_model
 from ldl_cy.checks import check_int, check_ints, check_real
 from ldl_cy.initializers import Constant
@@ -97,7 +98,8 @@ def to_dict(saved: Saved) -> dict[str, Any]:
     if network is not None:
         training, slots = state.parts()
         described.update(training)
-        found["arrays"] = {"theta": network.theta, "state": network.statistics, "slots": slots}
+        theta, statistics = network.to_read()
+        found["arrays"] = {"theta": theta, "state": statistics, "slots": slots}
     return found
 
 
@@ -152,7 +154,7 @@ def from_dict(found: dict[str, Any]) -> Saved:
             raise ValueError(f"load: {name} must be {wanted} of {dtype}, got {array.shape} of {array.dtype}.")
     theta, statistics, slots = (np.array(arrays[name], order="C") for name in ("theta", "state", "slots"))
     state = TrainingState.from_dict({**described, **counts}, slots)
-    return Saved(stack, dtype, seed, Network(stack, graph, theta, statistics, seed), state)
+    return Saved(stack, dtype, seed, Network(stack, graph, theta, statistics, seed, VersionCounter()), state)
 
 
 def _check_callbacks(states: Any) -> None:

@@ -82,8 +82,9 @@ def save(network: Network, layers: tuple[Layer, ...], file: Any) -> None:
     metadata = {"format": FORMAT}
     with suppress(TypeError):       # of a setting that has no name in a file: the weights do not need it
         metadata["model"] = json.dumps(describe_network(layers, network.dtype, network.input_shape))
-    arrays = {name: np.asarray(array, order="C") for views in (network.parameters, network.state)
-              for name, array in views.items()}
+    theta, statistics = network.vectors
+    arrays = {**Views("parameter", theta, network.graph.parameters),
+              **Views("running statistic", statistics, network.graph.state)}
     content = import_package(SAVE, "safetensors.numpy", "io").save(arrays, metadata)
     length = int.from_bytes(content[:8], "little")
     if length > LARGEST_JSON:
@@ -122,7 +123,7 @@ def entries_of(owner: str, source: Any, name: str = "source") -> Iterator[dict[s
 
 def _load(network: Network, entries: Mapping[str, Entry], strict: bool, rename: Rename) -> WeightsReport:
     entries = renamed(entries, rename)
-    wanted = {**network.parameters, **network.state}
+    wanted = {entry.name: entry.parameter for entry in (*network.graph.parameters, *network.graph.state)}
     both = [name for name in wanted if name in entries]
     fitting = [name for name in both if entries[name].shape == wanted[name].shape]
     report = WeightsReport(

@@ -44,8 +44,8 @@ def network(name: str, dtype: str = "float32") -> Sequential:
 
 
 def general(model: Sequential, X: np.ndarray) -> np.ndarray:
-    """The general path: a number of threads is asked for."""
-    return model.predict(X, n_threads=1)
+    """The general path: a batch size is asked for."""
+    return model.predict(X, batch_size=len(X), n_threads=1)
 
 
 def rows(model: Sequential, n: int, dtype: str) -> np.ndarray:
@@ -69,6 +69,28 @@ def test_the_same_bits_as_the_general_path(name, dtype):
             X = (10 * rows(model, n, "float64")).astype(kind)
             np.testing.assert_array_equal(fast_path(model, X), general(model, X))
             np.testing.assert_array_equal(model.predict(X), general(model, X))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_number_of_threads_takes_the_fast_path(name, dtype):
+    """Also more rows than one thread is given by default, in blocks that the threads share."""
+    model = network(name, dtype)
+    few, many = rows(model, 3, dtype), rows(model, 500, dtype)
+    model.predict(few, n_threads=1)
+    assert 3 <= model.network.predictor.most_rows <= 32
+    for X in (few, many):
+        expected = general(model, X)
+        for n_threads in (1, 2, 3, 100, None):
+            np.testing.assert_array_equal(model.predict(X, n_threads=n_threads), expected)
+            predictor = model.network.predictor
+            if n_threads is None and len(X) > predictor.rows_alone:
+                assert predictor.predict(X) is None
+            else:
+                np.testing.assert_array_equal(predictor.predict(X, n_threads), expected)
+    assert predictor.n_threads == min(100, predictor.most_threads) or len(many) <= predictor.rows_alone
+    for wrong in (0, -1, True, 1.0, np.int64(2), "2"):
+        assert predictor.predict(few, wrong) is None
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -327,7 +349,7 @@ def test_a_model_keeps_few_kinds_of_workspaces():
     X = rows(model, 3, "float32")
     expected = general(model, X)
     for n_threads in (*range(1, 2 * workspaces.MOST_KINDS), 1):       # the first kind was dropped meanwhile
-        np.testing.assert_array_equal(model.predict(X, n_threads=n_threads), expected)
+        np.testing.assert_array_equal(model.predict(X, batch_size=3, n_threads=n_threads), expected)
         assert len(model.network.workspaces) <= workspaces.MOST_KINDS
     assert len(model.network.workspaces) == workspaces.MOST_KINDS
 
@@ -337,7 +359,7 @@ def test_without_a_hold_only_small_products_take_the_fast_path(monkeypatch):
     model = network("mlp")
     X = rows(model, 3, "float32")
     np.testing.assert_array_equal(model.predict(X), general(model, X))
-    assert model.network.predictor is None and model.network.fast_rows == 2
+    assert model.network.predictor is None and model.network.fast_rows[:2] == (2, 2)
     np.testing.assert_array_equal(fast_path(model, X[:2]), general(model, X[:2]))
 
 

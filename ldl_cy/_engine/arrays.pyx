@@ -1,7 +1,14 @@
-"""Arrays that begin on a cache line, and pointers to them: what a Workspace's memory is made of."""
+"""Arrays that begin on a cache line, and pointers to them: what a Workspace's memory is made of. Versions of arrays."""
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 
 import numpy as np
+
+cdef extern from "platform.h" nogil:
+    long ldl_add(long *p, long v)
+    long ldl_load(const long *p)
+    void ldl_store(long *p, long v)
+
+cdef long last_version = 0                  # of all arrays
 
 cdef object MOST_BYTES = 1 << 47            # that a process can address
 
@@ -38,3 +45,39 @@ cdef object no_memory(object n_bytes):
     """The error of a workspace that is too large."""
     return MemoryError(f"Sequential: a workspace of {n_bytes / 2**30:,.1f} GiB does not fit into memory; summary() "
                        "shows how much a sample takes.")
+
+
+cdef class VersionCounter:
+    """Tells whether arrays may have changed: each change gives them another version, which no arrays had before.
+
+    Whoever writes does so in ``with version:``, and calls ``hand_out`` before an array is given to somebody who may
+    write to it at any time: from then on nothing is known about its numbers.
+    """
+
+    def __cinit__(self):
+        self.number, self.writers, self.given = ldl_add(&last_version, 1) + 1, 0, False
+
+    def hand_out(self):
+        """From now on arrays may change without notice."""
+        self.given = True
+
+    @property
+    def known(self):
+        """Whether an equal version means equal numbers."""
+        return self.now() != 0
+
+    def __enter__(self):
+        self.begin()
+
+    def __exit__(self, *exc):
+        self.end()
+
+    cdef void begin(self) noexcept nogil:
+        ldl_add(&self.writers, 1)
+
+    cdef void end(self) noexcept nogil:
+        ldl_store(&self.number, ldl_add(&last_version, 1) + 1)
+        ldl_add(&self.writers, -1)
+
+    cdef long now(self) noexcept nogil:
+        return 0 if self.given or ldl_load(&self.writers) else ldl_load(&self.number)

@@ -1,29 +1,130 @@
-"""The worker pool: Python threads that run without the GIL until they end.
+"""The worker pool: threads that are started when they are first needed and kept by the process.
 
-Between phases a worker spins for a moment, because phases follow each other within microseconds, and
-then sleeps on a lock of its own, because machines are shared. No OpenMP.
+A worker is a thread of the system's that Python does not know: it never holds the GIL while it waits, no list of
+threads has it, and it keeps no interpreter from ending. A call borrows as many as take part in it; those that are
+free, or new ones, and of calls at the same time each has its own. It waits spinning for a moment, because phases and
+calls follow each other within microseconds, and then sleeps on a lock of its own, because machines are shared. No
+OpenMP.
+
+A phase calls each worker of its pool. One that has not come when the caller finds no task left is called off, so a
+worker that sleeps costs its waking (some 3 us) and never the wait for it.
 
 A thread begins with its own share of a phase's tasks, the t-th of n contiguous ranges, and then takes tasks from the
 others' shares. Phases number their tasks alike, so what a thread wrote is mostly in its own cache when it is read.
+
+Before a fork the workers that no call has end, so that a process which computes nothing forks as one thread; in the
+child there are none. Both start new ones when they need them.
 """
-import threading
+import os
+
+from libc.stdlib cimport calloc
 
 from ldl_cy._engine.blas_threads cimport limit, release
 from ldl_cy._engine.process cimport (
-    PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock, forks)
+    PyThread_acquire_lock, PyThread_allocate_lock, PyThread_release_lock, PyThread_type_lock, forks)
 
 cdef extern from "platform.h" nogil:
     long ldl_add(long *p, long v)
+    bint ldl_change(long *p, long before, long after)
     long ldl_load(const long *p)
     void ldl_store(long *p, long v)
     long ldl_swap(long *p, long v)
     void ldl_pause()
 
+cdef extern from "native_thread.h" nogil:
+    bint ldl_start_thread(void (*work)(void *) noexcept nogil, void *argument)
+
 cdef extern from "vec/cpu.h" nogil:
     unsigned long long ldl_flush_denormals()
-    void ldl_restore_denormals(unsigned long long)
 
-cdef int SPINS = 2000                       # pauses before a sleep, some 20 to 100 microseconds
+cdef enum:
+    WAITS, CALLED, WORKS, ENDS
+
+cdef enum:
+    SPINS = 2000                            # pauses before a sleep, some 20 to 100 microseconds
+    MOST_WORKERS = 256                      # of a process; further calls have fewer
+
+# Held for a few instructions and never while something waits for the GIL: to wait with the GIL is safe.
+cdef PyThread_type_lock lists = PyThread_allocate_lock()
+if lists == NULL:
+    raise MemoryError("pool: no lock could be allocated.")
+cdef Worker *waiting = NULL                 # those that no call has
+cdef Worker *unused = NULL                  # records without a thread
+cdef int n_workers = 0                      # threads
+
+
+cdef Worker *start_worker() noexcept nogil:
+    """A new thread, or NULL: the system gives none (Pyodide, a limit), or there are enough. With ``lists`` held."""
+    global unused, n_workers
+    cdef Worker *worker = unused
+    if n_workers >= MOST_WORKERS:
+        return NULL
+    if worker == NULL:
+        worker = <Worker*>calloc(1, sizeof(Worker))
+        if worker == NULL:
+            return NULL
+        worker.start, worker.ended = PyThread_allocate_lock(), PyThread_allocate_lock()
+        if worker.start == NULL or worker.ended == NULL:
+            return NULL
+        PyThread_acquire_lock(worker.start, 1)
+        PyThread_acquire_lock(worker.ended, 1)
+    else:
+        unused = worker.next
+    worker.state = WAITS
+    if not ldl_start_thread(live, worker):
+        worker.next, unused = unused, worker
+        return NULL
+    n_workers += 1
+    return worker
+
+
+cdef void live(void *argument) noexcept nogil:
+    """A worker's life."""
+    cdef Worker *worker = <Worker*>argument
+    cdef long state
+    cdef int spins = 0
+    ldl_flush_denormals()
+    while True:
+        state = ldl_load(&worker.state)
+        if state == ENDS:
+            PyThread_release_lock(worker.ended)
+            return
+        if state == CALLED and ldl_change(&worker.state, CALLED, WORKS):
+            (<Pool>worker.pool).take(worker.thread)
+            ldl_store(&worker.state, WAITS)
+            # from here on the pool may be another call's, or gone
+            if ldl_swap(&worker.awaited, 0) == 1:
+                PyThread_release_lock(worker.ended)
+            spins = 0
+        elif spins < SPINS:
+            spins += 1
+            ldl_pause()
+        else:
+            ldl_store(&worker.asleep, 1)
+            if ldl_load(&worker.state) == WAITS or ldl_swap(&worker.asleep, 0) == 0:
+                # the second: somebody saw the mark and released the lock, whose token is taken back
+                PyThread_acquire_lock(worker.start, 1)
+            spins = 0
+
+
+cdef void wake(Worker *worker) noexcept nogil:
+    if ldl_swap(&worker.asleep, 0) == 1:
+        PyThread_release_lock(worker.start)
+
+
+cdef void wait_for(Worker *worker) noexcept nogil:
+    """Until a worker that was called has no task of this call; if it has not come, it is called off."""
+    cdef int spins = 0
+    if ldl_change(&worker.state, CALLED, WAITS):
+        return
+    while ldl_load(&worker.state) == WORKS:
+        spins += 1
+        if spins < SPINS:
+            ldl_pause()
+            continue
+        ldl_store(&worker.awaited, 1)
+        if ldl_load(&worker.state) == WORKS or ldl_swap(&worker.awaited, 0) == 0:
+            PyThread_acquire_lock(worker.ended, 1)
 
 
 cdef class Pool:
@@ -35,112 +136,56 @@ cdef class Pool:
     """
 
     def __cinit__(self, int n_threads):
-        cdef int i
-        self.n_threads = 1
-        self.workers = []
-        self.generation = 0
-        self.closing = False
-        self.process = forks
-        for i in range(MAX_THREADS):
-            self.asleep[i] = 0
-            self.locks[i] = NULL
-
-    def __init__(self, int n_threads):
-        cdef int i
+        self.n_threads, self.process = 1, forks
         self.most_threads = max(1, min(n_threads, MAX_THREADS))
-        for i in range(self.most_threads if self.most_threads > 1 else 0):
-            self.locks[i] = PyThread_allocate_lock()
-            if self.locks[i] == NULL:
-                raise MemoryError("Pool: no lock could be allocated.")
-            PyThread_acquire_lock(self.locks[i], 1)
+
+    def __dealloc__(self):
+        self.give_back()
 
     def __enter__(self):
         limit()
-        try:
-            self.start()
-        except BaseException:               # Ctrl-C while a thread starts
-            self.close()
-            release()
-            raise
+        self.borrow(self.most_threads)
         return self
 
     def __exit__(self, *exc):
-        try:
-            self.close()
-        finally:
-            release()
+        self.give_back()
+        release()
 
-    def start(self):
-        """Start the workers."""
-        cdef int i
-        for i in range(1, self.most_threads):
-            worker = threading.Thread(target=self._run, args=(i,), daemon=True, name=f"ldl_cy-{i}")
-            self.workers.append(worker)
-            try:
-                worker.start()
-            except RuntimeError:
-                self.workers.pop()
-                break
+    cdef void borrow(self, int n) noexcept:
+        global waiting
+        cdef Worker *worker
+        if n <= 1:
+            return
+        if self.process != forks:
+            self.n_threads, self.process = 1, forks
+        PyThread_acquire_lock(lists, 1)
+        while self.n_threads < n:
+            worker = waiting
+            if worker == NULL:
+                worker = start_worker()
+                if worker == NULL:
+                    break
+            else:
+                waiting = worker.next
+            self.workers[self.n_threads] = worker
             self.n_threads += 1
+        PyThread_release_lock(lists)
 
-    def close(self):
-        """End the workers and wait for them."""
-        cdef int i
+    cdef void give_back(self) noexcept:
+        global waiting
+        cdef Worker *worker
+        if self.n_threads == 1:
+            return
         if self.process == forks:
-            self.closing = True
-            ldl_add(&self.generation, 1)
-            for i in range(1, 1 + <int>len(self.workers)):
-                self._wake(i)
-            for worker in self.workers:
-                if worker.is_alive():       # one that had not begun yet ends when it begins
-                    worker.join()
-        self.workers = []
+            PyThread_acquire_lock(lists, 1)
+            while self.n_threads > 1:       # the first one comes to the front, and is lent as the first again
+                self.n_threads -= 1
+                worker = self.workers[self.n_threads]
+                worker.next, waiting = waiting, worker
+            PyThread_release_lock(lists)
         self.n_threads = 1
 
-    def __dealloc__(self):
-        cdef int i
-        for i in range(MAX_THREADS):
-            # in a child a thread that does not exist may be waiting for it
-            if self.locks[i] != NULL and self.process == forks:
-                PyThread_free_lock(self.locks[i])
-
-    def _run(self, int thread):
-        with nogil:
-            self._work(thread)
-
-    cdef void _work(self, int thread) noexcept nogil:
-        cdef long seen = 0
-        cdef int spins
-        cdef unsigned long long mode = ldl_flush_denormals()
-        while True:
-            spins = 0
-            while ldl_load(&self.generation) == seen:
-                spins += 1
-                if spins < SPINS:
-                    ldl_pause()
-                else:
-                    ldl_store(&self.asleep[thread], 1)
-                    if ldl_load(&self.generation) == seen:
-                        self._sleep(thread)
-                    elif ldl_swap(&self.asleep[thread], 0) == 0:
-                        # the caller saw the mark and released the lock: take that token back
-                        PyThread_acquire_lock(self.locks[thread], 1)
-            seen += 1
-            if self.closing:
-                break
-            self._take(thread)
-            if ldl_add(&self.busy, -1) == 1:
-                self._wake(0)
-        ldl_restore_denormals(mode)
-
-    cdef void _sleep(self, int thread) noexcept nogil:
-        PyThread_acquire_lock(self.locks[thread], 1)
-
-    cdef void _wake(self, int thread) noexcept nogil:
-        if ldl_swap(&self.asleep[thread], 0) == 1:
-            PyThread_release_lock(self.locks[thread])
-
-    cdef void _take(self, int thread) noexcept nogil:
+    cdef void take(self, int thread) noexcept nogil:
         cdef Py_ssize_t share = (self.n_tasks + self.n_threads - 1) // self.n_threads, i, task
         cdef int k, owner
         for k in range(self.n_threads):
@@ -154,7 +199,8 @@ cdef class Pool:
 
     cdef int parallel(self, task_t run, void *context, Py_ssize_t n_tasks) noexcept nogil:
         cdef Py_ssize_t task
-        cdef int i, spins
+        cdef Worker *worker
+        cdef int i, called
         if self.n_threads == 1 or n_tasks <= 1 or self.process != forks:
             for task in range(n_tasks):
                 run(context, task, 0)
@@ -164,22 +210,61 @@ cdef class Pool:
         self.n_tasks = n_tasks
         for i in range(self.n_threads):
             ldl_store(&self.taken[i * STRIDE], 0)
-        ldl_store(&self.busy, self.n_threads - 1)
-        ldl_add(&self.generation, 1)
-        for i in range(1, self.n_threads):
-            self._wake(i)
-        self._take(0)
+        called = <int>min(self.n_threads, n_tasks)
+        for i in range(1, called):
+            worker = self.workers[i]
+            worker.pool, worker.thread = <void*>self, i
+            ldl_store(&worker.state, CALLED)
+            wake(worker)
+        self.take(0)
         if self.process != forks:
-            return ldl_load(&self.busy) > 0
-        spins = 0
-        while ldl_load(&self.busy) > 0:
-            spins += 1
-            if spins < SPINS:
-                ldl_pause()
-            else:
-                ldl_store(&self.asleep[0], 1)
-                if ldl_load(&self.busy) > 0:
-                    self._sleep(0)
-                elif ldl_swap(&self.asleep[0], 0) == 0:
-                    PyThread_acquire_lock(self.locks[0], 1)
+            for i in range(1, called):
+                if ldl_load(&self.workers[i].state) == WORKS:
+                    return 1
+            return 0
+        for i in range(1, called):
+            wait_for(self.workers[i])
         return 0
+
+
+def count_workers():
+    """The number of worker threads in this process, and of those that no call has."""
+    cdef Worker *worker
+    cdef int free = 0
+    PyThread_acquire_lock(lists, 1)
+    worker = waiting
+    while worker != NULL:
+        worker, free = worker.next, free + 1
+    PyThread_release_lock(lists)
+    return n_workers, free
+
+
+def _before_fork():
+    """End the workers that no call has."""
+    global waiting, unused, n_workers
+    cdef Worker *worker
+    PyThread_acquire_lock(lists, 1)
+    worker = waiting
+    while worker != NULL:
+        ldl_store(&worker.state, ENDS)
+        wake(worker)
+        worker = worker.next
+    while waiting != NULL:
+        worker = waiting
+        PyThread_acquire_lock(worker.ended, 1)
+        waiting, n_workers = worker.next, n_workers - 1
+        worker.next, unused = unused, worker
+    PyThread_release_lock(lists)
+
+
+def _after_fork():
+    """In a forked child, which has one thread: what others held is theirs, and no lock of a worker can be relied on."""
+    global lists, waiting, unused, n_workers
+    lists = PyThread_allocate_lock()
+    if lists == NULL:
+        raise MemoryError("pool: no lock could be allocated.")
+    waiting, unused, n_workers = NULL, NULL, 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

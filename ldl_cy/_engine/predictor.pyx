@@ -1,17 +1,18 @@
 """The fast path of predict: a few rows, without Python between the call and the kernels.
 
 It takes what needs no further check: a plain C-contiguous array of float32, float64 or uint8 of the right shape
-with finite numbers, and few enough rows that other threads are no use. For everything else ``predict`` returns
-None, and the general path does the work or raises the error. One row of the MLP 20-64-64-2 took 26 us on the
-general path, 3 of which were arithmetic.
+with finite numbers, and few enough rows that other threads are no use, or a number of threads to share them. For
+everything else ``predict`` returns None, and the general path does the work or raises the error. One row of the MLP
+20-64-64-2 took 26 us on the general path, 3 of which were arithmetic.
 """
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 from libc.float cimport DBL_MAX, FLT_MAX
 
+from ldl_cy._engine.arrays cimport VersionCounter
 from ldl_cy._engine.blas_threads cimport limit, release
 from ldl_cy._engine.finite cimport within
-from ldl_cy._engine.pool cimport Pool
+from ldl_cy._engine.pool cimport MAX_THREADS, Pool
 from ldl_cy._engine.process cimport abandoned, enter, leave
 from ldl_cy._engine.program cimport Workspace
 
@@ -39,29 +40,37 @@ cdef class Predictor:
     Parameters
     ----------
     workspace : Workspace
-        For inference, and for this predictor alone.
+        For inference, and for this predictor alone. Its number of threads is the most that may share a call.
     theta, state : arrays
         The model's own: read with every call.
+    version : VersionCounter
+        Of these arrays.
     input_shape, output_shape : tuples
         Of one sample.
     most_rows : int
         Calls with more are for the general path.
+    rows_alone : int
+        Calls with more are shared by threads, whose number must be given.
     """
     cdef Workspace workspace
-    cdef Pool alone
+    cdef VersionCounter version
+    cdef Pool pool
     cdef tuple output_shape, shape
     cdef object theta, state, ndarray, empty, dtype
     cdef Py_ssize_t n_axes, x_size, n_last
     cdef Py_ssize_t axes[MOST_AXES]
-    cdef readonly Py_ssize_t most_rows
+    cdef readonly Py_ssize_t most_rows, rows_alone
+    cdef readonly int n_threads, most_threads   # that it has memory for, and that may be of use
     cdef double flops, largest              # of a row: all, and of the op that has most
     cdef long place                         # of the call that runs
 
-    def __init__(self, Workspace workspace, theta, state, tuple input_shape, tuple output_shape,
-                 Py_ssize_t most_rows):
+    def __init__(self, Workspace workspace, theta, state, VersionCounter version, tuple input_shape,
+                 tuple output_shape, Py_ssize_t most_rows, Py_ssize_t rows_alone):
         plan = workspace.plan
         cdef Py_ssize_t i
-        self.workspace, self.theta, self.state, self.alone = workspace, theta, state, Pool(1)
+        self.workspace, self.theta, self.state, self.version = workspace, theta, state, version
+        self.n_threads, self.rows_alone, self.pool = workspace.n_threads, rows_alone, Pool(1)
+        self.most_threads = min(MAX_THREADS, -(-plan.capacity // plan.block_rows))
         self.ndarray, self.empty, self.dtype = np.ndarray, np.empty, np.dtype(workspace.dtype)
         self.output_shape, self.n_last, self.shape = output_shape, 1, (1, *output_shape)
         self.x_size, self.flops = workspace.run.x_size, max(1.0, workspace.flops)
@@ -78,25 +87,32 @@ cdef class Predictor:
         """Whether this process was forked while another thread was in a call: what that left is of no use."""
         return abandoned(&self.place)
 
-    def predict(self, X, /):
-        """The network's raw output for X (n, *input_shape), or None: not for this path."""
-        return self.take(X, False)
+    def predict(self, X, n_threads=None, /):
+        """The network's raw output for X (n, *input_shape), or None: not for this path.
 
-    def predict_flat(self, X, /):
+        ``n_threads`` None is as many as are of use, if that is one.
+        """
+        return self.take(X, n_threads, False)
+
+    def predict_flat(self, X, n_threads=None, /):
         """The same, and rows may also be flat: X (n, x_size)."""
-        return self.take(X, True)
+        return self.take(X, n_threads, True)
 
-    cdef object take(self, object X, bint flat):
+    cdef object take(self, object X, object n_threads, bint flat):
         cdef Py_buffer x, y
-        cdef Py_ssize_t n
+        cdef Py_ssize_t n, threads = 0
         cdef int kind
         cdef long ticket
+        if n_threads is not None:
+            if type(n_threads) is not int or n_threads < 1:
+                return None
+            threads = min(n_threads, <object>self.most_threads)
         if type(X) is not self.ndarray:
             return None
         if try_buffer(X, &x, PyBUF_STRIDES | PyBUF_FORMAT) < 0:
             PyErr_Clear()
             return None
-        kind = self.kind_of(&x, flat)
+        kind = self.kind_of(&x, flat, threads)
         ticket = 0 if kind < 0 or abandoned(&self.place) else enter(&self.place)
         if ticket == 0:
             # not for this path, or another thread is in it
@@ -109,7 +125,7 @@ cdef class Predictor:
             out = self.empty(self.shape, self.dtype)
             PyObject_GetBuffer(out, &y, PyBUF_WRITABLE)
             PyBuffer_Release(&y)
-            self.run(<const char*>x.buf, kind, n, <char*>y.buf)
+            self.run(<const char*>x.buf, kind, n, <char*>y.buf, threads if n > self.rows_alone else 1)
             if self.workspace.error is not None:
                 raise self.workspace.take_error()
         finally:
@@ -117,7 +133,7 @@ cdef class Predictor:
             PyBuffer_Release(&x)
         return out
 
-    cdef int kind_of(self, const Py_buffer *x, bint flat) noexcept:
+    cdef int kind_of(self, const Py_buffer *x, bint flat, Py_ssize_t threads) noexcept:
         """The number of X's dtype for the engine; -1 where anything is unusual."""
         cdef int i, kind
         cdef Py_ssize_t size, n
@@ -133,7 +149,7 @@ cdef class Predictor:
         else:
             return -1
         n = x.shape[0]
-        if n < 1 or n > self.most_rows:
+        if n < 1 or n > self.most_rows or (n > self.rows_alone and not 1 <= threads <= self.n_threads):
             return -1
         if not (flat and x.ndim == 2 and x.shape[1] == self.x_size):
             if x.ndim != self.n_axes + 1:
@@ -154,9 +170,10 @@ cdef class Predictor:
                           FLT_MAX if self.workspace.run.itemsize == 4 else DBL_MAX)
         return kind if good else -1
 
-    cdef void run(self, const char *X, int kind, Py_ssize_t n, char *out) noexcept:
+    cdef void run(self, const char *X, int kind, Py_ssize_t n, char *out, int threads) noexcept:
         cdef Workspace ws = self.workspace
         cdef bint limited = self.largest * n >= C_BLAS_THREADED_FLOPS
+        ws.run.version = self.version.now()
         ws.set_data(X, kind, self.x_size * (4 if kind == 0 else 8 if kind == 1 else 1))
         ws.run.training, ws.run.stop = 0, 0
         # the output is written in place
@@ -168,10 +185,12 @@ cdef class Predictor:
             limit()
         if self.flops * n < LONG_FLOPS:
             ws.run.next_poll = NEVER
-            ws.run_alone(self.alone)
+            ws.run_alone(self.pool)
         else:
             ws.run.next_poll = 0
+            self.pool.borrow(threads)
             with nogil:
-                ws.run_alone(self.alone)
+                ws.run_alone(self.pool)
+            self.pool.give_back()
         if limited:
             release()

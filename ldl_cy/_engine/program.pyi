@@ -1,6 +1,7 @@
 from numpy import ndarray
 from typing_extensions import disjoint_base
 
+from ldl_cy._engine.arrays import VersionCounter
 from ldl_cy._engine.loss import LossKernel
 from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.pool import Pool
@@ -28,11 +29,11 @@ class Workspace:
     def flops(self) -> float: ...
     def predict(
         self, X: ndarray | SparseRows, out: ndarray | None, theta: ndarray, state: ndarray, pool: Pool,
-        lengths: ndarray | None = None,
+        lengths: ndarray | None = None, version: VersionCounter | None = None,
     ) -> None: ...
     def evaluate(
         self, X: ndarray | SparseRows, targets: ndarray, weights: ndarray | None, theta: ndarray, state: ndarray,
-        loss: LossKernel, pool: Pool, lengths: ndarray | None = None,
+        loss: LossKernel, pool: Pool, lengths: ndarray | None = None, version: VersionCounter | None = None,
     ) -> tuple[float, float]: ...
     def gradient(
         self, X: ndarray | SparseRows, targets: ndarray, weights: ndarray | None, theta: ndarray, state: ndarray,

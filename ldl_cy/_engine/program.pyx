@@ -3,7 +3,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from ldl_cy._engine.arrays cimport aligned, lines, pointer
+from ldl_cy._engine.arrays cimport VersionCounter, aligned, lines, pointer
 from ldl_cy._engine.blocks cimport make_call
 from ldl_cy._engine.collectives cimport Exchange
 from ldl_cy._engine.loss cimport LossKernel
@@ -383,9 +383,10 @@ cdef class Workspace:
                 combine(run, s, kind == REDUCE)
         return 0 if alone else self.exchange_blocks(run.block_loss, 1)
 
-    def predict(self, X, out, theta, state, Pool pool, lengths=None):
-        """out (n, y_size) = the network's raw output for the rows of X."""
+    def predict(self, X, out, theta, state, Pool pool, lengths=None, VersionCounter version=None):
+        """out (n, y_size) = the network's raw output for the rows of X; ``version`` is that of theta and state."""
         cdef Run *run = &self.run
+        run.version = 0 if version is None else version.now()
         cdef Py_ssize_t n = X.shape[0]
         self.bind_data(X, None, None, None, None, lengths)
         self.bind_memory(theta, state, n)
@@ -402,9 +403,10 @@ cdef class Workspace:
         run.places[run.output] = own
         self._raise()
 
-    def evaluate(self, X, targets, weights, theta, state, loss, Pool pool, lengths=None):
+    def evaluate(self, X, targets, weights, theta, state, loss, Pool pool, lengths=None, VersionCounter version=None):
         """(sum_i w_i l_i, sum_i w_i) without gradients."""
         cdef double total, weight
+        self.run.version = 0 if version is None else version.now()
         self.bind_data(X, targets, weights, None, loss, lengths)
         self.bind_memory(theta, state, X.shape[0])
         self.run.training = 0

@@ -32,6 +32,7 @@ ctypedef struct Instruction:
     int kind
     int trainable
     const void *prepared                    # vec.table with which derived was made from what run.kept holds, or NULL
+    long version                            # of the theta and state that it was made from, 0 where that is unknown
     int tiled                               # y and dx are made in tiles of columns, over all rows
     int backward                            # a backward pass of it follows in this plan
     int deferred                            # its gradient is made after the last block, over all rows
@@ -94,6 +95,7 @@ ctypedef struct Run:
     char *state
     char *derived
     char *kept                              # theta and state that derived was made from; NULL: made each step
+    long version                            # of theta and state: an equal one means equal numbers; 0: not known
     Py_ssize_t theta_bytes
     char *grad                              # lane l at grad + l * lane_bytes; NULL: no gradients
     Py_ssize_t lane_bytes

@@ -2,6 +2,7 @@ from typing import Any, final
 
 from numpy import ndarray
 
+from ldl_cy._engine.arrays import VersionCounter
 from ldl_cy._engine.collectives import Exchange
 from ldl_cy._engine.loss import LossKernel
 from ldl_cy._engine.pool import Pool
@@ -25,6 +26,6 @@ def train(
 
 @final
 class SwappedAverage:
-    def __init__(self, theta: ndarray, optimizer: Any) -> None: ...
+    def __init__(self, theta: ndarray, version: VersionCounter, optimizer: Any) -> None: ...
     def __enter__(self) -> None: ...
     def __exit__(self, *exc: object) -> None: ...

@@ -3,6 +3,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport NAN, fabs, isfinite
 from libc.string cimport memcpy, memset
 
+from ldl_cy._engine.arrays cimport VersionCounter
 from ldl_cy._engine.collectives cimport Exchange
 from ldl_cy._engine.pool cimport Pool
 from ldl_cy._engine.program cimport Workspace
@@ -309,7 +310,7 @@ cdef int count(counts, Py_ssize_t steps, Py_ssize_t epochs) except -1:
 
 
 cdef class SwappedAverage:
-    """``with SwappedAverage(theta, optimizer):`` theta holds the steps' own weights inside, and their average outside.
+    """In a ``with`` statement: theta holds the steps' own weights inside, and their average outside.
 
     The other vector is the last of the slots. If theta was changed since the last swap, which its checksum shows,
     both start from the current theta. Compiled, since a signal's handler must not raise between two of its assignments.
@@ -317,12 +318,14 @@ cdef class SwappedAverage:
     Parameters
     ----------
     theta : (n_params,) array
+    version : VersionCounter of it
     optimizer : OptimizerState
     """
     cdef object theta, optimizer
+    cdef VersionCounter version
 
-    def __init__(self, theta, optimizer):
-        self.theta, self.optimizer = theta, optimizer
+    def __init__(self, theta, VersionCounter version, optimizer):
+        self.theta, self.version, self.optimizer = theta, version, optimizer
 
     def __enter__(self):
         if self.optimizer.average_checksum == crc32(self.theta.data):
@@ -338,6 +341,10 @@ cdef class SwappedAverage:
 
     cdef int swap(self) except -1:
         slots, before = self.optimizer.slots, self.theta.copy()
-        self.theta[:] = slots[len(slots) - 1]
+        self.version.begin()
+        try:
+            self.theta[:] = slots[len(slots) - 1]
+        finally:
+            self.version.end()
         slots[len(slots) - 1] = before
         return 0

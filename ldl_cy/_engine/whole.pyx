@@ -4,6 +4,7 @@ Compiled as in ``process.pyx``: a signal's handler, which may raise, runs betwee
 all of what the first one takes back, or nothing of it.
 """
 
+from ldl_cy._engine.arrays cimport VersionCounter
 from ldl_cy._engine.collectives cimport Collectives
 
 
@@ -29,7 +30,7 @@ cdef class WholeEpoch:
         theta, statistics = network.snapshot()
         counts = state.snapshot()
         copied = counts["optimizer"]
-        arrays = (network.theta, theta), (network.statistics, statistics), (slots, copied.slots)
+        arrays = (network.vectors[0], theta), (network.vectors[1], statistics), (slots, copied.slots)
         dicts = ((vars(state), {**counts, "optimizer": optimizer}),
                  (vars(optimizer), {**vars(copied), "slots": slots, "scalars": scalars}))
         self.before = arrays, dicts, scalars, copied.scalars
@@ -52,9 +53,14 @@ cdef class WholeEpoch:
     def __exit__(self, kind, value, traceback):
         if kind is None or self.before is None:
             return
+        cdef VersionCounter version = self.network.version
         arrays, dicts, scalars, numbers = self.before
-        for array, copied in arrays:
-            array[...] = copied
+        version.begin()
+        try:
+            for array, copied in arrays:
+                array[...] = copied
+        finally:
+            version.end()
         for attributes, copied in dicts:    # also of the optimizer's state, which may have been exchanged
             attributes.update(copied)
         scalars.clear()                     # a method that runs keeps this dict

@@ -53,7 +53,7 @@ def row_blocks(problem: Problem, data: Data) -> RowBlocks:
     trunk, head = network.split(hidden) if hidden else (None, network)
     m = math.prod(head.input_shape)
     return read_rows(data, trunk, m, head.n_outputs, problem.n_threads,
-                     keeps=trunk is not None and problem.n * m * trunk.theta.itemsize <= KEPT_BYTES)
+                     keeps=trunk is not None and problem.n * m * trunk.vectors[0].itemsize <= KEPT_BYTES)
 
 
 # -- on the client ---------------------------------------------------------------------------------------------------

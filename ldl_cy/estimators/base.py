@@ -421,7 +421,7 @@ class BaseNetwork(CallbackSupportMixin, NetworkFeatures, BaseEstimator, ABC):
         self.model_ = Sequential(
             self._all_layers(), dtype=np.dtype(dtype).name,
             random_state=self._draw_seed(random_state)).build(self._sample_shape)
-        owners = {name.partition(".")[0] for name in self.model_.parameters}
+        owners = {entry.name.partition(".")[0] for entry in self.model_.network.graph.parameters}
         self.n_layers_ = len(owners) + 1
 
     def _all_layers(self) -> list[layers.Layer]:

@@ -98,7 +98,7 @@ class RidgeHead(FullBatchMethod):
         network = objective.network
         hidden = len(network.layers) - 1
         trunk, head = network.split(hidden) if hidden else (None, network)
-        features = 0 if trunk is None else zlib.crc32(trunk.theta.data)
+        features = 0 if trunk is None else zlib.crc32(trunk.vectors[0].data)
         # whatever overflows ends as weights that are not finite, which the fit refuses
         with blas_at_one_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             found, solution = self._solve(objective, trunk, math.prod(head.input_shape), head.n_outputs, features)
@@ -117,7 +117,7 @@ class RidgeHead(FullBatchMethod):
         if self.read is not None:
             sums, solution, self.alpha, self.score = fit_rows(self.read(m, k), self.alphas, left_out=self.left_out)
             return sums, solution
-        keeps = trunk is not None and objective.data.n * m * trunk.theta.itemsize <= KEPT_BYTES
+        keeps = trunk is not None and objective.data.n * m * trunk.vectors[0].itemsize <= KEPT_BYTES
         parts = [read_rows(part, trunk, m, k, objective.n_threads, keeps=keeps) for part in objective.data_parts]
         if not self.incremental:
             rows: RidgeRows = parts[0] if objective.ranks is None else RankRows(parts, objective.ranks)

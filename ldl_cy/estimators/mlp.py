@@ -19,6 +19,7 @@ from ldl_cy.estimators.stacks import activation_names, dense_layers, read_sizes
 from ldl_cy.estimators.targets import ClassifierNetwork, RegressorNetwork
 from ldl_cy.estimators.typed import ClassWeight, DType, RandomState, Sizes, Solver
 from ldl_cy.messages import shown
+from ldl_cy.network import Views
 
 HIDDEN = """hidden_layer_sizes : int or sequence of ints >= 1, default=(100,)
         Units of the hidden layers.
@@ -67,24 +68,35 @@ class BaseMLP(CategoricalFeatures, BaseNetwork):
         They are drawn layer by layer in float64 from ``random_state``: a seed gives scikit-learn's weights.
         """
         super()._build(dtype, random_state)
-        names = self._activations(len(self.coefs_) - 1)
-        for kernel, bias, name in zip(self.coefs_, self.intercepts_, [*names, names[-1] if names else ""]):
-            factor = 2.0 if name in ("logistic", "sigmoid") else 6.0
-            bound = np.sqrt(factor / sum(kernel.shape))
-            kernel[...] = random_state.uniform(-bound, bound, kernel.shape)
-            bias[...] = random_state.uniform(-bound, bound, bias.shape)
+        kernels, biases = self._views(".kernel"), self._views(".bias")
+        names = self._activations(len(kernels) - 1)
+        with self.model_.network.version:
+            for kernel, bias, name in zip(kernels, biases, [*names, names[-1] if names else ""]):
+                factor = 2.0 if name in ("logistic", "sigmoid") else 6.0
+                bound = np.sqrt(factor / sum(kernel.shape))
+                kernel[...] = random_state.uniform(-bound, bound, kernel.shape)
+                bias[...] = random_state.uniform(-bound, bound, bias.shape)
 
     def _views(self, kind: str) -> list[np.ndarray]:
+        """Weights or biases, for reads, and for writes in ``with version``."""
         if "model_" not in vars(self):
             raise AttributeError(f"This {type(self).__name__} instance is not fitted yet.")
-        return [view for name, view in self.model_.parameters.items() if name.endswith(kind)]
+        network = self.model_.network
+        views = Views("parameter", network.vectors[0], network.graph.parameters)
+        return [view for name, view in views.items() if name.endswith(kind)]
+
+    def _given(self, kind: str) -> list[np.ndarray]:
+        views = self._views(kind)
+        self.model_.network.version.hand_out()
+        return views
 
     def _assign(self, kind: str, arrays: Any) -> None:
         views = self._views(kind)
         if len(arrays) != len(views):
             raise ValueError(f"There are {len(views)} layers, got arrays for {len(arrays)}.")
-        for view, array in zip(views, arrays):
-            view[...] = array
+        with self.model_.network.version:
+            for view, array in zip(views, arrays):
+                view[...] = array
 
     def adopt(
         self, y: np.ndarray, coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray], record: Mapping[str, Any],
@@ -109,14 +121,15 @@ class BaseMLP(CategoricalFeatures, BaseNetwork):
         X = csr_matrix((len(y), coefs[0].shape[0]), dtype=coefs[0].dtype)
         X, y = self._read_fit(X, y, reset=True, classes="learn")
         self._start(X, self._encode(y))
-        for views, arrays in ((self.coefs_, coefs), (self.intercepts_, intercepts)):
+        for views, arrays in ((self._views(".kernel"), coefs), (self._views(".bias"), intercepts)):
             shapes, given = [view.shape for view in views], [array.shape for array in arrays]
             if shapes != given:
                 raise ValueError(f"{type(self).__name__}: weights must have the shapes {shown(shapes)}, got "
                                  f"{shown(given)}.")
             for view, array in zip(views, arrays):
                 check_values(type(self).__name__, "weights", array, view.dtype.name)
-                view[...] = array
+                with self.model_.network.version:
+                    view[...] = array
         for name, value in record.items():
             setattr(self, name, value)
         if self.early_stopping:
@@ -130,7 +143,7 @@ class BaseMLP(CategoricalFeatures, BaseNetwork):
     @property
     def coefs_(self) -> list[np.ndarray]:
         """Weight matrices (n_in, n_out), one per layer, as views into the model; assigning copies into them."""
-        return self._views(".kernel")
+        return self._given(".kernel")
 
     @coefs_.setter
     def coefs_(self, arrays: Any) -> None:
@@ -139,7 +152,7 @@ class BaseMLP(CategoricalFeatures, BaseNetwork):
     @property
     def intercepts_(self) -> list[np.ndarray]:
         """Bias vectors (n_out,), one per layer, as views into the model; assigning copies into them."""
-        return self._views(".bias")
+        return self._given(".bias")
 
     @intercepts_.setter
     def intercepts_(self, arrays: Any) -> None:

@@ -180,4 +180,5 @@ class TrainingMonitor(Callback):
 
 def sum_of_squares(network: Network) -> float:
     """Σθ² over the weights that alpha acts on."""
-    return sum(float(np.vdot(network.theta[a:b], network.theta[a:b])) for a, b in network.decayed)
+    theta = network.vectors[0]
+    return sum(float(np.vdot(theta[a:b], theta[a:b])) for a, b in network.decayed)

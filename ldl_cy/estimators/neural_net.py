@@ -97,15 +97,17 @@ def take_numbers(owner: str, network: Network, trunk: Network) -> None:
     ValueError
         Weights depend on the shape of a sample, which is another one, or do not fit into the dtype.
     """
-    vectors = ((network.theta, network.graph.parameters, trunk.theta, trunk.graph.parameters),
-               (network.statistics, network.graph.state, trunk.statistics, trunk.graph.state))
+    graphs = ((network.graph.parameters, trunk.graph.parameters), (network.graph.state, trunk.graph.state))
+    vectors = [(own, entries, values, given) for own, values, (entries, given)
+               in zip(network.vectors, trunk.vectors, graphs)]
     for _, entries, values, given in vectors:
         if [e.parameter.shape for e in entries[:len(given)]] != [e.parameter.shape for e in given]:
             raise ValueError(f"layers must be a Sequential whose weights do not depend on input_shape, got one built "
                              f"for {trunk.input_shape} and input_shape={network.input_shape}.")
         check_values(owner, "the weights of layers", values, network.dtype)
-    for numbers, _, values, _ in vectors:
-        numbers[:values.size] = values
+    with network.version:
+        for numbers, _, values, _ in vectors:
+            numbers[:values.size] = values
 
 
 @share(score="Accuracy", verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")

@@ -70,11 +70,11 @@ class NetworkOutputs:
         """The raw output of the network's last layer, (n_samples, n_outputs)."""
         fitted = self.__dict__
         model = fitted.get("model_")
-        if (model is not None and self.n_threads is None and "feature_names_in_" not in fitted
-                and "category_encoder_" not in fitted and not self._channels_first):
+        if (model is not None and "feature_names_in_" not in fitted and "category_encoder_" not in fitted
+                and not self._channels_first):
             # arrays that validate_data would return unchanged, in a hundredth of the time
             predictor = model.network.predictor
-            raw = None if predictor is None else predictor.predict_flat(X)
+            raw = None if predictor is None else predictor.predict_flat(X, self.n_threads)
             if raw is not None:
                 return raw
         check_is_fitted(self)

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ldl_cy._engine.arrays import VersionCounter
 from ldl_cy.checks import as_numbers, check_values
 from ldl_cy.layers.base import Layer, Shape, layer_names
 from ldl_cy.layers.merge import Branches
 from ldl_cy.models import Sequential
-from ldl_cy.network import Network, check_input_shape, make_graph
+from ldl_cy.network import Network, Views, check_input_shape, make_graph
 
 
 class Imported(NamedTuple):
@@ -80,10 +81,9 @@ def assemble(owner: str, chain: Sequence[Imported], input_shape: Shape, dtype: s
     if given:
         name, (_, source) = next(iter(given.items()))
         raise ValueError(f"{owner}: {source} must have the weights of its layer only, got {name}.")
-    network = Network(model.layers, graph, np.empty(graph.n_params, dtype), np.empty(graph.n_state, dtype),
-                      model.random_state)
-    for views in (network.parameters, network.state):
+    theta, statistics = np.empty(graph.n_params, dtype), np.empty(graph.n_state, dtype)
+    for views in (Views("parameter", theta, graph.parameters), Views("running statistic", statistics, graph.state)):
         for name, view in views.items():
             view[...] = values[name]
-    model.adopt(network)
+    model.adopt(Network(model.layers, graph, theta, statistics, model.random_state, VersionCounter()))
     return model

@@ -82,8 +82,9 @@ class Objective(Borrower):
         """Take over the numbers of the network that is trained, or of its last layers, if this is a copy of it."""
         own = self.network
         if own.dtype != network.dtype:
-            own.theta[:] = network.theta[network.n_params - own.n_params:]
-            own.statistics[:] = network.statistics[network.statistics.size - own.statistics.size:]
+            with own.version:
+                for vector, values in zip(own.vectors, network.vectors):
+                    vector[:] = values[values.size - vector.size:]
 
     def penalty(self, theta: np.ndarray) -> float:
         """α/2 Σ θ² / Σ w"""

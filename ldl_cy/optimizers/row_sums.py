@@ -77,7 +77,7 @@ class RowSums(Borrower):
         """All weights of the network."""
         if theta.size == self.network.n_params:
             return np.ascontiguousarray(theta, self.network.dtype)
-        at = self.network.theta.copy()
+        at = self.network.vectors[0].copy()
         self.ranges.write(at, theta)
         return at
 
@@ -110,7 +110,7 @@ class RowSums(Borrower):
             return np.zeros(1)
         at, total = self._at(theta), 0.0
         for _, part in self._forward_parts():
-            total += self._forward.evaluate(part.rows, part.targets, part.weights, at, self.network.statistics,
+            total += self._forward.evaluate(part.rows, part.targets, part.weights, at, self.network.vectors[1],
                                             part.loss_op, self._pool, part.lengths)[0]
         return np.array([total / self._divisor])
 
@@ -120,7 +120,7 @@ class RowSums(Borrower):
         if self.own_weight:
             grad = np.empty(self.network.n_params, self.network.dtype)
             found[0] = self._ws.gradient(data.rows, data.targets, data.weights, self._at(theta),
-                                         self.network.statistics, data.loss_op, grad, self._pool, lengths=data.lengths)
+                                         self.network.vectors[1], data.loss_op, grad, self._pool, lengths=data.lengths)
             found[1:] = self.ranges.part(grad)
             if self.total_weight is not None:       # the engine has divided by the weight of these rows
                 found *= self.own_weight / self.total_weight
@@ -154,7 +154,7 @@ class RowSums(Borrower):
         """(n_params,): Jᵀ B J v, see ``loss_curvature``. The outputs at θ are kept for further products."""
         if not self.own_weight:
             return np.zeros(theta.size)
-        at, statistics = self._at(theta), self.network.statistics
+        at, statistics = self._at(theta), self.network.vectors[1]
         kept = self._raw
         if kept is None or not (np.array_equal(kept[0], at) and np.array_equal(kept[1], statistics)):
             self._raw = kept = at.copy(), statistics.copy(), self.outputs(theta)
@@ -166,7 +166,7 @@ class RowSums(Borrower):
         """The network's raw outputs, (n, n_outputs)."""
         at, out = self._at(theta), np.empty((self.data.n, self.network.n_outputs), self.network.dtype)
         for rows, part in self._forward_parts():
-            self._forward.predict(part.rows, out[rows], at, self.network.statistics, self._pool, part.lengths)
+            self._forward.predict(part.rows, out[rows], at, self.network.vectors[1], self._pool, part.lengths)
         return out
 
     def jvp(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -188,7 +188,7 @@ class RowSums(Borrower):
         grad = np.empty(self.network.n_params, self.network.dtype)
         with self.network.workspace(len(u), self.n_threads, training=True, loss_size=loss_op.target_size) as ws:
             ws.gradient(self.data.rows, np.ascontiguousarray(u, self.network.dtype), None, self._at(theta),
-                        self.network.statistics, loss_op, grad, self._pool, lengths=self.data.lengths, loss_scale=1.0)
+                        self.network.vectors[1], loss_op, grad, self._pool, lengths=self.data.lengths, loss_scale=1.0)
         return self.ranges.part(grad).astype(float)
 
     def loss_curvature(self, raw: np.ndarray, v: np.ndarray) -> np.ndarray:

@@ -94,12 +94,14 @@ class Stepper:
             self.optimizer, self.declared, self.rule, first=slots.steps, count=epochs * steps, epoch=slots.epochs,
             steps_per_epoch=steps, factors=[state.rate_factor * factor for factor in self.factors])
         vectors = slots.slots[:, self._first:]
-        done, reason, largest, error = train(
-            ws, part.theta, vectors, part.statistics, data.rows, data.targets, data.weights, data.loss_op, self.rule,
-            coefficients, batch_size=batch_size, epochs=epochs, order=order, reshuffle=reshuffle, seed=part.seed,
-            epoch=state.epoch, step=state.step, losses=losses, pool=pool, lengths=data.lengths,
-            before=slots.scalars.get("loss", np.nan), counts=state, partial=partial, updated=self.updated,
-            carried=carried, exchange=exchange)
+        theta, statistics = part.vectors
+        with part.version:
+            done, reason, largest, error = train(
+                ws, theta, vectors, statistics, data.rows, data.targets, data.weights, data.loss_op, self.rule,
+                coefficients, batch_size=batch_size, epochs=epochs, order=order, reshuffle=reshuffle, seed=part.seed,
+                epoch=state.epoch, step=state.step, losses=losses, pool=pool, lengths=data.lengths,
+                before=slots.scalars.get("loss", np.nan), counts=state, partial=partial, updated=self.updated,
+                carried=carried, exchange=exchange)
         if error is not None:
             raise error
         return losses[:done], reason, largest
@@ -120,4 +122,4 @@ class Stepper:
         if not self.rule.averages:
             return nullcontext()
         check_arrays(self.network, self.state, self.declared.n_vectors)
-        return SwappedAverage(self.network.theta, self.state.optimizer)
+        return SwappedAverage(self.network.vectors[0], self.network.version, self.state.optimizer)

@@ -84,19 +84,20 @@ class Trunk:
         self.size, self.n_threads, self.version = self.first.n_outputs, n_threads, 0
         self._seen = self.source.snapshot()
         self._workspaces: dict[int, Workspace] = {}
-        row = (self.first.graph.sizes[0] + self.size) * self.first.theta.itemsize
+        row = (self.first.graph.sizes[0] + self.size) * self.first.vectors[0].itemsize
         self._most_rows = max(1, min(
             BLOCK_ROWS, BLOCK_BYTES // row, Plan(self.first.graph, False, PREDICT_ROWS).block_rows))
 
     def refresh(self) -> None:
         """Take over what has been written to the trunk's weights and statistics since the last call, by a callback."""
-        now, bits = (self.source.theta, self.source.statistics), f"u{self.source.theta.itemsize}"
+        now = self.source.vectors
+        bits = f"u{now[0].itemsize}"
         # as ints: NaN is not equal to itself
         if all(np.array_equal(a.view(bits), b.view(bits)) for a, b in zip(now, self._seen)):
             return
         self._seen, self.version = self.source.snapshot(), self.version + 1
         if self.first is not self.source:
-            self.first.theta[:], self.first.statistics[:] = self._seen
+            self.first.restore(self._seen)
 
     def outputs(self, rows: Any, lengths: np.ndarray | None, index: np.ndarray | None = None) -> np.ndarray:
         """The outputs of checked rows, (n, size).
@@ -149,7 +150,7 @@ class Trunk:
             ws = self._workspaces[n_rows] = Workspace(
                 Plan(self.first.graph, False, PREDICT_ROWS, block_rows=n_rows), self.n_threads)
         with self.first.pool(ws, len(rows)) as pool:
-            ws.predict(rows, out, self.first.theta, self.first.statistics, pool, lengths)
+            ws.predict(rows, out, *self.first.vectors, pool, lengths, self.first.version)
 
 
 def in_places(index: np.ndarray, n_rows: int) -> tuple[np.ndarray, np.ndarray]:

@@ -70,7 +70,7 @@ class Features:
 
     def rows_of_chunk(self, batch_size: int) -> int:
         """A multiple of the batch size whose rows and features take about ``CHUNK_BYTES``, or of one batch."""
-        row = self.trunk.size * self.trunk.rest.theta.itemsize
+        row = self.trunk.size * self.trunk.rest.vectors[0].itemsize
         row += self._given.rows.shape[1] * self._given.rows.dtype.itemsize
         return max(1, CHUNK_BYTES // row // batch_size) * batch_size
 
@@ -78,7 +78,7 @@ class Features:
         """The data for the rest of the network, some rows at a time: the same ones whether features are kept or not."""
         data = self.all() if self.kept else None
         self.trunk.refresh()
-        step = max(1, EVALUATED_BYTES // (self.trunk.size * self.trunk.rest.theta.itemsize))
+        step = max(1, EVALUATED_BYTES // (self.trunk.size * self.trunk.rest.vectors[0].itemsize))
         for start in range(0, self.n, step):
             yield data.part(start, step) if data is not None else self.chosen(
                 np.arange(start, min(self.n, start + step)))
@@ -100,7 +100,7 @@ def are_kept(trunk: Trunk, n: int, cache_features: bool | str) -> bool:
     """Whether the features of n rows are kept: see ``Sequential.fit``."""
     if isinstance(cache_features, bool):
         return cache_features
-    return n * trunk.size * trunk.rest.theta.itemsize <= SHARE * available_bytes()
+    return n * trunk.size * trunk.rest.vectors[0].itemsize <= SHARE * available_bytes()
 
 
 def repeated_outputs(

@@ -18,7 +18,8 @@ def check_arrays(network: Network, state: TrainingState, n_vectors: int) -> None
     RuntimeError
         A callback has exchanged them.
     """
-    for array, shape in ((network.theta, (network.n_params,)), (network.statistics, (network.graph.n_state,)),
+    theta, statistics = network.vectors
+    for array, shape in ((theta, (network.n_params,)), (statistics, (network.graph.n_state,)),
                          (state.optimizer.slots, (n_vectors, network.n_params))):
         if array.shape != shape or array.dtype != network.dtype or not array.flags.carray:
             raise RuntimeError(EXCHANGED)

@@ -4,27 +4,59 @@ import threading
 import pytest
 
 from ldl_cy import threads
-from ldl_cy._engine.pool import Pool
+from ldl_cy._engine.pool import Pool, count_workers
 from ldl_cy._engine.process import RunningFit
 
 
-def test_pool_starts_and_ends_its_workers():
-    before = threading.active_count()
-    with Pool(4) as pool:
-        assert pool.n_threads == 4
-        assert threading.active_count() == before + 3
-    assert pool.n_threads == 1
-    assert threading.active_count() == before
-
-
-def test_pool_without_threads(monkeypatch):
-    """Where a thread can't be started the caller does the work."""
-    def refuse(self):
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    with Pool(3) as pool:
+def test_workers_are_started_once_and_kept():
+    before, alive = threading.active_count(), count_workers()[0]
+    for _ in range(3):
+        with Pool(4) as pool:
+            assert pool.n_threads == 4
+            n_workers, free = count_workers()
+            assert n_workers >= 3
         assert pool.n_threads == 1
+        assert count_workers() == (n_workers, free + 3)
+    assert n_workers <= max(alive, 3)
+    assert threading.active_count() == before           # Python does not know them
+
+
+def test_pools_at_the_same_time_have_workers_of_their_own():
+    with Pool(3) as first:
+        alone = count_workers()
+        with Pool(4) as second:
+            assert (first.n_threads, second.n_threads) == (3, 4)
+            assert count_workers()[1] == max(0, alone[1] - 3)
+        assert count_workers()[1] == max(3, alone[1])
+
+
+def test_a_pool_that_is_dropped_leaves_its_workers():
+    pool = Pool(3)
+    pool.__enter__()
+    before = count_workers()
+    try:
+        del pool
+        assert count_workers() == (before[0], before[1] + 2)
+    finally:
+        Pool(1).__exit__()              # the limit of BLAS that it did not release
+
+
+def test_a_pool_has_at_most_64_threads():
+    with Pool(1000) as pool:
+        assert pool.n_threads == 64
+
+
+def test_there_are_enough_workers_at_some_time():
+    pools = [Pool(64) for _ in range(6)]
+    for pool in pools:
+        pool.__enter__()
+    try:
+        assert sum(pool.n_threads - 1 for pool in pools) == count_workers()[0] == 256
+        assert pools[-1].n_threads == 1
+    finally:
+        for pool in pools:
+            pool.__exit__()
+    assert count_workers() == (256, 256)
 
 
 def test_available_threads_follow_the_environment(monkeypatch):

@@ -17,6 +17,7 @@ import pytest
 from strangers import run, run_all
 
 from ldl_cy import MLPClassifier, Sequential, layers, threads
+from ldl_cy._engine.pool import Pool, count_workers
 from ldl_cy._engine.process import count_fits
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -337,6 +338,28 @@ def other_processes():
 def test_processes_that_begin_in_a_callback():
     found, expected = run(other_processes).result()
     assert found == [expected, "5\n"]
+
+
+def workers_at_a_fork():
+    """Worker threads: before, in the child before and while a pool is used, and in the parent after."""
+    def pools():
+        with Pool(3) as pool:
+            return [pool.n_threads, *count_workers()]
+
+    def work():
+        return [*count_workers(), *pools()]
+
+    found = {"idle": [pools(), in_child(work), *count_workers(), pools()]}
+    with Pool(3) as pool:
+        found["at work"] = [in_child(work), pool.n_threads, *count_workers()]
+    return found
+
+
+def test_workers_at_a_fork():
+    """Those that no call has end, so that one thread forks; a child starts its own."""
+    found = run(workers_at_a_fork).result()
+    assert found == {"idle": [[3, 2, 0], [0, 0, 3, 2, 0], 0, 0, [3, 2, 0]],
+                     "at work": [[0, 0, 3, 2, 0], 3, 2, 0]}
 
 
 # -- what a child finds -----------------------------------------------------------------------------------------

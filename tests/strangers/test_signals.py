@@ -6,16 +6,19 @@ import contextlib
 import os
 import pickle
 import signal
+import sys
 import tempfile
 import threading
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from strangers import ROUNDS, run_all
 
 from ldl_cy import MLPClassifier, Sequential, layers, losses, optimizers
+from ldl_cy._engine.pool import Pool
 from ldl_cy._engine.process import count_fits
 from ldl_cy.callbacks import Callback
 from ldl_cy.training import trunk_outputs
@@ -207,6 +210,28 @@ def test_a_signal_at_any_moment(how):
     assert {name: f"{ended.error}: {ended.text}" for name, ended in found.items() if ended.error} == {}
     # of a short call most moments are over before the timer's signal comes
     assert sum(ended.value > 0 for ended in found.values()) > len(found) / 2
+
+
+def blocked_by_workers():
+    """Whether each worker thread blocks SIGTERM, which a program may wait for, and lets through what a fault raises."""
+    def threads():
+        return {path.name: path for path in Path("/proc/self/task").iterdir()}
+
+    before = set(threads())
+    with Pool(3):
+        found = []
+        for name, path in threads().items():
+            if name not in before:
+                line, = (line for line in (path / "status").read_text().splitlines() if line.startswith("SigBlk"))
+                blocked = int(line.split()[1], 16)
+                found.append([bool(blocked >> number - 1 & 1) for number in (signal.SIGTERM, signal.SIGSEGV)])
+    return found
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
+def test_no_signal_of_the_process_goes_to_a_worker():
+    ended, = run_all(blocked_by_workers, [[]])
+    assert ended.result() == [[True, False]] * 2
 
 
 def restored_or_not(count):

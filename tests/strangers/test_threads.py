@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from strangers import ROUNDS, run, run_all
+from strangers import LIMITS_MEMORY, ROUNDS, run, run_all
 
 from ldl_cy import MLPClassifier, Sequential, layers
+from ldl_cy._engine.pool import count_workers
 
 SECONDS = 60
 rng = np.random.default_rng(0)
@@ -147,33 +148,27 @@ def test_many_models_in_as_many_threads():
     assert run(digests_in_threads, 24).result() == [24, 1]
 
 
-def without_threads(allowed):
-    """The weights if the system starts only ``allowed`` more threads; the bits are those of one thread."""
-    import _thread
+def limited_address_space(allowed):
+    """The weights if memory is left for the stacks of ``allowed`` more threads; the bits are those of one thread."""
+    import resource
 
+    stack = 1 << 30
     expected = wide()
     expected.fit(X, Y, epochs=2, n_threads=1, **FIT)
-    start, started = threading._start_new_thread, []
-
-    def refuse(*arguments, **options):
-        if len(started) >= allowed:
-            raise RuntimeError("can't start new thread")
-        started.append(None)
-        return start(*arguments, **options)
-
-    assert start is _thread.start_new_thread
-    threading._start_new_thread = refuse
-    model = wide()
-    model.fit(X, Y, epochs=2, n_threads=4, **FIT)
+    model = wide().build(300)
+    model.fit(X, Y, epochs=1, n_threads=1, **FIT)
+    threading.stack_size(stack)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + allowed * stack + stack // 2,) * 2)
+    model.reset().fit(X, Y, epochs=2, n_threads=4, **FIT)
     predicted = model.predict(X, n_threads=4)
-    threading._start_new_thread = start
     assert np.array_equal(predicted, expected.predict(X))
-    return [np.array_equal(model.theta, expected.theta), len(started), threading.active_count()]
+    return [np.array_equal(model.theta, expected.theta), count_workers()[0], threading.active_count()]
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 13), reason="threads are started in another way from Python 3.13 on")
+@pytest.mark.skipif(not (sys.platform.startswith("linux") and LIMITS_MEMORY), reason="the limit is Linux's")
 def test_a_system_that_gives_no_more_threads():
-    found = [ended.result() for ended in run_all(without_threads, [[0], [1], [2]])]
+    found = [run(limited_address_space, allowed).result() for allowed in range(3)]
     assert found == [[True, 0, 1], [True, 1, 1], [True, 2, 1]]
 
 
@@ -233,7 +228,7 @@ def test_the_end_of_a_process_in_which_a_thread_fits(more, tmp_path):
 
 
 def test_a_fit_when_the_interpreter_ends(tmp_path):
-    """Newer Pythons start no thread any more: the calling thread works."""
+    """Workers are still started, if none is there."""
     program = PROGRAM.format(
         work="pass", daemon=False, seconds=0,
         end='import atexit; atexit.register(lambda: print(len(model.fit(X, Y, loss="log_loss", n_threads=2, epochs=1,'

@@ -1,0 +1,37 @@
+/* A thread that Python does not know, by Python's own portable function. */
+#ifndef LDL_NATIVE_THREAD_H
+#define LDL_NATIVE_THREAD_H
+
+#include <Python.h>
+#include <pythread.h>
+
+#if !defined(_WIN32)
+#include <signal.h>
+#endif
+
+/* Start work(argument) in a thread that is never waited for; 0 if the system gives none.
+ *
+ * Signals of the process go to other threads: one that the main thread blocks, to wait for it, would be delivered
+ * here. What a fault raises in the thread itself stays, for faulthandler. */
+static inline int ldl_start_thread(void (*work)(void *), void *argument)
+{
+    unsigned long started;
+#if defined(_WIN32)
+    started = PyThread_start_new_thread(work, argument);
+#else
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    sigdelset(&blocked, SIGSEGV);
+    sigdelset(&blocked, SIGBUS);
+    sigdelset(&blocked, SIGFPE);
+    sigdelset(&blocked, SIGILL);
+    sigdelset(&blocked, SIGABRT);
+    sigdelset(&blocked, SIGTRAP);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    started = PyThread_start_new_thread(work, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+#endif
+    return started != (unsigned long)-1;        /* PYTHREAD_INVALID_THREAD_ID, which the limited API leaves out */
+}
+
+#endif
