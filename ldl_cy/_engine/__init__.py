@@ -16,8 +16,8 @@
        `-- gradient, evaluate, predict     one step
 
     A step, in C without the GIL:
-    program.pyx --> prepare.pxd            derived weights, kept where theta has not changed
-        |--> pool.pyx                      the threads that share the tasks of a phase
+    program.pyx --> prepare.pxd            derived weights, kept where theta has not changed (arrays.pyx: versions)
+        |--> pool.pyx                      the threads that share the tasks of a phase, kept by the process
         |      `--> tasks.pyx              a task: a lane of blocks, a tile of columns, a tile of a gradient
         |             `--> blocks.pxd      a block of rows: gather, forward, loss.pxd, backward; product.pxd  y = a b
         |                    `--> op.pxd   the kernels (ldl_cy._kernels), by pointers in Op
