@@ -30,6 +30,7 @@ LEAST_ROWS = 16                         # of a block: with fewer, products are s
 FLOPS_PER_WEIGHT = 128                  # a block's forward pass does at least so much for each weight it reads
 FLOPS_PER_ADDED = 172                   # and so much more for each whose gradient it adds
 LARGEST_BLOCK = 2**31 - 1               # numbers of a block's value: BLAS counts its rows in an int
+BLOCK_PRODUCT = 10**6                   # multiplications of a Dense layer's product: its matrices are then near L1
 FLOPS_PER_LANE = 2e6                    # of a step: with less, a second accumulator costs more than it saves
 FLOPS_PER_LANE_AND_WEIGHT = 1000        # likewise, where the accumulators are long
 MANY_WEIGHTS = 2**16                    # from here on a gradient may be made over all rows at the end
@@ -261,6 +262,12 @@ class Plan:
         least = min(n, max(LEAST_ROWS, int((FLOPS_PER_WEIGHT * weights + FLOPS_PER_ADDED * accumulated) / flops)))
         if not self.block_rows:
             rows = max(L2_BYTES // max(1, row), least)
+            for planned in self.nodes:
+                kernel = planned.node.kernel
+                # a product that uses each of its weights once a row
+                if kernel is not None and kernel.n_params and kernel.flops < 2.5 * kernel.n_params:
+                    few = BLOCK_PRODUCT // kernel.n_params
+                    rows = min(rows, few) if few >= 2 * LEAST_ROWS else rows
             self.block_rows = max(1, min(n, rows, LARGEST_BLOCK // max(graph.sizes)))
             group = max((p.node.kernel.group for p in self.nodes if p.node.kernel is not None), default=1)
         else:
