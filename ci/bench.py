@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 
 import datasets
-from benchmarks import isa, report, rows, runner
+from benchmarks import isa, merging, report, rows, runner
 from benchmarks.row import flops
 
 
@@ -48,7 +48,8 @@ def arguments(argv):
     parser.add_argument("--short", action="store_true", help="all parts once, a few steps each")
     parser.add_argument("--json", metavar="FILE", help="write everything measured")
     parser.add_argument(
-        "--markdown", metavar="FILE", nargs="+", help="print the tables of JSON files in Markdown, and end"
+        "--markdown", metavar="FILE", nargs="+",
+        help="print the tables of JSON files in Markdown, of one machine and the same options as one, and end"
     )
     parser.add_argument(
         "--profile", metavar="ROW", nargs="+", help="print the time of each op of a step, and end"
@@ -82,8 +83,9 @@ def main(argv=None):
         list_rows()
         return 0
     if chosen.markdown:
-        for name in chosen.markdown:
-            print(report.render(json.loads(Path(name).read_text(encoding="utf-8")), "markdown"), end="\n\n")
+        pieces = [json.loads(Path(name).read_text(encoding="utf-8")) for name in chosen.markdown]
+        for found in merging.merge(pieces):
+            print(report.render(found, "markdown"), end="\n\n")
         return 0
     if chosen.profile:
         from benchmarks.profile import profile

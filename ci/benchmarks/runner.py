@@ -63,7 +63,7 @@ def environment(threads, isa=None):
     held = held_to(isa)
     xla = [held.pop("XLA_FLAGS")] if isa else []
     if threads == 1:                    # with more, XLA counts the cores to which its process is bound
-        xla += ["--xla_cpu_multi_thread_eigen=false", "intra_op_parallelism_threads=1"]
+        xla.append("--xla_cpu_multi_thread_eigen=false")
     return {**cleaned, **held, "XLA_FLAGS": " ".join(xla), "JAX_PLATFORMS": "cpu"}
 
 

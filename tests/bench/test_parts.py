@@ -2,7 +2,7 @@
 import math
 
 import pytest
-from benchmarks import aims, fits, growth, isa, layers, report, row, rows, runner, weights
+from benchmarks import aims, fits, growth, isa, layers, merging, report, row, rows, runner, weights
 
 
 def test_aims_depend_on_the_peers_that_were_measured():
@@ -32,6 +32,20 @@ def test_the_verdict_is_beside_the_peer_of_the_aim():
     assert "2 of torch" in cells
     del result["contenders"]["torch"]
     assert report.summarise(found)[0]["verdict"] == ""
+
+
+def test_pieces_of_one_machine_are_merged():
+    def piece(key, dtype, processor="p", **more):
+        return {"machine": {"processor": processor, "versions": {"ldl_cy": "0", key: "1"}}, "options": {"turns": 3},
+                "absent": {"torch": "torch is not installed"}, "gemm": {dtype: [1.0]},
+                "results": [{"row": key, "contenders": {"ldl_cy": {}, **more}}]}
+
+    pieces = [piece("a", "float32"), piece("b", "float64", torch={}), piece("c", "float32", processor="q")]
+    whole, other = merging.merge(pieces)
+    assert [result["row"] for result in whole["results"]] == ["a", "b"] and len(other["results"]) == 1
+    assert whole["gemm"] == {"float32": [1.0], "float64": [1.0]} and whole["absent"] == {} and other["absent"]
+    assert whole["machine"]["versions"] == {"ldl_cy": "0", "a": "1", "b": "1"}
+    assert len(pieces[0]["results"]) == 1                       # pieces are left as they were
 
 
 def test_variables_that_hold_everybody_to_avx2(monkeypatch):
