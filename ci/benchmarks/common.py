@@ -9,6 +9,8 @@ import numpy as np
 
 from benchmarks.row import rows_of
 
+LONG = 10.0                             # seconds of a call from which on it is not repeated
+
 
 class NotSupported(Exception):
     """A contender does not run a measurement; the message says why."""
@@ -45,17 +47,19 @@ def measure(run, seconds, repeats, of_first=lambda value: value):
 
     ``run(count)`` does at least ``count`` steps and returns how many it did. The first, uncounted call is the
     warm-up; the number of steps is raised until a repetition is long enough, so that set-up (the checks of a
-    fit, the first look at a data set) is spread over all its steps and not measured apart.
+    fit, the first look at a data set) is spread over all its steps and has no measurement of its own.
 
     Several processes that run together give ``of_first``, which waits for all and returns the value of the first:
-    all do as many steps.
+    all do as many steps. A call that takes longer than ``LONG`` is not repeated.
     """
-    count = calibrate(run, seconds, of_first)
+    count, step, spent = calibrate(run, seconds, of_first)
+    if spent > LONG:
+        return [step]
     return [repetition(run, count, of_first) for _ in range(repeats)]
 
 
 def calibrate(run, seconds, of_first=lambda value: value):
-    """How many steps last about ``seconds``; see ``measure``."""
+    """(How many steps last about ``seconds``, seconds a step, seconds of the last call); see ``measure``."""
     run(1)
     count = 1
     while True:
@@ -66,7 +70,7 @@ def calibrate(run, seconds, of_first=lambda value: value):
         if spent >= seconds / 2:
             break
         count = max(count + 1, int(done * min(20.0, seconds / max(spent, 1e-7))))
-    return max(1, round(done * seconds / spent))
+    return max(1, round(done * seconds / spent)), spent / done, spent
 
 
 def repetition(run, count, of_first=lambda value: value):

@@ -1,7 +1,7 @@
 """The part "fit": whole fits of estimators on real data, beside scikit-learn and a loop in torch: the parent's side.
 
 The data are those of ci/datasets.py, of which as many rows are taken as make a fit of seconds. Everything between the
-arrays and the fitted model is timed, after a short fit that nobody counts; the accuracy on test rows shows that all
+arrays and the fitted model is timed, after a short fit that is not counted; the accuracy on test rows shows that all
 contenders have done the same work.
 """
 from __future__ import annotations

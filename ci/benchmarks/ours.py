@@ -80,8 +80,8 @@ def optimizer(row):
 def prepare(row, part, dtype, threads, setting, comm=None, shards=8):
     """A function that does some steps, or predicts some times.
 
-    A training run is one fit over many batches and epochs with everything it does by default: rows are drawn
-    anew each epoch and gathered, weights are backed up, losses kept.
+    A training run is one fit over many batches and epochs with everything it does by default: rows are shuffled
+    in each epoch and gathered, weights are backed up, losses kept.
     """
     model = build(row, dtype)
     if part == "train":

@@ -56,7 +56,7 @@ def applies(peer, row, part, short):
 
 
 def environment(threads, isa=None):
-    """Variables of a worker: OpenBLAS chooses its kernels itself or as it is told, and thread pools have one size."""
+    """Variables of a worker: OpenBLAS chooses its kernels or is told which, thread pools have one size."""
     cleaned = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
     for name in ("OPENBLAS", "OMP", "MKL"):
         cleaned[f"{name}_NUM_THREADS"] = str(threads)
@@ -187,7 +187,7 @@ def run_turns(options, result):
     """A B A B: in each turn every contender once, each time in a new process.
 
     Before the turns a process of its own looks for the best setting of each, so that the memory and the warm
-    caches of settings that lost are in nobody's figures.
+    caches of settings that lost are in no figure.
     """
     row = table.BY_KEY[result["row"]]
     what = (row, result["part"], result["dtype"], result["threads"])

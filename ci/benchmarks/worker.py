@@ -91,8 +91,11 @@ def explore(prepare, arguments, axes, of_first):
     tried = []
     for name, values in axes:
         runs = {value: prepare(*arguments, {**setting, name: value}) for value in values}
-        counts = {value: common.calibrate(run, EXPLORE_SECONDS, of_first) for value, run in runs.items()}
-        least = dict.fromkeys(values, float("inf"))
+        counts, least = {}, dict.fromkeys(values, float("inf"))
+        for value, run in runs.items():
+            counts[value], _, spent = common.calibrate(run, EXPLORE_SECONDS, of_first)
+            if spent > common.LONG:
+                return setting, tried               # the first settings
         for _ in range(EXPLORE_ROUNDS):
             for value, run in runs.items():
                 least[value] = min(least[value], common.repetition(run, counts[value], of_first))

@@ -68,6 +68,13 @@ def test_steps_are_counted_as_done():
     assert len(times) == 3 and len(calls) >= 5 and all(t > 0 for t in times)
 
 
+def test_a_call_that_takes_long_is_not_repeated(monkeypatch):
+    calls = []
+    monkeypatch.setattr(common, "LONG", 0.0)
+    step, = common.measure(lambda count: calls.append(count) or 4, 1e-9, 3)
+    assert len(calls) == 2 and step > 0
+
+
 def found(ours, theirs, **more):
     """A result file with one row, its times given per turn."""
     contenders = {"ldl_cy": {"turns": [{"times": t} for t in ours]},
