@@ -10,12 +10,19 @@ import numpy as np
 import pytest
 
 from ldl_cy import MLPClassifier, Sequential, layers, optimizers
+from ldl_cy._engine import vec
 from ldl_cy._engine.arrays import VersionCounter
 from ldl_cy.callbacks import EarlyStopping
 
 rng = np.random.default_rng(0)
 X, Y = rng.standard_normal((40, 6, 6, 16)).astype("float32"), rng.integers(0, 3, 40)
 LOSS: dict[str, Any] = {"loss": "log_loss", "epochs": 2, "batch_size": 10}
+
+
+def wide() -> Sequential:
+    """Its products are made with packed weights while theta was not handed out."""
+    return Sequential([layers.Flatten(), layers.Dense(64, "relu"), layers.BatchNorm(), layers.Dense(300, "tanh"),
+                       layers.Dense(3)], random_state=0).build((6, 6, 16))
 
 
 def new() -> Sequential:
@@ -77,8 +84,7 @@ def restores(model: Sequential) -> None:
 
 
 def loads(model: Sequential) -> None:
-    other = new()
-    other.fit(X, Y, **LOSS)
+    other = Sequential(model.layers, random_state=1).build((6, 6, 16))
     model.load_weights({**other.parameters, **other.state})
 
 
@@ -95,10 +101,11 @@ CHANGES: dict[str, Callable[[Sequential], Any]] = {
 }
 
 
+@pytest.mark.parametrize("make", [new, wide])
 @pytest.mark.parametrize("name", CHANGES)
-def test_every_change_is_seen(name: str) -> None:
+def test_every_change_is_seen(name: str, make: Callable[[], Sequential]) -> None:
     """Without the comparison of weights that a model makes whose theta was handed out."""
-    own, compared = new(), new()
+    own, compared = make(), make()
     assert compared.theta.size and not compared.network.version.known
     for n in (1, 3, 40):
         np.testing.assert_array_equal(own.predict(X[:n]), compared.predict(X[:n]))
@@ -133,9 +140,10 @@ def test_networks_that_share_weights() -> None:
         np.testing.assert_array_equal(other.predictor.predict(x), longer.predict(x))
 
 
+@pytest.mark.parametrize("make", [new, wide])
 @pytest.mark.parametrize("name", ["theta", "parameters", "state"])
-def test_what_was_handed_out_is_compared(name: str) -> None:
-    model = new()
+def test_what_was_handed_out_is_compared(name: str, make: Callable[[], Sequential]) -> None:
+    model = make()
     before = model.predict(X[:2])
     given = getattr(model, name)
     assert not model.network.version.known
@@ -175,3 +183,21 @@ def test_a_version_within_changes() -> None:
     assert version.known
     version.hand_out()
     assert not version.known
+
+
+@pytest.mark.parametrize("kind", vec.instruction_sets())
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_packed_weights_make_the_same_bits(dtype: str, kind: str) -> None:
+    before = vec.instruction_set()
+    try:
+        vec.use_instruction_set(kind)
+        for shape, size in (((300,), 70), ((130,), 129), ((7, 128), 130), ((20000,), 2)):
+            model, other = (Sequential([layers.Dense(size, "relu"), layers.Dense(3)], dtype, 0).build(shape)
+                            for _ in range(2))
+            assert other.theta.size
+            for n in (1, 2, 3, 17, 33, 100):
+                x = rng.standard_normal((n, *shape)).astype(dtype)
+                np.testing.assert_array_equal(model.predict(x), other.predict(x))
+                np.testing.assert_array_equal(model.predict(x, n_threads=2), other.predict(x))
+    finally:
+        vec.use_instruction_set(before)

@@ -4,7 +4,7 @@ from libc.string cimport memcpy, memset
 
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.loss cimport Loss
-from ldl_cy._engine.op cimport Call
+from ldl_cy._engine.op cimport PACKS_TO_PREDICT, Call
 from ldl_cy._engine.product cimport factor_gradient, multiply
 from ldl_cy._engine.run cimport (
     BACKWARD, DX_ADD, DX_NONE, DX_WRITE, FORWARD, KIND_ADD, KIND_MULTIPLY, KIND_OP, LOSS, REDUCE, Instruction, Phase,
@@ -144,6 +144,8 @@ cdef inline void forward_node(
             x, call.order, call.x_stride = <char*>run.X, run.order + run.start + row0, run.x_stride // run.itemsize
         if s.partial >= 0 and run.training:
             call.partial = run.totals + s.partial
+        call.packed = (s.op.flags & PACKS_TO_PREDICT and run.kept != NULL and run.n > 1 and run.version != 0
+                       and s.version == run.version)
         s.op.forward(&s.op, call, run.theta + s.theta, run.state + s.state, run.derived + s.derived, x, y,
                      at(run, s.cache, row0, thread), run.scratch + thread * run.scratch_bytes)
     elif s.kind == KIND_ADD:

@@ -17,7 +17,8 @@ Laws of a kernel (tests/helpers/contract.py enforces them):
 - ``scratch`` and ``derived`` begin on a cache line (64 bytes) when the engine calls, all other buffers where a number
   of the dtype may begin. Called alone from Python, none of them does: alignment may make a kernel faster, never right;
 - ``derived`` is what ``prepare`` made from theta and the state; it makes what ``backward`` reads only where
-  ``call.backward`` says that one follows, and the engine may keep it while both are bytewise the same;
+  ``call.backward`` says that one follows, and the engine may keep it while both are bytewise the same. With
+  PACKS_TO_PREDICT it is made for predictions of some rows while nobody else may write to theta;
 - a kernel's own numbers are a struct laid over ``op.sizes``, and ``assert_fits`` checks at compile time that it fits;
 - write only what was given; no allocation, GIL, threads, globals, errors, validation;
 - an update rule (vec/rules.inc), which is no op, lets NaN in a gradient reach theta: training looks at theta alone;
@@ -44,6 +45,7 @@ cdef enum Flag:
     DRAWS = 4               # draws random numbers in training, by ``rng.layer_key``
     PYTHON = 16             # calls Python: the program runs on the calling thread
     DERIVED_FOR_DX = 32     # derived is read by backward with dx alone: not prepared where dx is NULL
+    PACKS_TO_PREDICT = 128  # call.packed: derived has what forward reads in place of theta, to the same bits
     GATHERS = 64            # forward reads call.order, backward does not read x: rows in any order and at any distance
 
 ctypedef struct Call:
@@ -51,6 +53,7 @@ ctypedef struct Call:
     Py_ssize_t row0             # the first of them, counted within the whole batch, of all processes
     int training
     int backward                # a backward pass follows: prepare makes what it needs too
+    int packed                  # PACKS_TO_PREDICT only: prepare makes what forward reads, forward finds it in derived
     uint64_t seed
     uint64_t epoch
     uint64_t step

@@ -31,6 +31,9 @@ FLOPS_PER_WEIGHT = 128                  # a block's forward pass does at least s
 FLOPS_PER_ADDED = 172                   # and so much more for each whose gradient it adds
 LARGEST_BLOCK = 2**31 - 1               # numbers of a block's value: BLAS counts its rows in an int
 BLOCK_PRODUCT = 10**6                   # multiplications of a Dense layer's product: its matrices are then near L1
+FLOPS_PER_TASK = 4e6                    # at prediction a block needs no more, so that threads share few rows,
+ROWS_PER_TASK = 32                      # but some rows, which read each weight once,
+MOST_PACKED = 2**22                     # unless weights are many: those that are not packed are copied in each block
 FLOPS_PER_LANE = 2e6                    # of a step: with less, a second accumulator costs more than it saves
 FLOPS_PER_LANE_AND_WEIGHT = 1000        # likewise, where the accumulators are long
 MANY_WEIGHTS = 2**16                    # from here on a gradient may be made over all rows at the end
@@ -268,6 +271,8 @@ class Plan:
                 if kernel is not None and kernel.n_params and kernel.flops < 2.5 * kernel.n_params:
                     few = BLOCK_PRODUCT // kernel.n_params
                     rows = min(rows, few) if few >= 2 * LEAST_ROWS else rows
+            if not self.training and graph.n_params <= MOST_PACKED:
+                rows = min(rows, max(ROWS_PER_TASK, int(FLOPS_PER_TASK / flops)))
             self.block_rows = max(1, min(n, rows, LARGEST_BLOCK // max(graph.sizes)))
             group = max((p.node.kernel.group for p in self.nodes if p.node.kernel is not None), default=1)
         else:

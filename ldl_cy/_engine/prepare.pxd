@@ -8,7 +8,7 @@ from libc.string cimport memcmp, memcpy
 
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.blocks cimport make_call
-from ldl_cy._engine.op cimport DERIVED_FOR_DX, Call
+from ldl_cy._engine.op cimport DERIVED_FOR_DX, PACKS_TO_PREDICT, Call
 from ldl_cy._engine.run cimport DX_NONE, KIND_OP, Instruction, Run
 
 
@@ -16,6 +16,8 @@ cdef inline bint prepares(const Run *run, const Instruction *s) noexcept nogil:
     """Whether a node derives weights in this kind of run."""
     if s.kind != KIND_OP or s.op.prepare == NULL:
         return False
+    if not run.backward and s.op.flags & PACKS_TO_PREDICT:
+        return True
     return not s.op.flags & DERIVED_FOR_DX or (run.backward and s.dx != DX_NONE)
 
 
@@ -30,6 +32,14 @@ cdef inline void prepare_node(Run *run, Instruction *s) noexcept nogil:
         make_call(run, &call, 0, run.n)
         call.backward = s.backward
         s.op.prepare(&s.op, &call, run.theta + s.theta, run.state + s.state, run.derived + s.derived)
+        return
+    if s.op.flags & PACKS_TO_PREDICT:
+        # one row reads theta. No copy: whoever writes to theta meanwhile gives it another version
+        if run.n > 1 and run.version != 0 and not (s.prepared == vec.table and s.version == run.version):
+            make_call(run, &call, 0, run.n)
+            call.packed = True
+            s.op.prepare(&s.op, &call, run.theta + s.theta, run.state + s.state, run.derived + s.derived)
+            s.prepared, s.version = vec.table, run.version
         return
     if s.prepared == vec.table and (
             (run.version != 0 and s.version == run.version)

@@ -15,16 +15,20 @@ from cython cimport floating
 from libc.string cimport memset
 
 from ldl_cy._engine cimport vec
-from ldl_cy._engine.gemm_packed cimport PANEL, gemm_by_panels, gemm_packed, pack, packed_size
+from ldl_cy._engine.gemm_packed cimport PANEL, SMALL, gemm_by_panels, gemm_packed, pack, packed_size
 from ldl_cy._engine.op cimport (
-    DERIVED_FOR_DX, Call, Kernel, Op, assert_fits, backward_t, dx_columns_t, forward_columns_t, forward_t, gradient_t,
-    prepare_t)
+    DERIVED_FOR_DX, PACKS_TO_PREDICT, Call, Kernel, Op, assert_fits, backward_t, dx_columns_t, forward_columns_t,
+    forward_t, gradient_t, prepare_t)
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope
 from ldl_cy._kernels.folded import with_norm
 
 # Up to this many weights W^T is packed once a step for dx; of larger ones each product packs a panel at a time.
 cdef Py_ssize_t LARGEST_COPY = 1 << 16
+# W of a number of weights between these is packed for predictions, which then take no time for it: a smaller one is
+# read where it is, a larger one would take as much memory again.
+cdef Py_ssize_t LEAST_PACKED = SMALL + 1
+cdef Py_ssize_t LARGEST_PACKED = 1 << 22
 # Up to so many outputs dW^T = dz^T x is made and transposed, since vectors along n_out would be partly empty. Its few
 # rows read x where it is (FEW_ROWS in gemm_packed.pxd).
 cdef enum:
@@ -50,6 +54,7 @@ ctypedef struct Dense:
     int activation
     int use_bias
     int copies                  # derived holds W^T, packed
+    int packs                   # at prediction it holds W, packed
     Py_ssize_t tile             # columns of y, or of dx, in a task of its own
     double slope
 
@@ -58,16 +63,18 @@ cdef void prepare(
     const Op *op, const Call *call,
     const floating *theta,      # W (n_in, n_out), b (n_out,)
     const floating *state,
-    floating *derived,          # W^T (n_out, n_in), packed
+    floating *derived,          # W^T (n_out, n_in) or, for predictions, W (n_in, n_out), packed
 ) noexcept nogil:
     cdef const Dense *s = <const Dense*>&op.sizes[0]
-    if s.copies:
+    if call.packed:
+        pack(False, s.n_in, s.n_out, theta, s.n_out, derived)
+    elif s.copies:
         pack(True, s.n_out, s.n_in, theta, s.n_out, derived)
 
 
 cdef void forward(
     const Op *op, const Call *call, const floating *theta, const floating *state,
-    const floating *derived,
+    const floating *derived,    # W, packed, if call.packed
     const floating *x,          # (n, n_in)
     floating *y,                # (n, n_out)
     floating *cache,            # z (n, n_out) where the activation's derivative needs it
@@ -80,7 +87,11 @@ cdef void forward(
     if op.cache_size and cache != NULL:
         z = cache
     # z = x W + 1 b^T   (n, n_in) (n_in, n_out)
-    gemm_by_panels(False, False, n, s.n_out, s.n_in, x, s.n_in, theta, s.n_out, b, <Py_ssize_t>0, z, s.n_out, scratch)
+    if call.packed and n > 1:
+        gemm_packed(False, n, s.n_out, s.n_in, x, s.n_in, derived, b, <Py_ssize_t>0, z, s.n_out)
+    else:
+        gemm_by_panels(False, False, n, s.n_out, s.n_in, x, s.n_in, theta, s.n_out, b, <Py_ssize_t>0, z, s.n_out,
+                       scratch)
     # y = f(z)
     if s.activation != vec.LDL_IDENTITY:
         vec.activate(s.activation, <floating>s.slope, n, s.n_out, z, y)
@@ -215,8 +226,9 @@ def dense(str dtype, *, Py_ssize_t steps, Py_ssize_t n_in, Py_ssize_t n_out, str
     op.x_size = steps * n_in
     op.y_size = steps * n_out
     op.n_params = n_in * n_out + (n_out if use_bias else 0)
-    op.n_derived = packed_size(n_out, n_in) if s.copies else 0
-    op.flags = DERIVED_FOR_DX
+    s.packs = n_out > 1 and LEAST_PACKED <= n_in * n_out <= LARGEST_PACKED
+    op.n_derived = max(packed_size(n_out, n_in) if s.copies else 0, packed_size(n_in, n_out) if s.packs else 0)
+    op.flags = DERIVED_FOR_DX | (PACKS_TO_PREDICT if s.packs else 0)
     op.scratch_fixed = PANEL
     op.cache_size = op.y_size if vec.ldl_keeps_z(s.activation) else 0
     op.flops = 2.0 * steps * n_in * n_out

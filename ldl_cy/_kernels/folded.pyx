@@ -19,7 +19,7 @@ from functools import partial
 from cython cimport floating
 from libc.math cimport sqrt
 
-from ldl_cy._engine.op cimport DERIVED_FOR_DX, Call, Kernel, Op, assert_fits, forward_t, prepare_t
+from ldl_cy._engine.op cimport DERIVED_FOR_DX, PACKS_TO_PREDICT, Call, Kernel, Op, assert_fits, forward_t, prepare_t
 
 from ldl_cy._engine.vec import default_slope
 
@@ -87,8 +87,8 @@ cdef Kernel wrap(Kernel inner, Py_ssize_t f, bint use_bias, double epsilon):
     op.n_state = 2 * f
     op.n_derived = v.rest + (0 if inner.op.flags & DERIVED_FOR_DX else inner.op.n_derived)
     op.scratch_size, op.scratch_fixed = inner.op.scratch_size, inner.op.scratch_fixed
-    # W a is made even where inner derives for backward alone
-    op.flags = inner.op.flags & ~DERIVED_FOR_DX
+    # W a is made even where inner derives for backward or for plain weights alone
+    op.flags = inner.op.flags & ~(DERIVED_FOR_DX | PACKS_TO_PREDICT)
     op.layer, op.flops = inner.op.layer, inner.op.flops
     if inner.dtype == "float32":
         op.prepare, op.forward = <prepare_t>prepare[float], <forward_t>forward[float]
