@@ -7,8 +7,8 @@ from ldl_cy._engine.loss cimport Loss
 from ldl_cy._engine.op cimport PACKS_TO_PREDICT, Call
 from ldl_cy._engine.product cimport factor_gradient, multiply
 from ldl_cy._engine.run cimport (
-    BACKWARD, DX_ADD, DX_NONE, DX_WRITE, FORWARD, KIND_ADD, KIND_MULTIPLY, KIND_OP, LOSS, REDUCE, Instruction, Phase,
-    Run)
+    BACKWARD, DX_ADD, DX_NONE, DX_WRITE, FORWARD, KIND_ADD, KIND_MULTIPLY, KIND_OP, LOSS, RECOMPUTE, REDUCE,
+    Instruction, Phase, Run)
 
 cdef extern from "vec/index.h" nogil:
     size_t ldl_column(const char *columns, int wide, Py_ssize_t i)
@@ -135,10 +135,12 @@ cdef inline void make_call(Run *run, Call *call, Py_ssize_t row0, Py_ssize_t n) 
 
 
 cdef inline void forward_node(
-    Run *run, Instruction *s, Call *call, Py_ssize_t row0, int thread, const floating *theta) noexcept nogil:
+    Run *run, Instruction *s, Call *call, Py_ssize_t row0, int thread, bint again, const floating *theta,
+) noexcept nogil:
+    """``again``: what backward reads of y is made a second time; the cache has its numbers from the first."""
     cdef Py_ssize_t n = call.n
     cdef char *x = at(run, s.x, row0, thread)
-    cdef char *y = at(run, s.y, row0, thread)
+    cdef char *y = at(run, s.y_again if again else s.y, row0, thread)
     if s.kind == KIND_OP:
         if run.direct and s.x == 0:
             x, call.order, call.x_stride = <char*>run.X, run.order + run.start + row0, run.x_stride // run.itemsize
@@ -147,7 +149,7 @@ cdef inline void forward_node(
         call.packed = (s.op.flags & PACKS_TO_PREDICT and run.kept != NULL and run.n > 1 and run.version != 0
                        and s.version == run.version)
         s.op.forward(&s.op, call, run.theta + s.theta, run.state + s.state, run.derived + s.derived, x, y,
-                     at(run, s.cache, row0, thread), run.scratch + thread * run.scratch_bytes)
+                     NULL if again else at(run, s.cache, row0, thread), run.scratch + thread * run.scratch_bytes)
     elif s.kind == KIND_ADD:
         # y = x + x2
         memcpy(y, x, n * s.x_size * sizeof(floating))
@@ -164,8 +166,8 @@ cdef inline void product_gradient(
     Run *run, Instruction *s, Py_ssize_t row0, Py_ssize_t n, int thread, const floating *dy) noexcept nogil:
     """Of both factors; they may be one value, whose gradient is then the sum of two."""
     cdef double *sums = <double*>(run.scratch + thread * run.scratch_bytes)
-    cdef const floating *a = <const floating*>at(run, s.x, row0, thread)
-    cdef const floating *b = <const floating*>at(run, s.x2, row0, thread)
+    cdef const floating *a = <const floating*>at(run, s.x_again, row0, thread)
+    cdef const floating *b = <const floating*>at(run, s.x2_again, row0, thread)
     if s.dx != DX_NONE:
         factor_gradient(s, 0, s.dx == DX_WRITE, n, dy, b, <floating*>at(run, s.gx, row0, thread), sums)
     if s.dx2 != DX_NONE:
@@ -191,7 +193,7 @@ cdef inline void backward_node(
         if s.partial >= 0 and run.training:
             call.partial = run.totals + s.partial
         s.op.backward(&s.op, call, run.theta + s.theta, run.state + s.state, run.derived + s.derived,
-                      at(run, s.x, row0, thread), at(run, s.y, row0, thread), dy, target, grad,
+                      at(run, s.x_again, row0, thread), at(run, s.y_again, row0, thread), dy, target, grad,
                       at(run, s.cache, row0, thread), run.scratch + thread * run.scratch_bytes)
         if s.dx == DX_ADD:
             # a value with several readers: its gradient is the sum of theirs
@@ -257,13 +259,13 @@ cdef inline void run_block(
         s = run.nodes + run.actions[a].node
         make_call(run, &call, row0, n)
         call.lengths, call.backward = lengths, s.backward
-        if kind == FORWARD:
-            forward_node(run, s, &call, row0, thread, theta)
+        if kind == FORWARD or kind == RECOMPUTE:
+            forward_node(run, s, &call, row0, thread, kind == RECOMPUTE, theta)
         elif kind == BACKWARD:
             backward_node(run, s, &call, row0, thread, lane, theta)
         elif run.training:
             # this block's part of the sums over the batch
             call.partial = run.partials + block * s.op.n_partial
             s.op.reduce(&s.op, &call, run.theta + s.theta, at(run, s.x, row0, thread),
-                        at(run, s.y, row0, thread), NULL if kind == REDUCE else at(run, s.gy, row0, thread),
+                        at(run, s.y_again, row0, thread), NULL if kind == REDUCE else at(run, s.gy, row0, thread),
                         at(run, s.cache, row0, thread))

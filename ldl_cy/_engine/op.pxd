@@ -42,6 +42,7 @@ cdef extern from "platform.h" nogil:
 cdef enum Flag:
     COUPLES_ROWS = 1        # forward needs sums over the whole batch: has reduce
     USES_LENGTHS = 2        # looks across steps and reads call.lengths
+    RECOMPUTED = 8          # y costs little to make from x a second time, and reduce and backward do not read it
     DRAWS = 4               # draws random numbers in training, by ``rng.layer_key``
     PYTHON = 16             # calls Python: the program runs on the calling thread
     DERIVED_FOR_DX = 32     # derived is read by backward with dx alone: not prepared where dx is NULL

@@ -117,6 +117,10 @@ cdef class Kernel:
         return bool(self.op.flags & COUPLES_ROWS)
 
     @property
+    def recomputed(self):
+        return bool(self.op.flags & RECOMPUTED)
+
+    @property
     def draws(self):
         return bool(self.op.flags & DRAWS)
 

@@ -6,7 +6,8 @@ backward: R_k | F_k .. LOSS .. B_k+1 RB_k | B_k ..  (R: the block's partial sums
 is alone between two barriers. Where weights are many and rows few, adding to an accumulator would cost
 more than the gradient itself: it is deferred to a last phase, G_i .. G_j, that writes it once, in tiles over
 all rows. Buffers that live within one phase belong to the thread; those that
-live across a barrier hold the whole batch.
+live across a barrier hold the whole batch. Where only backward would keep the output of an op that costs little, it
+is made a second time, just before it is read: R_k | F_k .. LOSS .. | F_k B_k+1 RB_k | B_k ..
 
 A plan depends on the network and the batch size, never on the number of threads: blocks of R rows
 are assigned in order to A lanes, each with a gradient accumulator of its own: the leaves of a binary tree in which they
@@ -15,18 +16,19 @@ are added.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import KW_ONLY, dataclass, field
 from itertools import pairwise
 
 from ldl_cy._engine.graph import Graph, Node
 from ldl_cy._engine.memory import ALIGN, Buffer, keep_across_barriers, place
 
-FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, GRADIENT, DX_COLUMNS = range(7)
+FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, GRADIENT, DX_COLUMNS, RECOMPUTE = range(8)
 NONE, WRITE, ADD = range(3)             # how an op's gradient with respect to its input is written
 
 L2_BYTES = 512 * 1024                   # a block's activations and caches stay below this
 LEAST_ROWS = 16                         # of a block: with fewer, products are slow and every weight is read too often
+LEAST_ROWS_BETWEEN_BARRIERS = 4         # there memory counts: what is made again is read while it is in the cache
 FLOPS_PER_WEIGHT = 128                  # a block's forward pass does at least so much for each weight it reads
 FLOPS_PER_ADDED = 172                   # and so much more for each whose gradient it adds
 LARGEST_BLOCK = 2**31 - 1               # numbers of a block's value: BLAS counts its rows in an int
@@ -73,11 +75,13 @@ class Plan:
     lanes: int = 0
     defer: bool | None = None           # gradients of weights that outnumber the rows; None: chosen here
     input_gradient: bool = False        # also make the gradient of the input
+    recompute: bool = True              # make outputs a second time rather than keep them across a barrier
     rows: int | None = None             # of an inference call at most: memory is for them, blocks are as for capacity
     actions: list[tuple[int, int]] = field(default_factory=list)        # kind, node
     phases: list[tuple[int, int, bool]] = field(default_factory=list)   # first, last + 1, column tiles
     buffers: list[Buffer] = field(default_factory=list)
     nodes: list[Planned] = field(default_factory=list)
+    again: dict[int, int] = field(default_factory=dict)     # where a value is that is made a second time
     arena: int = 0                      # numbers a thread needs
     whole: int = 0                      # numbers a row of the whole-batch buffers
     held_rows: int = 0                  # rows of the whole-batch buffers, and of blocks if those have more
@@ -102,6 +106,8 @@ class Plan:
         self._defer()
         self.added = self._added()
         self._line_up()
+        if self.recompute:
+            self._recompute()
         self._lifetimes()
         self._choose_blocks()
         self.held_rows = self.capacity if self.rows is None else min(self.rows, self.capacity)
@@ -187,6 +193,55 @@ class Plan:
         edges = sorted({0, len(actions)} | barriers)
         self.phases = [(a, b, a in columns) for a, b in pairwise(edges) if a < b]
 
+    def _reads(self, kind: int, i: int) -> list[int]:
+        """The values that an action reads."""
+        if kind == LOSS:
+            assert self.output is not None
+            return [self.output]
+        planned = self.nodes[i]
+        node, kernel = planned.node, planned.node.kernel
+        inputs = [v for v in (node.x, node.x2) if v >= 0]
+        if kind not in (BACKWARD, REDUCE_BACK, DX_COLUMNS):
+            return inputs
+        # gradients pass through sums and pieces of concatenations, whatever the values are
+        passes = kernel is None and node.kind != "multiply"
+        if kind == DX_COLUMNS or (self.recompute and passes):
+            return []
+        own = [] if self.recompute and kernel is not None and kernel.recomputed else [node.y]
+        return own if kind == BACKWARD and planned.tiled else inputs + own
+
+    def _recompute(self) -> None:
+        """Make a value again in the phase where backward reads it, if that is one phase, and so is the forward one."""
+        phase_of = [p for p, (first, last, _) in enumerate(self.phases) for _ in range(first, last)]
+        forward, backward = defaultdict[int, list[int]](list), defaultdict[int, list[int]](list)
+        made: dict[int, int] = {}                               # node -> its forward action
+        for time, (kind, i) in enumerate(self.actions):
+            for v in self._reads(kind, i):
+                (forward if kind in (FORWARD, REDUCE, LOSS) else backward)[v].append(time)
+            if kind == FORWARD:
+                made[i] = time
+        added = defaultdict[int, list[int]](list)               # action -> the nodes that come before it
+        for i, planned in enumerate(self.nodes):
+            node, kernel = planned.node, planned.node.kernel
+            # an op that couples rows has its input whole in any case, and the batch's sums until its own backward pass
+            if (kernel is None or not kernel.recomputed or not kernel.couples_rows or node.y == self.output
+                    or node.y in self.keep or not backward[node.y]):
+                continue
+            own, phases = phase_of[made[i]], {phase_of[t] for t in backward[node.y]}
+            if {phase_of[t] for t in forward[node.y]} <= {own} and len(phases) == 1 and phases != {own}:
+                _, last, tiled = self.phases[phases.pop()]
+                if not tiled and self.actions[last - 1][0] != GRADIENT:
+                    added[backward[node.y][0]].append(i)
+                    self.again[node.y] = self._new(self.graph.sizes[node.y])
+        line: list[tuple[int, int]] = []
+        place = []                                              # in the new line, of each action and of the end
+        for time, action in enumerate(self.actions):
+            place.append(len(line))
+            line += [*((RECOMPUTE, i) for i in added.get(time, ())), action]
+        place.append(len(line))
+        self.actions = line
+        self.phases = [(place[first], place[last], tiled) for first, last, tiled in self.phases]
+
     def _new(self, size: int) -> int:
         self.buffers.append(Buffer(size))
         return len(self.buffers) - 1
@@ -210,9 +265,11 @@ class Plan:
                 b[node.x].deferred = b[n_values + node.y].deferred = True
                 continue
             inputs = [v for v in (node.x, node.x2) if v >= 0]
-            for v in inputs:
-                if kind != DX_COLUMNS and not (kind == BACKWARD and planned.tiled):
-                    b[v].touch(time)
+            for v in self._reads(kind, i):
+                b[self.again.get(v, v) if kind in (BACKWARD, REDUCE_BACK) else v].touch(time)
+            if kind == RECOMPUTE:
+                b[self.again[node.y]].touch(time)
+                continue
             if kind == FORWARD:
                 b[node.y].touch(time)
                 # what has no trainable weight at or below it has no backward pass
@@ -226,7 +283,6 @@ class Plan:
                 b[n_values + node.y].touch(time)
                 b[n_values + node.x].touch(time)
                 continue
-            b[node.y].touch(time)
             b[n_values + node.y].touch(time)
             if planned.cache >= 0:
                 b[planned.cache].touch(time)
@@ -262,9 +318,10 @@ class Plan:
         flops = max(1.0, graph.flops - sum(kernel.flops for kernel in tiled))
         weights = max(1, graph.n_params - sum(kernel.n_params for kernel in tiled))
         accumulated = sum(high - low for low, high in self.added)
-        least = min(n, max(LEAST_ROWS, int((FLOPS_PER_WEIGHT * weights + FLOPS_PER_ADDED * accumulated) / flops)))
+        enough = int((FLOPS_PER_WEIGHT * weights + FLOPS_PER_ADDED * accumulated) / flops)
+        least = min(n, max(LEAST_ROWS, enough))             # of a lane
         if not self.block_rows:
-            rows = max(L2_BYTES // max(1, row), least)
+            rows = max(L2_BYTES // max(1, row), LEAST_ROWS_BETWEEN_BARRIERS if self.again else LEAST_ROWS, enough)
             for planned in self.nodes:
                 kernel = planned.node.kernel
                 # a product that uses each of its weights once a row

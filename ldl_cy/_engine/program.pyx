@@ -130,6 +130,7 @@ cdef class Workspace:
             if node.kernel is not None:
                 s.op = (<Kernel>node.kernel).op
             s.x, s.x2, s.y = node.x, node.x2, node.y
+            s.x_again, s.x2_again, s.y_again = [plan.again.get(v, v) for v in (node.x, node.x2, node.y)]
             s.gx, s.gx2, s.gy = run.n_values + node.x, run.n_values + node.x2, run.n_values + node.y
             s.cache, s.temporary, s.partial = p.cache, p.temporary, p.partial
             s.theta, s.state, s.derived = node.theta * item, node.state * item, node.derived * item

@@ -8,7 +8,7 @@ cdef enum:
     KIND_OP, KIND_ADD, KIND_PUT, KIND_MULTIPLY
 
 cdef enum:                                  # as in plan.py
-    FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, GRADIENT, DX_COLUMNS
+    FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, GRADIENT, DX_COLUMNS, RECOMPUTE
 
 cdef enum:
     DX_NONE, DX_WRITE, DX_ADD
@@ -40,6 +40,7 @@ ctypedef struct Instruction:
     int dx2
     Op op
     Py_ssize_t x, x2, y                     # places of the values
+    Py_ssize_t x_again, x2_again, y_again   # places where backward reads the values, which may be made a second time
     Py_ssize_t gx, gx2, gy                  # places of their gradients
     Py_ssize_t cache, temporary             # places, or -1
     Py_ssize_t theta, state, derived        # byte offsets

@@ -28,7 +28,8 @@ from ldl_cy._engine cimport vec
 from ldl_cy._engine.batch_norm cimport (
     norm_backward, norm_forward, norm_moments, norm_pool_backward, norm_pool_forward, norm_sums)
 from ldl_cy._engine.op cimport (
-    COUPLES_ROWS, USES_LENGTHS, Call, Kernel, Op, assert_fits, backward_t, combine_t, forward_t, prepare_t, reduce_t)
+    COUPLES_ROWS, RECOMPUTED, USES_LENGTHS, Call, Kernel, Op, assert_fits, backward_t, combine_t, forward_t, prepare_t,
+    reduce_t)
 
 from ldl_cy._engine.vec import ACTIVATIONS
 from ldl_cy._kernels.pooling import is_2x2_pool
@@ -378,6 +379,8 @@ def batch_norm(
     op.scratch_fixed = KEPT * k
     op.n_derived = 3 * k
     op.flags = COUPLES_ROWS | USES_LENGTHS
+    if s.activation == vec.LDL_IDENTITY or vec.ldl_keeps_z(s.activation):
+        op.flags |= RECOMPUTED                      # f'(z) is found from x
     op.flops = 10.0 * op.x_size
     if dtype == "float32":
         op.prepare = <prepare_t>prepare[float]
