@@ -11,6 +11,7 @@ forward, backward, prepare ..., which the engine calls without the GIL. The equa
     Conv1D Conv2D -+--> winograd ----+-------> transforms -------------------> vec/winograd.inc
                    |                 +---------------------------------------> blas.gemm
                    |                 +-------> pool_2x2 ---------------------> vec/pool_2x2.inc
+                   +--> conv_time (time_bases) ------------------------------> vec/basis.inc, vec/dft.inc, gemm_packed
                    +--> conv_batch_inner ------------------------------------> vec/conv_batch_inner.inc
                    |       | few rows
                    |       v

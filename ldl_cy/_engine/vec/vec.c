@@ -47,6 +47,9 @@ INLINE double sqrt_f64(double x) { return sqrt(x); }
 #define LAYER_NORM(F) {                                                                           \
     .describe = F(layer_norm_describe), .forward = F(layer_norm_forward),                         \
     .backward = F(layer_norm_backward), .sums = F(layer_norm_sums) }
+#define BASIS(F) {                                                                                \
+    .values = F(basis_values), .from_values = F(basis_from_values), .dft = F(basis_dft),          \
+    .from_dft = F(basis_from_dft) }
 #define F32(name) LDL_CAT(name, _f32)
 #define F64(name) LDL_CAT(name, _f64)
 
@@ -55,4 +58,4 @@ const ldl_vec LDL_CAT(ldl_vec_, LDL_ISA) = {
     LDL_STR(LDL_ISA), TABLE(F32), TABLE(F64), CONV_BATCH_INNER(F32), CONV_BATCH_INNER(F64),
     WINOGRAD(F32), WINOGRAD(F64), POOL_2X2(F32), POOL_2X2(F64), BATCH_NORM(F32), BATCH_NORM(F64),
     LAYER_NORM(F32), LAYER_NORM(F64),
-    GEMM_PACKED(F32, float), GEMM_PACKED(F64, double)};
+    GEMM_PACKED(F32, float), GEMM_PACKED(F64, double), BASIS(F32), BASIS(F64)};

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "batch_norm.h"
+#include "basis.h"
 #include "conv_batch_inner.h"
 #include "gemm_packed.h"
 #include "layer_norm.h"
@@ -98,6 +99,8 @@ typedef struct {
     ldl_layer_norm_f64 layer_norm_f64;
     ldl_gemm_packed_f32 gemm_packed_f32;
     ldl_gemm_packed_f64 gemm_packed_f64;
+    ldl_basis_f32 basis_f32;
+    ldl_basis_f64 basis_f64;
 } ldl_vec;
 
 #endif
