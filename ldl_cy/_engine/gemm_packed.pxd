@@ -60,6 +60,23 @@ cdef inline bint has_gemm_packed(floating unused) noexcept nogil:
         return table.gemm_packed_f64.multiply != NULL
 
 
+cdef inline Py_ssize_t panel_width(floating unused, Py_ssize_t n, Py_ssize_t j) noexcept nogil:
+    """Numbers of a row of the panel that begins at column j of a packed matrix of n columns.
+
+    Such a panel of a matrix of depth k begins at k j: for those who write into panels themselves. What is in a row
+    after the last column may be anything.
+    """
+    cdef const Table *table = <const Table*>vec.table
+    cdef Py_ssize_t vector, panel
+    if not has_gemm_packed(<floating>0):
+        return n
+    if floating is float:
+        vector, panel = table.gemm_packed_f32.vector, table.gemm_packed_f32.panel
+    else:
+        vector, panel = table.gemm_packed_f64.vector, table.gemm_packed_f64.panel
+    return min(panel, (n - j + vector - 1) // vector * vector)
+
+
 cdef inline void pack(
     bint tb, Py_ssize_t k, Py_ssize_t n,
     const floating *B, Py_ssize_t ldb,      # (k, n), or (n, k) if tb; ldb: stride of rows

@@ -38,13 +38,13 @@ cdef inline void transform_gradient_tile(
 
 
 cdef inline void transform_weights(
-    int m, Py_ssize_t size, const floating *g, bint rotated, floating *U, Py_ssize_t stride,
+    int m, Py_ssize_t size, const floating *g, Py_ssize_t step, floating *U, Py_ssize_t stride,
 ) noexcept nogil:
     """U = G g G^T"""
     if floating is float:
-        table.winograd_f32.weights(m, size, g, rotated, U, stride)
+        table.winograd_f32.weights(m, size, g, step, U, stride)
     else:
-        table.winograd_f64.weights(m, size, g, rotated, U, stride)
+        table.winograd_f64.weights(m, size, g, step, U, stride)
 
 
 cdef inline void add_weights_gradient(

@@ -4,9 +4,9 @@ from ldl_cy._engine.op import Kernel
 
 _Pair = tuple[int, int]
 
-SMALL_PRODUCT: int
 LEAST_BLOCK_BYTES: int
 MOST_BLOCK_BYTES: int
+LEAST_TILES: int
 STRIDE_UNIT: int
 
 def tile_size(oh: int, ow: int) -> int: ...

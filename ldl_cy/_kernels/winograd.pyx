@@ -20,7 +20,7 @@ from cython cimport floating
 from libc.stdint cimport uint8_t
 
 from ldl_cy._engine cimport vec
-from ldl_cy._engine.blas cimport gemm
+from ldl_cy._engine.gemm_packed cimport gemm_packed, packed_size, panel_width
 from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t, prepare_t
 from ldl_cy._kernels.pool_2x2 cimport max_pool_2x2, max_pool_2x2_backward
 from ldl_cy._kernels.transforms cimport (
@@ -31,14 +31,15 @@ from ldl_cy._engine.vec import ACTIVATIONS, default_slope
 from ldl_cy._kernels.folded import with_norm
 from ldl_cy._kernels.pooling import is_2x2_pool
 
-# OpenBLAS runs products of up to this many multiplications unpacked and without locks.
-SMALL_PRODUCT = 10**6
 # Bytes of the transformed tiles, of input and output, that stay in the L2 cache between transform and product: as
-# many as the transformed weights have, which each block reads again, but within these limits. Measured over 16
-# images, AVX-512, GF/s of the windows' multiplications, blocks of 16, 32, 48 and 64 tiles: 64 to 64 channels 384,
-# 366, 362, 350; 32 to 64 322, 328, 318, 331; 128 to 128 277, 302, 307 and, too large to stay unpacked, less.
+# many as the transformed weights have, which each block reads again, but within these limits, and no fewer than
+# LEAST_TILES, with which the weights pay. Measured over 8 to 16 images, float32, us of forward, dx and dW together,
+# blocks of 16, 32, 64 and 128 tiles: 64 to 64 channels 5,760, 5,750, 5,780, 6,060 with AVX-512 and 9,790, 10,200,
+# 9,350, 10,750 with AVX2; 128 to 128 on 8x8 3,450, 3,030, 2,820, 3,320 and 4,270, 4,260, 4,020, 3,970; 256 to 256
+# on 8x8 50,000, 36,300, 20,400, 23,900 and 22,600, 23,000, 17,300, 19,100.
 LEAST_BLOCK_BYTES = 5 * 2**17
-MOST_BLOCK_BYTES = 7 * 2**18
+MOST_BLOCK_BYTES = 5 * 2**20
+LEAST_TILES = 32
 # Strides from one place of a tile to the next are multiples of this, plus one more of it: a stride that is a power of
 # two would put all places into one set of the cache.
 STRIDE_UNIT = 16
@@ -66,8 +67,7 @@ ctypedef struct Winograd:
     Filter y
     Filter dx                   # of dz into dx, by the rotated weights
     Py_ssize_t images           # taken together through all passes, so that they stay in the cache
-    Py_ssize_t U                # offsets in derived
-    Py_ssize_t Ut
+    Py_ssize_t Ut               # offsets in derived
     Py_ssize_t Wt
     Py_ssize_t M                # offsets in scratch
     Py_ssize_t Q
@@ -115,22 +115,26 @@ cdef inline void inverse_transform_output(
 cdef inline void transform_gradient(
     const Filter *s, Py_ssize_t first, Py_ssize_t count,
     const floating *dz,         # (n, oh, ow, f)
-    floating *D,                # (places, block, f)
+    floating *D,                # (places, count, f), packed
 ) noexcept nogil:
     """D = A dz A^T of the tiles first to first + count - 1."""
-    cdef Py_ssize_t f = s.f, i, row, col, image
+    cdef Py_ssize_t f = s.f, i, j, width, row, col, image
     for i in range(count):
         image = (first + i) // (s.tw * s.th)
         row, col = (first + i) // s.tw % s.th * s.m, (first + i) % s.tw * s.m
-        transform_gradient_tile(
-            s.m, f, dz + ((image * s.oh + row) * s.ow + col) * f, s.ow * f, f,
-            <int>min(s.m, s.oh - row), <int>min(s.m, s.ow - col), D + i * f, s.m_stride)
+        j = 0
+        while j < f:
+            width = panel_width(<floating>0, f, j)
+            transform_gradient_tile(
+                s.m, min(width, f - j), dz + ((image * s.oh + row) * s.ow + col) * f + j, s.ow * f, f,
+                <int>min(s.m, s.oh - row), <int>min(s.m, s.ow - col), D + count * j + i * width, s.m_stride)
+            j += width
 
 
 cdef inline void filter_images(
     const Filter *s, Py_ssize_t n,
     const floating *x,          # (n, h, w, c)
-    const floating *U,          # (places, c, f)
+    const floating *U,          # (places, c, f), packed
     const floating *b,          # (f,) or NULL
     bint relu,
     floating *y,                # (n, oh, ow, f)
@@ -142,8 +146,8 @@ cdef inline void filter_images(
         transform_input(s, first, count, x, V)
         for p in range(s.places):
             # M = V U   (count, c) (c, f), the sum over the channels
-            gemm(False, False, count, s.f, s.c, <floating>1, V + p * s.v_stride, s.c, U + p * s.u_stride, s.f,
-                 <floating>0, M + p * s.m_stride, s.f)
+            gemm_packed(False, count, s.f, s.c, <const floating*>V + p * s.v_stride, s.c, U + p * s.u_stride,
+                        <const floating*>NULL, 0, M + p * s.m_stride, s.f)
         inverse_transform_output(s, first, count, <const floating*>M, b, relu, y)
         first += count
 
@@ -156,40 +160,60 @@ cdef inline void add_products(
     floating *V, floating *D,
 ) noexcept nogil:
     cdef Py_ssize_t tiles = n * s.th * s.tw, first = 0, count, p
+    cdef floating *to
     while first < tiles:
         count = min(s.block, tiles - first)
         transform_input(s, first, count, x, V)
         transform_gradient(s, first, count, dz, D)
         for p in range(s.places):
             # Q += V^T D   (c, count) (count, f), the sum over the tiles
-            gemm(True, False, s.c, s.f, count, <floating>1, V + p * s.v_stride, s.c, D + p * s.m_stride, s.f,
-                 <floating>(first > 0 or not overwrite), Q + p * s.u_stride, s.f)
+            to = Q + p * s.u_stride
+            gemm_packed(True, s.c, s.f, count, <const floating*>V + p * s.v_stride, s.c, D + p * s.m_stride,
+                        <const floating*>NULL if overwrite and first == 0 else to, s.f, to, s.f)
         first += count
+
+
+cdef inline void transform_and_pack(
+    const Filter *s,
+    const floating *W,          # (3, 3, c, f)
+    Py_ssize_t step,            # from a cell of the window to the next
+    floating *U,                # (places, c, f), packed
+) noexcept nogil:
+    """U = G W G^T, a panel of filters after another"""
+    cdef Py_ssize_t i, j = 0, width
+    while j < s.f:
+        width = panel_width(<floating>0, s.f, j)
+        if width == s.f:
+            transform_weights(s.m, s.c * s.f, W, step, U, s.u_stride)
+            return
+        for i in range(s.c):
+            transform_weights(s.m, min(width, s.f - j), W + i * s.f + j, step, U + s.c * j + i * width, s.u_stride)
+        j += width
 
 
 cdef void prepare(
     const Op *op, const Call *call,
     const floating *theta,      # W (3, 3, c, f), b (f,)
     const floating *state,
-    floating *derived,          # U (places, c, f), Ut (places, f, c), Wt (3, 3, f, c)
+    floating *derived,          # U (places, c, f), Ut (places, f, c), both packed; Wt (3, 3, f, c)
 ) noexcept nogil:
     cdef:
         const Winograd *v = <const Winograd*>&op.sizes[0]
         Py_ssize_t c = v.y.c, f = v.y.f, t
-    # U = G W G^T, and Ut of W rotated, channels and filters exchanged
-    transform_weights(v.y.m, c * f, theta, False, derived + v.U, v.y.u_stride)
+    # U of W, and Ut of W rotated, its cells in the opposite order, with channels and filters exchanged
+    transform_and_pack(&v.y, theta, c * f, derived)
     if not call.backward:
         return
     for t in range(9):
         vec.transpose(c, f, theta + t * c * f, f, derived + v.Wt + t * c * f, c)
-    transform_weights(v.dx.m, c * f, <const floating*>derived + v.Wt, True, derived + v.Ut, v.dx.u_stride)
+    transform_and_pack(&v.dx, <const floating*>derived + v.Wt + 8 * c * f, -c * f, derived + v.Ut)
 
 
 cdef void forward(
     const Op *op, const Call *call,
     const floating *theta,      # W (3, 3, c, f), b (f,)
     const floating *state,
-    const floating *derived,    # U (places, c, f)
+    const floating *derived,    # U (places, c, f), packed
     const floating *x,          # (n, h, w, c)
     floating *y,                # (n, oh, ow, f), or (n, oh / 2, ow / 2, f)
     floating *cache,            # z (n, oh, ow, f) where the activation's derivative needs it; pooled: bytes
@@ -210,7 +234,7 @@ cdef void forward(
         else:
             to = y + first * size
             z = cache + first * size if keeps else to
-        filter_images(&v.y, n, x + first * op.x_size, derived + v.U, b, relu, z, scratch, scratch + v.M)
+        filter_images(&v.y, n, x + first * op.x_size, derived, b, relu, z, scratch, scratch + v.M)
         if v.activation != vec.LDL_IDENTITY and not relu:
             vec.activate(v.activation, <floating>v.slope, n * v.y.oh * v.y.ow, f, z, to)
         if v.pool:
@@ -223,7 +247,7 @@ cdef void forward(
 
 cdef void backward(
     const Op *op, const Call *call, const floating *theta, const floating *state,
-    const floating *derived,    # Ut (places, f, c)
+    const floating *derived,    # Ut (places, f, c), packed
     const floating *x,          # (n, h, w, c)
     floating *y,                # (n, oh, ow, f)
     floating *dy,               # (n, oh, ow, f), becomes dz
@@ -282,15 +306,12 @@ def round_up(size):
 
 
 def block_size(c, f, places, itemsize, tiles):
-    """The number of tiles in a block, for images of ``tiles`` tiles: small products with enough rows, V and M in L2.
+    """The number of tiles in a block, for images of ``tiles`` tiles: enough rows for the products, V and M in L2.
 
     Blocks are whole images if these are small, and equal parts of an image if it is large.
     """
     room = min(MOST_BLOCK_BYTES, max(LEAST_BLOCK_BYTES, places * c * f * itemsize))
-    most = room // (places * (c + f) * itemsize)
-    small = SMALL_PRODUCT // (c * f)
-    # no small product possible: a long one then, which pays for OpenBLAS's packing
-    most = max(8, min(most, small) if small >= 16 else max(most, 64))
+    most = max(LEAST_TILES, room // (places * (c + f) * itemsize))
     if tiles <= most:
         return most // tiles * tiles
     parts = (tiles + most - 1) // most
@@ -306,8 +327,8 @@ cdef void set_filter(Filter *s, image, maps, padding, Py_ssize_t itemsize):
     s.th, s.tw = (s.oh + m - 1) // m, (s.ow + m - 1) // m
     s.block = block_size(s.c, s.f, s.places, itemsize, s.th * s.tw)
     s.v_stride = round_up(s.block * s.c) + STRIDE_UNIT
-    s.m_stride = round_up(s.block * s.f) + STRIDE_UNIT
-    s.u_stride = round_up(s.c * s.f) + STRIDE_UNIT
+    s.m_stride = packed_size(s.block, s.f) + STRIDE_UNIT
+    s.u_stride = packed_size(s.c, s.f) + STRIDE_UNIT
 
 
 def winograd(str dtype, *, image, padding, output, Py_ssize_t filters, str activation="identity",
@@ -337,7 +358,6 @@ def winograd(str dtype, *, image, padding, output, Py_ssize_t filters, str activ
     if pool:
         # bytes, in whole numbers of the dtype
         op.cache_size = (op.y_size + item - 1) // item
-    v.U = 0
     v.Ut = v.y.places * v.y.u_stride
     v.Wt = v.Ut + v.dx.places * v.dx.u_stride
     op.n_derived = round_up(v.Wt + 9 * c * filters)

@@ -29,8 +29,8 @@
     /* D = A dY A^T of a tile of the output's gradient: the transpose of `output` */              \
     void (*gradient)(int m, ptrdiff_t f, const T *dY, ptrdiff_t row, ptrdiff_t pixel,             \
                      int y1, int x1, T *D, ptrdiff_t stride);                                     \
-    /* U = G g G^T of weights (3, 3, size); rotated: of the window rotated by 180 degrees */      \
-    void (*weights)(int m, ptrdiff_t size, const T *g, int rotated, T *U, ptrdiff_t stride);      \
+    /* U = G g G^T of `size` weights of each of the window's 9 cells, `step` numbers from one to the next */ \
+    void (*weights)(int m, ptrdiff_t size, const T *g, ptrdiff_t step, T *U, ptrdiff_t stride);   \
     /* dg (3, 3, size) += G^T Q G: the transpose of `weights` */                                  \
     void (*weights_gradient)(int m, ptrdiff_t size, const T *Q, ptrdiff_t stride, T *dg);
 
