@@ -2,11 +2,12 @@ from ldl_cy._engine.op import Kernel
 
 _Pair = tuple[int, int]
 
-SMALL_PRODUCT: int
-BLOCK: int
-FEW: int
+ROWS: int
+PANEL_NUMBERS: int
+FEWEST_ROWS: int
+MOST_ROWS: int
+PIECE_NUMBERS: int
 
-def panel_size(k: int, n: int, most: int) -> int: ...
 def conv(
     dtype: str, *, image: tuple[int, int, int], kernel: _Pair, strides: _Pair, dilation: _Pair, padding: _Pair,
     output: _Pair, filters: int, groups: int = 1, activation: str = "identity", use_bias: bool = True,

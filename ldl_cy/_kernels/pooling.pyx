@@ -15,7 +15,7 @@ from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memset
 
 from ldl_cy._engine.op cimport USES_LENGTHS, Call, Kernel, Op, assert_fits, backward_t, forward_t
-from ldl_cy._kernels.panels cimport Window
+from ldl_cy._engine.window cimport Window
 from ldl_cy._kernels.pool_2x2 cimport (max_pool_2x2, mean_pool_2x2, mean_pool_2x2_backward,
                                        max_pool_2x2_backward)
 

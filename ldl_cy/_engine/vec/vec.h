@@ -17,6 +17,7 @@
 #include "batch_norm.h"
 #include "basis.h"
 #include "conv_batch_inner.h"
+#include "depthwise.h"
 #include "gemm_packed.h"
 #include "layer_norm.h"
 #include "pool_2x2.h"
@@ -101,6 +102,8 @@ typedef struct {
     ldl_gemm_packed_f64 gemm_packed_f64;
     ldl_basis_f32 basis_f32;
     ldl_basis_f64 basis_f64;
+    ldl_depthwise_f32 depthwise_f32;
+    ldl_depthwise_f64 depthwise_f64;
 } ldl_vec;
 
 #endif
