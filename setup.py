@@ -54,7 +54,7 @@ C_FLAGS = {
     "msvc": ["/O2", "/fp:precise"],
 }
 # gcc's -O3 makes kernels an eighth to a third larger: beside these flags it copies loops for special cases.
-GCC_FLAGS = ["-O2", "-fvect-cost-model=dynamic", "-fpeel-loops", "-fipa-cp-clone"]
+GCC_FLAGS = ["-O2", "-fvect-cost-model=dynamic", "-fipa-cp-clone"]
 # Modules without a loop over numbers that a step is slow by: their size counts, in a wheel of at most 2 MB.
 SMALL = {f"ldl_cy.{name}" for name in (
     "_engine._cyutility", "_engine.arrays", "_engine.blas", "_engine.blas_threads", "_engine.collectives",

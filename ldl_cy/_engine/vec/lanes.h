@@ -43,6 +43,13 @@
 #define IVDEP
 #endif
 
+/* A loop over what registers hold, of at most 8 steps: written out, so that they are known by name. */
+#if defined(__GNUC__)
+#define UNROLL _Pragma("GCC unroll 8")
+#else
+#define UNROLL
+#endif
+
 /* Reductions that compilers do not vectorise are written with vectors of the registers' width;
    where the language has none, a vector is one number and the loops are those of plain C, as they
    are with LDL_PLAIN (ci/full tests them so). */
