@@ -60,7 +60,7 @@ SMALL = {f"ldl_cy.{name}" for name in (
     "_engine._cyutility", "_engine.arrays", "_engine.blas", "_engine.blas_threads", "_engine.collectives",
     "_engine.first_fit", "_engine.gemm_packed", "_engine.loss", "_engine.op", "_engine.pool", "_engine.predictor",
     "_engine.process", "_engine.profile", "_engine.program", "_engine.rng", "_engine.train", "_engine.whole",
-    "_kernels.augmentation", "_kernels.batch_norm", "_kernels.custom", "_kernels.custom_loss")}
+    "_kernels.augmentation", "_kernels.batch_norm", "_kernels.conv_time", "_kernels.custom", "_kernels.custom_loss")}
 SMALL_FLAGS = {"unix": [] if SANITIZED else ["-Os"], "msvc": ["/O1"]}
 DIRECTIVES = {
     "language_level": 3,

@@ -21,10 +21,12 @@ cdef extern from "vec/basis.h" nogil:
             Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*dft)(
             Py_ssize_t, const float*, const int*, int, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t,
-            const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t, Py_ssize_t, float*) noexcept nogil
+            const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t, Py_ssize_t,
+            float*) noexcept nogil
         void (*from_dft)(
             Py_ssize_t, const float*, const int*, int, float, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t,
-            const float*, int, float*, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*) noexcept nogil
+            const float*, int, float*, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+            float*) noexcept nogil
 
     ctypedef struct ldl_basis_f64:
         void (*values)(
@@ -35,10 +37,12 @@ cdef extern from "vec/basis.h" nogil:
             Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*dft)(
             Py_ssize_t, const double*, const int*, int, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t,
-            const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t, Py_ssize_t, double*) noexcept nogil
+            const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t, Py_ssize_t,
+            double*) noexcept nogil
         void (*from_dft)(
             Py_ssize_t, const double*, const int*, int, double, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t,
-            const double*, int, double*, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept nogil
+            const double*, int, double*, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+            double*) noexcept nogil
 
 cdef extern from "vec/vec.h" nogil:
     ctypedef struct Table "ldl_vec":
@@ -175,8 +179,8 @@ cdef inline void weights_from_basis(
     if s.place != NULL:
         # z_k(dy) conj(z_k(x)) conjugated, of both rows of a pair: twice what is wanted, but for k = 0 and n / 2
         vec.scale(2 * stride, <floating>2, Q + (s.slabs - 2) * stride)
-        from_dft(s, LDL_BASIS_CONJUGATED, <floating>(0.5 / s.n), size, <const floating*>Q, stride, 0, <const floating*>NULL,
-                 LDL_BASIS_ADD, dg, t, size, work)
+        from_dft(s, LDL_BASIS_CONJUGATED, <floating>(0.5 / s.n), size, <const floating*>Q, stride, 0,
+                 <const floating*>NULL, LDL_BASIS_ADD, dg, t, size, work)
     else:
         from_values(s, s.G, s.r, size, <const floating*>Q, stride, <const floating*>NULL, LDL_BASIS_ADD,
                     dg, t, size)

@@ -54,8 +54,8 @@ enum ldl_basis_product {
     /* y = C^T V + b; y (k, c); b may be NULL */                                                  \
     void (*from_values)(int n, ptrdiff_t k, const T *C, ptrdiff_t c, const T *V, ptrdiff_t stride, \
                         const T *b, int write, T *y, ptrdiff_t step, ptrdiff_t low, ptrdiff_t high); \
-    /* V (slabs, 2, c) of two tiles x (n, c), x2: the second row is `row` numbers behind the first. Where row is 0, and \
-       x2 zeros, there is one row. work: 7 n numbers for each of LANES */                         \
+    /* V (slabs, 2, c) of two tiles x (n, c), x2: the second row is `row` numbers behind the first. Where row is 0, \
+       and x2 zeros, there is one row. work: 7 n numbers for each of LANES */                     \
     void (*dft)(ptrdiff_t n, const T *turns, const int *place, int factor, ptrdiff_t c,           \
                 const T *x, ptrdiff_t low, ptrdiff_t high,                                        \
                 const T *x2, ptrdiff_t low2, ptrdiff_t high2, ptrdiff_t step,                     \
