@@ -8,6 +8,8 @@ FEW_ROWS: int
 GROUP: int
 MANY_CHANNELS: int
 FEW_FILTERS: int
+FEW_REGISTERS: tuple[str, ...]
+FEWER_FILTERS: int
 LARGE_TILE: int
 
 def conv_batch_inner(

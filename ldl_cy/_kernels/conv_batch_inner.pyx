@@ -20,7 +20,7 @@ from ldl_cy._engine.conv_batch_inner cimport (
     conv_batch_inner_backward, conv_batch_inner_forward, ldl_conv_batch_inner, ldl_conv_batch_inner_scratch)
 from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t, prepare_t
 
-from ldl_cy._engine.vec import ACTIVATIONS, default_slope
+from ldl_cy._engine.vec import ACTIVATIONS, default_slope, instruction_set
 from ldl_cy._kernels.conv import conv
 from ldl_cy._kernels.folded import with_norm
 from ldl_cy._kernels.pooling import is_2x2_pool
@@ -31,6 +31,8 @@ FEW_ROWS = 5
 GROUP = 16
 MANY_CHANNELS = 16          # at this number or above, matrix products or Winograd's transforms are faster
 FEW_FILTERS = 64
+FEW_REGISTERS = ("v2", "v3")    # instruction sets with 16 registers, which hold the sums of two filters only:
+FEWER_FILTERS = 8               # there with more filters than these products with packed weights are faster
 LARGE_TILE = 2**16          # numbers of an image, of which scratch holds 16
 
 ctypedef struct ConvBatchInner:
@@ -175,14 +177,15 @@ def conv_batch_inner(str dtype, *, image, kernel, strides, dilation, padding, ou
 def choose_conv(str dtype, **settings):
     """``conv_batch_inner``, or ``conv`` where that is faster; either fuses with the pooling after it.
 
-    Measured against ``conv``, forward and backward of 16 rows, AVX-512, how many times as fast in float32 and
-    float64: 5x5 1 to 6 channels 2.6 and 2.2, 6 to 16 1.6 and 1.2; 3x3 8 to 8 2.2 and 1.3, 8 to 16 1.7 and 1.0,
-    4 to 32 1.4 and 0.9, 1 to 32 0.9 and 0.7, 3 to 64 0.95 and 0.9; with windows of fewer than 24 numbers most of
-    the time goes into transposing images. With pooling 1 to 32 is 2.7 and 2.3.
+    Measured against ``conv`` on one core of an Intel Xeon, float32, forward and backward of 16 rows, how many times as
+    fast with AVX-512 and with AVX2: 5x5 1 to 6 channels 3.9 and 2.4, 6 to 16 1.4 and 1.0; 3x3 8 to 8 2.7 and 1.0, 8 to
+    16 1.7 and 0.7, 4 to 32 1.2 and 0.7, 1 to 32 0.6 and 0.7, 3 to 64 0.6 in both; with windows of fewer than 24 numbers
+    most of the time goes into transposing images. With pooling and AVX2 6 to 16 is 0.7.
     """
     image, filters = settings["image"], settings["filters"]
     k = settings["kernel"][0] * settings["kernel"][1] * image[2]
-    fits = image[0] * image[1] * max(image[2], filters) <= LARGE_TILE and filters <= FEW_FILTERS
+    few = FEWER_FILTERS if instruction_set() in FEW_REGISTERS else FEW_FILTERS
+    fits = image[0] * image[1] * max(image[2], filters) <= LARGE_TILE and filters <= few
     single = dtype == "float32"
     cdef Kernel made
     if fits and k >= 24 and (filters <= 16 and image[2] <= (16 if single else 8)
