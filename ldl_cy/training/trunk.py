@@ -97,7 +97,8 @@ class Trunk:
             return
         self._seen, self.version = self.source.snapshot(), self.version + 1
         if self.first is not self.source:
-            self.first.restore(self._seen)
+            theta, statistics = (a.astype(self.first.dtype) for a in self._seen)
+            self.first.restore((theta, statistics))
 
     def outputs(self, rows: Any, lengths: np.ndarray | None, index: np.ndarray | None = None) -> np.ndarray:
         """The outputs of checked rows, (n, size).
