@@ -7,13 +7,13 @@
     dW[ky, kx, c] += sum_(oy, ox) x[iy, ix, c] dz[oy, ox, c],  db[c] += sum_(oy, ox) dz[oy, ox, c]
     dx[iy, ix, c] = sum over the (oy, ox, ky, kx) that meet there of dz[oy, ox, c] W[ky, kx, c]
 
-The kernel of ``layers.Conv1D`` and ``Conv2D`` with as many groups and filters as channels. There is no product
-of matrices here: _engine/vec/depthwise.h keeps a few pixels' channels in registers. At stride 1 dx is the same function of
-dz with the windows' cells in the opposite order.
+The kernel of ``layers.Conv1D`` and ``Conv2D`` with as many groups and filters as channels. There is no product of
+matrices here: _engine/vec/depthwise.h keeps a few pixels' channels in registers. At stride 1 dx is the same function
+of dz with the windows' cells in the opposite order.
 
 The plain twin is conv.pyx with as many groups; tests/layers/test_depthwise.py compares the two. Measured on one core
-of an Intel Xeon, float32, GF/s of forward, dW and dx beside loops over channels that a compiler vectorises: 8x8 to
-32x32 pixels of 32 to 512 channels 48 to 65, 52 to 67, 48 to 65 and 10 to 14 with AVX-512; 30 to 38 and 9 to 14 with AVX2.
+of an Intel Xeon, float32, an image in the cache, GF/s of forward, dW and dx, 8x8 to 32x32 pixels of 32 to 512 channels:
+48 to 70 with AVX-512, 27 to 40 with AVX2, where loops over channels that a compiler vectorises make 9 to 14.
 """
 from functools import partial
 
