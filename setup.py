@@ -49,8 +49,9 @@ ISA_FLAGS = {
 # No exception of C++ passes through, so tables for unwinding the stack would be a twentieth of the wheel for nothing.
 # With sanitizers gcc 12 takes more than 80 s for each set of vector kernels at -O3, 27 s at -O2.
 C_FLAGS = {
-    "unix": [*(["-O2", "-g1"] if SANITIZED else ["-O3", "-g0", "-fno-asynchronous-unwind-tables"]),
-             "-fno-unwind-tables", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-Wno-unreachable-code"],
+    "unix": [*(["-O2", "-g1"] if SANITIZED else
+               ["-O3", "-g0", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]),
+             "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-Wno-unreachable-code"],
     "msvc": ["/O2", "/fp:precise"],
 }
 # gcc's -O3 makes kernels an eighth to a third larger: beside these flags it copies loops for special cases.

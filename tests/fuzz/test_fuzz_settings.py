@@ -67,7 +67,8 @@ def sound(name):
     known = {
         "activation": ["relu", "tanh", "softmax", "relu6", None], "name": ["a", None, "softmax"],
         "padding": ["same", "valid", 1, 0, (1, 0), ((0, 1), (2, 0))], "dims": [(2, 1), (1, 3, 2), [3, 1, 2], (1,)],
-        "algorithm": ["auto", "direct", "winograd", "fft"], "layer": [layers.GRU(2), layers.RNN(1, return_sequences=True)],
+        "algorithm": ["auto", "direct", "winograd", "fft"],
+        "layer": [layers.GRU(2), layers.RNN(1, return_sequences=True)],
         "merge_mode": ["sum", "concat"], "forward": [wave], "backward": [wave_back], "target_shape": [-1, (-1,
                                                                                                            1), (2, 3)],
         "output_shape": [tuple], "by": ["step", "epoch"], "rate": [0.1, 0.5, 1e-3], "phases": ["linear", "cos"],
