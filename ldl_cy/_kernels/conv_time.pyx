@@ -37,6 +37,11 @@ from ldl_cy._kernels.time_bases import block_size, in_order, matrices, places, t
 # put all slabs into one set of the cache.
 STRIDE_UNIT = 16
 
+cdef enum:
+    # Tiles whose products are summed before they are added to Q: of thousands of tiles, in one sum after the other, the
+    # rounding error would grow with the square root of their number.
+    SUMMED = 64
+
 ctypedef struct Time:
     Basis s
     Py_ssize_t t                # steps of the input
@@ -127,6 +132,28 @@ cdef inline void transform_back(
         lay_tiles(v, side, first + i, tile)
         from_basis(&v.s, side, c, V + i * v.s.tiles * c, stride, b, write, x, tile,
                    v.dilation * c, work)
+
+
+cdef inline void add_products(
+    const Time *v, bint overwrite, Py_ssize_t rows,
+    const floating *V,          # (slabs, rows, c)
+    const floating *D,          # (slabs, rows, f)
+    floating *Q,                # (slabs, c, f): added to, or overwritten
+    floating *panel,            # to use, and a slab behind it
+) noexcept nogil:
+    cdef:
+        Py_ssize_t c = v.c, f = v.f, p, i, n
+        floating *part
+    for p in range(v.s.slabs):
+        i = 0
+        while i < rows:
+            n, part = min(<Py_ssize_t>SUMMED, rows - i), Q + p * v.q_stride if overwrite and i == 0 else panel + PANEL
+            # Q += V^T D   (c, n) (n, f)
+            gemm_by_panels(True, False, c, f, n, V + p * v.v_stride + i * c, c, D + p * v.m_stride + i * f, f,
+                           <const floating*>NULL, 0, part, f, panel)
+            if not (overwrite and i == 0):
+                vec.add(c * f, <const floating*>part, Q + p * v.q_stride)
+            i += n
 
 
 cdef void prepare(
@@ -229,13 +256,8 @@ cdef void backward(
             transform(v, OUTPUT, unit, count, <const floating*>dz, D, work)
             if grad != NULL:
                 transform(v, INPUT_CONJUGATED, unit, count, x + first * op.x_size, V, work)
-                rows = count * v.s.tiles
-                for p in range(v.s.slabs):
-                    # Q += V^T D   (c, rows) (rows, f)
-                    gemm_by_panels(
-                        True, False, c, f, rows, <const floating*>V + p * v.v_stride, c,
-                        <const floating*>D + p * v.m_stride, f,
-                        Q + p * v.q_stride if first + unit > 0 else NULL, f, Q + p * v.q_stride, f, scratch + v.panel)
+                add_products(v, first + unit == 0, count * v.s.tiles, <const floating*>V, <const floating*>D, Q,
+                             scratch + v.panel)
             if dx != NULL:
                 rows = rows_of(v, count, D, v.m_stride, f)
                 for p in range(v.s.slabs):
@@ -289,7 +311,7 @@ def conv_time(str dtype, *, basis, Py_ssize_t steps, Py_ssize_t channels, Py_ssi
     v.M = v.s.slabs * v.v_stride
     v.Q = v.M + v.s.slabs * v.m_stride
     v.panel = v.Q + v.s.slabs * v.q_stride
-    v.work = v.panel + PANEL
+    v.work = v.panel + PANEL + v.q_stride
     op.scratch_fixed = v.work + work_size(&v.s)
     op.flops = 2.0 * v.units * v.s.tiles * v.s.slabs * c * f
     if dtype == "float32":

@@ -23,7 +23,7 @@ from ldl_cy.messages import shown
 WINOGRAD_CHANNELS = 16
 WINOGRAD_SAVING = 1.7
 # Steps of the longest windows of Conv1D.
-LONGEST = {"winograd": 9, "fft": 1023}
+LONGEST = {"winograd": 7, "fft": 1023}
 
 
 class _Conv(Layer):
@@ -135,7 +135,7 @@ class Conv1D(_Conv):
     activation : str, default=None
         Name of an activation (see ``Activation``); None is the identity.
     algorithm : {"auto", "direct", "winograd", "fft"}, default="auto"
-        "direct" multiplies the kernel with the windows. "winograd", for windows of 2 to 9 steps, and "fft", of 2 to
+        "direct" multiplies the kernel with the windows. "winograd", for windows of 2 to 7 steps, and "fft", of 2 to
         1,023, both at stride 1 without groups, multiply values of polynomials at real points or discrete Fourier
         transforms of pieces of the sequence: 2 to 3 times fewer multiplications for short windows, 10 and more for
         long ones. The relative root-mean-square error in float32 of "winograd" is 4e-7 to 2e-6, that of "fft" and
