@@ -7,6 +7,12 @@
 
 #if !defined(_WIN32)
 #include <signal.h>
+#if defined(__GLIBC__)
+/* the calling thread's too, and of all versions of glibc: pthread_sigmask is linked to that of 2.32 */
+#define ldl_set_signals sigprocmask
+#else
+#define ldl_set_signals pthread_sigmask
+#endif
 #endif
 
 /* Start work(argument) in a thread that is never waited for; 0 if the system gives none.
@@ -27,9 +33,9 @@ static inline int ldl_start_thread(void (*work)(void *), void *argument)
     sigdelset(&blocked, SIGILL);
     sigdelset(&blocked, SIGABRT);
     sigdelset(&blocked, SIGTRAP);
-    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    ldl_set_signals(SIG_SETMASK, &blocked, &before);
     started = PyThread_start_new_thread(work, argument);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    ldl_set_signals(SIG_SETMASK, &before, NULL);
 #endif
     return started != (unsigned long)-1;        /* PYTHREAD_INVALID_THREAD_ID, which the limited API leaves out */
 }

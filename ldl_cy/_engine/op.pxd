@@ -18,7 +18,7 @@ Laws of a kernel (tests/helpers/contract.py enforces them):
   of the dtype may begin. Called alone from Python, none of them does: alignment may make a kernel faster, never right;
 - ``derived`` is what ``prepare`` made from theta and the state; it makes what ``backward`` reads only where
   ``call.backward`` says that one follows, and the engine may keep it while both are bytewise the same. With
-  PACKS_TO_PREDICT it is made for predictions of some rows while nobody else may write to theta;
+  PACKS_TO_PREDICT it is made for predictions of some rows while no one else may write to theta;
 - a kernel's own numbers are a struct laid over ``op.sizes``, and ``assert_fits`` checks at compile time that it fits;
 - write only what was given; no allocation, GIL, threads, globals, errors, validation;
 - an update rule (vec/rules.inc), which is no op, lets NaN in a gradient reach theta: training looks at theta alone;

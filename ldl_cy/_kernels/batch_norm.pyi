@@ -1,3 +1,13 @@
+from typing import Any
+
 from ldl_cy._engine.op import Kernel
 
-def batch_norm(dtype: str, *, n_steps: int, inner: int, k: int, momentum: float, epsilon: float) -> Kernel: ...
+BOUNDS: dict[str, tuple[float, float]]
+
+def batch_norm(
+    dtype: str, *, n_steps: int, inner: int, k: int, momentum: float, epsilon: float, activation: str = "identity",
+    slope: float = 1.0, image: tuple[int, int] | None = None,
+) -> Kernel: ...
+def with_next(
+    dtype: str, settings: dict[str, Any], activation: str, slope: float, after: Kernel, rows: int,
+) -> Kernel | None: ...

@@ -359,7 +359,7 @@ def batch_norm(
     activation, slope : str, float
         The elementwise function behind it, and its number.
     image : (height, width), default=None
-        Also take the maxima of 2x2 pixels, of images of so many; with 16 channels or more, and an activation of BOUNDS.
+        Also take the maxima of 2x2 pixels of such an image; with 16 channels or more, and an activation of BOUNDS.
     """
     settings = {"n_steps": n_steps, "inner": inner, "k": k, "momentum": momentum, "epsilon": epsilon}
     cdef Kernel kernel = Kernel()

@@ -63,7 +63,7 @@ ctypedef struct Conv:
 
 
 cdef inline Py_ssize_t next_panel(const Conv *v, Py_ssize_t left) noexcept nogil:
-    """Pixels of a panel where so many are left: never one of several alone, which might round differently."""
+    """Pixels of a panel where that many are left: never one of several alone, which might round differently."""
     return v.panel - 1 if left == v.panel + 1 else min(v.panel, left)
 
 

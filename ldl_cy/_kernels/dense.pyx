@@ -29,7 +29,7 @@ cdef Py_ssize_t LARGEST_COPY = 1 << 16
 # read where it is, a larger one would take as much memory again.
 cdef Py_ssize_t LEAST_PACKED = SMALL + 1
 cdef Py_ssize_t LARGEST_PACKED = 1 << 22
-# Up to so many outputs dW^T = dz^T x is made and transposed, since vectors along n_out would be partly empty. Its few
+# Up to this many outputs dW^T = dz^T x is made and transposed, since vectors along n_out would be partly empty. Its few
 # rows read x where it is (FEW_ROWS in gemm_packed.pxd).
 cdef enum:
     NARROW = 15

@@ -58,7 +58,7 @@ class Basis:
         return 2 if self.by_dft else 1
 
     def units(self, steps: int, dilation: int) -> int:
-        """Transforms of a sequence with so many steps of output; with dilation it is as many sequences side by side."""
+        """Transforms of a sequence with that many steps of output; with dilation d it is d sequences side by side."""
         tiles = min(dilation, steps) * math.ceil(math.ceil(steps / dilation) / self.m)
         return math.ceil(tiles / self.tiles)
 
@@ -123,7 +123,7 @@ def places(n: int) -> list[int]:
 
 
 def bases(r: int, channels: int, kinds: tuple[str, ...]) -> Iterator[Basis]:
-    """All for windows of r steps and so many channels or filters: "winograd", values at points, and "fft".
+    """All for windows of r steps and a number of channels or filters: "winograd", values at points, and "fft".
 
     Of "winograd" alone those with the fewest points are there in any case.
     """

@@ -16,7 +16,7 @@
  *
  * The discrete Fourier transform of a pair of tiles, z = d_1 + i d_2, z_k = sum_j z_j e^(-2 pi i j k / n): what is done
  * with z_k and with conj(z_(n - k)) is the same, so that these are two rows of the same matrices, and nothing has to be
- * taken apart. A product of complex numbers is three of real ones (Knuth, TAOCP 4.6.4),
+ * separated. A product of complex numbers is three of real ones (Knuth, TAOCP 4.6.4),
  *
  *     (a + i b) (c + i d) = (p - r) + i (p + q),      p = (a + b) c,  q = a (d - c),  r = b (c + d)
  *
