@@ -169,6 +169,7 @@ class Conv1D(_Conv):
 
     axes = 1
     paddings = ("valid", "same", "causal")
+    algorithm = "auto"              # of objects in pickles that are older than this argument
 
     def __init__(
         self, filters: int, kernel_size: int, strides: int = 1, padding: Padding = "valid", dilation_rate: int = 1,

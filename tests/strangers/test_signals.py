@@ -217,14 +217,18 @@ def blocked_by_workers():
     def threads():
         return {path.name: path for path in Path("/proc/self/task").iterdir()}
 
+    def blocked(path, number):
+        line, = (line for line in (path / "status").read_text().splitlines() if line.startswith("SigBlk"))
+        return bool(int(line.split()[1], 16) >> number - 1 & 1)
+
     before = set(threads())
     with Pool(3):
-        found = []
-        for name, path in threads().items():
-            if name not in before:
-                line, = (line for line in (path / "status").read_text().splitlines() if line.startswith("SigBlk"))
-                blocked = int(line.split()[1], 16)
-                found.append([bool(blocked >> number - 1 & 1) for number in (signal.SIGTERM, signal.SIGSEGV)])
+        workers = [path for name, path in threads().items() if name not in before]
+        end = time.monotonic() + 30
+        # the C library blocks everything in a thread until it has begun
+        while any(blocked(path, signal.SIGSEGV) for path in workers) and time.monotonic() < end:
+            time.sleep(0.001)
+        found = [[blocked(path, number) for number in (signal.SIGTERM, signal.SIGSEGV)] for path in workers]
     return found
 
 
