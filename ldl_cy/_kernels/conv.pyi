@@ -6,6 +6,8 @@ ROWS: int
 PANEL_NUMBERS: int
 FEWEST_ROWS: int
 MOST_ROWS: int
+LARGEST_PANEL: int
+LARGEST_COPY: int
 PIECE_NUMBERS: int
 
 def conv(

@@ -38,6 +38,11 @@ ROWS = 24
 PANEL_NUMBERS = 2**16
 FEWEST_ROWS = 2 * ROWS
 MOST_ROWS = 5 * ROWS
+# Numbers of a panel at most: of windows of more than 87,000 numbers it has fewer rows, but three or more, so that no
+# row is the last one alone (next_panel).
+LARGEST_PANEL = 2**22
+# Numbers of packed weights at most: larger ones are packed a piece at a time, where they are used.
+LARGEST_COPY = 2**23
 # Numbers of the input and output of a piece of a 1x1 convolution, likewise.
 PIECE_NUMBERS = 2**16
 
@@ -56,6 +61,7 @@ ctypedef struct Conv:
     Py_ssize_t panel            # pixels of a panel
     Py_ssize_t packed           # numbers of a group's packed W, and of its W^T
     Py_ssize_t packed_t
+    int copies                  # derived holds packed weights
     int windows                 # PIXELS, IM2ROW or IM2COL
     int activation
     int use_bias
@@ -77,7 +83,7 @@ cdef void prepare(
         const Conv *v = <const Conv*>&op.sizes[0]
         Py_ssize_t f = v.groups * v.fg, g
         floating *Wt = derived + v.groups * v.packed
-    for g in range(v.groups):
+    for g in range(v.groups if v.copies else 0):
         pack(False, v.k, v.fg, theta + g * v.fg, f, derived + g * v.packed)
         if call.backward:
             pack(True, v.fg, v.k, theta + g * v.fg, f, Wt + g * v.packed_t)
@@ -91,28 +97,36 @@ cdef void forward(
     const floating *x,          # (n, h, w, c)
     floating *y,                # (n, oh, ow, f)
     floating *cache,            # z (n, oh, ow, f) where the activation's derivative needs it
-    floating *scratch,          # a panel
+    floating *scratch,          # of gemm_by_panels, then a panel
 ) noexcept nogil:
     cdef:
         const Conv *v = <const Conv*>&op.sizes[0]
         const Window *s = &v.s
         Py_ssize_t f = v.groups * v.fg, pixels = call.n * s.oh * s.ow, first = 0, m, g, lda = v.k
         const floating *b = theta + op.n_params - f if v.use_bias else NULL
-        const floating *X = scratch
+        const floating *b_g = NULL
+        floating *panel = scratch + PANEL
+        const floating *X = panel
         floating *z = cache if op.cache_size and cache != NULL else y
     while first < pixels:
         m = next_panel(v, pixels - first)
         if v.windows == IM2COL:
-            im2col(s, x, first, m, scratch)
+            im2col(s, x, first, m, panel)
             lda = m
         for g in range(v.groups):
             if v.windows == IM2ROW:
-                im2row(s, x, first, m, g * v.cg, v.cg, scratch)
+                im2row(s, x, first, m, g * v.cg, v.cg, panel)
             elif v.windows == PIXELS:
                 X, lda = x + first * s.c + g * v.cg, s.c
+            if b != NULL:
+                b_g = b + g * v.fg
             # z = X W + 1 b^T   (m, k) (k, fg)
-            gemm_packed(v.windows == IM2COL, m, v.fg, v.k, X, lda, derived + g * v.packed,
-                        b + g * v.fg if b != NULL else NULL, 0, z + first * f + g * v.fg, f)
+            if v.copies:
+                gemm_packed(v.windows == IM2COL, m, v.fg, v.k, X, lda, derived + g * v.packed, b_g, 0,
+                            z + first * f + g * v.fg, f)
+            else:
+                gemm_by_panels(v.windows == IM2COL, False, m, v.fg, v.k, X, lda, theta + g * v.fg, f, b_g, 0,
+                               z + first * f + g * v.fg, f, scratch)
         if v.activation != vec.LDL_IDENTITY:
             vec.activate(v.activation, <floating>v.slope, m, f, z + first * f, y + first * f)
         first += m
@@ -162,10 +176,11 @@ cdef void backward(
     cdef:
         const Conv *v = <const Conv*>&op.sizes[0]
         const Window *s = &v.s
-        Py_ssize_t f = v.groups * v.fg, pixels = call.n * s.oh * s.ow, first = 0, m, g
+        Py_ssize_t f = v.groups * v.fg, pixels = call.n * s.oh * s.ow, first = 0, m, g, ldx = v.k
         const floating *Wt = derived + v.groups * v.packed
         floating *a = cache if op.cache_size else y
         floating *panel = scratch + PANEL
+        floating *dX = panel
         floating *dz
     if dx != NULL and v.windows != PIXELS:
         memset(dx, 0, call.n * op.x_size * sizeof(floating))
@@ -179,11 +194,14 @@ cdef void backward(
         for g in range(v.groups if dx != NULL else 0):
             # dX = dz W^T   (m, fg) (fg, k), then added to the windows of dx
             if v.windows == PIXELS:
+                dX, ldx = dx + first * s.c + g * v.cg, s.c
+            if v.copies:
                 gemm_packed(False, m, v.k, v.fg, <const floating*>dz + g * v.fg, f, Wt + g * v.packed_t,
-                            <const floating*>NULL, 0, dx + first * s.c + g * v.cg, s.c)
+                            <const floating*>NULL, 0, dX, ldx)
             else:
-                gemm_packed(False, m, v.k, v.fg, <const floating*>dz + g * v.fg, f, Wt + g * v.packed_t,
-                            <const floating*>NULL, 0, panel, v.k)
+                gemm_by_panels(False, True, m, v.k, v.fg, <const floating*>dz + g * v.fg, f, theta + g * v.fg, f,
+                               <const floating*>NULL, 0, dX, ldx, scratch)
+            if v.windows != PIXELS:
                 row2im(s, dx, first, m, g * v.cg, v.cg, panel)
         first += m
 
@@ -217,12 +235,14 @@ def conv(str dtype, *, image, kernel, strides, dilation, padding, output, Py_ssi
         v.windows, v.panel = PIXELS, max(FEWEST_ROWS, PIECE_NUMBERS // (s.c + filters) // ROWS * ROWS)
     else:
         v.windows = IM2COL if s.c == 1 else IM2ROW
-        v.panel = max(FEWEST_ROWS, min(MOST_ROWS, PANEL_NUMBERS // v.k // ROWS * ROWS))
+        fewest = min(FEWEST_ROWS, max(3, LARGEST_PANEL // v.k))
+        v.panel = max(fewest, min(MOST_ROWS, PANEL_NUMBERS // v.k // ROWS * ROWS))
     op.x_size = s.h * s.w * s.c
     op.y_size = s.oh * s.ow * filters
     op.n_params = v.k * filters + (filters if use_bias else 0)
     v.packed, v.packed_t = packed_size(v.k, v.fg), packed_size(v.fg, v.k)
-    op.n_derived = groups * (v.packed + v.packed_t)
+    v.copies = groups * max(v.packed, v.packed_t) <= LARGEST_COPY
+    op.n_derived = groups * (v.packed + v.packed_t) if v.copies else 0
     op.cache_size = op.y_size if vec.ldl_keeps_z(v.activation) else 0
     op.scratch_fixed = PANEL + (0 if pointwise else v.panel * (v.k + 1))
     op.flops = 2.0 * s.oh * s.ow * v.k * filters

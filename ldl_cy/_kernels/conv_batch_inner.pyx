@@ -33,7 +33,7 @@ MANY_CHANNELS = 16          # at this number or above, matrix products or Winogr
 FEW_FILTERS = 64
 FEW_REGISTERS = ("v2", "v3")    # instruction sets with 16 registers, which hold the sums of two filters only:
 FEWER_FILTERS = 8               # there with more filters than these products with packed weights are faster
-LARGE_TILE = 2**16          # numbers of an image, of which scratch holds 16
+LARGE_TILE = 2**16          # numbers of an image, or of the weights, of which scratch holds 16
 
 ctypedef struct ConvBatchInner:
     ldl_conv_batch_inner s
@@ -185,7 +185,7 @@ def choose_conv(str dtype, **settings):
     image, filters = settings["image"], settings["filters"]
     k = settings["kernel"][0] * settings["kernel"][1] * image[2]
     few = FEWER_FILTERS if instruction_set() in FEW_REGISTERS else FEW_FILTERS
-    fits = image[0] * image[1] * max(image[2], filters) <= LARGE_TILE and filters <= few
+    fits = max(image[0] * image[1] * max(image[2], filters), k * filters) <= LARGE_TILE and filters <= few
     single = dtype == "float32"
     cdef Kernel made
     if fits and k >= 24 and (filters <= 16 and image[2] <= (16 if single else 8)

@@ -217,3 +217,26 @@ def test_bad_input_shape(layer, shape, message):
     with pytest.raises(ValueError) as error:
         layer.build(shape)
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_windows_that_are_too_large_to_be_packed(dtype):
+    """Six steps see only the eleven cells around the middle of a window of 300,001."""
+    size, near = 300_001, slice(150_000 - 5, 150_000 + 6)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3, 6, 2)).astype(dtype)
+    W, b = rng.standard_normal((size, 2, 3)).astype(dtype), rng.standard_normal(3).astype(dtype)
+    dy = rng.standard_normal((3, 6, 3)).astype(dtype)
+    found = []
+    for part in (W, W[near]):
+        layer = Conv1D(3, len(part), padding="same", activation="relu", algorithm="direct")
+        kernel = layer.build((6, 2)).kernel(dtype)
+        assert bool(kernel.n_derived) == (len(part) < size)
+        theta, grad, dx = np.concatenate([part.ravel(), b]), np.zeros(kernel.n_params, dtype), np.empty_like(x)
+        y, cache, derived = kernel.forward(theta, x)
+        kernel.backward(theta, x, y, dy.copy(), cache, derived=derived, dx=dx, grad=grad)
+        found.append((y, dx, grad[:-3].reshape(-1, 2, 3), grad[-3:]))
+    large, small = found
+    assert np.count_nonzero(large[2]) == np.count_nonzero(large[2][near])
+    for a, b in zip((large[0], large[1], large[2][near], large[3]), small):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 if dtype == "float32" else 1e-14)

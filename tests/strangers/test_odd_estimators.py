@@ -206,7 +206,7 @@ PARAMETERS = {
             [1], {0: 10**400, 1: 1}, {0: "a", 1: 1}, {0: NoRepr(), 1: 1}, {0: None, 1: 1}, [within_itself()]],
         "activation": [["relu"] * 10**6, [NoRepr()]], "dropout": [1 - 1e-17, np.nextafter(1, 0)]},
     "CNN": {"filters": [10**9, HUGE, 10**5000, (10**9, 10**9), np.broadcast_to(3, (HUGE,))],
-            "kernel_size": [10**9, HUGE, 10**5000, 2**31, [500_000], np.broadcast_to(3, (HUGE,))],
+            "kernel_size": [10**9, HUGE, 10**5000, 2**31, [10**6], np.broadcast_to(3, (HUGE,))],
             "pool_size": [10**9, 10**5000, np.broadcast_to(3, (HUGE,))],
             "input_shape": [(10**9, 10**9), (10**9, 10**9, 1), (10**5000, 1), (1,) * 10**6, range(1, 10**9),
                             np.broadcast_to(3, (HUGE,)), (np.inf, 1), (np.nan, 1), (2**62, 4), "ab"]},
