@@ -102,7 +102,7 @@ cdef void live(void *argument) noexcept nogil:
         else:
             ldl_store(&worker.asleep, 1)
             if ldl_load(&worker.state) == WAITS or ldl_swap(&worker.asleep, 0) == 0:
-                # the second: somebody saw the mark and released the lock, whose token is taken back
+                # in the second case another thread has seen the mark and released the lock: take that token back
                 PyThread_acquire_lock(worker.start, 1)
             spins = 0
 

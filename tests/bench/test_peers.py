@@ -12,6 +12,15 @@ KEYS = ["linear", "mlp20", "lenet", "lenet-1998", "rnn-t50-16-64", "gru-t50-16-6
         *(one.key for one in networks.NETWORKS)]
 
 
+# the package of a peer, and its name in a sentence
+PACKAGES = {"torch": ("torch", "PyTorch"), "jax": ("jax", "JAX"), "onnx": ("onnxruntime", "ONNX Runtime")}
+
+
+def needs(peer):
+    package, name = PACKAGES[peer]
+    pytest.importorskip(package, reason=f"the extra 'bench' brings {name}, with which this test compares")
+
+
 def small(key):
     return replace(rows.BY_KEY[key], batch=4, batches=1, predicts=3)
 
@@ -26,7 +35,7 @@ def first(peer, one, part):
     *((key, "float32") for key in KEYS), ("cnn-bn", "float64"), ("tcn", "float64"), ("two-grus", "float64"),
     ("tabular-ln", "float64"), ("tabular-bn", "float64")])
 def test_outputs(name, key, dtype):
-    pytest.importorskip("onnxruntime" if name == "onnx" else name)
+    needs(name)
     peer, one = importlib.import_module(f"benchmarks.{name}_peer"), small(key)
     settings = first(peer, one, "inference")
     try:
@@ -41,7 +50,7 @@ def test_outputs(name, key, dtype):
 
 @pytest.mark.parametrize("name", ["torch", "jax"])
 def test_every_setting_gives_the_same_outputs(name):
-    pytest.importorskip(name)
+    needs(name)
     peer = importlib.import_module(f"benchmarks.{name}_peer")
     for key in ("cnn-bn", "bilstm", "two-grus", "rnn-t50-16-64"):
         one = small(key)
@@ -57,7 +66,7 @@ def test_every_setting_gives_the_same_outputs(name):
                                  "autoencoder", "tabular-ln"])
 def test_gradients_of_jax(key):
     """The loss and its gradient for one batch, with the statistics of the batch in BatchNorm."""
-    pytest.importorskip("jax")
+    needs("jax")
     import jax
     from benchmarks import jax_peer
 
@@ -80,7 +89,8 @@ def test_gradients_of_jax(key):
 def test_runs_do_as_many_steps_as_they_say(name):
     from benchmarks import worker
 
-    pytest.importorskip(name)
+    if name in PACKAGES:
+        needs(name)
     peer, one = importlib.import_module("benchmarks." + worker.MODULES[name]), rows.BY_KEY["mlp64"]
     for values in dict(peer.axes(one, "train")).get("steps", ("",)):
         run = peer.prepare(one, "train", "float32", 1, {**first(peer, one, "train"), "steps": values})

@@ -6,6 +6,7 @@ from convolutions import case
 
 from ldl_cy import Sequential
 from ldl_cy._engine import vec
+from ldl_cy._engine.gemm_packed import has_kernels
 from ldl_cy._kernels.time_bases import Basis, bases, choose, in_order, matrices, places, turns
 from ldl_cy.layers import Conv1D, Dense, GlobalAvgPool1D
 
@@ -191,8 +192,8 @@ def test_same_bits_for_any_number_of_threads(dtype, layer):
 @pytest.mark.parametrize("layer", [winograd(24, 3), winograd(24, 5, padding="same"), fft(24, 9)], ids=str)
 def test_same_bits_wherever_a_row_is(isa, layer, dtype):
     """Whatever the rows beside it are, and as a row alone: a tile alone is two rows of the products."""
-    if isa == "v2":
-        pytest.skip("BLAS makes the products")
+    if not has_kernels(dtype):
+        pytest.skip("here BLAS makes the products, whose sums may depend on a row's place")
     kernel = layer.build((10, 16)).kernel(dtype)
     rng = np.random.default_rng(0)
     theta, x = rng.standard_normal(kernel.n_params).astype(dtype), rng.standard_normal((9, 10, 16)).astype(dtype)

@@ -225,14 +225,14 @@ def blocked_by_workers():
     with Pool(3):
         workers = [path for name, path in threads().items() if name not in before]
         end = time.monotonic() + 30
-        # the C library blocks everything in a thread until it has begun
+        # the C library blocks everything in a thread until it has begun: looked at every millisecond until it has
         while any(blocked(path, signal.SIGSEGV) for path in workers) and time.monotonic() < end:
             time.sleep(0.001)
         found = [[blocked(path, number) for number in (signal.SIGTERM, signal.SIGSEGV)] for path in workers]
     return found
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what a thread blocks is read from /proc, which Linux alone has")
 def test_no_signal_of_the_process_goes_to_a_worker():
     ended, = run_all(blocked_by_workers, [[]])
     assert ended.result() == [[True, False]] * 2

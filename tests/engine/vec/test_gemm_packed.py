@@ -97,7 +97,7 @@ def test_both_ways_of_packing_are_the_same(dtype, rng):
 def test_the_same_bits_at_any_row_and_column(isa, dtype, rng):
     """A number's sum does not depend on where its row and its column are; m = 1 is a sum of its own."""
     if not gemm_packed.has_kernels(np.dtype(dtype).name):
-        pytest.skip("BLAS makes the products")
+        pytest.skip("here BLAS makes the products, whose sums may depend on a row's place")
     for m, n, k in ((29, 70, 37), (13, 150, 300), (140, 10, 20)):
         whole = Product(rng, dtype, m, n, k, start="row").multiply()
         for i, rows, j, columns in ((0, 2, 0, 1), (1, 7, 3, 5), (3, 10, 0, 70), (5, 8, n - 9, 9), (m - 3, 3, 1, n - 1)):
