@@ -50,8 +50,8 @@ cdef object no_memory(object n_bytes):
 cdef class VersionCounter:
     """Tells whether arrays may have changed: each change gives them another version, which no arrays had before.
 
-    Code that writes to the arrays does so within ``with version:``. ``hand_out`` must be called before an array is given
-    to a caller who may write to it at any time: after that, nothing is known about its numbers.
+    Code that writes to the arrays does so within ``with version:``. ``hand_out`` must be called before an array is
+    given to a caller who may write to it at any time: after that, nothing is known about its numbers.
     """
 
     def __cinit__(self):

@@ -232,7 +232,7 @@ def blocked_by_workers():
     return found
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what a thread blocks is read from /proc, which Linux alone has")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads a thread's mask from /proc, which Linux has")
 def test_no_signal_of_the_process_goes_to_a_worker():
     ended, = run_all(blocked_by_workers, [[]])
     assert ended.result() == [[True, False]] * 2
