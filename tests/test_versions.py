@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from ldl_cy import MLPClassifier, Sequential, layers, optimizers
-from ldl_cy._engine import vec
 from ldl_cy._engine.arrays import VersionCounter
 from ldl_cy.callbacks import EarlyStopping
 
@@ -186,19 +185,14 @@ def test_a_version_within_changes() -> None:
     assert not version.known
 
 
-@pytest.mark.parametrize("kind", vec.instruction_sets())
+@pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_packed_weights_make_the_same_bits(dtype: str, kind: str) -> None:
-    before = vec.instruction_set()
-    try:
-        vec.use_instruction_set(kind)
-        for shape, size in (((300,), 70), ((130,), 129), ((7, 128), 130), ((20000,), 2)):
-            model, other = (Sequential([layers.Dense(size, "relu"), layers.Dense(3)], dtype, 0).build(shape)
-                            for _ in range(2))
-            assert other.theta.size
-            for n in (1, 2, 3, 17, 33, 100):
-                x = rng.standard_normal((n, *shape)).astype(dtype)
-                np.testing.assert_array_equal(model.predict(x), other.predict(x))
-                np.testing.assert_array_equal(model.predict(x, n_threads=2), other.predict(x))
-    finally:
-        vec.use_instruction_set(before)
+def test_packed_weights_make_the_same_bits(dtype: str) -> None:
+    for shape, size in (((300,), 70), ((130,), 129), ((7, 128), 130), ((20000,), 2)):
+        model, other = (Sequential([layers.Dense(size, "relu"), layers.Dense(3)], dtype, 0).build(shape)
+                        for _ in range(2))
+        assert other.theta.size
+        for n in (1, 2, 3, 17, 33, 100):
+            x = rng.standard_normal((n, *shape)).astype(dtype)
+            np.testing.assert_array_equal(model.predict(x), other.predict(x))
+            np.testing.assert_array_equal(model.predict(x, n_threads=2), other.predict(x))

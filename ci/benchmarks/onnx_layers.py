@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 import benchmarks.layers as described
-from benchmarks.weights import draw
+from benchmarks.weights import channels_first, draw
 
 OPSET, IR_VERSION = 17, 8                               # old enough for any runtime of the last years
 CELLS = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
@@ -95,9 +95,8 @@ class Graph:
     def dense(self, activation):
         given = next(self.weights)
         kernel = given["kernel"]
-        if self.flattened is not None:                  # rows are pixels with their channels here, channels there
-            h, w, c = self.flattened
-            kernel = kernel.reshape(h, w, c, -1).transpose(2, 0, 1, 3).reshape(kernel.shape)
+        if self.flattened is not None:
+            kernel = channels_first(kernel, self.flattened)
             self.flattened = None
         self.add("Gemm", self.constant(kernel), self.constant(given["bias"]))
         self.activated(activation)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import benchmarks.layers as described
-from benchmarks.weights import draw
+from benchmarks.weights import channels_first, draw
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -119,9 +119,8 @@ class Maker:
     def linear(self, made):
         given = next(self.weights)
         kernel = given["kernel"]
-        if self.flattened is not None:              # rows are pixels with their channels here, channels there
-            h, w, c = self.flattened
-            kernel = kernel.reshape(h, w, c, -1).transpose(2, 0, 1, 3).reshape(kernel.shape)
+        if self.flattened is not None:
+            kernel = channels_first(kernel, self.flattened)
             self.flattened = None
         fill(made.weight, kernel.T)
         fill(made.bias, given["bias"])

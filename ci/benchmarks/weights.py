@@ -26,3 +26,8 @@ def count(row):
     """The number of weights."""
     return sum(int(np.prod(of)) for layer, before, _ in walk(row.network, row.shape)
                for of in layer.weights(before).values())
+
+
+def channels_first(kernel, shape):
+    """A Dense kernel behind Flatten of (h, w, c), its rows in the order in which (c, h, w) is flattened."""
+    return kernel.reshape(*shape, -1).transpose(2, 0, 1, 3).reshape(kernel.shape)

@@ -24,7 +24,6 @@ from convolutions import convolved
 from references import activate
 
 from ldl_cy import Sequential, layers
-from ldl_cy._engine import vec
 from ldl_cy._engine.plan import Plan
 from ldl_cy._kernels.conv import conv
 from ldl_cy._kernels.conv_batch_inner import FEW_ROWS, conv_batch_inner
@@ -39,13 +38,7 @@ KERNEL_CHECKS = [
     check_dx_and_grad_may_be_null, check_buffers_and_guards, check_rows_alone, check_read_only_input,
 ]
 
-
-@pytest.fixture(params=vec.instruction_sets(), autouse=True)
-def isa(request):
-    before = vec.instruction_set()
-    vec.use_instruction_set(request.param)
-    yield request.param
-    vec.use_instruction_set(before)
+pytestmark = pytest.mark.usefixtures("isa")
 
 
 def kernels(layer, shape, dtype, pooled):

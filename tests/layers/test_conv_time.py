@@ -5,7 +5,6 @@ from contract import CHECKS, DTYPES, run
 from convolutions import case
 
 from ldl_cy import Sequential
-from ldl_cy._engine import vec
 from ldl_cy._engine.gemm_packed import has_kernels
 from ldl_cy._kernels.time_bases import Basis, bases, choose, in_order, matrices, places, turns
 from ldl_cy.layers import Conv1D, Dense, GlobalAvgPool1D
@@ -58,14 +57,6 @@ CASES = [
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_contract(check, case, dtype):
     check(case, dtype)
-
-
-@pytest.fixture(params=vec.instruction_sets())
-def isa(request):
-    before = vec.instruction_set()
-    vec.use_instruction_set(request.param)
-    yield request.param
-    vec.use_instruction_set(before)
 
 
 def passes(layer, shape, dtype, n):

@@ -5,7 +5,6 @@ from buffers import Guarded
 from contract import CHECKS, DTYPES, LayerCase, close, run
 from references import activate
 
-from ldl_cy._engine import vec
 from ldl_cy._kernels.dense import dense
 from ldl_cy.layers import Dense
 from ldl_cy.layers.activation import ACTIVATIONS
@@ -43,14 +42,6 @@ def test_large_weights_take_the_path_without_a_copy():
     dy = rng.standard_normal((3, 257))
     _, dx, _ = run(kernel, theta, x, dy, want_grad=False)
     np.testing.assert_allclose(dx, dy @ theta[:-257].reshape(256, 257).T, atol=1e-11)
-
-
-@pytest.fixture(params=vec.instruction_sets())
-def isa(request):
-    before = vec.instruction_set()
-    vec.use_instruction_set(request.param)
-    yield request.param
-    vec.use_instruction_set(before)
 
 
 # rows, columns and depth that no panel divides, a few outputs, and one

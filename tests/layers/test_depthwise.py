@@ -3,17 +3,10 @@ import numpy as np
 import pytest
 from contract import DTYPES, close, run
 
-from ldl_cy._engine import vec
 from ldl_cy._kernels.conv import conv
 from ldl_cy.layers import Conv2D
 
-
-@pytest.fixture(params=vec.instruction_sets(), autouse=True)
-def isa(request):
-    before = vec.instruction_set()
-    vec.use_instruction_set(request.param)
-    yield request.param
-    vec.use_instruction_set(before)
+pytestmark = pytest.mark.usefixtures("isa")
 
 
 def both(layer, shape, dtype):

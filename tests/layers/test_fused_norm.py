@@ -13,13 +13,7 @@ BOUNDED = ("identity", "relu", "relu6")
 TOL = {"float64": 1e-12, "float32": 2e-5}
 LENGTHS = np.array([4, 0, 2, 1, 7, 3], np.int32)
 
-
-@pytest.fixture(params=vec.instruction_sets(), autouse=True)
-def isa(request):
-    before = vec.instruction_set()
-    vec.use_instruction_set(request.param)
-    yield request.param
-    vec.use_instruction_set(before)
+pytestmark = pytest.mark.usefixtures("isa")
 
 
 def kernels(dtype, shape, activation, pool=False, trainable=True):

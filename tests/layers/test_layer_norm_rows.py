@@ -8,13 +8,7 @@ from ldl_cy import Sequential
 from ldl_cy._engine import vec
 from ldl_cy.layers import Activation, Dense, LayerNorm
 
-
-@pytest.fixture(params=vec.instruction_sets(), autouse=True)
-def isa(request):
-    before = vec.instruction_set()
-    vec.use_instruction_set(request.param)
-    yield request.param
-    vec.use_instruction_set(before)
+pytestmark = pytest.mark.usefixtures("isa")
 
 
 def numbers(dtype, rows, k):

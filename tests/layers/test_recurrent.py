@@ -9,7 +9,6 @@ from gradients import check_derivative, check_gradient
 from recurrences import recurrence
 
 from ldl_cy import layers
-from ldl_cy._engine import vec
 from ldl_cy.layers import GRU, LSTM, RNN
 from ldl_cy.layers.activation import ACTIVATIONS
 
@@ -56,14 +55,6 @@ LENGTHS = {
     "short": [2, 1, 2, 2, 1, 1],
     "with none": [0, 5, 0, 1, 7, 7],
 }
-
-
-@pytest.fixture(params=vec.instruction_sets())
-def isa(request):
-    before = vec.instruction_set()
-    vec.use_instruction_set(request.param)
-    yield request.param
-    vec.use_instruction_set(before)
 
 
 @pytest.fixture(params=[False, True], ids=["last", "sequences"])

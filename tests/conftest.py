@@ -1,0 +1,21 @@
+"""``isa``: a test that asks for it runs on each instruction set of this machine, and gets its name."""
+import pytest
+
+
+def pytest_generate_tests(metafunc):
+    if "isa" in metafunc.fixturenames:
+        from ldl_cy._engine import (
+            vec,  # not at the top: the conftest.py above first looks whether it is up to date
+        )
+
+        metafunc.parametrize("isa", vec.instruction_sets(), indirect=True)
+
+
+@pytest.fixture
+def isa(request):
+    from ldl_cy._engine import vec
+
+    before = vec.instruction_set()
+    vec.use_instruction_set(request.param)
+    yield request.param
+    vec.use_instruction_set(before)
