@@ -16,14 +16,16 @@
        `-- gradient, evaluate, predict     one step
 
     A step, in C without the GIL:
-    program.pyx --> prepare.pxd            derived weights, kept where theta has not changed (arrays.pyx: versions)
+    program.pyx --> prepare.pxd            derived weights, kept where theta has not changed; versions: arrays.pyx
         |--> pool.pyx                      the threads that share the tasks of a phase, kept by the process
         |      `--> tasks.pyx              a task: a lane of blocks, a tile of columns, a tile of a gradient
         |             `--> blocks.pxd      a block of rows: gather, forward, loss.pxd, backward; product.pxd  y = a b
         |                    `--> op.pxd   the kernels (ldl_cy._kernels), by pointers in Op
         |--> train.pyx, update.pxd         adds the lanes as a binary tree (tree.py) and applies the rule
         `--> collectives.pyx               messages, where the steps are those of several processes
-    kernels and rules --> vec.pxd (vec/*.c, one build for each instruction set), gemm_packed.pxd, blas.pxd, rng.pxd
+    kernels and rules --> vec.pxd, gemm_packed.pxd, conv_batch_inner.pxd, basis.pxd, depthwise.pxd, batch_norm.pxd,
+                          layer_norm.pxd: the tables of vec/, which is compiled once for each instruction set
+                          window.pxd  windows on images; blas.pxd; rng.pxd
 
     Beside it: process.pyx  one fit of a model at a time, and what is left in a forked child; whole.pyx  epochs that
     are made completely or not at all; blas_threads.pyx  BLAS limited to one thread; finite.pyx  the check of input
