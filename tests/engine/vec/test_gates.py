@@ -78,7 +78,7 @@ def test_gru_forward(u, dtype, rng):
 @pytest.mark.parametrize("u", (5, 16))
 def test_saturated_gates(u, dtype):
     """Pre-activations of any size are gates of 0 or 1, and NaN stays NaN in its own unit."""
-    for big in (40, 1e4, 1e30):
+    for big in (40, 1e4, 1e30, np.inf):
         z = np.repeat(np.array([[big, -big, -big, big]], dtype), u, axis=1)         # i, f, g, o
         c_prev, c, tc, h = (np.full((1, u), 3, dtype) for _ in range(4))
         vec.lstm_step(z, c_prev, c, tc, h)
