@@ -1,4 +1,4 @@
-/* A thread that Python does not know, by Python's own portable function. */
+/* Threads that Python does not know, started by Python's own portable function. */
 #ifndef LDL_NATIVE_THREAD_H
 #define LDL_NATIVE_THREAD_H
 
@@ -8,7 +8,7 @@
 #if !defined(_WIN32)
 #include <signal.h>
 #if defined(__GLIBC__)
-/* the calling thread's too, and of all versions of glibc: pthread_sigmask is linked to that of 2.32 */
+/* of the calling thread as well, and in all versions of glibc; pthread_sigmask would be linked to that of 2.32 */
 #define ldl_set_signals sigprocmask
 #else
 #define ldl_set_signals pthread_sigmask
@@ -17,8 +17,8 @@
 
 /* Start work(argument) in a thread that is never waited for; 0 if the system gives none.
  *
- * Signals of the process go to other threads: one that the main thread blocks, to wait for it, would be delivered
- * here. What a fault raises in the thread itself stays, for faulthandler. */
+ * It blocks the signals sent to the process: one that the main thread blocks in order to wait for it would otherwise be
+ * delivered here. Signals that a fault raises in the thread itself are not blocked, for faulthandler. */
 static inline int ldl_start_thread(void (*work)(void *), void *argument)
 {
     unsigned long started;

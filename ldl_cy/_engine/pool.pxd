@@ -8,18 +8,18 @@ cdef enum:
     MAX_THREADS = 64
     STRIDE = 16                             # longs from counter to counter: no two in a cache line
 
-# A thread of the process, or the record of one that has ended. Never freed: whoever wakes it, or is woken by it, may
-# still read it then.
+# A worker thread, or the record of one that has ended. Never freed: a thread that wakes it, or is woken by it, may
+# still read it afterwards.
 ctypedef struct Worker:
     long state                              # WAITS, CALLED, WORKS, ENDS
-    long asleep                             # 1: it waits for start
-    long awaited                            # 1: a caller waits for ended
+    long asleep                             # 1: it waits for start, or is about to
+    long awaited                            # 1: a caller waits for ended, or is about to
     PyThread_type_lock start
     PyThread_type_lock ended
     void *pool                              # whose tasks it takes when it is called
     int thread                              # its number there
     Worker *next                            # in a list
-    long apart[STRIDE]                      # from the next record in memory
+    long padding[STRIDE]                    # no cache line belongs to two records
 
 cdef class Pool:
     cdef readonly int n_threads             # the caller and its workers
@@ -31,11 +31,12 @@ cdef class Pool:
     cdef long taken[MAX_THREADS * STRIDE]   # of each thread's share of the tasks
     cdef long process                       # forks, where the workers were borrowed
 
-    # Borrow workers, n threads with the caller, and give them back: for calls without a ``with`` statement. The caller
-    # holds BLAS at one thread meanwhile.
+    # Borrow workers, for n threads with the caller, and give them back: for calls without a ``with`` statement. The
+    # caller limits BLAS to one thread meanwhile.
     cdef void borrow(self, int n) noexcept
     cdef void give_back(self) noexcept
-    # Run tasks 0 .. n_tasks-1 and come back when all are done. The caller works too. 1 in a child that was forked, by a
-    # signal's handler, while workers ran tasks: these are not done.
+    # Run tasks 0 .. n_tasks-1, the caller's thread among them, and return when all are done. Returns 0; or 1 in a child
+    # that a signal's handler forked while workers ran tasks, which are then not done.
     cdef int parallel(self, task_t run, void *context, Py_ssize_t n_tasks) noexcept nogil
+    # Run tasks until none is left: those of this thread's share, then of the others'.
     cdef void take(self, int thread) noexcept nogil

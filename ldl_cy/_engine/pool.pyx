@@ -1,19 +1,23 @@
 """The worker pool: threads that are started when they are first needed and kept by the process.
 
-A worker is a thread of the system's that Python does not know: it never holds the GIL while it waits, no list of
-threads has it, and it keeps no interpreter from ending. A call borrows as many as take part in it; those that are
-free, or new ones, and of calls at the same time each has its own. It waits spinning for a moment, because phases and
-calls follow each other within microseconds, and then sleeps on a lock of its own, because machines are shared. No
-OpenMP.
+A worker is a thread of the operating system that Python does not know: it has no thread state, ``threading`` does not
+list it, and the interpreter does not wait for it when it ends. A call borrows as many workers as it needs, idle ones or
+new ones, so that simultaneous calls have different workers. A worker waits spinning at first, because phases and calls
+follow each other within microseconds, and then sleeps on a lock of its own, because machines are shared. No OpenMP.
 
-A phase calls each worker of its pool. One that has not come when the caller finds no task left is called off, so a
-worker that sleeps costs its waking (some 3 us) and never the wait for it.
+A phase calls the workers of its pool. One that has not begun when the caller finds no task left is called off, so a
+sleeping worker costs the system call that wakes it (some 3 us), and never the wait for it.
 
 A thread begins with its own share of a phase's tasks, the t-th of n contiguous ranges, and then takes tasks from the
 others' shares. Phases number their tasks alike, so what a thread wrote is mostly in its own cache when it is read.
 
-Before a fork the workers that no call has end, so that a process which computes nothing forks as one thread; in the
-child there are none. Both start new ones when they need them.
+Idle workers are ended before a fork, so that a process in which no call runs forks with a single thread; in the child
+there are none. Parent and child start new ones when they need them.
+
+All reads and writes of a worker's state and marks are sequentially consistent. That is why no call is missed: a worker
+sets the mark ``asleep`` before it reads its state once more, and a caller writes the state before it reads the mark, so
+at least one of them sees what the other has written. ``awaited`` and the state work in the same way in the opposite
+direction.
 """
 import os
 
@@ -37,18 +41,19 @@ cdef extern from "native_thread.h" nogil:
 cdef extern from "vec/cpu.h" nogil:
     unsigned long long ldl_flush_denormals()
 
-cdef enum:
+cdef enum:                                  # states of a worker; only a worker itself goes on from WORKS
     WAITS, CALLED, WORKS, ENDS
 
 cdef enum:
     SPINS = 2000                            # pauses before a sleep, some 20 to 100 microseconds
     MOST_WORKERS = 256                      # of a process; further calls have fewer
 
-# Held for a few instructions and never while something waits for the GIL: to wait with the GIL is safe.
+# Held for a few instructions, or while idle workers end, which take neither the GIL nor this lock: waiting for it with
+# the GIL is safe.
 cdef PyThread_type_lock lists = PyThread_allocate_lock()
 if lists == NULL:
     raise MemoryError("pool: no lock could be allocated.")
-cdef Worker *waiting = NULL                 # those that no call has
+cdef Worker *waiting = NULL                 # workers that no call has borrowed
 cdef Worker *unused = NULL                  # records without a thread
 cdef int n_workers = 0                      # threads
 
@@ -108,12 +113,13 @@ cdef void live(void *argument) noexcept nogil:
 
 
 cdef void wake(Worker *worker) noexcept nogil:
+    """Let a worker that sleeps, or is about to, read its state."""
     if ldl_swap(&worker.asleep, 0) == 1:
         PyThread_release_lock(worker.start)
 
 
 cdef void wait_for(Worker *worker) noexcept nogil:
-    """Until a worker that was called has no task of this call; if it has not come, it is called off."""
+    """Return when a worker that was called has no task of this call any more; call it off if it has not begun."""
     cdef int spins = 0
     if ldl_change(&worker.state, CALLED, WAITS):
         return
@@ -130,9 +136,19 @@ cdef void wait_for(Worker *worker) noexcept nogil:
 cdef class Pool:
     """``with Pool(n) as pool:`` the caller and n - 1 workers, with BLAS limited to one thread.
 
-    Where a thread can't be started (Pyodide, a limit of the system's) those that were started and the caller do all the
-    work, in a forked child the caller alone: results are the same. A pool of one thread may be used by several calls
-    at a time.
+    Where a thread cannot be started (Pyodide, a limit of the system), the caller and the workers that were started do
+    all the work, and in a forked child the caller alone, with the same results. A pool of one thread may be used by
+    several calls at a time.
+
+    Parameters
+    ----------
+    n_threads : int
+        At most 64 are used, and at least one.
+
+    Attributes
+    ----------
+    n_threads : int
+        The caller and the workers that it has borrowed.
     """
 
     def __cinit__(self, int n_threads):
@@ -228,7 +244,7 @@ cdef class Pool:
 
 
 def count_workers():
-    """The number of worker threads in this process, and of those that no call has."""
+    """The number of worker threads in this process, and of those among them that no call has borrowed."""
     cdef Worker *worker
     cdef int free = 0
     PyThread_acquire_lock(lists, 1)
@@ -240,7 +256,7 @@ def count_workers():
 
 
 def _before_fork():
-    """End the workers that no call has."""
+    """End the workers that no call has borrowed."""
     global waiting, unused, n_workers
     cdef Worker *worker
     PyThread_acquire_lock(lists, 1)
@@ -258,7 +274,7 @@ def _before_fork():
 
 
 def _after_fork():
-    """In a forked child, which has one thread: what others held is theirs, and no lock of a worker can be relied on."""
+    """In a forked child, which has one thread: locks that the parent's others held stay locked, so none is kept."""
     global lists, waiting, unused, n_workers
     lists = PyThread_allocate_lock()
     if lists == NULL:
