@@ -18,7 +18,7 @@ Laws of a kernel (tests/helpers/contract.py enforces them):
   of the dtype may begin. Called alone from Python, none of them does: alignment may make a kernel faster, never right;
 - ``derived`` is what ``prepare`` made from theta and the state; it makes what ``backward`` reads only where
   ``call.backward`` says that one follows, and the engine may keep it while both are bytewise the same. With
-  PACKS_TO_PREDICT it is made for predictions of some rows while no one else may write to theta;
+  PACKS_TO_PREDICT it is made for predictions of two rows or more, while only the library can write to theta;
 - a kernel's own numbers are a struct laid over ``op.sizes``, and ``assert_fits`` checks at compile time that it fits;
 - write only what was given; no allocation, GIL, threads, globals, errors, validation;
 - an update rule (vec/rules.inc), which is no op, lets NaN in a gradient reach theta: training looks at theta alone;
@@ -42,19 +42,19 @@ cdef extern from "platform.h" nogil:
 cdef enum Flag:
     COUPLES_ROWS = 1        # forward needs sums over the whole batch: has reduce
     USES_LENGTHS = 2        # looks across steps and reads call.lengths
-    RECOMPUTED = 8          # y costs little to make from x a second time, and reduce and backward do not read it
     DRAWS = 4               # draws random numbers in training, by ``rng.layer_key``
+    RECOMPUTED = 8          # y costs little to make from x a second time, and reduce and backward do not read it
     PYTHON = 16             # calls Python: the program runs on the calling thread
     DERIVED_FOR_DX = 32     # derived is read by backward with dx alone: not prepared where dx is NULL
-    PACKS_TO_PREDICT = 128  # call.packed: derived has what forward reads in place of theta, to the same bits
     GATHERS = 64            # forward reads call.order, backward does not read x: rows in any order and at any distance
+    PACKS_TO_PREDICT = 128  # with call.packed, forward reads derived in place of theta's matrix, with the same bits
 
 ctypedef struct Call:
     Py_ssize_t n                # rows of this call
     Py_ssize_t row0             # the first of them, counted within the whole batch, of all processes
     int training
     int backward                # a backward pass follows: prepare makes what it needs too
-    int packed                  # PACKS_TO_PREDICT only: prepare makes what forward reads, forward finds it in derived
+    int packed                  # PACKS_TO_PREDICT only: prepare packs theta's matrix, forward reads it from derived
     uint64_t seed
     uint64_t epoch
     uint64_t step

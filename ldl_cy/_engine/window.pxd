@@ -1,8 +1,8 @@
-"""Windows on images."""
+"""Windows on images: vec/window.h, for Cython."""
 
-cdef extern from "vec/depthwise.h" nogil:
-    # The cell (ky, kx) of the window of output pixel (oy, ox) is the input pixel
-    # (oy sh + ky dh - top, ox sw + kx dw - left); outside of the image it is 0.
+cdef extern from "vec/window.h" nogil:
+    # the cell (ky, kx) of the window of output pixel (oy, ox) is the input pixel
+    # (oy sh + ky dh - top, ox sw + kx dw - left); outside of the image it is 0
     ctypedef struct Window "ldl_window":
         Py_ssize_t h            # input
         Py_ssize_t w

@@ -11,15 +11,7 @@
 
 #include <stddef.h>
 
-/* windows on an image */
-typedef struct {
-    ptrdiff_t h, w, c;              /* input */
-    ptrdiff_t kh, kw;               /* window */
-    ptrdiff_t sh, sw;               /* strides */
-    ptrdiff_t dh, dw;               /* dilation */
-    ptrdiff_t top, left;            /* padding; below 0 it crops */
-    ptrdiff_t oh, ow;               /* output */
-} ldl_window;
+#include "window.h"
 
 #define LDL_DEPTHWISE_TABLE(T)                                                                    \
     /* z = b + windows of x times W, or the larger of that and 0. W: the window's first cell, `step` numbers from one \
