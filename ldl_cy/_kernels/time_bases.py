@@ -25,9 +25,10 @@ PAIRS = {
 }
 # Channels, or filters, up to which the error stays below 2.7e-6, by the number of pairs.
 MOST_CHANNELS = {2: 4096, 3: 1024, 4: 160}
-LONGEST_BY_POINTS = 7           # steps of a window: the gradient of longer ones is less exact, and the DFT is faster
-LEAST_DFT, MOST_DFT = 16, 1024
-KINDS = ("winograd", "fft")
+LEAST_DFT, MOST_DFT = 16, 1024  # steps of a tile
+# Steps of the longest windows of each kind of basis. By values at points, "winograd", the gradient of longer ones is
+# less exact, and the DFT, "fft", is faster.
+LONGEST_WINDOWS = {"winograd": 7, "fft": MOST_DFT - 1}
 LEAST_BLOCK_BYTES, MOST_BLOCK_BYTES = 5 * 2**17, 2**20
 L2_BYTES = 5 * 2**18
 READ_AGAIN = 36                 # multiplications in the time that a weight takes from beyond the L2 cache
@@ -123,11 +124,12 @@ def places(n: int) -> list[int]:
 
 
 def bases(r: int, channels: int, kinds: tuple[str, ...]) -> Iterator[Basis]:
-    """All for windows of r steps and a number of channels or filters: "winograd", values at points, and "fft".
+    """The bases for windows of r steps and a number of channels, or filters if there are more.
 
-    Of "winograd" alone those with the fewest points are there in any case.
+    ``kinds`` are of LONGEST_WINDOWS. If "winograd" is the only one, the bases with the fewest points are among them
+    whatever the number of channels.
     """
-    if "winograd" in kinds and 1 < r <= LONGEST_BY_POINTS:
+    if "winograd" in kinds and 1 < r <= LONGEST_WINDOWS["winograd"]:
         least = max(min(PAIRS), r // 2)
         for pairs, most in MOST_CHANNELS.items():
             if channels <= most or (pairs == least and "fft" not in kinds):
@@ -171,7 +173,7 @@ def cost(basis: Basis, c: int, f: int, steps: int, dilation: int) -> float:
 
 def choose(algorithm: str, r: int, c: int, f: int, steps: int, dilation: int) -> Basis | None:
     """The basis for windows of r steps, ``steps`` of output; None where the plain kernel is as fast."""
-    found = min(bases(r, max(c, f), KINDS if algorithm == "auto" else (algorithm,)), default=None,
+    found = min(bases(r, max(c, f), tuple(LONGEST_WINDOWS) if algorithm == "auto" else (algorithm,)), default=None,
                 key=lambda basis: cost(basis, c, f, steps, dilation))
     if found is None or (algorithm == "auto" and SAVING * cost(found, c, f, steps, dilation) > steps * r * c * f):
         return None

@@ -22,8 +22,6 @@ from ldl_cy.messages import shown
 # "auto" is Winograd from this many channels and filters on, if it saves at least this factor of multiplications.
 WINOGRAD_CHANNELS = 16
 WINOGRAD_SAVING = 1.7
-# Steps of the longest windows of Conv1D.
-LONGEST = {"winograd": 7, "fft": 1023}
 
 
 class _Conv(Layer):
@@ -135,11 +133,12 @@ class Conv1D(_Conv):
     activation : str, default=None
         Name of an activation (see ``Activation``); None is the identity.
     algorithm : {"auto", "direct", "winograd", "fft"}, default="auto"
-        "direct" multiplies the kernel with the windows. "winograd", for windows of 2 to 7 steps, and "fft", of 2 to
-        1,023, both at stride 1 without groups, multiply values of polynomials at real points or discrete Fourier
-        transforms of pieces of the sequence: 2 to 3 times fewer multiplications for short windows, 10 and more for
-        long ones. The relative root-mean-square error in float32 of "winograd" is 4e-7 to 2e-6, that of "fft" and
-        "direct" 2e-7. "auto" chooses by the number of operations.
+        "direct" multiplies the kernel with the windows. "winograd", for windows of 2 to 7 steps, multiplies values of
+        polynomials at real points, and "fft", for windows of 2 to 1,023 steps, discrete Fourier transforms of pieces
+        of the sequence, both at stride 1 without groups: 2 to 3 times fewer multiplications for short windows, 10
+        times fewer for long ones. The relative root-mean-square error in float32 is 2e-7 with "direct" and "fft",
+        and 4e-7 to 3e-6 with "winograd", where it grows with the number of channels. "auto" chooses by the number of
+        operations, and neither of the two for fewer than 16 channels or filters.
     use_bias : bool, default=True
     kernel_initializer, bias_initializer : str or initializer, default="glorot_uniform", "zeros"
     name, trainable : see ``Layer``
@@ -181,8 +180,10 @@ class Conv1D(_Conv):
             filters, kernel_size, strides, padding, dilation_rate, groups, activation, use_bias=use_bias,
             kernel_initializer=kernel_initializer, bias_initializer=bias_initializer, name=name,
             trainable=trainable)
+        from ldl_cy._kernels.time_bases import LONGEST_WINDOWS
+
         self.algorithm = check_choice("Conv1D", "algorithm", algorithm, ("auto", "direct", "winograd", "fft"))
-        longest = LONGEST.get(algorithm)
+        longest = LONGEST_WINDOWS.get(algorithm)
         if longest and not (2 <= self.kernel_size <= longest and self.strides == self.groups == 1):
             raise ValueError(
                 f"Conv1D: algorithm={algorithm!r} needs kernel_size 2 to {longest}, strides 1 and groups 1, "
