@@ -165,7 +165,7 @@ class Composes(Saves):
                 if state.optimizer.name.endswith(AVERAGED):
                     # the steps' own weights are those of the average, which the model has now
                     frozen = ~network.trainable
-                    state.optimizer.slots[-1, frozen] = network.theta[frozen]
+                    state.optimizer.slots[-1, frozen] = network.vectors[0][frozen]
             self._built = stack, network, state
         return self
 

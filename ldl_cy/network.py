@@ -60,8 +60,9 @@ class Network:
     """A built network: its graph, weights and running statistics, and its workspaces.
 
     The two arrays stay the same objects; only their numbers change. A copy and a pickle hold layers and numbers, no
-    workspaces. ``theta``, ``statistics``, ``parameters`` and ``state`` hand the arrays out: whoever has them may write
-    to them at any time. ``vectors`` is for reads, and for writes in ``with network.version:``.
+    workspaces. ``theta``, ``statistics``, ``parameters`` and ``state`` hand the arrays out to callers who may write to
+    them at any time. Code that reads them only, or writes inside ``with network.version:``, takes ``vectors`` or
+    ``views``.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ class Network:
     statistics : (n_state,) array in the graph's dtype, all running statistics
     seed : int, for initial weights, shuffling and dropout
     version : VersionCounter, default=None
-        Of the two arrays, if no one else may write to them without it.
+        Of the two arrays, if they are written to only inside ``with version:``. None: anyone may write to them.
 
     Attributes
     ----------
@@ -82,8 +83,10 @@ class Network:
     trainable_ranges : (m, 2) int64, the same as ascending ranges of theta, none of which touch
     workspaces : WorkspaceCache
     predictor : Predictor or None, the fast path of predict, made on first use
-    fast_rows : 3-tuple of ints or None, the most rows for which it is used by one thread and by several, and how many
-        of these are of use; None until it is known
+    vectors : tuple of arrays, theta and statistics
+    views : tuple of mappings, ``parameters`` and ``state``
+    fast_rows : 3-tuple of ints or None, the most rows for which it is used by one thread and by several, and the most
+        threads that can share them; None until it is known
     """
 
     def __init__(
@@ -95,13 +98,12 @@ class Network:
         self.input_shape, self.output_shape = graph.input_shape, graph.shapes[-1]
         self.n_params, self.n_outputs = graph.n_params, math.prod(graph.shapes[-1])
         self.vectors = theta, statistics
-        self.version = VersionCounter()
         if version is None:
-            self.version.hand_out()
-        else:
-            self.version = version
-        self._parameters = MappingProxyType(Views("parameter", theta, graph.parameters))
-        self._state = MappingProxyType(Views("running statistic", statistics, graph.state))
+            version = VersionCounter()
+            version.hand_out()
+        self.version = version
+        self.views = (MappingProxyType(Views("parameter", theta, graph.parameters)),
+                      MappingProxyType(Views("running statistic", statistics, graph.state)))
         self.trainable = np.zeros(self.n_params, bool)
         for e in graph.parameters:
             self.trainable[e.offset:e.offset + e.parameter.size] = e.trainable
@@ -144,13 +146,13 @@ class Network:
     def parameters(self) -> Mapping[str, np.ndarray]:
         """Views into theta by name."""
         self.version.hand_out()
-        return self._parameters
+        return self.views[0]
 
     @property
     def state(self) -> Mapping[str, np.ndarray]:
         """Views into the running statistics by name."""
         self.version.hand_out()
-        return self._state
+        return self.views[1]
 
     def initial(self) -> Network:
         """The same network with its initial weights and running statistics, in arrays of its own."""

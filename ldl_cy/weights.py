@@ -82,9 +82,8 @@ def save(network: Network, layers: tuple[Layer, ...], file: Any) -> None:
     metadata = {"format": FORMAT}
     with suppress(TypeError):       # of a setting that has no name in a file: the weights do not need it
         metadata["model"] = json.dumps(describe_network(layers, network.dtype, network.input_shape))
-    theta, statistics = network.vectors
-    arrays = {**Views("parameter", theta, network.graph.parameters),
-              **Views("running statistic", statistics, network.graph.state)}
+    parameters, statistics = network.views
+    arrays = {**parameters, **statistics}
     content = import_package(SAVE, "safetensors.numpy", "io").save(arrays, metadata)
     length = int.from_bytes(content[:8], "little")
     if length > LARGEST_JSON:

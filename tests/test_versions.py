@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from thread_comm import ThreadComm, run_ranks, without_errors
 
-from ldl_cy import MLPClassifier, Sequential, layers, optimizers
+from ldl_cy import MLPClassifier, RNNRegressor, Sequential, layers, optimizers
 from ldl_cy._engine.arrays import VersionCounter
 from ldl_cy.callbacks import EarlyStopping
 
@@ -167,6 +168,31 @@ def test_copies_and_what_is_read_hand_nothing_out(tmp_path: Any) -> None:
     classifier = MLPClassifier((5,), max_iter=3, early_stopping=True, random_state=0).fit(X[:, 0, 0], Y)
     assert classifier.model_.network.version.known
     assert len(classifier.coefs_) and not classifier.model_.network.version.known
+
+
+def test_fits_that_read_and_set_weights_hand_nothing_out() -> None:
+    def fit(comm: ThreadComm) -> Sequential:
+        model = new()
+        model.fit(X, Y, **LOSS, comm=comm, shards=2)
+        return model
+
+    for model in without_errors(run_ranks(2, fit)):
+        assert model.network.version.known
+    model = new()
+    model.fit(X, Y, **LOSS, optimizer=optimizers.Adam(ema=0.9))
+    model.freeze("conv2d_0")
+    assert model.network.version.known
+    echo = RNNRegressor(cell="rnn", units=(4,), spectral_radius=0.5, max_iter=1, input_shape=(6, 6)).fit(
+        X[:, :, :, 0].reshape(40, -1), Y)
+    codes = np.column_stack([Y, rng.standard_normal(40)])
+    tables = MLPClassifier((5,), max_iter=1, categorical_features=[0]).fit(codes, Y)
+    before = tables.predict_proba(codes)
+    assert tables.embedding_of(0)
+    for estimator in (echo, tables):
+        assert estimator.model_.network.version.known
+    # counts of another fit are seen, which the table of unknown categories is made from
+    tables.partial_fit(codes[:20], Y[:20])
+    assert tables.model_.network.version.known and not np.array_equal(tables.predict_proba(codes), before)
 
 
 def test_a_version_within_changes() -> None:

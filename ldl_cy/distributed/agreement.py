@@ -18,7 +18,7 @@ OWNER = "Sequential"
 def checksum(network: Network, state: TrainingState) -> int:
     """A number that changes with the weights, the running statistics, and what training continues from."""
     optimizer, found = state.optimizer, 0
-    for array in (network.theta, network.statistics, optimizer.slots):
+    for array in (*network.vectors, optimizer.slots):
         found = zlib.crc32(np.ascontiguousarray(array).data, found)
     counts = (state.epoch, state.step, optimizer.name, optimizer.steps, optimizer.epochs, sorted(
         optimizer.scalars.items()), optimizer.rate_factor, network.seed)
@@ -37,7 +37,7 @@ def take_first(ranks: Ranks, network: Network, state: TrainingState) -> tuple[Ne
     if len(set(ranks.all(checksum(network, state)))) == 1:
         return network, state
     theta, statistics, seed, (described, slots) = ranks.share(
-        (network.theta, network.statistics, network.seed, state.parts()))
+        (*network.vectors, network.seed, state.parts()))
     return network.with_numbers(theta, statistics, seed), TrainingState.from_dict(described, slots)
 
 
@@ -49,8 +49,8 @@ def agree_on_epoch(ranks: Ranks, network: Network, state: TrainingState, stop: b
     RuntimeError
         The callbacks of a rank have changed the weights or the learning rate, and those of another have not.
     """
-    own: list[Any] = [bool(stop), zlib.crc32(network.statistics.data, zlib.crc32(network.theta.data)),
-                      state.rate_factor]
+    theta, statistics = network.vectors
+    own: list[Any] = [bool(stop), zlib.crc32(statistics.data, zlib.crc32(theta.data)), state.rate_factor]
     found = ranks.concatenate(np.array([own], float))
     for what, column in (("weights", 1), ("learning rate", 2)):
         if (found[:, column] != found[0, column]).any():

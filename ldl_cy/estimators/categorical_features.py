@@ -119,14 +119,17 @@ def counting(estimator: Any, rows: Any, held: Any, *, add: bool, ranks: Ranks | 
     seen = encoder.counted(rows.X, rows.weight, ranks, add=add)
     estimator.category_encoder_ = seen
     model = estimator.model_
-    counts = list(model.network.state.values())[:len(encoder.columns)]
+    network = model.network
+    counts = list(network.views[1].values())[:len(encoder.columns)]
     before, epoch = [values.copy() for values in counts], model.epoch
-    for values, column in zip(counts, seen.columns):
-        values[...] = column.counts
+    with network.version:
+        for values, column in zip(counts, seen.columns):
+            values[...] = column.counts
     try:
         yield held if held is None else held._replace(X=seen.hide_unseen(held.X))
     except BaseException:
         if model.epoch == epoch:
-            for values, old in zip(counts, before):
-                values[...] = old
+            with network.version:
+                for values, old in zip(counts, before):
+                    values[...] = old
         raise

@@ -188,7 +188,7 @@ class CategoryEncoder:
         """
         for i, own in enumerate(self.columns):
             if column == own.name or (not isinstance(column, str) and column == own.place):
-                table = list(network.parameters.values())[i]
+                table = list(network.views[0].values())[i]
                 return {label: vector.copy() for label, vector in zip(own.labels, table)}
         known = ", ".join(repr(own.name) for own in self.columns)
         raise ValueError(f"column must be one of the columns of categories {known}, got {shown(column)}.")

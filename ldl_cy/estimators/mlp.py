@@ -19,7 +19,6 @@ from ldl_cy.estimators.stacks import activation_names, dense_layers, read_sizes
 from ldl_cy.estimators.targets import ClassifierNetwork, RegressorNetwork
 from ldl_cy.estimators.typed import ClassWeight, DType, RandomState, Sizes, Solver
 from ldl_cy.messages import shown
-from ldl_cy.network import Views
 
 HIDDEN = """hidden_layer_sizes : int or sequence of ints >= 1, default=(100,)
         Units of the hidden layers.
@@ -78,14 +77,13 @@ class BaseMLP(CategoricalFeatures, BaseNetwork):
                 bias[...] = random_state.uniform(-bound, bound, bias.shape)
 
     def _views(self, kind: str) -> list[np.ndarray]:
-        """Weights or biases, for reads, and for writes in ``with version``."""
+        """Weights or biases, for reads, and for writes inside ``with network.version:``."""
         if "model_" not in vars(self):
             raise AttributeError(f"This {type(self).__name__} instance is not fitted yet.")
-        network = self.model_.network
-        views = Views("parameter", network.vectors[0], network.graph.parameters)
-        return [view for name, view in views.items() if name.endswith(kind)]
+        return [view for name, view in self.model_.network.views[0].items() if name.endswith(kind)]
 
-    def _given(self, kind: str) -> list[np.ndarray]:
+    def _handed_out(self, kind: str) -> list[np.ndarray]:
+        """The same for a caller, who may write to them at any time."""
         views = self._views(kind)
         self.model_.network.version.hand_out()
         return views
@@ -143,7 +141,7 @@ class BaseMLP(CategoricalFeatures, BaseNetwork):
     @property
     def coefs_(self) -> list[np.ndarray]:
         """Weight matrices (n_in, n_out), one per layer, as views into the model; assigning copies into them."""
-        return self._given(".kernel")
+        return self._handed_out(".kernel")
 
     @coefs_.setter
     def coefs_(self, arrays: Any) -> None:
@@ -152,7 +150,7 @@ class BaseMLP(CategoricalFeatures, BaseNetwork):
     @property
     def intercepts_(self) -> list[np.ndarray]:
         """Bias vectors (n_out,), one per layer, as views into the model; assigning copies into them."""
-        return self._given(".bias")
+        return self._handed_out(".bias")
 
     @intercepts_.setter
     def intercepts_(self, arrays: Any) -> None:

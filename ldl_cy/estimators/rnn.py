@@ -98,11 +98,13 @@ class BaseRNN(BaseNetwork):
         super()._build(dtype, random_state)
         if self.spectral_radius is not None:
             # drawn as orthogonal matrices: their eigenvalues have the absolute value 1
-            for name, recurrent_kernel in self.model_.parameters.items():
+            network = self.model_.network
+            for name, recurrent_kernel in network.views[0].items():
                 if name.endswith("recurrent_kernel"):
                     scaled = self.spectral_radius * recurrent_kernel.astype(float)
                     check_values(type(self).__name__, f"spectral_radius times {name}", scaled, dtype.name)
-                    recurrent_kernel[...] = scaled
+                    with network.version:
+                        recurrent_kernel[...] = scaled
 
 
 @share(score="Accuracy", verbose=VERBOSE_BAR, layers=LAYERS, none_reads=NONE_READS, largest_batch="32")

@@ -115,7 +115,7 @@ class Iterations:
         """Refuse a loss, weights and vectors that are not finite, and numbers that the method has not declared."""
         self.part.write()
         kept = self.state.optimizer
-        if not (np.isfinite(loss) and np.isfinite(self.network.theta).all() and np.isfinite(kept.slots).all()):
+        if not (np.isfinite(loss) and np.isfinite(self.network.vectors[0]).all() and np.isfinite(kept.slots).all()):
             raise FloatingPointError("the loss, a weight or a number of the method's state is not finite")
         check_scalars(self.declared, kept.scalars)
 

@@ -20,7 +20,7 @@ def write_network(graph: OnnxGraph, network: Network, x: str, lengths: bool) -> 
     """The network's layers on the value ``x``; returns its output, ValueError if a layer cannot be written."""
     chain = parts(network)
     check_layers(graph.owner, chain)
-    size = (network.n_params + network.statistics.size) * np.dtype(graph.dtype).itemsize
+    size = (network.n_params + network.graph.n_state) * np.dtype(graph.dtype).itemsize
     if size > MOST_BYTES:
         raise ValueError(f"{graph.owner}: weights must take at most {MOST_BYTES} bytes in {graph.dtype}, as in one "
                          f"file of ONNX, got {size}.")
