@@ -41,7 +41,7 @@ cdef extern from "native_thread.h" nogil:
 cdef extern from "vec/cpu.h" nogil:
     unsigned long long ldl_flush_denormals()
 
-cdef enum:                                  # states of a worker; only a worker itself goes on from WORKS
+cdef enum:                                  # states of a worker, which alone leaves WORKS
     WAITS, CALLED, WORKS, ENDS
 
 cdef enum:
