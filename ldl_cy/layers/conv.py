@@ -106,7 +106,7 @@ class _Conv(Layer):
         return False
 
     def _basis(self, c_in: int, windows: dict[str, Any]) -> Any:
-        """In which basis a convolution over time is computed; None: as it is defined."""
+        """The basis in which a convolution over time is computed; None is for kernels that read its windows."""
         return None
 
 
