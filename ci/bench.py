@@ -19,6 +19,7 @@ because of a time.
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import datasets
@@ -110,7 +111,8 @@ def main(argv=None):
     )
     if chosen.short:
         options.turns, options.seconds, options.repeats = 1, 0.002, 1
-    found = runner.run(options)
+    with tempfile.TemporaryDirectory() as options.programs:
+        found = runner.run(options)
     if chosen.json:
         Path(chosen.json).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(report.render(found))

@@ -4,9 +4,8 @@ import pytest
 
 def pytest_generate_tests(metafunc):
     if "isa" in metafunc.fixturenames:
-        from ldl_cy._engine import (
-            vec,  # not at the top: the conftest.py above first looks whether it is up to date
-        )
+        # not at the top: the conftest.py of the root first looks whether the library is up to date
+        from ldl_cy._engine import vec
 
         metafunc.parametrize("isa", vec.instruction_sets(), indirect=True)
 

@@ -22,14 +22,6 @@ from benchmarks.weights import draw
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
-def axes(row, part):
-    """Settings to choose from; the best of each is taken, from the first to the last."""
-    found = [("steps", ("scan", "calls"))] if part == "train" else []
-    if row.recurrent:
-        found.append(("unroll", (1, 5)))
-    return found
-
-
 def place(X, row):
     """Rows as JAX's array; sequences for recurrent layers as (time, n, features)."""
     if row.tokens:

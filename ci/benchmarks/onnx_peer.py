@@ -15,11 +15,6 @@ from benchmarks.row import rows_of
 NO_KERNEL = ("NOT_IMPLEMENTED", "does not support")
 
 
-def axes(row, part):
-    """Settings to choose from; the best is taken."""
-    return [("call", ("run", "io binding"))]
-
-
 def place(X, row):
     """Rows in ONNX's layout: channels first, time first."""
     if row.images:

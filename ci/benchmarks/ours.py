@@ -10,11 +10,6 @@ from ldl_cy import Sequential, layers, optimizers
 CELLS = {"rnn": layers.RNN, "gru": layers.GRU, "lstm": layers.LSTM}
 
 
-def axes(row, part):
-    """Settings to choose from: none, the library is taken as it comes."""
-    return []
-
-
 def stack(network, shape):
     """A network as ldl_cy's layers."""
     made = []

@@ -13,6 +13,7 @@ from itertools import product
 from pathlib import Path
 
 from benchmarks import rows as table
+from benchmarks import settings
 from benchmarks.isa import held_to
 from benchmarks.row import flops
 
@@ -39,6 +40,7 @@ class Options:
     isa: str | None = None              # to which everybody is held
     data: Path = Path("data")           # the folder of the part "fit"
     script: str = ""                    # ci/bench.py, which starts again as a worker
+    programs: str = ""                  # the folder of what JAX has compiled: once for all its processes
 
 
 def missing(peer):
@@ -55,7 +57,7 @@ def applies(peer, row, part, short):
     return peer != "onnxruntime" or part != "train"
 
 
-def environment(threads, isa=None):
+def environment(threads, isa=None, programs=""):
     """Variables of a worker: OpenBLAS chooses its kernels or is told which, thread pools have one size."""
     cleaned = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
     for name in ("OPENBLAS", "OMP", "MKL"):
@@ -64,7 +66,9 @@ def environment(threads, isa=None):
     xla = [held.pop("XLA_FLAGS")] if isa else []
     if threads == 1:                    # with more, XLA counts the cores to which its process is bound
         xla.append("--xla_cpu_multi_thread_eigen=false")
-    return {**cleaned, **held, "XLA_FLAGS": " ".join(xla), "JAX_PLATFORMS": "cpu"}
+    cache = {"JAX_COMPILATION_CACHE_DIR": programs, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"} if programs else {}
+    return {**cleaned, **held, **cache, "XLA_FLAGS": " ".join(xla), "JAX_PLATFORMS": "cpu"}
 
 
 def ask(options, jobs, threads):
@@ -72,7 +76,7 @@ def ask(options, jobs, threads):
     done = subprocess.run(
         [sys.executable, options.script, "--worker"],
         input=json.dumps(jobs),
-        env=environment(threads, options.isa),
+        env=environment(threads, options.isa, options.programs),
         text=True,
         capture_output=True,
     )
@@ -124,10 +128,12 @@ def run(options):
     if options.short:
         run_short(options, found)
     else:
-        for i, result in enumerate(found["results"]):
-            run_turns(options, result)
-            say(f"{i + 1}/{len(found['results'])} {describe(result)}")
-            if i % 10 == 9:
+        chosen, together = {}, groups(found["results"])
+        for i, members in enumerate(together):
+            run_turns(options, members, chosen)
+            for result in members:
+                say(f"{i + 1}/{len(together)} {describe(result)}")
+            if i % 5 == 4:
                 measure_peak(options, found)
     measure_peak(options, found)
     if "ranks" in options.parts:
@@ -183,29 +189,69 @@ def take(contender, answer):
     return "times" in answer
 
 
-def run_turns(options, result):
-    """A B A B: in each turn every contender once, each time in a new process.
+def groups(results):
+    """Lists of results that share processes: a row's predictions on as many threads.
 
-    Before the turns a process of its own looks for the best setting of each, so that the memory and the warm
-    caches of settings that lost are in no figure.
+    A training step has processes of its own, whose memory is measured.
     """
-    row = table.BY_KEY[result["row"]]
-    what = (row, result["part"], result["dtype"], result["threads"])
-    going = {}
+    found = {}
+    for result in results:
+        own = (result["dtype"],) if result["part"] == "train" else ()
+        found.setdefault((result["row"], result["threads"], *own), []).append(result)
+    return list(found.values())
+
+
+def what(result):
+    """A result's arguments of ``job``."""
+    return table.BY_KEY[result["row"]], result["part"], result["dtype"], result["threads"]
+
+
+def choose(options, result, chosen):
+    """{contender: its setting}. The best of a peer is looked for once for a row and part.
+
+    ``chosen``, by row, part and peer, holds it for other dtypes and numbers of threads. A process of its own looks for
+    it, so that the memory and the warm caches of settings that lost are in no figure.
+    """
+    found = {}
     for peer, contender in result["contenders"].items():
-        setting = {}
-        if peer != OURS:
-            answer, = ask(options, [job(options, peer, *what, explore=True)], result["threads"])
+        key = (result["row"], result["part"], peer)
+        if key not in chosen and not settings.axes(peer, *what(result)[:2]):
+            chosen[key] = {}
+        if key not in chosen:
+            answer, = ask(options, [job(options, peer, *what(result), explore=True)], result["threads"])
             take(contender, answer)
             if "setting" not in answer:
                 continue
-            setting, contender["tried"] = answer["setting"], answer["tried"]
-        going[peer] = setting
-    for _ in range(options.turns):
-        for peer, setting in list(going.items()):
-            answer, = ask(options, [job(options, peer, *what, setting=setting)], result["threads"])
-            if not take(result["contenders"][peer], answer):
-                del going[peer]
+            chosen[key], contender["tried"] = answer["setting"], answer["tried"]
+        found[peer] = chosen[key]
+    return found
+
+
+def run_turns(options, members, chosen):
+    """A B A B: in each turn every contender once, each time in a new process."""
+    going = {}
+    for result in members:
+        for peer, setting in choose(options, result, chosen).items():
+            going.setdefault(peer, []).append((result, setting))
+    for _, peer in product(range(options.turns), list(going)):
+        if going[peer]:
+            going[peer] = measure(options, peer, going[peer])
+
+
+def measure(options, peer, asked):
+    """One contender in one process: files times of each (result, setting), and returns those of which there are any."""
+    jobs = [job(options, peer, *what(result), setting=setting) for result, setting in asked]
+    answers = ask(options, jobs, asked[0][0]["threads"])
+    if len(jobs) > 1:
+        forget_memory(answers)
+    return [one for one, answer in zip(asked, answers) if take(one[0]["contenders"][peer], answer)]
+
+
+def forget_memory(answers):
+    """Of several measurements in one process, a peak is that of all."""
+    for answer in answers:
+        for key in ("memory_before", "memory_peak"):
+            answer.pop(key, None)
 
 
 def run_short(options, found):
@@ -214,9 +260,9 @@ def run_short(options, found):
         for peer in [OURS, *(p for p in options.peers if p not in found["absent"])]:
             asked = [r for r in found["results"] if r["threads"] == threads and peer in r["contenders"]]
             jobs = [job(options, peer, table.BY_KEY[r["row"]], r["part"], r["dtype"], threads) for r in asked]
-            for result, answer in zip(asked, ask(options, jobs, threads)):
-                for key in ("memory_before", "memory_peak"):        # of all measurements together
-                    answer.pop(key, None)
+            answers = ask(options, jobs, threads)
+            forget_memory(answers)
+            for result, answer in zip(asked, answers):
                 take(result["contenders"][peer], answer)
             say(f"{peer}, {threads} thread(s): {len(jobs)} measurements")
 

@@ -7,14 +7,6 @@ from benchmarks.common import NotSupported, input_data, training_data
 from benchmarks.row import EPOCHS_OF_REGRESSION, LEARNING_RATE
 
 
-def axes(row, part):
-    """Settings to choose from; the best is taken."""
-    if part == "train":
-        return []
-    methods = ("predict",) if row.loss == "squared_error" else ("predict", "predict_proba")
-    return [("method", methods), ("assume_finite", (False, True))]
-
-
 def estimator(row, epochs, n):
     """An MLP that runs all its epochs, on plain SGD or Adam."""
     from sklearn.neural_network import MLPClassifier, MLPRegressor

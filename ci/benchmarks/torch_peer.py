@@ -16,18 +16,6 @@ from benchmarks.row import LEARNING_RATE
 from benchmarks.torch_layers import network
 
 
-def axes(row, part):
-    """Settings to choose from; the best of each is taken, from the first to the last."""
-    found = []
-    if row.images:
-        found.append(("memory format", ("contiguous", "channels_last")))
-    if row.recurrent:
-        found += [("batch", ("second", "first")), ("last", ("h_n", "output"))]
-    if part == "train":
-        found.append(("update", ("fused", "foreach", "for-loop")))
-    return found
-
-
 def place(X, row, setting):
     """Rows as a tensor in the layout of the setting."""
     if row.images:

@@ -7,7 +7,7 @@ import time
 import traceback
 from functools import partial
 
-from benchmarks import common, fit_tasks, growth
+from benchmarks import common, fit_tasks, growth, settings
 from benchmarks import rows as table
 
 MODULES = {
@@ -17,7 +17,6 @@ MODULES = {
     "scikit-learn": "sklearn_peer",
     "onnxruntime": "onnx_peer",
 }
-EXPLORE_SECONDS, EXPLORE_ROUNDS = 0.05, 3
 GEMM_SIZE = 1024
 
 
@@ -48,14 +47,14 @@ def contender(job, comm=None):
     if job["isa"] and job["peer"] == "ldl_cy":
         use(job["isa"])
     arguments = (row, job["part"], job["dtype"], job["threads"])
-    axes = peer.axes(row, job["part"])
     prepare = peer.prepare if comm is None else partial(peer.prepare, comm=comm, shards=job["shards"])
     answer = {}
     try:
         if job["setting"] is None and job["explore"]:
-            answer["setting"], answer["tried"] = explore(prepare, arguments, axes, of_first)
+            answer["setting"], answer["tried"] = settings.explore(
+                prepare, arguments, settings.axes(job["peer"], row, job["part"]), of_first)
             return answer
-        setting = job["setting"] or {name: values[0] for name, values in axes}
+        setting = job["setting"] or settings.first(job["peer"], row, job["part"])
         run = prepare(*arguments, setting)
         before = common.memory()
         answer["times"] = common.measure(run, job["seconds"], job["repeats"], of_first)
@@ -80,30 +79,6 @@ def fit(job):
 def failure(error):
     """What is filed of an exception; called where it is handled."""
     return {"error": f"{type(error).__name__}: {error}".splitlines()[0], "details": traceback.format_exc()}
-
-
-def explore(prepare, arguments, axes, of_first):
-    """The best setting, one axis after the other, and all that were tried with their seconds a step.
-
-    The values of an axis take turns, and the least time of each counts.
-    """
-    setting = {name: values[0] for name, values in axes}
-    tried = []
-    for name, values in axes:
-        runs = {value: prepare(*arguments, {**setting, name: value}) for value in values}
-        counts, least = {}, dict.fromkeys(values, float("inf"))
-        for value, run in runs.items():
-            counts[value], _, spent = common.calibrate(run, EXPLORE_SECONDS, of_first)
-            if spent > common.LONG:
-                return setting, tried               # the first settings
-        for _ in range(EXPLORE_ROUNDS):
-            for value, run in runs.items():
-                least[value] = min(least[value], common.repetition(run, counts[value], of_first))
-        tried += [{"setting": {**setting, name: value}, "seconds": least[value]} for value in values]
-        setting[name] = of_first(min(least, key=least.get))
-    if not axes:
-        prepare(*arguments, setting)               # raises NotSupported
-    return setting, tried
 
 
 def gemm(job):

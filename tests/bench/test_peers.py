@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from benchmarks import common, networks, ours, row, rows, weights
+from benchmarks import common, networks, ours, row, rows, settings, weights, worker
 
 TOLERANCE = {"float32": 3e-6, "float64": 1e-12}
 # one of each kind, with few rows
@@ -12,38 +12,36 @@ KEYS = ["linear", "mlp20", "lenet", "lenet-1998", "rnn-t50-16-64", "gru-t50-16-6
         *(one.key for one in networks.NETWORKS)]
 
 
-# the package of a peer, and its name in a sentence
-PACKAGES = {"torch": ("torch", "PyTorch"), "jax": ("jax", "JAX"), "onnx": ("onnxruntime", "ONNX Runtime")}
+# the peers whose outputs are compared, and their names in a sentence
+NAMES = {"torch": "PyTorch", "jax": "JAX", "onnxruntime": "ONNX Runtime"}
 
 
 def needs(peer):
-    package, name = PACKAGES[peer]
-    pytest.importorskip(package, reason=f"the extra 'bench' brings {name}, with which this test compares")
+    pytest.importorskip(peer, reason=f"the extra 'bench' brings {NAMES[peer]}, with which this test compares")
+
+
+def module(peer):
+    return importlib.import_module(f"benchmarks.{worker.MODULES[peer]}")
 
 
 def small(key):
     return replace(rows.BY_KEY[key], batch=4, batches=1, predicts=3)
 
 
-def first(peer, one, part):
-    """The peer's first settings."""
-    return {name: values[0] for name, values in peer.axes(one, part)}
-
-
-@pytest.mark.parametrize("name", ["torch", "jax", "onnx"])
+@pytest.mark.parametrize("name", list(NAMES))
 @pytest.mark.parametrize(("key", "dtype"), [
     *((key, "float32") for key in KEYS), ("cnn-bn", "float64"), ("tcn", "float64"), ("two-grus", "float64"),
     ("tabular-ln", "float64"), ("tabular-bn", "float64")])
 def test_outputs(name, key, dtype):
     needs(name)
-    peer, one = importlib.import_module(f"benchmarks.{name}_peer"), small(key)
-    settings = first(peer, one, "inference")
+    peer, one = module(name), small(key)
+    setting = settings.first(name, one, "inference")
     try:
-        found = peer.outputs(one, dtype, settings)
+        found = peer.outputs(one, dtype, setting)
     except common.NotSupported as error:
-        assert (name, dtype, str(error)) == ("onnx", "float64", "no float64 kernel for this network")
+        assert (name, dtype, str(error)) == ("onnxruntime", "float64", "no float64 kernel for this network")
         return
-    wanted = ours.outputs(one, dtype, settings)
+    wanted = ours.outputs(one, dtype, {})
     assert found.shape == wanted.shape == (3, one.outputs) and found.dtype == wanted.dtype == dtype
     np.testing.assert_allclose(found, wanted, rtol=0, atol=TOLERANCE[dtype] * np.abs(wanted).max())
 
@@ -51,15 +49,15 @@ def test_outputs(name, key, dtype):
 @pytest.mark.parametrize("name", ["torch", "jax"])
 def test_every_setting_gives_the_same_outputs(name):
     needs(name)
-    peer = importlib.import_module(f"benchmarks.{name}_peer")
+    peer = module(name)
     for key in ("cnn-bn", "bilstm", "two-grus", "rnn-t50-16-64"):
         one = small(key)
-        settings = first(peer, one, "inference")
-        wanted = peer.outputs(one, "float64", settings)
-        for axis, values in peer.axes(one, "inference"):
+        setting = settings.first(name, one, "inference")
+        wanted = peer.outputs(one, "float64", setting)
+        for axis, values in settings.axes(name, one, "inference"):
             for value in values[1:]:
                 np.testing.assert_allclose(
-                    peer.outputs(one, "float64", {**settings, axis: value}), wanted, atol=1e-12)
+                    peer.outputs(one, "float64", {**setting, axis: value}), wanted, atol=1e-12)
 
 
 @pytest.mark.parametrize("key", ["linear", "mlp20", "lenet-1998", "mobilenet", "tcn", "bilstm", "two-grus",
@@ -87,13 +85,11 @@ def test_gradients_of_jax(key):
 
 @pytest.mark.parametrize("name", ["ldl_cy", "torch", "jax"])
 def test_runs_do_as_many_steps_as_they_say(name):
-    from benchmarks import worker
-
-    if name in PACKAGES:
+    if name in NAMES:
         needs(name)
-    peer, one = importlib.import_module("benchmarks." + worker.MODULES[name]), rows.BY_KEY["mlp64"]
-    for values in dict(peer.axes(one, "train")).get("steps", ("",)):
-        run = peer.prepare(one, "train", "float32", 1, {**first(peer, one, "train"), "steps": values})
+    peer, one = module(name), rows.BY_KEY["mlp64"]
+    for steps in dict(settings.axes(name, one, "train")).get("steps", ("",)):
+        run = peer.prepare(one, "train", "float32", 1, {**settings.first(name, one, "train"), "steps": steps})
         assert run(1) == one.batches and run(one.batches + 1) == 2 * one.batches
-    assert peer.prepare(one, "one_row", "float32", 1, first(peer, one, "one_row"))(3) == 3
+    assert peer.prepare(one, "one_row", "float32", 1, settings.first(name, one, "one_row"))(3) == 3
     assert row.rows_of(rows.BY_KEY["tcn"], "inference") == 32 and row.rows_of(one, "inference") == 64
