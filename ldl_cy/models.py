@@ -157,7 +157,11 @@ class Sequential(Composes):
 
     @property
     def theta(self) -> np.ndarray:
-        """All weights, (n_parameters,). ``model.theta = values`` copies, so that ``parameters`` stay views into it."""
+        """All weights, (n_parameters,). ``model.theta = values`` copies, so that ``parameters`` stay views into it.
+
+        A caller who has this array may write to it at any time; so may one who has a value of ``parameters`` or
+        ``state``. From then on each prediction looks for changes, which takes a little longer.
+        """
         return self.network.theta
 
     @theta.setter

@@ -1,9 +1,9 @@
 """The fast path of predict: a few rows, without Python between the call and the kernels.
 
-It takes what needs no further check: a plain C-contiguous array of float32, float64 or uint8 of the right shape
-with finite numbers, and few enough rows that other threads are no use, or a number of threads to share them. For
+It takes what needs no further check: a plain C-contiguous array of float32, float64 or uint8, of the right shape and
+with finite numbers, that has so few rows that more threads would not help, or comes with a number of threads. For
 everything else ``predict`` returns None, and the general path does the work or raises the error. One row of the MLP
-20-64-64-2 took 26 us on the general path, 3 of which were arithmetic.
+20-64-64-2 takes 26 us on the general path, 3 of which are arithmetic.
 """
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
@@ -44,13 +44,13 @@ cdef class Predictor:
     theta, state : arrays
         The model's own: read with every call.
     version : VersionCounter
-        Of these arrays.
+        Of the two arrays.
     input_shape, output_shape : tuples
         Of one sample.
     most_rows : int
         Calls with more are for the general path.
     rows_alone : int
-        Calls with more are shared by threads, whose number must be given.
+        Calls with more rows are shared by threads, and need their number.
     """
     cdef Workspace workspace
     cdef VersionCounter version
@@ -76,7 +76,7 @@ cdef class Predictor:
         self.x_size, self.flops = workspace.run.x_size, max(1.0, workspace.flops)
         self.largest = max([p.node.kernel.flops for p in plan.nodes if p.node.kernel is not None], default=0.0)
         self.n_axes = len(input_shape)
-        # a Python function in the network needs the general path's care, and no network has so many axes
+        # networks that call Python, or have more axes, are for the general path
         self.most_rows = 0 if workspace.calls_python or self.n_axes >= MOST_AXES else most_rows
         for i in range(min(self.n_axes, MOST_AXES)):
             self.axes[i] = input_shape[i]
@@ -90,7 +90,7 @@ cdef class Predictor:
     def predict(self, X, n_threads=None, /):
         """The network's raw output for X (n, *input_shape), or None: not for this path.
 
-        ``n_threads`` None is as many as are of use, if that is one.
+        ``n_threads`` is the most threads to use; None is for rows that one thread should predict alone.
         """
         return self.take(X, n_threads, False)
 

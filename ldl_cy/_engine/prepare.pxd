@@ -1,8 +1,8 @@
 """Derived weights: made from theta and the state before a step, and kept from one predict to the next.
 
-They are used again where theta and the state have the same version (see VersionCounter), and the instruction set
-is the same, which decides how matrices are packed. Whoever holds theta may write to it at any time: then it must be
-bytewise what they were made from, and the comparison reads each weight, 0.4 us for 5,000 of them.
+They are used again while theta and the state have the same version (see VersionCounter) and the instruction set is the
+same, which decides how matrices are packed. If a caller has theta, and may write to it at any time, theta and the state
+must be byte for byte what they were made from: the comparison reads each weight, 0.4 us for 5,000 of them.
 """
 from libc.string cimport memcmp, memcpy
 

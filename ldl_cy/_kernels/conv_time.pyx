@@ -31,11 +31,8 @@ from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forwar
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope
 from ldl_cy._kernels.folded import with_norm
+from ldl_cy._kernels.strides import matrix_stride
 from ldl_cy._kernels.time_bases import block_size, in_order, matrices, places, turns
-
-# Strides from one slab to the next are multiples of this, plus one more of it: a stride that is a power of two would
-# put all slabs into one set of the cache.
-STRIDE_UNIT = 16
 
 cdef enum:
     # Tiles whose products are summed before they are added to Q: of thousands of tiles, in one sum after the other, the
@@ -277,10 +274,6 @@ cdef void backward(
         weights_from_basis(&v.s, c * f, Q, v.q_stride, grad, work)
 
 
-def round_up(size):
-    return (size + STRIDE_UNIT - 1) // STRIDE_UNIT * STRIDE_UNIT
-
-
 def conv_time(str dtype, *, basis, Py_ssize_t steps, Py_ssize_t channels, Py_ssize_t left, Py_ssize_t output,
               Py_ssize_t dilation, Py_ssize_t filters, str activation="identity", bint use_bias=True):
     """The kernel of ``layers.Conv1D`` in a ``time_bases.Basis``: (steps, channels), ``left`` zeros before them."""
@@ -296,9 +289,9 @@ def conv_time(str dtype, *, basis, Py_ssize_t steps, Py_ssize_t channels, Py_ssi
     v.units = basis.units(output, dilation)
     v.block = block_size(basis, c, f, item, v.units)
     v.rows = max(1, v.block // v.units)
-    v.v_stride = round_up(v.block * v.s.tiles * c) + STRIDE_UNIT
-    v.m_stride = round_up(v.block * v.s.tiles * f) + STRIDE_UNIT
-    v.q_stride = round_up(c * f) + STRIDE_UNIT
+    v.v_stride = matrix_stride(v.block * v.s.tiles * c)
+    v.m_stride = matrix_stride(v.block * v.s.tiles * f)
+    v.q_stride = matrix_stride(c * f)
     v.u_size, v.ut_size = packed_size(c, f), packed_size(f, c)
     v.activation, v.slope, v.use_bias = ACTIVATIONS.index(activation), default_slope(activation), use_bias
     op.x_size, op.y_size = steps * c, output * f

@@ -30,19 +30,17 @@ from ldl_cy._kernels.transforms cimport (
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope
 from ldl_cy._kernels.folded import with_norm
 from ldl_cy._kernels.pooling import is_2x2_pool
+from ldl_cy._kernels.strides import matrix_stride, round_up
 
-# Bytes of the transformed tiles, of input and output, that stay in the L2 cache between transform and product: as
-# many as the transformed weights have, which each block reads again, but within these limits, and no fewer than
-# LEAST_TILES, with which the weights pay. Measured over 8 to 16 images, float32, us of forward, dx and dW together,
+# Bytes of a block's transformed tiles, of input and output: as many as the transformed weights have, which each block
+# reads again, but within these limits, and no fewer than LEAST_TILES tiles. Up to 1 to 2 MB they stay in the L2 cache
+# between transform and product. Measured over 8 to 16 images, float32, us of forward, dx and dW together,
 # blocks of 16, 32, 64 and 128 tiles: 64 to 64 channels 5,760, 5,750, 5,780, 6,060 with AVX-512 and 9,790, 10,200,
 # 9,350, 10,750 with AVX2; 128 to 128 on 8x8 3,450, 3,030, 2,820, 3,320 and 4,270, 4,260, 4,020, 3,970; 256 to 256
 # on 8x8 50,000, 36,300, 20,400, 23,900 and 22,600, 23,000, 17,300, 19,100.
 LEAST_BLOCK_BYTES = 5 * 2**17
 MOST_BLOCK_BYTES = 5 * 2**20
 LEAST_TILES = 32
-# Strides from one place of a tile to the next are multiples of this, plus one more of it: a stride that is a power of
-# two would put all places into one set of the cache.
-STRIDE_UNIT = 16
 
 # Filtering images (h, w, c) into maps (oh, ow, f): pixel (y, x) sees rows y - top to y - top + 2, columns likewise
 ctypedef struct Filter:
@@ -301,12 +299,8 @@ def saving(oh, ow):
     return 9 * oh * ow / (-(-oh // m) * -(-ow // m) * (m + 2)**2)
 
 
-def round_up(size):
-    return (size + STRIDE_UNIT - 1) // STRIDE_UNIT * STRIDE_UNIT
-
-
 def block_size(c, f, places, itemsize, tiles):
-    """The number of tiles in a block, for images of ``tiles`` tiles: enough rows for the products, V and M in L2.
+    """The number of tiles in a block, for images of ``tiles`` tiles: see LEAST_BLOCK_BYTES.
 
     Blocks are whole images if these are small, and equal parts of an image if it is large.
     """
@@ -326,9 +320,9 @@ cdef void set_filter(Filter *s, image, maps, padding, Py_ssize_t itemsize):
     s.m, s.places = m, (m + 2) * (m + 2)
     s.th, s.tw = (s.oh + m - 1) // m, (s.ow + m - 1) // m
     s.block = block_size(s.c, s.f, s.places, itemsize, s.th * s.tw)
-    s.v_stride = round_up(s.block * s.c) + STRIDE_UNIT
-    s.m_stride = packed_size(s.block, s.f) + STRIDE_UNIT
-    s.u_stride = packed_size(s.c, s.f) + STRIDE_UNIT
+    s.v_stride = matrix_stride(s.block * s.c)
+    s.m_stride = matrix_stride(packed_size(s.block, s.f))
+    s.u_stride = matrix_stride(packed_size(s.c, s.f))
 
 
 def winograd(str dtype, *, image, padding, output, Py_ssize_t filters, str activation="identity",
