@@ -7,9 +7,9 @@
 
 With few channels, products of matrices are too small to be fast. Here the batch is the innermost axis instead: a
 register holds the same pixel and channel of 16 images, so bias, ReLU, pooling and all gradients are vector code
-without shuffles, and a weight is a broadcast (_engine/vec/conv_batch_inner.h). Fewer rows than FEW_ROWS are left
-to conv.pyx, the plain twin of this kernel: tests/layers/test_conv_batch_inner.py compares the two, with pooling.pyx
-after the twin where this kernel pools.
+without shuffles, and a weight is a broadcast (_engine/vec/conv_batch_inner.h). Few rows are done one by one, to the same
+bits: with pooling by _engine/vec/conv_image.h, else by conv.pyx, the plain twin of this kernel.
+tests/layers/test_conv_batch_inner.py compares the two, with pooling.pyx after the twin where this kernel pools.
 """
 from functools import partial
 
@@ -18,7 +18,9 @@ from cython cimport floating
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.conv_batch_inner cimport (
     conv_batch_inner_backward, conv_batch_inner_forward, ldl_conv_batch_inner, ldl_conv_batch_inner_scratch)
+from ldl_cy._engine.conv_image cimport conv_image, conv_image_scratch, has_conv_image
 from ldl_cy._engine.op cimport Call, Kernel, Op, assert_fits, backward_t, forward_t, prepare_t
+from ldl_cy._engine.window cimport Window
 
 from ldl_cy._engine.vec import ACTIVATIONS, default_slope, instruction_set
 from ldl_cy._kernels.conv import conv
@@ -26,9 +28,12 @@ from ldl_cy._kernels.folded import with_norm
 from ldl_cy._kernels.pooling import is_2x2_pool
 
 # A group costs the same with one row as with 16. With FEW_ROWS rows or more it is at least as fast as products of
-# windows: 16 rows of LeNet's first layer take as long as 3.7 rows one at a time, 16 of its second layer as long as 7.
+# windows that have to be copied.
 FEW_ROWS = 5
 GROUP = 16
+# One by one, a row's fma is of a register of filters, a group's of a register of rows; the latter are transposed, which
+# takes less than this share of the whole. 16 rows of LeNet's first layer take as long as 6 rows, of its second as 12.
+GROUP_GAIN = 0.85
 MANY_CHANNELS = 16          # at this number or above, matrix products or Winograd's transforms are faster
 FEW_FILTERS = 64
 FEW_REGISTERS = ("v2", "v3")    # instruction sets with 16 registers, which hold the sums of two filters only:
@@ -37,7 +42,10 @@ LARGE_TILE = 2**16          # numbers of an image, or of the weights, of which s
 
 ctypedef struct ConvBatchInner:
     ldl_conv_batch_inner s
-    Py_ssize_t few              # fewer rows are left to `direct`
+    Window window               # the same sizes
+    int per_image               # with pooling: few rows are done one by one, with the maxima
+    Py_ssize_t few              # fewer rows are done one by one,
+    Py_ssize_t few_backward     # in the backward pass by products of windows
     Py_ssize_t z_size
     const Op *direct            # the plain twin, conv.pyx
     const Op *pooling           # the 2x2 maxima after it, or NULL
@@ -75,8 +83,13 @@ cdef void forward(
         const floating *b = theta + op.n_params - v.s.f if v.use_bias else NULL
         floating *z = cache if op.cache_size and cache != NULL and not v.s.pool else y
         const floating *rest = derived + v.s.kh * v.s.kw * v.s.c * v.s.f
+        Py_ssize_t i
     if call.n < v.few and not v.s.pool:
         v.direct.forward(v.direct, call, theta, state, rest, x, y, cache, scratch)
+        return
+    if call.n < v.few and cache == NULL and v.per_image:
+        for i in range(call.n):
+            conv_image(&v.window, v.s.f, x + i * op.x_size, rest, b, v.s.relu, True, y + i * op.y_size, scratch)
         return
     if call.n < v.few and cache == NULL:
         z, scratch = scratch, scratch + call.n * v.z_size
@@ -103,7 +116,7 @@ cdef void backward(
         Py_ssize_t f = v.s.f, pixels = call.n * v.s.oh * v.s.ow
         floating *db = grad + op.n_params - f if grad != NULL and v.use_bias else NULL
         int activation = vec.LDL_RELU if v.s.relu else v.activation
-    if call.n < v.few and not v.s.pool:
+    if call.n < v.few_backward and not v.s.pool:
         v.direct.backward(v.direct, call, theta, state, derived + v.s.kh * v.s.kw * v.s.c * f, x, y, dy, dx,
                           grad, cache, scratch)
         return
@@ -116,16 +129,22 @@ cdef void backward(
     conv_batch_inner_backward(&v.s, call.n, x, dy, derived, dx, grad, db, <const unsigned char*>cache, scratch)
 
 
+def few_rows(str dtype, Py_ssize_t filters):
+    """With fewer rows, one by one is faster: ceil(filters / wide) fma for each row, GROUP / wide filters for a group."""
+    wide = 16 if dtype == "float32" else 8
+    return max(FEW_ROWS, int(GROUP_GAIN * (GROUP // wide) * filters / -(-filters // wide)))
+
+
 def conv_batch_inner(str dtype, *, image, kernel, strides, dilation, padding, output, Py_ssize_t filters,
-                     str activation="identity", bint use_bias=True, Kernel pooling=None, Py_ssize_t few=FEW_ROWS):
+                     str activation="identity", bint use_bias=True, Kernel pooling=None, few=None):
     """The kernel of ``Conv1D`` and ``Conv2D`` for few channels, strides and dilation 1, one group.
 
     Parameters
     ----------
     pooling : Kernel, default=None
         Also take the maxima of 2x2 pixels, as this kernel does; with no activation or "relu" only.
-    few : int >= 0, default=FEW_ROWS
-        Calls with fewer rows are done by products of windows, with pooling at prediction only.
+    few : int >= 0, default=None
+        Calls with fewer rows are done one by one, with pooling at prediction only; None is what is fastest.
     """
     settings = {"image": image, "kernel": kernel, "strides": strides, "dilation": dilation, "padding": padding,
                 "output": output, "filters": filters, "activation": activation, "use_bias": use_bias}
@@ -136,6 +155,7 @@ def conv_batch_inner(str dtype, *, image, kernel, strides, dilation, padding, ou
     cdef ConvBatchInner *v = <ConvBatchInner*>&op.sizes[0]
     assert_fits(sizeof(ConvBatchInner), sizeof(op.sizes))
     cdef ldl_conv_batch_inner *s = &v.s
+    cdef Window *w
     assert strides == dilation == (1, 1) and (not pool or activation in ("identity", "relu"))
     s.h, s.w, s.c = image
     s.kh, s.kw = kernel
@@ -149,7 +169,13 @@ def conv_batch_inner(str dtype, *, image, kernel, strides, dilation, padding, ou
     op.y_size = rows * cols * filters
     op.n_derived = s.kh * s.kw * s.c * filters + direct.op.n_derived
     op.n_params = direct.op.n_params
-    v.few, v.z_size = few, direct.op.y_size
+    w = &v.window
+    w.h, w.w, w.c, w.kh, w.kw, w.top, w.left, w.oh, w.ow = s.h, s.w, s.c, s.kh, s.kw, s.top, s.left, s.oh, s.ow
+    w.sh = w.sw = w.dh = w.dw = 1
+    v.per_image, v.z_size = pool and has_conv_image(w), direct.op.y_size
+    if few is None:
+        few = few_rows(dtype, filters) if has_conv_image(w) else FEW_ROWS
+    v.few, v.few_backward = few, min(few, FEW_ROWS)
     v.direct, v.pooling = &direct.op, &pooling.op if pool else NULL
     made.parts, made.group = (direct, pooling), GROUP
     if pool:
@@ -158,7 +184,9 @@ def conv_batch_inner(str dtype, *, image, kernel, strides, dilation, padding, ou
         op.cache_size = (op.y_size + size - 1) // size
     else:
         op.cache_size = op.y_size if vec.ldl_keeps_z(v.activation) else 0
-    op.scratch_fixed = max(ldl_conv_batch_inner_scratch(s), direct.op.scratch_fixed + (few * v.z_size if pool else 0))
+    op.scratch_fixed = max(ldl_conv_batch_inner_scratch(s), conv_image_scratch(w), direct.op.scratch_fixed)
+    if pool and not v.per_image:
+        op.scratch_fixed = max(op.scratch_fixed, direct.op.scratch_fixed + v.few * v.z_size)
     op.flops = direct.op.flops
     if dtype == "float32":
         op.prepare = <prepare_t>prepare[float]

@@ -121,12 +121,12 @@ cdef void forward(
             a_t = a + at * width
             h_t = h + (at if keep else (t & 1) * n) * u
             if s.cell == CELL_GRU:
-                gru_step(s, m, h_prev, packed_U, c_n, a_t, q + at * u if keep else q, h_t)
+                gru_step(s, t & 1, m, h_prev, packed_U, c_n, a_t, q + at * u if keep else q, h_t)
             elif s.cell == CELL_LSTM:
                 c_t = c + (at if keep else (t & 1) * n) * u
-                lstm_step(s, m, h_prev, c_prev, packed_U, a_t, c_t, tc + at * u if keep else NULL, h_t)
+                lstm_step(s, t & 1, m, h_prev, c_prev, packed_U, a_t, c_t, tc + at * u if keep else NULL, h_t)
             else:
-                rnn_step(s, m, h_prev, packed_U, a_t, h_t)
+                rnn_step(s, t & 1, m, h_prev, packed_U, a_t, h_t)
             copy_out(&p, t, u, s.return_sequences, h_t, y)
             h_prev, c_prev = h_t, c_t
             at += m

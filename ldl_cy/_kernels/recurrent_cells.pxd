@@ -50,7 +50,7 @@ from cython cimport floating
 from libc.string cimport memcpy
 
 from ldl_cy._engine cimport vec
-from ldl_cy._engine.gemm_packed cimport gemm_packed
+from ldl_cy._engine.gemm_packed cimport gemm_packed, panel_width
 
 cdef enum Cell:
     CELL_RNN
@@ -78,25 +78,56 @@ ctypedef struct Recurrent:
     double leak                 # l of RNN
 
 
+cdef enum:
+    FEW_ROWS = 4                # as many or fewer wait for U, of which they read each number once or twice
+    L1_BYTES = 24 * 1024        # of U that stay in the first cache beside the rest,
+    PIECE_BYTES = 16 * 1024     # and of a piece of it
+
+
+cdef inline void times_columns(                                         # C = A U + S
+    bint reverse,               # from the last columns to the first
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
+    const floating *A,                      # (m, k)
+    const floating *packed_U,               # (k, n)
+    const floating *S, Py_ssize_t lds,      # (m, n); lds 0: one row for all, or NULL; S may be C
+    floating *C, Py_ssize_t ldc,            # (m, n)
+) noexcept nogil:
+    """gemm_packed, to the same bits, for a U that each step of a sequence reads.
+
+    Few rows read U in pieces of columns, every other step in the reverse order: it begins with those that are in the
+    cache from the step before. One row of GRU 64 takes 29 us for 50 steps in place of 32, RNN 128 83 for 100 in place of 90.
+    """
+    cdef Py_ssize_t panel, w, j
+    if m > FEW_ROWS or k * n * <Py_ssize_t>sizeof(floating) <= L1_BYTES:
+        gemm_packed(False, m, n, k, A, k, packed_U, S, lds, C, ldc)
+        return
+    panel = panel_width(<floating>0, n, 0)
+    w = max(panel, PIECE_BYTES // (k * <Py_ssize_t>sizeof(floating)) // panel * panel)
+    j = (n - 1) // w * w if reverse else 0
+    while 0 <= j < n:
+        gemm_packed(False, m, min(w, n - j), k, A, k, packed_U + k * j, S + j if S != NULL else NULL, lds, C + j, ldc)
+        j += -w if reverse else w
+
+
 cdef inline void add_state_product(
-    const Recurrent *s, Py_ssize_t m,
+    const Recurrent *s, bint reverse, Py_ssize_t m,
     const floating *h_prev,     # (m, u), or NULL in the first step: zeros
     const floating *packed_U,   # (u, width)
     floating *a,                # (m, width): x W + 1 b^T on entry
 ) noexcept nogil:
     """(1) a += h_prev U, of GRU's U the columns U_r, U_z alone."""
     if h_prev != NULL:
-        gemm_packed(False, m, s.joined, s.units, h_prev, s.units, packed_U, a, s.width, a, s.width)
+        times_columns(reverse, m, s.joined, s.units, h_prev, packed_U, a, s.width, a, s.width)
 
 
 cdef inline void rnn_step(
-    const Recurrent *s, Py_ssize_t m,
+    const Recurrent *s, bint reverse, Py_ssize_t m,
     const floating *h_prev, const floating *packed_U,
     floating *a,                # (m, u): x W + 1 b^T on entry; on exit the pre-activations, or f of them: see below
     floating *h,                # (m, u)
 ) noexcept nogil:
     cdef Py_ssize_t mu = m * s.units
-    add_state_product(s, m, h_prev, packed_U, a)                      # (1)
+    add_state_product(s, reverse, m, h_prev, packed_U, a)             # (1)
     vec.activate(s.activation, <floating>s.slope, m, s.units, a, h)         # (2)
     if s.leak == 1:
         return
@@ -138,7 +169,7 @@ cdef inline void rnn_step_backward(
 
 
 cdef inline void lstm_step(
-    const Recurrent *s, Py_ssize_t m,
+    const Recurrent *s, bint reverse, Py_ssize_t m,
     const floating *h_prev,
     const floating *c_prev,     # (m, u), or NULL in the first step: zeros
     const floating *packed_U,
@@ -147,7 +178,7 @@ cdef inline void lstm_step(
     floating *tc,               # (m, u): tanh(c), or NULL: not wanted
     floating *h,                # (m, u)
 ) noexcept nogil:
-    add_state_product(s, m, h_prev, packed_U, a)                      # (1)
+    add_state_product(s, reverse, m, h_prev, packed_U, a)             # (1)
     vec.lstm_forward(m, s.units, a, c_prev, c, tc, h)                       # (2) (3) (4)
 
 
@@ -167,7 +198,7 @@ cdef inline void lstm_step_backward(
 
 
 cdef inline void gru_step(
-    const Recurrent *s, Py_ssize_t m,
+    const Recurrent *s, bint reverse, Py_ssize_t m,
     const floating *h_prev,
     const floating *packed_U,   # (U_r, U_z), then U_n
     const floating *c_n,        # (u,) or NULL
@@ -176,12 +207,15 @@ cdef inline void gru_step(
     floating *h,                # (m, u)
 ) noexcept nogil:
     cdef Py_ssize_t u = s.units
-    add_state_product(s, m, h_prev, packed_U, a)                      # (1)
+    if not reverse:
+        add_state_product(s, reverse, m, h_prev, packed_U, a)         # (1)
     # (1) q = h_prev U_n + 1 c_n^T
     if h_prev != NULL:
-        gemm_packed(False, m, u, u, h_prev, u, packed_U + s.packed_joined, c_n, 0, q, u)
+        times_columns(reverse, m, u, u, h_prev, packed_U + s.packed_joined, c_n, 0, q, u)
     else:
         vec.fill_rows(m, u, c_n, q, u)
+    if reverse:
+        add_state_product(s, reverse, m, h_prev, packed_U, a)
     vec.gru_forward(m, u, a, q, h_prev, h)                             # (2) (3)
 
 

@@ -4,8 +4,11 @@ import pytest
 from contract import CHECKS, DTYPES, close, run
 from convolutions import case
 
+from ldl_cy._engine.gemm_packed import has_kernels
+from ldl_cy._kernels.conv import conv
 from ldl_cy.layers import Conv1D, Conv2D
 from ldl_cy.layers.activation import ACTIVATIONS
+from ldl_cy.layers.windows import lay_windows
 
 CASES = [
     case("plain", Conv2D(4, 3), (5, 6, 3)),
@@ -240,3 +243,30 @@ def test_windows_that_are_too_large_to_be_packed(dtype):
     assert np.count_nonzero(large[2]) == np.count_nonzero(large[2][near])
     for a, b in zip((large[0], large[1], large[2][near], large[3]), small):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 if dtype == "float32" else 1e-14)
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("shape", "filters", "size", "strides", "padding"), [
+    ((9, 11, 3), 5, 3, 1, "same"),          # 11 columns: one tile of 6 and one that begins before its end
+    ((6, 10, 2), 33, (2, 3), 1, "valid"),   # tiles of 4, three registers of filters, the last one almost empty
+    ((13, 17, 1), 16, 5, (2, 3), 2),
+    ((5, 12, 16), 70, 3, (1, 2), ((0, 3), (2, 1))),     # two panels of filters
+    ((3, 5, 2), 4, 2, 1, 3),                # windows beyond the image
+    ((12, 13, 2), 9, 3, 2, "valid"),        # the image has more than the windows see
+])
+def test_windows_read_where_they_are(shape, filters, size, strides, padding, dtype):
+    """The same sums in the same order as those of copied windows times a packed matrix, where there is one."""
+    windows = lay_windows("test", "kernel_size", shape, 2, size, strides, 1, padding)
+    rng = np.random.default_rng(0)
+    for activation, use_bias in (("identity", True), ("relu", False), ("gelu", True)):
+        settings = dict(windows, dilation=(1, 1), filters=filters, activation=activation, use_bias=use_bias)
+        copied, in_place = (conv(dtype, **settings, per_image=per_image) for per_image in (False, True))
+        theta = rng.standard_normal(copied.n_params).astype(dtype)
+        for n in (1, 3):
+            x = rng.standard_normal((n, *shape)).astype(dtype)
+            expected, found = run(copied, theta, x), run(in_place, theta, x)
+            close(found[0], expected[0], 1e-13 if dtype == "float64" else 1e-6)
+            if has_kernels(dtype):
+                for a, b in zip(found, expected):
+                    np.testing.assert_array_equal(a, b)

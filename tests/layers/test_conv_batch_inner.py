@@ -26,7 +26,7 @@ from references import activate
 from ldl_cy import Sequential, layers
 from ldl_cy._engine.plan import Plan
 from ldl_cy._kernels.conv import conv
-from ldl_cy._kernels.conv_batch_inner import FEW_ROWS, conv_batch_inner
+from ldl_cy._kernels.conv_batch_inner import conv_batch_inner, few_rows
 from ldl_cy._kernels.pooling import pool
 from ldl_cy.layers import AvgPool2D, Conv2D, Dense, Flatten, MaxPool2D
 from ldl_cy.layers.base import Built
@@ -134,20 +134,49 @@ def test_against_the_plain_twin(layer, shape, pooled, n, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_few_rows_are_products_of_windows(dtype):
-    """At prediction, and without pooling always: equal to the batch-inner kernel but for rounding."""
-    shape, layer = (6, 6, 2), Conv2D(4, 3, padding="same", activation="relu")
+@pytest.mark.parametrize("pooled", [False, True], ids=["alone", "pooled"])
+@pytest.mark.parametrize(("layer", "shape"), [
+    (Conv2D(4, 3, padding="same", activation="relu"), (6, 6, 2)),           # tiles of 4 and 2 pixels more, or of 6
+    (Conv2D(6, 5, padding="same", activation="relu"), (9, 11, 1)),          # an odd row and column
+    (Conv2D(16, 5), (14, 14, 6)),
+    (Conv2D(11, (3, 2), padding=((0, 3), (2, 1)), use_bias=False), (5, 17, 2)),
+    (Conv2D(37, 3, padding=4, activation="relu"), (3, 4, 3)),               # windows beyond the image
+    (Conv2D(5, (2, 3), activation="relu"), (2, 9, 2)),                      # one row: too small for tiles
+    (Conv2D(5, 3), (6, 5, 2)),                                              # three columns, likewise
+    (Conv2D(3, 2, activation="tanh"), (5, 7, 3)),
+])
+def test_few_rows_are_done_one_by_one(layer, shape, pooled, dtype):
+    """At prediction, and without pooling always: to the bits of the batch-inner kernel, where tiles fit."""
+    if pooled and (layer.activation == "tanh" or shape[0] == 2):
+        pytest.skip("batch-inner takes no maxima of tanh, and of one row there are none")
     rng = np.random.default_rng(1)
-    x = rng.standard_normal((FEW_ROWS, *shape)).astype(dtype)
-    for pooled in (False, True):
-        _, _, always = kernels(layer, shape, dtype, pooled)
-        chosen = conv_batch_inner(dtype, **{k: v for k, v in always.config.items()})
-        theta = rng.standard_normal(always.n_params).astype(dtype)
-        for n in (1, FEW_ROWS - 1, FEW_ROWS):
-            for a, b in zip(run(always, theta, x[:n]), run(chosen, theta, x[:n])):
-                close(a, b, 1e-13 if dtype == "float64" else 1e-5)
-            close(always.forward(theta, x[:n], keep=False)[0], chosen.forward(theta, x[:n], keep=False)[0],
-                  1e-13 if dtype == "float64" else 1e-5)
+    _, _, always = kernels(layer, shape, dtype, pooled)
+    chosen = conv_batch_inner(dtype, **always.config)
+    few = few_rows(dtype, layer.filters)
+    x = rng.standard_normal((few, *shape)).astype(dtype)
+    theta = rng.standard_normal(always.n_params).astype(dtype)
+    rows, columns = always.config["output"]
+    tol = 1e-13 if dtype == "float64" else 1e-5
+    for n in (1, few - 1, few):
+        a, b = (kernel.forward(theta, x[:n], keep=False)[0] for kernel in (always, chosen))
+        if rows >= 2 and columns >= 4:
+            np.testing.assert_array_equal(a, b)
+        close(a, b, tol)
+        for a, b in zip(run(always, theta, x[:n]), run(chosen, theta, x[:n])):
+            close(a, b, tol)
+
+
+def test_nan_in_a_row_alone():
+    """A NaN is the maximum also where a row is done one by one."""
+    _, _, always = kernels(Conv2D(3, 1, activation="relu"), (4, 5, 1), "float32", True)
+    chosen = conv_batch_inner("float32", **always.config)
+    theta = np.array([1, -1, 2, 0, 0, 0], np.float32)
+    x = np.random.default_rng(5).standard_normal((1, 4, 5, 1)).astype(np.float32)
+    x[0, 1, 2] = np.nan
+    y = chosen.forward(theta, x, keep=False)[0]
+    np.testing.assert_array_equal(y, always.forward(theta, x, keep=False)[0])
+    assert np.isnan(y.reshape(2, 2, 3)[0, 1]).all()
+    assert np.isnan(y).sum() == 3
 
 
 @pytest.mark.parametrize("activation", [None, "relu"])

@@ -17,6 +17,7 @@
 #include "batch_norm.h"
 #include "basis.h"
 #include "conv_batch_inner.h"
+#include "conv_image.h"
 #include "depthwise.h"
 #include "gemm_packed.h"
 #include "layer_norm.h"
@@ -104,6 +105,8 @@ typedef struct {
     ldl_basis_f64 basis_f64;
     ldl_depthwise_f32 depthwise_f32;
     ldl_depthwise_f64 depthwise_f64;
+    ldl_conv_image_f32 conv_image_f32;
+    ldl_conv_image_f64 conv_image_f64;
 } ldl_vec;
 
 #endif
