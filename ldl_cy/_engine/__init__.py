@@ -23,8 +23,8 @@
         |                    `--> op.pxd   the kernels (ldl_cy._kernels), by pointers in Op
         |--> train.pyx, update.pxd         adds the lanes as a binary tree (tree.py) and applies the rule
         `--> collectives.pyx               messages, where the steps are those of several processes
-    kernels and rules --> vec.pxd, gemm_packed.pxd, conv_batch_inner.pxd, basis.pxd, depthwise.pxd, batch_norm.pxd,
-                          layer_norm.pxd: the tables of vec/, which is compiled once for each instruction set
+    kernels and rules --> vec.pxd, gemm_packed.pxd, conv_batch_inner.pxd, conv_image.pxd, basis.pxd, depthwise.pxd,
+                          batch_norm.pxd, layer_norm.pxd: the tables of vec/, compiled once for each instruction set
                           window.pxd  windows on images; blas.pxd; rng.pxd
 
     Beside it: process.pyx  one fit of a model at a time, and what is left in a forked child; whole.pyx  epochs that

@@ -11,10 +11,10 @@ forward, backward, prepare ..., which the engine calls without the GIL. The equa
     Conv1D Conv2D -+--> winograd ----+-------> transforms -------------------> gemm_packed, vec/winograd.inc
                    |                 +-------> pool_2x2 ---------------------> vec/pool_2x2.inc
                    +--> conv_time -----------> time_bases.py ----------------> gemm_packed, vec/basis.inc, vec/dft.inc
-                   +--> conv_batch_inner ------------------------------------> vec/conv_batch_inner.inc
+                   +--> conv_batch_inner ------------------------------------> vec/conv_batch_inner.inc, conv_image
                    |       | few rows
                    |       v
-                   +--> conv ----------------> panels (im2row, im2col) ------> gemm_packed
+                   +--> conv ----------------> panels (im2row, im2col) ------> gemm_packed, conv_image
                    +--> depthwise -------------------------------------------> vec/depthwise.inc
     MaxPool AvgPool --> pooling -------------> pool_2x2 ---------------------> vec/pool_2x2.inc
     Activation -------> activation ------------------------------------------> vec/activations.inc, vec/softmax.inc

@@ -7,8 +7,8 @@
 
 With few channels, products of matrices are too small to be fast. Here the batch is the innermost axis instead: a
 register holds the same pixel and channel of 16 images, so bias, ReLU, pooling and all gradients are vector code
-without shuffles, and a weight is a broadcast (_engine/vec/conv_batch_inner.h). Few rows are done one by one, to the same
-bits: with pooling by _engine/vec/conv_image.h, else by conv.pyx, the plain twin of this kernel.
+without shuffles, and a weight is a broadcast (_engine/vec/conv_batch_inner.h). Few rows are done one by one, to the
+same bits: with pooling by _engine/vec/conv_image.h, else by conv.pyx, the plain twin of this kernel.
 tests/layers/test_conv_batch_inner.py compares the two, with pooling.pyx after the twin where this kernel pools.
 """
 from functools import partial
@@ -130,7 +130,7 @@ cdef void backward(
 
 
 def few_rows(str dtype, Py_ssize_t filters):
-    """With fewer rows, one by one is faster: ceil(filters / wide) fma for each row, GROUP / wide filters for a group."""
+    """With fewer rows, one by one is faster: ceil(filters / wide) fma for each, GROUP / wide filters for a group."""
     wide = 16 if dtype == "float32" else 8
     return max(FEW_ROWS, int(GROUP_GAIN * (GROUP // wide) * filters / -(-filters // wide)))
 

@@ -95,7 +95,8 @@ cdef inline void times_columns(                                         # C = A 
     """gemm_packed, to the same bits, for a U that each step of a sequence reads.
 
     Few rows read U in pieces of columns, every other step in the reverse order: it begins with those that are in the
-    cache from the step before. One row of GRU 64 takes 29 us for 50 steps in place of 32, RNN 128 83 for 100 in place of 90.
+    cache from the step before. One row of GRU 64 takes 29 us for 50 steps in place of 32, of RNN 128 83 for 100 in
+    place of 90.
     """
     cdef Py_ssize_t panel, w, j
     if m > FEW_ROWS or k * n * <Py_ssize_t>sizeof(floating) <= L1_BYTES:

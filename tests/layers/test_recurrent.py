@@ -9,6 +9,7 @@ from gradients import check_derivative, check_gradient
 from recurrences import recurrence
 
 from ldl_cy import layers
+from ldl_cy._engine.gemm_packed import has_kernels
 from ldl_cy.layers import GRU, LSTM, RNN
 from ldl_cy.layers.activation import ACTIVATIONS
 
@@ -150,6 +151,25 @@ def test_packed_products(units, cell, dtype, return_sequences, isa):
         _, dx_exact, grad_exact = run(exact, theta, x)
         close(dx, dx_exact, 1e-4)
         close(grad, grad_exact, 1e-4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("units", [67, 128])
+def test_few_rows_read_weights_in_pieces(units, cell, dtype, isa):
+    """Pieces of columns, from either end: of U larger than a cache, to the bits that more rows have."""
+    layer = cell(units)
+    case = LayerCase("few rows", layer, (6, 3), None, n=5)
+    built, _, theta, x = case.make(dtype)
+    theta *= theta.dtype.type(0.1)
+    expected = recurrence(layer, case.parameters(built, theta), x.astype(float))
+    kernel = built.kernel(dtype)
+    whole = kernel.forward(theta, x, keep=False)[0]
+    for n in range(1, 6):
+        y = kernel.forward(theta, x[:n], keep=False)[0]
+        close(y, expected[:n], 1e-12 if dtype == "float64" else 1e-5)
+        if n > 1 and has_kernels(dtype):
+            np.testing.assert_array_equal(y, whole[:n])
 
 
 def test_shapes_and_names_of_parameters():
