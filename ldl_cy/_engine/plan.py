@@ -19,9 +19,13 @@ import math
 from collections import Counter, defaultdict
 from dataclasses import KW_ONLY, dataclass, field
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from ldl_cy._engine.graph import Graph, Node
 from ldl_cy._engine.memory import ALIGN, Buffer, keep_across_barriers, place
+
+if TYPE_CHECKING:
+    from ldl_cy._engine.op import Kernel
 
 FORWARD, BACKWARD, REDUCE, REDUCE_BACK, LOSS, GRADIENT, DX_COLUMNS, RECOMPUTE = range(8)
 NONE, WRITE, ADD = range(3)             # how an op's gradient with respect to its input is written
@@ -35,11 +39,17 @@ LARGEST_BLOCK = 2**31 - 1               # numbers of a block's value: BLAS count
 BLOCK_PRODUCT = 10**6                   # multiplications of a Dense layer's product: its matrices are then near L1
 FLOPS_PER_TASK = 4e6                    # at prediction a block needs no more, so that threads share few rows,
 ROWS_PER_TASK = 32                      # but some rows, which read each weight once,
+FEW_WEIGHTS = 2**16                     # LEAST_ROWS where these are few: others are read again for each pixel or step
 MOST_PACKED = 2**22                     # unless weights are many: those that are not packed are copied in each block
 FLOPS_PER_LANE = 2e6                    # of a step: with less, a second accumulator costs more than it saves
 FLOPS_PER_LANE_AND_WEIGHT = 1000        # likewise, where the accumulators are long
 MANY_WEIGHTS = 2**16                    # from here on a gradient may be made over all rows at the end
 MAX_LANES = 8
+
+
+def reads_once(kernel: Kernel) -> bool:
+    """Whether it is a product that uses each of its weights once a row."""
+    return 0 < kernel.n_params <= kernel.flops < 2.5 * kernel.n_params
 
 
 @dataclass
@@ -324,12 +334,13 @@ class Plan:
             rows = max(L2_BYTES // max(1, row), LEAST_ROWS_BETWEEN_BARRIERS if self.again else LEAST_ROWS, enough)
             for planned in self.nodes:
                 kernel = planned.node.kernel
-                # a product that uses each of its weights once a row
-                if kernel is not None and kernel.n_params and kernel.flops < 2.5 * kernel.n_params:
+                if kernel is not None and reads_once(kernel):
                     few = BLOCK_PRODUCT // kernel.n_params
                     rows = min(rows, few) if few >= 2 * LEAST_ROWS else rows
             if not self.training and graph.n_params <= MOST_PACKED:
-                rows = min(rows, max(ROWS_PER_TASK, int(FLOPS_PER_TASK / flops)))
+                once = sum(k.n_params for k in (p.node.kernel for p in self.nodes) if k is not None and reads_once(k))
+                task = LEAST_ROWS if once <= FEW_WEIGHTS else ROWS_PER_TASK
+                rows = min(rows, max(task, int(FLOPS_PER_TASK / flops)))
             self.block_rows = max(1, min(n, rows, LARGEST_BLOCK // max(graph.sizes)))
             group = max((p.node.kernel.group for p in self.nodes if p.node.kernel is not None), default=1)
         else:

@@ -4,7 +4,7 @@ import pytest
 from gradients import check_gradient
 from steps import check_blocks_and_threads, check_same_step, run_step
 
-from ldl_cy import layers, losses, optimizers
+from ldl_cy import Sequential, layers, losses, optimizers
 from ldl_cy._engine.graph import Graph
 from ldl_cy._engine.plan import BACKWARD, Plan
 from ldl_cy._engine.pool import Pool
@@ -236,3 +236,16 @@ def test_frozen_layers_end_the_backward_walk():
     theta = rng.standard_normal(graph.n_params)
     grad = run_step(graph, theta, rng.standard_normal((8, N_IN)), rng.standard_normal((8, 3))).grad
     assert not grad[:24].any() and grad[24:].all()
+
+
+@pytest.mark.parametrize(("stack", "shape", "rows"), [
+    ([layers.LSTM(64), layers.Dense(3)], (50, 16), 16),             # weights are read in each step anyway
+    ([layers.Embedding(5000, 64), layers.Bidirectional(layers.LSTM(64))], (80,), 16),
+    ([layers.Dense(512), layers.Dense(512)], (784,), 32),           # each weight is read once for a block
+], ids=["lstm", "bidirectional", "dense"])
+def test_blocks_of_predictions(stack, shape, rows):
+    """32 rows of a recurrent network are two tasks, which two threads share."""
+    graph = Sequential(stack, random_state=0).build(shape).network.graph
+    plan = Plan(graph, False, 1024)
+    assert plan.block_rows == rows
+    assert plan.shares(32) == (rows < 32)
