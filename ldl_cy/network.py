@@ -332,7 +332,8 @@ class Network:
         if self.fast_rows is None:
             plan = Plan(graph, False, PREDICT_ROWS)
             alone = math.ceil(SHARED_FLOPS / max(1.0, graph.flops)) - 1
-            alone = max(alone, plan.block_rows)         # one block is one task
+            if not plan.forks:
+                alone = max(alone, plan.block_rows)     # one block is one task
             most = plan.capacity
             kernels = [node.kernel for node in graph.nodes if node.kernel is not None]
             if not find_blas():                         # BLAS cannot be limited there, which longer products need

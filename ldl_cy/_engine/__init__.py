@@ -7,6 +7,7 @@
        |                                   axes.py  broadcasting: the axes of arrays that are read together
        v
     plan.py             Plan               the line of actions, cut into phases; blocks and lanes
+       |                                   branches.py  Fork: actions that do not wait for one another
     memory.py                              a place for each buffer, by first_fit.pyx
        v
     program.pyx         Workspace          the plan's memory (arrays.pyx), tables (run.pxd), and a step over a batch

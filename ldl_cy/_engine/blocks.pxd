@@ -5,6 +5,7 @@ from libc.string cimport memcpy, memset
 from ldl_cy._engine cimport vec
 from ldl_cy._engine.loss cimport Loss
 from ldl_cy._engine.op cimport PACKS_TO_PREDICT, Call
+from ldl_cy._engine.pool cimport Pool
 from ldl_cy._engine.product cimport factor_gradient, multiply
 from ldl_cy._engine.run cimport (
     BACKWARD, DX_ADD, DX_NONE, DX_WRITE, FORWARD, KIND_ADD, KIND_MULTIPLY, KIND_OP, LOSS, RECOMPUTE, REDUCE,
@@ -135,9 +136,12 @@ cdef inline void make_call(Run *run, Call *call, Py_ssize_t row0, Py_ssize_t n) 
 
 
 cdef inline void forward_node(
-    Run *run, Instruction *s, Call *call, Py_ssize_t row0, int thread, bint again, const floating *theta,
+    Run *run, Instruction *s, Call *call, Py_ssize_t row0, int thread, int worker, bint again, const floating *theta,
 ) noexcept nogil:
-    """``again``: what backward reads of y is made a second time; the cache has its numbers from the first."""
+    """With the buffers of ``thread`` and the scratch of ``worker``.
+
+    ``again``: what backward reads of y is made a second time; the cache has its numbers from the first.
+    """
     cdef Py_ssize_t n = call.n
     cdef char *x = at(run, s.x, row0, thread)
     cdef char *y = at(run, s.y_again if again else s.y, row0, thread)
@@ -149,7 +153,7 @@ cdef inline void forward_node(
         call.packed = (s.op.flags & PACKS_TO_PREDICT and run.kept != NULL and run.n > 1 and run.version != 0
                        and s.version == run.version)
         s.op.forward(&s.op, call, run.theta + s.theta, run.state + s.state, run.derived + s.derived, x, y,
-                     NULL if again else at(run, s.cache, row0, thread), run.scratch + thread * run.scratch_bytes)
+                     NULL if again else at(run, s.cache, row0, thread), run.scratch + worker * run.scratch_bytes)
     elif s.kind == KIND_ADD:
         # y = x + x2
         memcpy(y, x, n * s.x_size * sizeof(floating))
@@ -237,6 +241,54 @@ cdef inline void loss_of_block(
         zero_tails(lengths, n, run.out_steps, run.loss.steps * run.loss.k, sizeof(floating), dy)
 
 
+ctypedef struct Branches:                   # of one fork, for one block of rows
+    Run *run
+    int first                               # action
+    Py_ssize_t row0
+    Py_ssize_t n
+    int thread                              # whose buffers they use
+    const int *lengths
+
+
+cdef inline void run_branch(Branches *b, Py_ssize_t branch, int worker, const floating *theta) noexcept nogil:
+    cdef Run *run = b.run
+    cdef Instruction *s
+    cdef Call call
+    cdef Py_ssize_t _i
+    cdef int a = b.first, i
+    for _i in range(branch):
+        a = run.actions[a].branch_end
+    for i in range(a, run.actions[a].branch_end):
+        s = run.nodes + run.actions[i].node
+        make_call(run, &call, b.row0, b.n)
+        call.lengths, call.backward = b.lengths, s.backward
+        forward_node(run, s, &call, b.row0, b.thread, worker, False, theta)
+
+
+cdef inline void branch_task_f32(void *branches, Py_ssize_t branch, int worker) noexcept nogil:
+    run_branch[float](<Branches*>branches, branch, worker, NULL)
+
+
+cdef inline void branch_task_f64(void *branches, Py_ssize_t branch, int worker) noexcept nogil:
+    run_branch[double](<Branches*>branches, branch, worker, NULL)
+
+
+cdef inline int share_branches(
+    Run *run, int first, Py_ssize_t row0, Py_ssize_t n, int thread, const int *lengths, const floating *theta,
+) noexcept nogil:
+    """All branches of the fork at an action, on the threads of the pool; the action after them."""
+    cdef Branches b
+    cdef Py_ssize_t _i
+    cdef int a = first
+    b.run, b.first, b.row0, b.n, b.thread, b.lengths = run, first, row0, n, thread, lengths
+    if (<Pool>run.pool).parallel(branch_task_f32 if floating is float else branch_task_f64, &b,
+                                 run.actions[first].branches):
+        run.forked = run.stop = 1
+    for _i in range(run.actions[first].branches):
+        a = run.actions[a].branch_end
+    return a
+
+
 cdef inline void run_block(
     Run *run, Py_ssize_t lane, Py_ssize_t block, Py_ssize_t row0, Py_ssize_t n, int thread, const floating *theta,
 ) noexcept nogil:
@@ -250,7 +302,14 @@ cdef inline void run_block(
         gather_rows(run, row0, n, <floating*>at(run, 0, row0, thread))
         if lengths != NULL:
             zero_tails(lengths, n, run.x_steps, run.x_size, sizeof(floating), at(run, 0, row0, thread))
-    for a in range(phase.first, phase.last):
+    a = phase.first - 1
+    while a + 1 < phase.last:
+        a += 1
+        if run.pool != NULL and run.actions[a].branches and run.actions[a].fork_flops * n >= run.fork_above:
+            a = share_branches(run, a, row0, n, thread, lengths, theta) - 1
+            if run.forked:
+                return
+            continue
         kind = run.actions[a].kind
         if kind == LOSS:
             if run.loss != NULL:
@@ -260,7 +319,7 @@ cdef inline void run_block(
         make_call(run, &call, row0, n)
         call.lengths, call.backward = lengths, s.backward
         if kind == FORWARD or kind == RECOMPUTE:
-            forward_node(run, s, &call, row0, thread, kind == RECOMPUTE, theta)
+            forward_node(run, s, &call, row0, thread, thread, kind == RECOMPUTE, theta)
         elif kind == BACKWARD:
             backward_node(run, s, &call, row0, thread, lane, theta)
         elif run.training:

@@ -18,9 +18,10 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from dataclasses import KW_ONLY, dataclass, field
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
 
+from ldl_cy._engine.branches import Fork, find_forks
 from ldl_cy._engine.graph import Graph, Node
 from ldl_cy._engine.memory import ALIGN, Buffer, keep_across_barriers, place
 
@@ -45,6 +46,8 @@ FLOPS_PER_LANE = 2e6                    # of a step: with less, a second accumul
 FLOPS_PER_LANE_AND_WEIGHT = 1000        # likewise, where the accumulators are long
 MANY_WEIGHTS = 2**16                    # from here on a gradient may be made over all rows at the end
 MAX_LANES = 8
+FLOPS_OF_FORK = 2.5e5                   # of a row, in all branches but the longest, from which threads may share them,
+MEMORY_OF_FORK = 1.25                   # unless they need so many times the memory of a line without forks
 
 
 def reads_once(kernel: Kernel) -> bool:
@@ -97,6 +100,7 @@ class Plan:
     held_rows: int = 0                  # rows of the whole-batch buffers, and of blocks if those have more
     n_partial: int = 0
     n_derived: int = 0
+    forks: list[Fork] = field(default_factory=list)         # branches of actions that may run at the same time
     added: tuple[tuple[int, int], ...] = ()     # the ranges of theta whose gradient the lanes add up
 
     def __post_init__(self) -> None:
@@ -122,6 +126,7 @@ class Plan:
         self._choose_blocks()
         self.held_rows = self.capacity if self.rows is None else min(self.rows, self.capacity)
         self.arena, self.whole = place(self.buffers, min(self.block_rows, self.held_rows))
+        self._fork()
 
     @property
     def limited(self) -> bool:
@@ -129,9 +134,9 @@ class Plan:
         return self.training or self.whole > 0 or (self.rows is not None and self.held_rows <= self.block_rows)
 
     def shares(self, n: int) -> bool:
-        """Whether n rows make more than one task of some phase."""
+        """Whether n rows make more than one task of some phase, or branches that threads may share."""
         deferred = any(planned.deferred for planned in self.nodes)
-        return deferred or (n > self.block_rows and (self.lanes > 1 or not self.training))
+        return deferred or bool(self.forks) or (n > self.block_rows and (self.lanes > 1 or not self.training))
 
     def _defer(self) -> None:
         """Which gradients are made over all rows at the end."""
@@ -251,6 +256,27 @@ class Plan:
         place.append(len(line))
         self.actions = line
         self.phases = [(place[first], place[last], tiled) for first, last, tiled in self.phases]
+
+    def _fork(self) -> None:
+        """Find branches, and keep their buffers from sharing memory."""
+        line = list(takewhile(lambda action: action[0] == FORWARD, self.actions[:self.phases[0][1]]))
+        nodes = [self.nodes[i].node for _, i in line]
+        forks = find_forks([[v for v in (node.x, node.x2) if v >= 0] for node in nodes], [node.y for node in nodes],
+                           [node.flops for node in nodes], FLOPS_OF_FORK)
+        if not forks:
+            return
+        before = [(b.first, b.last, b.offset) for b in self.buffers]
+        for fork in forks:
+            first, last = fork.edges[0], fork.edges[-1] - 1
+            for b in self.buffers:
+                b.first = first if first <= b.first <= last else b.first
+                b.last = last if first <= b.last <= last else b.last
+        arena, whole = place(self.buffers, min(self.block_rows, self.held_rows))
+        if arena <= MEMORY_OF_FORK * self.arena:
+            self.forks, self.arena, self.whole = forks, arena, whole
+            return
+        for b, saved in zip(self.buffers, before):
+            b.first, b.last, b.offset = saved
 
     def _new(self, size: int) -> int:
         self.buffers.append(Buffer(size))

@@ -188,7 +188,7 @@ cdef class Predictor:
             ws.run_alone(self.pool)
         else:
             ws.run.next_poll = 0
-            self.pool.borrow(threads)
+            self.pool.borrow(min(threads, self.n_threads))
             with nogil:
                 ws.run_alone(self.pool)
             self.pool.give_back()

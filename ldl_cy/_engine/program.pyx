@@ -16,6 +16,8 @@ from ldl_cy._engine.run cimport (
 from ldl_cy._engine.tasks cimport (ceil_div, column_task, gather_task_f32, gather_task_f64, gradient_task, row_task_f32,
                                    row_task_f64)
 
+from itertools import pairwise
+
 import numpy as np
 
 from ldl_cy._engine.sparse import SparseRows
@@ -29,7 +31,8 @@ cdef extern from "vec/cpu.h" nogil:
     void ldl_restore_denormals(unsigned long long)
 
 cdef double POLL_SECONDS = 0.05             # how often the calling thread looks for Ctrl-C
-SHARED_FLOPS = 2e6                          # a phase with less work is not shared among threads
+SHARED_FLOPS = 2e6                          # a phase with less work is not shared among threads,
+cdef double FORK_SHARE = 0.5                # nor are branches that save less than this part of it
 
 
 cdef void look_for_signals(void *running) noexcept nogil:
@@ -147,6 +150,11 @@ cdef class Workspace:
                        and first.x == 0 and readers == 1 and 0 not in plan.keep)
         for i, (kind, node_index) in enumerate(plan.actions):
             run.actions[i].kind, run.actions[i].node = kind, node_index
+        for fork in plan.forks:
+            run.actions[<Py_ssize_t>fork.edges[0]].branches = len(fork.edges) - 1
+            run.actions[<Py_ssize_t>fork.edges[0]].fork_flops = fork.flops
+            for first, last in pairwise(fork.edges):
+                run.actions[<Py_ssize_t>first].branch_end = last
         self.flops = 0
         for i, (first, last, column) in enumerate(plan.phases):
             run.phases[i].first, run.phases[i].last, run.phases[i].column = first, last, column
@@ -175,7 +183,7 @@ cdef class Workspace:
         arena = lines(plan.arena)
         scratch, tile = plan.scratch()
         tile_place, scratch = scratch, lines(scratch + tile)
-        if plan.limited and plan.held_rows <= plan.block_rows and not plan.training:
+        if plan.limited and plan.held_rows <= plan.block_rows and not plan.training and not plan.forks:
             n_threads = 1                           # one block is one task
         # inference reads targets and weights in place
         gathered = lines(plan.block_rows * (plan.target_size + 2) if plan.training else 0)
@@ -345,7 +353,7 @@ cdef class Workspace:
         cdef Phase *phase
         cdef Py_ssize_t i, tasks
         cdef int p, kind
-        cdef bint alone = run.cut == NULL
+        cdef bint shared, alone = run.cut == NULL
         cdef Instruction *s
         cdef task_t task
         prepare_all(run)
@@ -367,12 +375,20 @@ cdef class Workspace:
             task, tasks = self.row_task, ceil_div(run.n_blocks, run.blocks_per_lane) if alone else run.n_lanes
             if phase.column or phase.gradient:
                 task, tasks = self.column_task if phase.column else self.gradient_task, phase.n_tiles
-            if phase.flops * run.n >= self.share_above and tasks > 1 and not self.calls_python:
+            shared = phase.flops * run.n >= self.share_above and not self.calls_python
+            if shared and tasks > 1:
                 if pool.parallel(task, run, tasks):
                     self.keep_forked()
             else:
+                # of one task alone the branches may be shared
+                run.fork_above = FORK_SHARE * self.share_above
+                run.pool = <void*>pool if shared and tasks == 1 and pool.n_threads > 1 else NULL
                 for i in range(tasks):
                     task(run, i, 0)
+                run.pool = NULL
+                if run.forked:
+                    run.forked = 0
+                    self.keep_forked()
             if run.stop and alone:
                 return 1
             # the barrier after an op's partial sums: add them in block order

@@ -54,6 +54,9 @@ ctypedef struct Instruction:
 ctypedef struct Action:
     int kind
     int node
+    int branches                            # that begin here as one fork, or 0
+    int branch_end                          # of the branch that begins here: the action after it
+    double fork_flops                       # that threads may save, over one row
 
 ctypedef struct Phase:
     int first
@@ -119,6 +122,9 @@ ctypedef struct Run:
     int gather                              # rows of X are copied into the input's place
     uint64_t seed, epoch, step
     int phase
+    void *pool                              # Pool of a phase with a single task, whose branches threads may share; or NULL
+    double fork_above                       # flops from which they do
+    int forked                              # a forked child came back from that without the other threads
     volatile int stop
     double next_poll
     void (*look)(void *run) noexcept nogil  # for Ctrl-C: keeps the exception, raises the stop flag
