@@ -338,7 +338,7 @@ class Network:
             kernels = [node.kernel for node in graph.nodes if node.kernel is not None]
             if not find_blas():                         # BLAS cannot be limited there, which longer products need
                 most = min(most, int((BLAS_THREADED_FLOPS - 1) / max([1.0, *(k.flops for k in kernels)])))
-            usable = not any(k.calls_python for k in kernels) and not graph.input_checks
+            usable = not any(k.calls_python for k in kernels)
             self.fast_rows = (min(alone, most), most, -(-plan.capacity // plan.block_rows)) if usable else (0, 0, 1)
         alone, most, most_threads = self.fast_rows
         n_threads = min(n_threads, most_threads) if n > alone else 1
@@ -351,7 +351,8 @@ class Network:
             rows, n_threads = max(rows, known.most_rows), max(n_threads, known.n_threads)
         workspace = Workspace(Plan(graph, False, PREDICT_ROWS, rows=rows), n_threads)
         predictor = Predictor(
-            workspace, *self.vectors, self.version, graph.input_shape, graph.shapes[-1], rows, alone)
+            workspace, *self.vectors, self.version, graph.input_shape, graph.shapes[-1], rows, alone,
+            graph.input_checks)
         if predictor.most_rows < n:             # it refuses this network
             self.fast_rows = 0, 0, 1
         else:

@@ -236,14 +236,26 @@ def test_an_output_is_the_callers():
     assert first.flags.owndata and first.flags.writeable and first.flags.c_contiguous
 
 
+@pytest.mark.parametrize("shape", [(4,), (2, 2)])
+def test_ids_are_checked_on_the_fast_path(shape):
+    """What the first layer does not accept comes back, and the general path raises the error."""
+    model = Sequential([layers.Embedding(5, 3), layers.Flatten(), layers.Dense(2)], random_state=0).build(shape)
+    for n in (1, 3):
+        X = RNG.integers(0, 5, (n, *shape)).astype("float32")
+        np.testing.assert_array_equal(fast_path(model, X), general(model, X))
+        for bad in (5, -1, 0.5):
+            wrong = X.copy()
+            wrong.ravel()[-1] = bad
+            assert model.network.predictor.predict(wrong) is None
+            with pytest.raises(ValueError, match="token ids must be whole numbers"):
+                model.predict(wrong)
+        np.testing.assert_array_equal(fast_path(model, X), general(model, X))
+
+
 def test_networks_that_have_no_fast_path():
-    ids = Sequential([layers.Embedding(5, 3), layers.Flatten(), layers.Dense(2)], random_state=0).build((4,))
-    ids.predict(np.ones((1, 4), "float32"))
-    with pytest.raises(ValueError):
-        ids.predict(np.full((1, 4), 9, "float32"))
     python = Sequential([layers.Custom(lambda p, x: 2 * x, lambda p, x, y, dy: (2 * dy, {}), output_shape=3)]).build(3)
     python.predict(np.ones((1, 3), "float32"))
-    assert ids.network.predictor is None and python.network.predictor is None
+    assert python.network.predictor is None
 
 
 def test_a_network_without_arithmetic():

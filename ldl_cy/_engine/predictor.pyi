@@ -1,3 +1,4 @@
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy import ndarray
@@ -13,6 +14,7 @@ class Predictor:
     def __init__(
         self, workspace: Workspace, theta: ndarray, state: ndarray, version: VersionCounter,
         input_shape: tuple[int, ...], output_shape: tuple[int, ...], most_rows: int, rows_alone: int,
+        checks: Sequence[Callable[[ndarray], None]] = (),
     ) -> None: ...
     @property
     def most_rows(self) -> int: ...

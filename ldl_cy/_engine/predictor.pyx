@@ -56,7 +56,7 @@ cdef class Predictor:
     cdef VersionCounter version
     cdef Pool pool
     cdef tuple output_shape, shape
-    cdef object theta, state, ndarray, empty, dtype
+    cdef object theta, state, ndarray, empty, dtype, checks
     cdef Py_ssize_t n_axes, x_size, n_last
     cdef Py_ssize_t axes[MOST_AXES]
     cdef readonly Py_ssize_t most_rows, rows_alone
@@ -65,8 +65,9 @@ cdef class Predictor:
     cdef long place                         # of the call that runs
 
     def __init__(self, Workspace workspace, theta, state, VersionCounter version, tuple input_shape,
-                 tuple output_shape, Py_ssize_t most_rows, Py_ssize_t rows_alone):
+                 tuple output_shape, Py_ssize_t most_rows, Py_ssize_t rows_alone, checks=()):
         plan = workspace.plan
+        self.checks = tuple(checks)
         cdef Py_ssize_t i
         self.workspace, self.theta, self.state, self.version = workspace, theta, state, version
         self.n_threads, self.rows_alone, self.pool = workspace.n_threads, rows_alone, Pool(1)
@@ -113,6 +114,13 @@ cdef class Predictor:
             PyErr_Clear()
             return None
         kind = self.kind_of(&x, flat, threads)
+        if kind >= 0 and self.checks:
+            try:
+                if not self.accepts(X):
+                    kind = -1
+            except BaseException:
+                PyBuffer_Release(&x)
+                raise
         ticket = 0 if kind < 0 or abandoned(&self.place) else enter(&self.place)
         if ticket == 0:
             # not for this path, or another thread is in it
@@ -132,6 +140,16 @@ cdef class Predictor:
             leave(&self.place, ticket)
             PyBuffer_Release(&x)
         return out
+
+    cdef bint accepts(self, object X):
+        """Whether the first layer takes these numbers."""
+        rows = X.reshape(len(X), -1)
+        try:
+            for check in self.checks:
+                check(rows)
+        except Exception:
+            return False
+        return True
 
     cdef int kind_of(self, const Py_buffer *x, bint flat, Py_ssize_t threads) noexcept:
         """The number of X's dtype for the engine; -1 where anything is unusual."""

@@ -122,7 +122,7 @@ ctypedef struct Run:
     int gather                              # rows of X are copied into the input's place
     uint64_t seed, epoch, step
     int phase
-    void *pool                              # Pool of a phase with a single task, whose branches threads may share; or NULL
+    void *pool                              # Pool, in a phase of one task, whose branches threads may share; or NULL
     double fork_above                       # flops from which they do
     int forked                              # a forked child came back from that without the other threads
     volatile int stop
