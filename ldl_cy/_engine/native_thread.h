@@ -5,6 +5,12 @@
 #include <Python.h>
 #include <pythread.h>
 
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+#endif
+
 #if !defined(_WIN32)
 #include <signal.h>
 #if defined(__GLIBC__)
@@ -38,6 +44,28 @@ static inline int ldl_start_thread(void (*work)(void *), void *argument)
     ldl_set_signals(SIG_SETMASK, &before, NULL);
 #endif
     return started != (unsigned long)-1;        /* PYTHREAD_INVALID_THREAD_ID, which the limited API leaves out */
+}
+
+/* The number of the calling thread for ldl_wait_for_exit; 0 where there is none. */
+static inline long ldl_thread_number(void)
+{
+#if defined(__linux__)
+    return syscall(SYS_gettid);
+#else
+    return 0;
+#endif
+}
+
+/* Wait until the system no longer counts a thread whose function is about to return: a moment, 15 ms at most. */
+static inline void ldl_wait_for_exit(long number)
+{
+#if defined(__linux__)
+    const struct timespec moment = {0, 20000};
+    for (int i = 0; i < 200 && syscall(SYS_tgkill, getpid(), number, 0) == 0; ++i)
+        nanosleep(&moment, NULL);
+#else
+    (void)number;
+#endif
 }
 
 #endif

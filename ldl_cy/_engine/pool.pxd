@@ -18,6 +18,7 @@ ctypedef struct Worker:
     PyThread_type_lock ended
     void *pool                              # whose tasks it takes when it is called
     int thread                              # its number there
+    long ended_thread                       # the system's number of the thread that has ended
     Worker *next                            # in a list
     long padding[STRIDE]                    # no cache line belongs to two records
 

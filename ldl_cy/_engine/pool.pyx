@@ -37,6 +37,8 @@ cdef extern from "platform.h" nogil:
 
 cdef extern from "native_thread.h" nogil:
     bint ldl_start_thread(void (*work)(void *) noexcept nogil, void *argument)
+    long ldl_thread_number()
+    void ldl_wait_for_exit(long number)
 
 cdef extern from "vec/cpu.h" nogil:
     unsigned long long ldl_flush_denormals()
@@ -92,6 +94,7 @@ cdef void live(void *argument) noexcept nogil:
     while True:
         state = ldl_load(&worker.state)
         if state == ENDS:
+            ldl_store(&worker.ended_thread, ldl_thread_number())
             PyThread_release_lock(worker.ended)
             return
         if state == CALLED and ldl_change(&worker.state, CALLED, WORKS):
@@ -268,6 +271,8 @@ def _before_fork():
     while waiting != NULL:
         worker = waiting
         PyThread_acquire_lock(worker.ended, 1)
+        # Python 3.12 and later warn where a process with several threads forks, and ask the system for their number
+        ldl_wait_for_exit(ldl_load(&worker.ended_thread))
         waiting, n_workers = worker.next, n_workers - 1
         worker.next, unused = unused, worker
     PyThread_release_lock(lists)

@@ -362,6 +362,26 @@ def test_workers_at_a_fork():
                      "at work": [[0, 0, 3, 2, 0], 3, 2, 0]}
 
 
+def workers_after_forks():
+    """At how many of 50 forks the system still counted a worker that has ended; Python 3.12 and later would warn."""
+    def listed():
+        return set(os.listdir("/proc/self/task"))
+
+    left, own = [], set()
+    os.register_at_fork(after_in_parent=lambda: left.append(len(own & listed())))
+    for _ in range(50):
+        before = listed()
+        with Pool(2):
+            own = listed() - before
+        assert len(own) == 1 and in_child(int) == 0
+    return left
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not list the threads of a process")
+def test_ended_workers_are_gone_at_a_fork():
+    assert run(workers_after_forks).result() == [0] * 50
+
+
 # -- what a child finds -----------------------------------------------------------------------------------------
 
 
