@@ -7,7 +7,7 @@ import pytest
 from ldl_cy import Sequential, layers
 from ldl_cy._engine.first_fit import first_fit
 
-SECONDS = 40                    # 4 on a quiet machine; the chain took 80 when costs were quadratic
+SECONDS = 40                    # of a processor; 4 are needed, and the chain took 80 when costs were quadratic
 rng = np.random.default_rng(0)
 
 
@@ -24,7 +24,7 @@ def chain(n):
 ], ids=["chain", "paths of a concatenation", "paths of a sum", "blocks"])
 def test_thousands_of_layers(stack, tmp_path, capsys):
     X = rng.standard_normal((3, 2)).astype("f")
-    before = time.perf_counter()
+    before = time.process_time()
     model = Sequential(stack, random_state=0).build(2)
     y = model.predict(X)
     model.fit(X, y, loss="squared_error", epochs=1)
@@ -32,7 +32,7 @@ def test_thousands_of_layers(stack, tmp_path, capsys):
     model.summary()
     model.save(tmp_path / "m")
     assert Sequential.load(tmp_path / "m").predict(X).shape == y.shape
-    assert time.perf_counter() - before < SECONDS
+    assert time.process_time() - before < SECONDS
     assert capsys.readouterr().out.count("\n") > 4
 
 

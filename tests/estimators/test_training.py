@@ -228,10 +228,15 @@ def ctrl_c():
 @pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_ctrl_c_warns_and_returns(solver):
-    clf = MLPClassifier(
-        (200, 200), solver=solver, max_iter=10**6, max_fun=10**6, tol=0, n_iter_no_change=10**6, random_state=0)
-    timer = threading.Timer(0.7, _thread.interrupt_main)
-    timer.start()
+    timers = []
+
+    def interrupt(model, logs):
+        if not timers:
+            timers.append(threading.Timer(0.1, _thread.interrupt_main))     # in a later epoch
+            timers[0].start()
+
+    clf = MLPClassifier((200, 200), solver=solver, max_iter=10**6, max_fun=10**6, tol=0, n_iter_no_change=10**6,
+                        random_state=0, callbacks=interrupt)
     with pytest.warns(UserWarning, match="Training interrupted by user."):
         clf.fit(X_CANCER, Y_CANCER % 2 + np.arange(569) % 2)
     assert clf.n_iter_ == len(clf.loss_curve_) > 0
