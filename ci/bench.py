@@ -3,7 +3,7 @@
 
     python ci/bench.py                                  every row, one training step, float32, one thread
     python ci/bench.py mlp20 lstm --part train one_row inference --dtype float32 float64 --threads 1 2
-    python ci/bench.py networks --isa v3                the networks of networks.py, everybody held to AVX2
+    python ci/bench.py networks --isa v3                the networks of networks.py, all contenders held to AVX2
     python ci/bench.py --part ranks                     on two processes, beside threads and torch's DDP
     python ci/bench.py --part fit --data FOLDER         estimators on real data, beside scikit-learn and loops in torch
     python ci/bench.py --part growth                    seconds by rows, width, depth and length
@@ -13,8 +13,8 @@
 
 Rows are in ci/benchmarks/rows.py and networks.py, what they should reach in aims.py. Each contender runs in
 processes of its own, in turns: A B A B. The ratio of a row is the median over the turns of the contender's time by
-ours; a peer's best setting is chosen for each row, and printed. The exit code is 1 where a contender raises, never
-because of a time.
+ours; a peer's best setting is chosen for each row and part, and printed. The exit code is 1 where a contender
+raises, never because of a time.
 """
 import argparse
 import json
@@ -50,7 +50,7 @@ def arguments(argv):
     parser.add_argument("--json", metavar="FILE", help="write everything measured")
     parser.add_argument(
         "--markdown", metavar="FILE", nargs="+",
-        help="print the tables of JSON files in Markdown, of one machine and the same options as one, and end"
+        help="print the tables of JSON files in Markdown, merged where machine and options are the same, and end"
     )
     parser.add_argument(
         "--profile", metavar="ROW", nargs="+", help="print the time of each op of a step, and end"

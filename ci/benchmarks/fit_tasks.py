@@ -30,7 +30,7 @@ def fit(job):
     else:
         make = {"ldl_cy": ours, "scikit-learn": sklearn}[job["peer"]]
     warnings.simplefilter("ignore")                     # the number of epochs is given
-    make(job, chosen.batch, 1)(X, y)                    # warm
+    make(job, chosen.batch, 1)(X, y)                    # warm-up
     times = []
     for _ in range(job["repeats"]):
         start = time.perf_counter()

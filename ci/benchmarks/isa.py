@@ -1,4 +1,4 @@
-"""Everybody held to one instruction set: the variables that OpenBLAS, NumPy, torch and XLA read."""
+"""All contenders held to one instruction set: the variables that OpenBLAS, NumPy, torch and XLA read."""
 from __future__ import annotations
 
 NAMES = ("v3",)                         # AVX2; ldl_cy's own is chosen by the worker

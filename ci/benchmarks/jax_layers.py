@@ -1,7 +1,7 @@
 """The layers of a row as functions of JAX: images (n, h, w, c), series (n, time, c), sequences (time, n, features).
 
-Weights are dicts by ldl_cy's names, in its layouts. BatchNorm uses the statistics of the batch in training and running
-ones otherwise, which training hands on.
+Weights are dicts by ldl_cy's names, in its layouts. BatchNorm uses the statistics of the batch in training, which
+returns the next running statistics, and those otherwise.
 """
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
 class Layer:
-    """One without weights, whose output has the shape of its input."""
+    """A layer without weights, whose output has the shape of its input."""
 
     def after(self, shape):
         """The shape of the output."""

@@ -49,7 +49,7 @@ def translate(layer, images, shape):
             one = CELLS[cell](units, return_sequences=sequences)
             return [layers.Bidirectional(one) if both else one]
         case described.Widen(channels):
-            # every second pixel, and the channels as rows for a moment, which zeros can be added to
+            # every second pixel; zeros can be added to rows, which the channels are for a moment
             return [layers.AvgPool2D(1, 2), layers.Permute((3, 1, 2)),
                     layers.ZeroPadding2D(((channels, channels), (0, 0))), layers.Permute((2, 3, 1))]
         case described.Add(paths=paths):
@@ -63,7 +63,7 @@ def build(row, dtype):
     """The row's model with the weights that all contenders have."""
     model = Sequential(stack(row.network, row.shape), dtype=dtype, random_state=0).build(row.shape)
     given = [array for one in draw(row, dtype) for array in one.values()]
-    # as after a fit, nobody holds a view of the weights, with which they could be written to between predictions
+    # as after a fit: no view of the weights was handed out, through which they could change between predictions
     model.theta = np.concatenate([array.ravel() for array in given])
     return model
 

@@ -50,7 +50,7 @@ class Row:
 
     @property
     def tokens(self):
-        """The largest id and one more; 0 where the input is no ids."""
+        """The number of different ids; 0 where the input is not of ids."""
         return max((layer.tokens for layer in self.network if isinstance(layer, Embedding)), default=0)
 
 
@@ -73,7 +73,7 @@ def flops(row, part):
 
 
 def multiply_adds(network, shape, part, first):
-    """(Those of a stack of layers, whether its output is made without any weights): ``first`` is that of its input."""
+    """(Multiply-adds of a stack, whether no layer up to its output has weights); ``first``: none before it has."""
     total = 0
     for layer in network:
         if isinstance(layer, layers.Branches):

@@ -1,4 +1,4 @@
-"""The table: rows that have been measured from the beginning, then the networks of networks.py."""
+"""The rows: dense, convolutional and recurrent networks of several sizes, then the networks of networks.py."""
 from __future__ import annotations
 
 from benchmarks.layers import Conv, Dense, Flatten, Pool, Recurrent

@@ -46,7 +46,7 @@ def test_a_pool_has_at_most_64_threads():
         assert pool.n_threads == 64
 
 
-def test_there_are_enough_workers_at_some_time():
+def test_a_process_has_at_most_256_workers():
     pools = [Pool(64) for _ in range(6)]
     for pool in pools:
         pool.__enter__()

@@ -1,4 +1,4 @@
-"""Products with packed matrices beside NumPy's in float64: all edges of tiles, in places that must not be left."""
+"""Products with packed matrices beside NumPy's in float64: all edges of tiles, and nothing is written beside them."""
 import itertools
 
 import numpy as np
