@@ -19,6 +19,11 @@ from ldl_cy._engine.window cimport Window
 from ldl_cy._kernels.pool_2x2 cimport (max_pool_2x2, mean_pool_2x2, mean_pool_2x2_backward,
                                        max_pool_2x2_backward)
 
+from ldl_cy._engine.vec import instruction_set
+
+# Instruction sets that load a part of a vector
+MASKED = ("v3", "v4")
+
 # Which cell of its window a maximum is: a byte where windows have few cells.
 ctypedef fused place_t:
     uint8_t
@@ -32,7 +37,8 @@ ctypedef struct Pool:
     Window s
     int sequence                # lengths may cut the width
     int wide                    # places are int32
-    int is_2x2                  # 2x2 windows next to each other; for maxima with enough channels for vectors
+    int is_2x2                  # 2x2 windows next to each other; for maxima where a few channels are a vector
+    int backward_2x2            # likewise; for maxima with enough channels for vectors
 
 
 cdef struct Range:              # rows ky0 to ky1 - 1, columns kx0 to kx1 - 1 of a window are inside of the image
@@ -263,7 +269,7 @@ cdef void max_backward(
         w = width(v, call, i)
         dxi = dx + i * op.x_size
         dyi = dy + i * op.y_size
-        if v.is_2x2 and w == v.s.w:
+        if v.backward_2x2 and w == v.s.w:
             max_pool_2x2_backward(v.s.h, w, v.s.c, dyi, <const uint8_t*>cache + i * op.y_size, dxi)
             continue
         memset(dxi, 0, op.x_size * sizeof(floating))
@@ -371,7 +377,10 @@ def pool(str dtype, *, str kind, image, kernel, strides, padding, output, bint s
     s.oh, s.ow = output
     v.sequence = sequence
     v.wide = s.kh * s.kw > CELLS_OF_A_BYTE
-    v.is_2x2 = is_2x2_pool(kernel, strides, padding, image, output) and (kind == "mean" or s.c >= NARROW)
+    v.backward_2x2 = is_2x2_pool(kernel, strides, padding, image, output) and (kind == "mean" or s.c >= NARROW)
+    # 6 channels: at prediction 3.5 times as fast as one by one
+    v.is_2x2 = v.backward_2x2 or (is_2x2_pool(kernel, strides, padding, image, output)
+                                  and instruction_set() in MASKED)
     op.x_size = s.h * s.w * s.c
     op.y_size = s.oh * s.ow * s.c
     op.flops = 1.0 * s.kh * s.kw * op.y_size

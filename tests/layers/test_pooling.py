@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from contract import CHECKS, DTYPES, LayerCase, run
 
+from ldl_cy._kernels.pooling import pool
 from ldl_cy.layers import (
     AvgPool1D,
     AvgPool2D,
@@ -213,3 +214,26 @@ def test_bad_arguments(cls, arguments, message):
 def test_bad_input_shape(layer, shape, message):
     with pytest.raises(ValueError, match=message):
         layer.build(shape)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("c", range(1, 10))
+def test_maxima_of_few_channels(c, dtype, isa):
+    """2x2 windows with fewer channels than a register holds: the first of equals, and a NaN is the maximum."""
+    kernel = pool(dtype, kind="max", image=(5, 6, c), kernel=(2, 2), strides=(2, 2), padding=(0, 0), output=(2, 3))
+    rng = np.random.default_rng(0)
+    x = rng.integers(-2, 3, (3, 5, 6, c)).astype(dtype)
+    x[1, 2, 3, 0] = np.nan
+    cells = x[:, :4].reshape(3, 2, 2, 3, 2, c).transpose(0, 1, 3, 5, 2, 4).reshape(3, 2, 3, c, 4)
+    none = np.zeros(0, dtype)
+    y, places, _ = kernel.forward(none, x)
+    np.testing.assert_array_equal(y.reshape(3, 2, 3, c), cells.max(-1))
+    np.testing.assert_array_equal(kernel.forward(none, x, keep=False)[0], y)
+    dy = rng.standard_normal(y.shape).astype(dtype)
+    dx, _ = kernel.backward(none, x, y, dy.copy(), places, dx=np.empty_like(x))
+    expected = np.zeros_like(cells)
+    np.put_along_axis(expected, cells.argmax(-1)[..., None], dy.reshape(3, 2, 3, c, 1), -1)
+    found = dx.reshape(x.shape)
+    assert not found[:, 4].any()
+    found = found[:, :4].reshape(3, 2, 2, 3, 2, c).transpose(0, 1, 3, 5, 2, 4).reshape(cells.shape)
+    np.testing.assert_array_equal(found, expected)
