@@ -128,7 +128,7 @@ def as_numbers(owner: str, name: str, value: Any) -> np.ndarray:
 
 
 def as_result(owner: str, what: str, value: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """What a user's function has returned, as an array of real numbers of this shape; overflow makes infinity."""
+    """What a user's function returned, or a user assigns, as real numbers of this shape; overflow makes infinity."""
     array = as_numbers(owner, what, value)
     if array.shape != shape:
         raise ValueError(f"{owner}: {what} must have the shape {shape}, got {array.shape}.")

@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 
 from ldl_cy import layers
 from ldl_cy.callbacks.base import Callbacks
-from ldl_cy.checks import check_values
+from ldl_cy.checks import as_result, check_values
 from ldl_cy.estimators.base import ACTIVATION, CATEGORICAL, DROPOUT, SIZES, BaseNetwork
 from ldl_cy.estimators.categorical_features import CategoricalFeatures
 from ldl_cy.estimators.data import Shape
@@ -88,12 +88,19 @@ class BaseMLP(CategoricalFeatures, BaseNetwork):
         self.model_.network.version.hand_out()
         return views
 
-    def _assign(self, kind: str, arrays: Any) -> None:
-        views = self._views(kind)
-        if len(arrays) != len(views):
-            raise ValueError(f"There are {len(views)} layers, got arrays for {len(arrays)}.")
+    def _assign(self, attribute: str, kind: str, arrays: Any) -> None:
+        """Copy all arrays, which may be views of the weights in another order, or none."""
+        views, owner = self._views(kind), type(self).__name__
+        try:
+            given = list(arrays)
+        except TypeError:
+            raise TypeError(f"{owner}: {attribute} must be a list of arrays, got {shown(arrays)}.") from None
+        if len(given) != len(views):
+            raise ValueError(f"There are {len(views)} layers, got arrays for {len(given)}.")
+        values = [as_result(owner, f"{attribute}[{i}]", array, view.shape, view.dtype).copy()
+                  for i, (view, array) in enumerate(zip(views, given))]
         with self.model_.network.version:
-            for view, array in zip(views, arrays):
+            for view, array in zip(views, values):
                 view[...] = array
 
     def adopt(
@@ -145,7 +152,7 @@ class BaseMLP(CategoricalFeatures, BaseNetwork):
 
     @coefs_.setter
     def coefs_(self, arrays: Any) -> None:
-        self._assign(".kernel", arrays)
+        self._assign("coefs_", ".kernel", arrays)
 
     @property
     def intercepts_(self) -> list[np.ndarray]:
@@ -154,7 +161,7 @@ class BaseMLP(CategoricalFeatures, BaseNetwork):
 
     @intercepts_.setter
     def intercepts_(self, arrays: Any) -> None:
-        self._assign(".bias", arrays)
+        self._assign("intercepts_", ".bias", arrays)
 
 
 @share(score="Accuracy", verbose=VERBOSE_LINES, hidden=HIDDEN, largest_batch="200")

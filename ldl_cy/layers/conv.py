@@ -123,8 +123,9 @@ class Conv1D(_Conv):
         Steps from one window to the next.
     padding : {"valid", "same", "causal"}, int >= 0 or a pair (before, after), default="valid"
         Zeros around the sequence. "valid": none. "same": as many as give ceil(steps / strides) output steps,
-        with the odd one at the end. "causal": only before, so that no output depends on later steps. An int:
-        that many at both ends. A pair of ints >= 0: that many before the sequence and after it.
+        with the odd one at the end. "causal": only before, so that no output depends on later steps (beyond
+        rounding, see algorithm). An int: that many at both ends. A pair of ints >= 0: that many before the sequence and
+        after it.
     dilation_rate : int >= 1, default=1
         Steps from one cell of a window to the next.
     groups : int >= 1, default=1
@@ -137,8 +138,10 @@ class Conv1D(_Conv):
         polynomials at real points, and "fft", for windows of 2 to 1,023 steps, discrete Fourier transforms of pieces
         of the sequence, both at stride 1 without groups: 2 to 3 times fewer multiplications for short windows, 10
         times fewer for long ones. The relative root-mean-square error in float32 is 2e-7 with "direct" and "fft",
-        and 4e-7 to 3e-6 with "winograd", where it grows with the number of channels. "auto" chooses by the number of
-        operations, and neither of the two for fewer than 16 channels or filters.
+        and 4e-7 to 3e-6 with "winograd", where it grows with the number of channels. Both add up 4 to 1,024 steps of
+        the input at a time: an output's rounding error is relative to the largest of these numbers, also to later ones
+        with padding="causal", and one that is not finite makes all outputs of its piece NaN. "auto" chooses by the
+        number of operations, and neither of the two for fewer than 16 channels or filters.
     use_bias : bool, default=True
     kernel_initializer, bias_initializer : str or initializer, default="glorot_uniform", "zeros"
     name, trainable : see ``Layer``

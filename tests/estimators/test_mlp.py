@@ -109,6 +109,23 @@ def test_weights_are_views():
     assert not hasattr(MLPClassifier(), "coefs_")
 
 
+def test_assigned_weights_are_taken_as_a_whole_or_not_at_all():
+    clf = MLPClassifier((4, 4), max_iter=2, random_state=0).fit(X_IRIS, Y_IRIS)
+    before, (a, b, c) = clf.predict_proba(X_IRIS), [2 * w for w in clf.coefs_]
+    for error, message, given in (
+            (ValueError, r"MLPClassifier: coefs_\[2\] must have the shape \(4, 3\), got \(2, 3\)", [a, b, c[:2]]),
+            (ValueError, r"MLPClassifier: coefs_\[1\] must have the shape \(4, 4\), got \(\)", [a, 3.0, c]),
+            (TypeError, r"MLPClassifier: coefs_\[2\] must be an array of numbers", [a, b, "c"]),
+            (TypeError, "MLPClassifier: coefs_ must be a list of arrays, got 3", 3)):
+        with pytest.raises(error, match=message):
+            clf.coefs_ = given
+        np.testing.assert_array_equal(clf.predict_proba(X_IRIS), before)
+    first, second, last = (w.copy() for w in clf.coefs_)
+    clf.coefs_ = [clf.coefs_[1], clf.coefs_[0], clf.coefs_[2]]          # views of what is written
+    for own, expected in zip(clf.coefs_, (second, first, last)):
+        np.testing.assert_array_equal(own, expected)
+
+
 @pytest.mark.parametrize("make", [sparse.csr_matrix, sparse.csc_array])
 def test_sparse_input(make):
     X = np.where(X_DIABETES > 0.5, X_DIABETES, 0)

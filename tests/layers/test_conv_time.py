@@ -191,3 +191,17 @@ def test_same_bits_wherever_a_row_is(isa, layer, dtype):
     together = kernel.forward(theta, x)[0]
     for i in (0, 4, 8):
         np.testing.assert_array_equal(kernel.forward(theta, x[i:i + 1].copy())[0][0], together[i])
+
+
+@pytest.mark.parametrize(("layer", "bound"), [
+    (Conv1D(24, 9, padding="causal", algorithm="direct"), 0), (winograd(24, 3, padding="causal"), 1e-5),
+    (fft(24, 9, padding="causal"), 1e-5)], ids=str)
+def test_later_numbers_change_causal_outputs_by_rounding_alone(layer, bound):
+    kernel = layer.build((60, 16)).kernel("float32")
+    rng = np.random.default_rng(0)
+    theta = (rng.standard_normal(kernel.n_params) / 12).astype("float32")
+    x = rng.standard_normal((2, 60, 16)).astype("float32")
+    before = kernel.forward(theta, x)[0].reshape(2, 60, 24)[:, :40]
+    x[:, 40:] *= 1e6
+    change = np.abs(kernel.forward(theta, x)[0].reshape(2, 60, 24)[:, :40] - before)
+    assert change.max() <= bound * 1e6
