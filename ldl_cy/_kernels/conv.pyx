@@ -12,8 +12,8 @@ X is never made whole: panels of some windows are copied together, multiplied wi
 windows at stride 1 are pixels, which need no copy; nor do short windows in the forward pass
 (_engine/vec/conv_image.h), to the same bits.
 
-This is the plain twin of four faster kernels, winograd.pyx, conv_time.pyx, conv_batch_inner.pyx and depthwise.pyx, which
-compute the same function and are tested against it.
+This is the plain twin of four faster kernels, winograd.pyx, conv_time.pyx, conv_batch_inner.pyx and depthwise.pyx,
+which compute the same function and are tested against it.
 
 A 1-D convolution is one of images of height 1. Groups are independent convolutions: group g reads the channels
 from g cg on and writes the filters from g fg on of W (kh, kw, cg, f).

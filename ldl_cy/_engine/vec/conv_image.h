@@ -11,7 +11,7 @@
 
 #include <stddef.h>
 
-#include "depthwise.h"
+#include "window.h"
 
 enum { LDL_CONV_IMAGE_ROWS = 2, LDL_CONV_IMAGE_COLUMNS = 4 };  /* of the output, at least */
 
