@@ -346,7 +346,10 @@ class Network:
                         and n <= known.most_rows and n_threads <= known.n_threads):
             return
         few = memory_rows(n)
-        rows = min(alone if few is None else few, alone) if n <= alone else most
+        if n <= alone:
+            rows = min(alone if few is None else few, alone)
+        else:
+            rows = most if few is None else min(few, most)      # a few rows by several threads: branches
         if known is not None:
             rows, n_threads = max(rows, known.most_rows), max(n_threads, known.n_threads)
         workspace = Workspace(Plan(graph, False, PREDICT_ROWS, rows=rows), n_threads)

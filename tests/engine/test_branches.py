@@ -103,3 +103,19 @@ def test_training_with_one_block(dtype):
         model.fit(X, y, loss="log_loss", optimizer="adam", batch_size=10, epochs=4, n_threads=threads)
         thetas.append(model.theta.copy())
     np.testing.assert_array_equal(*thetas)
+
+
+def test_memory_of_one_row():
+    """One row by two threads takes memory for one row, not for a block."""
+    stack, shape = STACKS["paths"]
+    wide = (40 * shape[0], shape[1])
+    model = Sequential(stack, random_state=0).build(wide)
+    X = np.random.default_rng(2).standard_normal((33, *wide)).astype("float32")
+    model.predict(X[:1], n_threads=2)
+    predictor = model.network.predictor
+    assert (predictor.most_rows, predictor.n_threads) == (1, 2)
+    one = model.predict(X[:1], n_threads=2)
+    np.testing.assert_array_equal(one, model.predict(X[:1], n_threads=1))
+    model.predict(X, n_threads=2)
+    assert model.network.predictor.most_rows >= 33
+    np.testing.assert_array_equal(one, model.predict(X[:1], n_threads=2))
