@@ -6,9 +6,11 @@ from ldl_cy._engine cimport vec
 cdef extern from "vec/batch_norm.h" nogil:
     ctypedef struct ldl_batch_norm_f32:
         void (*moments)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, double*, double*) noexcept nogil
-        void (*forward)(Py_ssize_t, Py_ssize_t, const float*, float, float, const float*, float*) noexcept nogil
+        void (*forward)(
+            Py_ssize_t, Py_ssize_t, const float*, float, float, const float*, const float*, float*) noexcept nogil
         void (*sums)(
-            Py_ssize_t, Py_ssize_t, const float*, float, float, const float*, const float*, double*) noexcept nogil
+            Py_ssize_t, Py_ssize_t, const float*, float, float, const float*, const float*, float*,
+            double*) noexcept nogil
         void (*backward)(
             Py_ssize_t, Py_ssize_t, const float*, float, float, const float*, const float*, float*) noexcept nogil
         void (*pool_forward)(
@@ -20,9 +22,10 @@ cdef extern from "vec/batch_norm.h" nogil:
 
     ctypedef struct ldl_batch_norm_f64:
         void (*moments)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, double*, double*) noexcept nogil
-        void (*forward)(Py_ssize_t, Py_ssize_t, const double*, double, double, const double*, double*) noexcept nogil
+        void (*forward)(
+            Py_ssize_t, Py_ssize_t, const double*, double, double, const double*, const double*, double*) noexcept nogil
         void (*sums)(
-            Py_ssize_t, Py_ssize_t, const double*, double, double, const double*, const double*,
+            Py_ssize_t, Py_ssize_t, const double*, double, double, const double*, const double*, double*,
             double*) noexcept nogil
         void (*backward)(
             Py_ssize_t, Py_ssize_t, const double*, double, double, const double*, const double*,
@@ -50,22 +53,23 @@ cdef inline void norm_moments(
 
 
 cdef inline void norm_forward(
-    Py_ssize_t rows, Py_ssize_t k, const floating *channel, floating lo, floating hi, const floating *x, floating *y,
+    Py_ssize_t rows, Py_ssize_t k, const floating *channel, floating lo, floating hi, const floating *x,
+    const floating *other, floating *y,
 ) noexcept nogil:
     if floating is float:
-        (<const Table*>vec.table).batch_norm_f32.forward(rows, k, channel, lo, hi, x, y)
+        (<const Table*>vec.table).batch_norm_f32.forward(rows, k, channel, lo, hi, x, other, y)
     else:
-        (<const Table*>vec.table).batch_norm_f64.forward(rows, k, channel, lo, hi, x, y)
+        (<const Table*>vec.table).batch_norm_f64.forward(rows, k, channel, lo, hi, x, other, y)
 
 
 cdef inline void norm_sums(
     Py_ssize_t rows, Py_ssize_t k, const floating *channel, floating lo, floating hi, const floating *x,
-    const floating *dy, double *sums,
+    const floating *y, floating *dy, double *sums,
 ) noexcept nogil:
     if floating is float:
-        (<const Table*>vec.table).batch_norm_f32.sums(rows, k, channel, lo, hi, x, dy, sums)
+        (<const Table*>vec.table).batch_norm_f32.sums(rows, k, channel, lo, hi, x, y, dy, sums)
     else:
-        (<const Table*>vec.table).batch_norm_f64.sums(rows, k, channel, lo, hi, x, dy, sums)
+        (<const Table*>vec.table).batch_norm_f64.sums(rows, k, channel, lo, hi, x, y, dy, sums)
 
 
 cdef inline void norm_backward(

@@ -120,8 +120,8 @@ cdef inline void put_backward(
 
 
 cdef inline void pass_gradient(int mode, Py_ssize_t n, const floating *dy, floating *dx) noexcept nogil:
-    """dx = or += dy: an input of an add."""
-    if mode == DX_WRITE:
+    """dx = or += dy: an input of an add. Where the plan gives both one place, nothing is to be done."""
+    if mode == DX_WRITE and dx != dy:
         memcpy(dx, dy, n * sizeof(floating))
     elif mode == DX_ADD:
         vec.add(n, dy, dx)
@@ -150,6 +150,7 @@ cdef inline void forward_node(
             x, call.order, call.x_stride = <char*>run.X, run.order + run.start + row0, run.x_stride // run.itemsize
         if s.partial >= 0 and run.training:
             call.partial = run.totals + s.partial
+        call.x2 = at(run, s.x2, row0, thread)
         call.packed = (s.op.flags & PACKS_TO_PREDICT and run.kept != NULL and run.n > 1 and run.version != 0
                        and s.version == run.version)
         s.op.forward(&s.op, call, run.theta + s.theta, run.state + s.state, run.derived + s.derived, x, y,
@@ -202,10 +203,10 @@ cdef inline void backward_node(
         if s.dx == DX_ADD:
             # a value with several readers: its gradient is the sum of theirs
             vec.add(n * s.x_size, <const floating*>target, <floating*>dx)
+        pass_gradient(s.dx2, n * s.y_size, <const floating*>dy, <floating*>at(run, s.gx2, row0, thread))
     elif s.kind == KIND_ADD:
         pass_gradient(s.dx, n * s.x_size, <const floating*>dy, <floating*>dx)
-        if s.dx2 != DX_NONE:
-            pass_gradient(s.dx2, n * s.x_size, <const floating*>dy, <floating*>at(run, s.gx2, row0, thread))
+        pass_gradient(s.dx2, n * s.x_size, <const floating*>dy, <floating*>at(run, s.gx2, row0, thread))
     elif s.kind == KIND_MULTIPLY:
         product_gradient(run, s, row0, n, thread, <const floating*>dy)
     elif s.dx != DX_NONE:

@@ -27,6 +27,7 @@ MOST_NUMBERS = 1 << 48              # of a sample or of all weights, where C's i
 MOST_AXES = 31                      # of a sample: NumPy 1's arrays have 32
 MOST_NODES = 100_000
 MOST_LEVELS = 64                    # of branches in branches: what walks through them is recursive
+LONGEST_PATH = 16                   # of layers beside the summand that adds the other one
 LONGEST_NAME = 1100                 # of a layer, after those of the branches that it is in
 
 
@@ -362,6 +363,8 @@ class Graph:
         readers, kept = Counter(v for node in self.nodes for v in (node.x, node.x2)), set(keep)
         nodes: list[Node] = []
         for node in self.nodes:
+            if training and node.kind == "add" and self._fuse_add(nodes, node, readers, kept):
+                continue
             before = nodes[-1] if nodes else None
             if (before is not None and before.kernel is not None and node.kernel is not None and before.y == node.x
                     and readers[node.x] == 1 and node.x not in kept):
@@ -379,6 +382,22 @@ class Graph:
         places = accumulate((-(-node.kernel.n_derived // LINE) * LINE if node.kernel else 0 for node in nodes),
                             initial=0)
         return [replace(node, derived=place) for node, place in zip(nodes, places)]
+
+    def _fuse_add(self, nodes: list[Node], add: Node, readers: Counter[int], kept: set[int]) -> bool:
+        """Let the kernel that makes one of the summands add the other one, in the place of the sum.
+
+        It is the last of ``nodes``, or, with layers of the other path in between, the last but those.
+        """
+        for i in range(len(nodes) - 1, max(-1, len(nodes) - 1 - LONGEST_PATH), -1):
+            node = nodes[i]
+            if node.kernel is None or node.y not in (add.x, add.x2) or readers[node.y] > 1 or node.y in kept:
+                continue
+            kernel = node.kernel.fuse_add()
+            if kernel is not None:
+                del nodes[i]
+                nodes.append(replace(node, x2=add.x2 if node.y == add.x else add.x, y=add.y, kernel=kernel))
+                return True
+        return False
 
     def folded(self, before: Node, node: Node) -> Node | None:
         """The second op's weights and state in the first one's weights, or None; for inference.

@@ -22,6 +22,8 @@ Laws of a kernel (tests/helpers/contract.py enforces them):
 - a kernel's own numbers are a struct laid over ``op.sizes``, and ``assert_fits`` checks at compile time that it fits;
 - write only what was given; no allocation, GIL, threads, globals, errors, validation;
 - an update rule (vec/rules.inc), which is no op, lets NaN in a gradient reach theta: training looks at theta alone;
+- an op with ADDS adds ``call.x2``, of y's size, before its activation, and reads it in ``forward`` alone; ``reduce``
+  or ``backward`` leaves its gradient in ``dy``;
 - rows are independent, unless the op is flagged COUPLES_ROWS;
 - results depend on the seed, the epoch or the step only where the op is flagged DRAWS.
 
@@ -48,6 +50,7 @@ cdef enum Flag:
     DERIVED_FOR_DX = 32     # derived is read by backward with dx alone: not prepared where dx is NULL
     GATHERS = 64            # forward reads call.order, backward does not read x: rows in any order and at any distance
     PACKS_TO_PREDICT = 128  # with call.packed, forward reads derived in place of theta's matrix, with the same bits
+    ADDS = 256              # has a second input: call.x2
 
 ctypedef struct Call:
     Py_ssize_t n                # rows of this call
@@ -60,6 +63,7 @@ ctypedef struct Call:
     uint64_t step
     Py_ssize_t tile             # which one gradient, forward_columns, dx_columns make
     const int *lengths          # (n,) valid steps of each row, or NULL
+    const void *x2              # ADDS, forward only: (n, y_size)
     double *partial             # (n_partial,) written by reduce; the total while forward, backward run
     const int *stop             # the abort flag, for very long calls
     const long long *order      # GATHERS only: row i of x begins at x + order[i] * x_stride; NULL: at i * x_size
@@ -137,3 +141,4 @@ cdef class Kernel:
     cdef public tuple parts     # kernels that this one calls through pointers, kept alive
     cdef public object fuser    # see fuse
     cdef public object folder   # see fold
+    cdef public object adder    # see fuse_add

@@ -97,10 +97,21 @@ cdef class Kernel:
         -------
         Kernel, or None where the two are as well done one by one
         """
-        cdef Kernel both = None if self.fuser is None else self.fuser(after, rows)
-        if both is not None and both.couples_rows and not self.couples_rows:
-            both.freeze()
-        return both
+        return self._frozen_like(None if self.fuser is None else self.fuser(after, rows))
+
+    def fuse_add(self):
+        """A kernel that does this one's work and then adds another value, its second input.
+
+        Returns
+        -------
+        Kernel, or None where the two are as well done one by one
+        """
+        return self._frozen_like(None if self.adder is None else self.adder())
+
+    def _frozen_like(self, Kernel fused):
+        if fused is not None and fused.couples_rows and not self.couples_rows:
+            fused.freeze()
+        return fused
 
     def fold(self, Kernel after):
         """The same for inference alone, where ``after`` may bring weights and a state: they go into this one's weights.
@@ -119,6 +130,10 @@ cdef class Kernel:
     @property
     def recomputed(self):
         return bool(self.op.flags & RECOMPUTED)
+
+    @property
+    def adds(self):
+        return bool(self.op.flags & ADDS)
 
     @property
     def draws(self):
@@ -159,7 +174,7 @@ cdef class Kernel:
             Fill a cache for ``backward``; without it the kernel runs as at prediction.
         y, cache, derived, scratch : arrays, default=None
             Buffers to use; new ones full of NaN otherwise.
-        **options : training, seed, epoch, step, row0, lengths; order, where the op ``gathers``
+        **options : training, seed, epoch, step, row0, lengths; order, where the op ``gathers``; x2, where it adds
 
         Returns
         -------
@@ -259,6 +274,9 @@ cdef int fill_call(Kernel kernel, Call *call, dict options, object x) except -1:
         # rows of x in another order, as a gathering op reads them
         call.order, call.x_stride = <const long long*>address(order, "order", "int64", order.size), kernel.op.x_size
         call.n = order.size
+    x2 = options.pop("x2", None)
+    if x2 is not None:
+        call.x2 = address(x2, "x2", kernel.dtype, call.n * kernel.op.y_size)
     lengths = options.pop("lengths", None)
     if lengths is not None:
         call.lengths = <const int*>address(lengths, "lengths", "int32", call.n)

@@ -95,6 +95,7 @@ class Plan:
     buffers: list[Buffer] = field(default_factory=list)
     nodes: list[Planned] = field(default_factory=list)
     again: dict[int, int] = field(default_factory=dict)     # where a value is that is made a second time
+    gradients: list[int] = field(default_factory=list)      # where a value's gradient is
     arena: int = 0                      # numbers a thread needs
     whole: int = 0                      # numbers a row of the whole-batch buffers
     held_rows: int = 0                  # rows of the whole-batch buffers, and of blocks if those have more
@@ -114,6 +115,7 @@ class Plan:
                              default=0)
         self.buffers = [Buffer(size) for size in self.graph.sizes for _ in (0,)]
         self.buffers += [Buffer(size) for size in self.graph.sizes]
+        self.gradients = list(range(len(self.graph.sizes), len(self.buffers)))
         self.needs = self.graph.needs_gradient() if self.training else [False] * len(self.graph.sizes)
         if self.input_gradient:
             self.needs = [True] * len(self.graph.sizes)
@@ -223,6 +225,7 @@ class Plan:
         if kind == DX_COLUMNS or (self.recompute and passes):
             return []
         own = [] if self.recompute and kernel is not None and kernel.recomputed else [node.y]
+        inputs = inputs[:1] if kernel is not None else inputs           # a kernel does not read again what it adds
         return own if kind == BACKWARD and planned.tiled else inputs + own
 
     def _recompute(self) -> None:
@@ -284,21 +287,21 @@ class Plan:
 
     def _lifetimes(self) -> None:
         """When each buffer is alive, and how each gradient is written: the first reader writes, others add."""
-        n_values, output = len(self.graph.sizes), self.output
+        output = self.output
         assert output is not None
         written: set[int] = set()
-        b = self.buffers
+        b, gradients = self.buffers, self.gradients
         b[0].touch(0)
         for time, (kind, i) in enumerate(self.actions):
             if kind == LOSS:
                 b[output].touch(time)
                 if self.training:
-                    b[n_values + output].touch(time)
+                    b[gradients[output]].touch(time)
                 continue
             planned = self.nodes[i]
             node = planned.node
             if kind == GRADIENT:
-                b[node.x].deferred = b[n_values + node.y].deferred = True
+                b[node.x].deferred = b[gradients[node.y]].deferred = True
                 continue
             inputs = [v for v in (node.x, node.x2) if v >= 0]
             for v in self._reads(kind, i):
@@ -316,10 +319,10 @@ class Plan:
             if kind == REDUCE:
                 continue
             if kind == DX_COLUMNS:
-                b[n_values + node.y].touch(time)
-                b[n_values + node.x].touch(time)
+                b[gradients[node.y]].touch(time)
+                b[gradients[node.x]].touch(time)
                 continue
-            b[n_values + node.y].touch(time)
+            b[gradients[node.y]].touch(time)
             if planned.cache >= 0:
                 b[planned.cache].touch(time)
             if kind == BACKWARD:
@@ -327,8 +330,10 @@ class Plan:
                 for v in inputs:
                     modes.append((ADD if v in written else WRITE) if self.needs[v] else NONE)
                     if self.needs[v]:
+                        if v not in written and self._passes(node, v):
+                            gradients[v] = gradients[node.y]
                         written.add(v)
-                        b[n_values + v].touch(time)
+                        b[gradients[v]].touch(time)
                 planned.dx = modes[0]
                 planned.dx2 = modes[1] if len(modes) > 1 else NONE
                 if node.kernel is not None and planned.dx == ADD:
@@ -341,6 +346,15 @@ class Plan:
             b[v].whole = True
             b[v].touch(end)
         keep_across_barriers(b, self.phases)
+
+    def _passes(self, node: Node, v: int) -> bool:
+        """Whether the gradient of input v, which is the first to be made, may have the place of the output's gradient.
+
+        A sum has the gradient of both summands, and nothing else reads it.
+        """
+        adds = node.kind == "add" or (node.kernel is not None and node.kernel.adds and v != node.x)
+        own = node.x != node.x2 and self.gradients[node.y] not in (self.gradients[node.x], self.gradients[node.x2])
+        return adds and own and v not in (0, self.output)
 
     def _choose_blocks(self) -> None:
         """R rows a block and A lanes, from the network and the batch size alone."""

@@ -134,7 +134,7 @@ cdef class Workspace:
                 s.op = (<Kernel>node.kernel).op
             s.x, s.x2, s.y = node.x, node.x2, node.y
             s.x_again, s.x2_again, s.y_again = [plan.again.get(v, v) for v in (node.x, node.x2, node.y)]
-            s.gx, s.gx2, s.gy = run.n_values + node.x, run.n_values + node.x2, run.n_values + node.y
+            s.gx, s.gx2, s.gy = [plan.gradients[v] for v in (node.x, node.x2, node.y)]
             s.cache, s.temporary, s.partial = p.cache, p.temporary, p.partial
             s.theta, s.state, s.derived = node.theta * item, node.state * item, node.derived * item
             s.x_size, s.x2_size = plan.graph.sizes[node.x], plan.graph.sizes[node.x2] if node.x2 >= 0 else 0

@@ -6,8 +6,8 @@ BOUNDS: dict[str, tuple[float, float]]
 
 def batch_norm(
     dtype: str, *, n_steps: int, inner: int, k: int, momentum: float, epsilon: float, activation: str = "identity",
-    slope: float = 1.0, image: tuple[int, int] | None = None,
+    slope: float = 1.0, image: tuple[int, int] | None = None, adds: bool = False,
 ) -> Kernel: ...
 def with_next(
-    dtype: str, settings: dict[str, Any], activation: str, slope: float, after: Kernel, rows: int,
+    dtype: str, settings: dict[str, Any], activation: str, slope: float, adds: bool, after: Kernel, rows: int,
 ) -> Kernel | None: ...

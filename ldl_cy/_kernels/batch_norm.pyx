@@ -14,8 +14,10 @@ dx_i = gamma / sigma g_i.
 A row is (n_steps, inner, k); with lengths only the first lengths[i] steps of row i exist.
 
 f is the activation behind the layer, and with `pool` the maximum of 2x2 pixels is taken after it, where a plan fuses
-them: neither z nor f(z) is then written. ReLU and ReLU6 are bounds of the vector kernels (_engine/vec/batch_norm.h),
-which find f'(z) from x again; other activations pass over pieces that are in the cache, and g takes the place of dy.
+them: neither z nor f(z) is then written. With `adds` another value is added to z, that of a residual block's other
+path; y then tells where dy passes, and g, the gradient of both summands, takes the place of dy. ReLU and ReLU6 are bounds
+of the vector kernels (_engine/vec/batch_norm.h), which find f'(z) from x again; other activations pass over pieces that
+are in the cache, and g takes the place of dy.
 tests/layers/test_fused_norm.py compares all that with the layers one by one.
 """
 from functools import partial
@@ -28,8 +30,8 @@ from ldl_cy._engine cimport vec
 from ldl_cy._engine.batch_norm cimport (
     norm_backward, norm_forward, norm_moments, norm_pool_backward, norm_pool_forward, norm_sums)
 from ldl_cy._engine.op cimport (
-    COUPLES_ROWS, RECOMPUTED, USES_LENGTHS, Call, Kernel, Op, assert_fits, backward_t, combine_t, forward_t, prepare_t,
-    reduce_t)
+    ADDS, COUPLES_ROWS, RECOMPUTED, USES_LENGTHS, Call, Kernel, Op, assert_fits, backward_t, combine_t, forward_t,
+    prepare_t, reduce_t)
 
 from ldl_cy._engine.vec import ACTIVATIONS
 from ldl_cy._kernels.pooling import is_2x2_pool
@@ -50,6 +52,7 @@ ctypedef struct BatchNorm:
     double epsilon
     double lo, hi               # bounds of z: f where activation is the identity
     int activation
+    int adds                    # another value to z: call.x2
     double slope                # its number
 
 
@@ -74,16 +77,17 @@ cdef inline void apply(
     const BatchNorm *s, Py_ssize_t rows,
     const floating *channel,    # (3, k), see describe
     const floating *x,          # (rows, k)
+    const floating *other,      # (rows, k) or NULL
     floating *y,                # (rows, k)
 ) noexcept nogil:
     """y = f(z)"""
     cdef Py_ssize_t i = 0, piece = max(1, PIECE // s.k), n
     if s.activation == vec.LDL_IDENTITY:
-        norm_forward(rows, s.k, channel, <floating>s.lo, <floating>s.hi, x, y)
+        norm_forward(rows, s.k, channel, <floating>s.lo, <floating>s.hi, x, other, y)
         return
     while i < rows:
         n = min(piece, rows - i)
-        norm_forward(n, s.k, channel, <floating>s.lo, <floating>s.hi, x + i * s.k, y + i * s.k)
+        norm_forward(n, s.k, channel, <floating>s.lo, <floating>s.hi, x + i * s.k, <const floating*>NULL, y + i * s.k)
         vec.activate(s.activation, <floating>s.slope, n, s.k, y + i * s.k, y + i * s.k)
         i += n
 
@@ -105,7 +109,7 @@ cdef void through_activation(
         return
     while i < rows:
         n = min(piece, rows - i)
-        norm_forward(n, s.k, channel, <floating>NAN, <floating>NAN, x + i * s.k, z)
+        norm_forward(n, s.k, channel, <floating>NAN, <floating>NAN, x + i * s.k, <const floating*>NULL, z)
         vec.activate_grad(s.activation, <floating>s.slope, n, s.k, z, dy + i * s.k, dy + i * s.k)
         i += n
 
@@ -114,7 +118,7 @@ cdef void gradient_sums(
     const Op *op, const Call *call,
     const floating *x,          # (n, vectors, k)
     const floating *y,          # (n, y_size)
-    floating *dy,               # (n, y_size), becomes g where f is not in the bounds
+    floating *dy,               # (n, y_size), becomes g where f is not in the bounds, or with ADDS
     const floating *cache,      # (KEPT, k), then x at the maxima (n, y_size)
     double *sums,               # (2, k), overwritten
 ) noexcept nogil:
@@ -125,12 +129,14 @@ cdef void gradient_sums(
     cdef const floating *inverse = cache + 6 * k
     memset(sums, 0, 2 * k * sizeof(double))
     if s.h:
-        norm_sums(call.n * op.y_size // k, k, cache, <floating>s.lo, <floating>s.hi, cache + KEPT * k, dy, sums)
+        norm_sums(call.n * op.y_size // k, k, cache, <floating>s.lo, <floating>s.hi, cache + KEPT * k,
+                  <const floating*>NULL, dy, sums)
     else:
         for i in range(stretches(call)):
             at = i * op.x_size
             through_activation(s, stretch(s, call, i), cache, x + at, y + at, dy + at)
-            norm_sums(stretch(s, call, i), k, cache, <floating>s.lo, <floating>s.hi, x + at, dy + at, sums)
+            norm_sums(stretch(s, call, i), k, cache, <floating>s.lo, <floating>s.hi, x + at,
+                      y + at if s.adds else NULL, dy + at, sums)
     for j in range(k):
         sums[k + j] = (sums[k + j] - <double>low[j] * sums[j]) * inverse[j]
 
@@ -260,6 +266,7 @@ cdef void forward(
     cdef const BatchNorm *s = <const BatchNorm*>&op.sizes[0]
     cdef Py_ssize_t i, k = s.k, size
     cdef const floating *channel = derived
+    cdef const floating *other = <const floating*>call.x2
     cdef floating *kept = cache if cache != NULL else scratch
     if cache != NULL or call.backward or of_batch(call):
         describe(s, call, theta, state, kept)
@@ -270,7 +277,8 @@ cdef void forward(
                               y + i * op.y_size, NULL if cache == NULL else cache + KEPT * k + i * op.y_size)
         return
     for i in range(stretches(call)):
-        apply(s, stretch(s, call, i), channel, x + i * op.x_size, y + i * op.x_size)
+        apply(s, stretch(s, call, i), channel, x + i * op.x_size,
+              other + i * op.x_size if s.adds else NULL, y + i * op.x_size)
         if call.lengths != NULL:
             size = stretch(s, call, i) * k
             memset(y + i * op.x_size + size, 0, (op.x_size - size) * sizeof(floating))
@@ -279,7 +287,7 @@ cdef void forward(
 cdef inline void input_gradient(
     const Op *op, const Call *call,
     const floating *x,          # (n, vectors, k)
-    const floating *dy,         # (n, y_size): g where f is not in the bounds
+    const floating *dy,         # (n, y_size): g where f is not in the bounds, or with ADDS
     floating *dx,               # (n, vectors, k)
     floating *kept,             # (KEPT, k), then x at the maxima
 ) noexcept nogil:
@@ -291,6 +299,7 @@ cdef inline void input_gradient(
     cdef floating *c = kept + 4 * k
     cdef const floating *low = kept + 5 * k
     cdef const floating *inverse = kept + 6 * k
+    cdef floating lo = <floating>(NAN if s.adds else s.lo), hi = <floating>(NAN if s.adds else s.hi)
     cdef double share
     if of_batch(call) and call.partial[0] > 0:
         # dx = slope g + (a - c (x - high))
@@ -307,8 +316,8 @@ cdef inline void input_gradient(
                 kept + KEPT * k + i * op.y_size, dy + i * op.y_size, dx + i * op.x_size)
         return
     for i in range(stretches(call)):
-        norm_backward(stretch(s, call, i), k, kept, <floating>s.lo, <floating>s.hi, x + i * op.x_size,
-                      dy + i * op.x_size, dx + i * op.x_size)
+        norm_backward(stretch(s, call, i), k, kept, lo, hi, x + i * op.x_size, dy + i * op.x_size,
+                      dx + i * op.x_size)
         if call.lengths != NULL:
             size = stretch(s, call, i) * k
             memset(dx + i * op.x_size + size, 0, (op.x_size - size) * sizeof(floating))
@@ -330,7 +339,7 @@ cdef void backward(
     cdef Py_ssize_t i, j, k = s.k
     cdef double *sums = <double*>scratch            # sum g (k,), sum g xhat (k,)
     if not of_batch(call):
-        if grad != NULL:
+        if grad != NULL or s.adds:
             gradient_sums(op, call, x, y, dy, cache, sums)
         elif dx != NULL and not s.h:
             for i in range(stretches(call)):
@@ -350,7 +359,7 @@ cdef void backward(
 
 def batch_norm(
     str dtype, *, Py_ssize_t n_steps, Py_ssize_t inner, Py_ssize_t k, double momentum, double epsilon,
-    str activation="identity", double slope=1.0, image=None,
+    str activation="identity", double slope=1.0, image=None, bint adds=False,
 ):
     """The kernel of ``layers.BatchNorm`` for rows of n_steps steps, each ``inner`` vectors of k channels.
 
@@ -360,6 +369,8 @@ def batch_norm(
         The elementwise function behind it, and its number.
     image : (height, width), default=None
         Also take the maxima of 2x2 pixels of such an image; with 16 channels or more, and an activation of BOUNDS.
+    adds : bool, default=False
+        Also add another value before the activation, one of BOUNDS.
     """
     settings = {"n_steps": n_steps, "inner": inner, "k": k, "momentum": momentum, "epsilon": epsilon}
     cdef Kernel kernel = Kernel()
@@ -370,6 +381,7 @@ def batch_norm(
     s.lo, s.hi = BOUNDS.get(activation, BOUNDS["identity"])
     s.activation, s.slope = vec.LDL_IDENTITY if activation in BOUNDS else ACTIVATIONS.index(activation), slope
     s.h, s.w = image or (0, 0)
+    s.adds = adds
     op.x_size = n_steps * inner * k
     op.y_size = s.h // 2 * (s.w // 2) * k if image else op.x_size
     op.n_params = op.n_state = 2 * k
@@ -379,7 +391,9 @@ def batch_norm(
     op.scratch_fixed = KEPT * k
     op.n_derived = 3 * k
     op.flags = COUPLES_ROWS | USES_LENGTHS
-    if s.activation == vec.LDL_IDENTITY or vec.ldl_keeps_z(s.activation):
+    if adds:
+        op.flags |= ADDS
+    elif s.activation == vec.LDL_IDENTITY or vec.ldl_keeps_z(s.activation):
         op.flags |= RECOMPUTED                      # f'(z) is found from x
     op.flops = 10.0 * op.x_size
     if dtype == "float32":
@@ -391,21 +405,25 @@ def batch_norm(
         op.forward, op.backward = <forward_t>forward[double], <backward_t>backward[double]
         op.reduce, op.combine = <reduce_t>reduce[double], <combine_t>combine[double]
     kernel.name, kernel.dtype = "batch_norm", dtype
-    kernel.config = dict(settings, activation=activation, image=image)
+    kernel.config = dict(settings, activation=activation, image=image, adds=adds)
     if image is None:
-        kernel.fuser = partial(with_next, dtype, settings, activation, slope)
+        kernel.fuser = partial(with_next, dtype, settings, activation, slope, adds)
+    if image is None and activation == "identity" and not adds:
+        kernel.adder = partial(batch_norm, dtype, **settings, adds=True)
     return kernel
 
 
-def with_next(dtype, settings, activation, slope, Kernel after, rows):
+def with_next(dtype, settings, activation, slope, adds, Kernel after, rows):
     """The fuser of ``batch_norm``: with an elementwise activation, then with the MaxPool2D that halves an image."""
     k, config = settings["k"], after.config or {}
     if after.name == "activation" and activation == "identity":
         kind = config["kind"]
+        if adds:
+            return batch_norm(dtype, **settings, activation=kind, adds=True) if kind in BOUNDS else None
         if kind == "softmax" or (vec.ldl_keeps_z(ACTIVATIONS.index(kind)) and k > PIECE):
             return None
         return batch_norm(dtype, **settings, activation=kind, slope=config["slope"])
-    if (after.name == "max_pool" and activation in BOUNDS and k >= LEAST_POOLED and config["image"][2] == k
+    if (after.name == "max_pool" and activation in BOUNDS and not adds and k >= LEAST_POOLED and config["image"][2] == k
             and is_2x2_pool(config["kernel"], config["strides"], config["padding"], config["image"],
                             config["output"])):
         return batch_norm(dtype, **settings, activation=activation, slope=slope, image=config["image"][:2])

@@ -185,3 +185,97 @@ def test_networks_of_blocks_are_fused():
     model = Sequential([*networks.vgg(), Dense(3)], random_state=0).build((32, 32, 3))
     nodes = [p.node for p in Plan(model.network.graph, True, 8, 1).nodes]
     assert all(node.kernel is None or node.kernel.name != "activation" for node in nodes)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("k", [1, 3, 16, 37, 150])
+@pytest.mark.parametrize("activation", BOUNDED)
+@pytest.mark.parametrize("trainable", [True, False], ids=["trains", "frozen"])
+def test_sums(activation, k, trainable, dtype):
+    """f(BatchNorm(x) + x2): the numbers of three ops, to the bit, and the gradient of x2 in place of dy's."""
+    for shape, n, lengths in (((k,), 7, None), ((k,), 83, None), ((5, k), 1, None), ((7, 2, k), 6, LENGTHS)):
+        first, (behind,), _ = kernels(dtype, shape, activation, trainable=trainable)
+        summed = first.fuse_add().fuse(behind, 100)
+        assert summed.adds and summed.couples_rows == trainable and not summed.recomputed
+        theta, state, x = numbers(dtype, shape, n)
+        rng = np.random.default_rng(1)
+        x2, dy = (rng.standard_normal((n, x[0].size)).astype(dtype) for _ in range(2))
+        if lengths is not None:
+            x2[np.arange(shape[0]).repeat(2 * k) >= lengths[:, None]] = 0
+        options = {"training": True, "lengths": lengths}
+        z, kept, _ = first.forward(theta, x, state=state.copy(), **options)
+        none = np.empty(0, dtype)
+        y, cache, _ = behind.forward(none, z + x2, **options)
+        g, dx, grad = np.full_like(y, np.nan), np.full_like(x, np.nan), np.zeros_like(theta)
+        behind.backward(none, z + x2, y, dy.copy(), cache, dx=g, **options)
+        expected_g = g.copy()
+        first.backward(theta, x, z, g, kept, state=state.copy(), dx=dx, grad=grad, **options)
+        found, kept, _ = summed.forward(theta, x, state=state.copy(), x2=x2, **options)
+        np.testing.assert_array_equal(found, y)
+        for wanted in (True, False):            # also where nothing below needs a gradient
+            own_dy, own_dx, own_grad = dy.copy(), np.full_like(x, np.nan), np.zeros_like(theta)
+            summed.backward(theta, x, found, own_dy, kept.copy(), state=state.copy(), dx=own_dx if wanted else None,
+                            grad=own_grad if wanted else None, **options)
+            valid = np.ones(dy.shape, bool) if lengths is None else (
+                np.arange(shape[0]).repeat(2 * k) < lengths[:, None])
+            np.testing.assert_array_equal(own_dy[valid], expected_g[valid])
+            if wanted:
+                np.testing.assert_array_equal(own_dx, dx)
+                np.testing.assert_array_equal(own_grad, grad)
+
+
+def path(filters, activation="relu", **options):
+    return [Conv2D(filters, 3, padding="same", use_bias=False), BatchNorm(**options)] + (
+        [Activation(activation)] if activation else [])
+
+
+RESIDUAL = {                # layers, and how many sums BatchNorm makes
+    "identity": ([*path(4), layers.Add([*path(4), *path(4, None)], []), Activation("relu")], 1),
+    "first": ([layers.Add(path(3, None), []), Activation("relu6")], 1),
+    "projected": ([layers.Add([*path(4), *path(5, None)], path(5, None)), Activation("relu")], 1),
+    "beside layers without weights": ([layers.Add(path(3, None), [layers.ZeroPadding2D(1), layers.AvgPool2D(3, 1)]),
+                                       Activation("relu")], 1),
+    "not activated": ([*path(4), layers.Add([], path(4, None))], 1),
+    "another activation": ([*path(4), layers.Add(path(4, None), []), Activation("gelu")], 1),
+    "its own input": ([*path(4, "tanh"), layers.Add([BatchNorm()], []), Activation("relu")], 1),
+    "a chain": ([*path(4), *[layer for _ in range(3) for layer in (
+        layers.Add(path(4, None), []), Activation("relu"))]], 3),
+    "three paths": ([*path(4), layers.Add([], path(4, None), path(4)), Activation("relu")], 1),
+    "frozen": ([*path(4), layers.Add(path(4, None, trainable=False), []), Activation("relu")], 1),
+    "frozen below": ([Conv2D(4, 3, trainable=False), layers.Add([BatchNorm()], [Conv2D(4, 1)]), Activation("relu")], 1),
+    "in each other": ([layers.Add([layers.Add(path(3, None), [])], path(3, None)), Activation("relu")], 2),
+    "pooled": ([layers.Add(path(16, None), [Conv2D(16, 1)]), Activation("relu"), MaxPool2D(2)], 1),
+    "twice": ([*path(4), layers.Add([], []), *path(3)], 0),
+    "without norm": ([Conv2D(4, 3), layers.Add([Conv2D(4, 1)], []), layers.Add([Conv2D(4, 1)], [], [])], 0),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("network", RESIDUAL)
+def test_residual_networks(network, dtype):
+    stack, sums = RESIDUAL[network]
+    model = Sequential([*stack, layers.GlobalAvgPool2D(), Dense(2)], dtype=dtype, random_state=0).build((7, 6, 3))
+    graph, rng = model.network.graph, np.random.default_rng(0)
+    X, y = rng.standard_normal((11, 7, 6, 3)).astype(dtype), rng.standard_normal((11, 2))
+    for wanted in (True, False):
+        for training in (True, False):
+            options = {"training": training, "input_gradient": wanted}
+            step = check_blocks_and_threads(
+                lambda threads, **blocks: run_model_step(model, X, y, threads, **options, **blocks),  # noqa: B023
+                50 * TOL[dtype])
+            assert sum(p.node.kernel is not None and p.node.kernel.adds for p in step.plan.nodes) == sums
+            apart = run_model_step(model, X, y, keep=tuple(range(len(graph.sizes))), block_rows=2, lanes=3, **options)
+            assert not any(p.node.kernel is not None and p.node.kernel.adds for p in apart.plan.nodes)
+            for a, b in zip(step[:4], apart[:4]):
+                if b is not None:
+                    close(a, b, 50 * TOL[dtype])
+
+
+def test_the_gradient_of_a_sum_is_in_one_place():
+    """Down the identities of a chain of blocks nothing is copied."""
+    stack, _ = RESIDUAL["a chain"]
+    model = Sequential([*stack, layers.GlobalAvgPool2D(), Dense(2)], random_state=0).build((7, 6, 3))
+    plan = Plan(model.network.graph, True, 11, 2)
+    sums = [p.node for p in plan.nodes if p.node.kernel is not None and p.node.kernel.adds]
+    assert len({plan.gradients[v] for node in sums for v in (node.x2, node.y)}) == 1
+    assert all(plan.buffers[len(model.network.graph.sizes) + node.x2].offset < 0 for node in sums)
