@@ -15,6 +15,7 @@ cdef extern from "vec/vec.h" nogil:
         void (*activate)(int, float, Py_ssize_t, Py_ssize_t, const float*, float*) noexcept nogil
         void (*activate_grad)(
             int, float, Py_ssize_t, Py_ssize_t, const float*, const float*, float*) noexcept nogil
+        void (*activate_both)(int, Py_ssize_t, const float*, float*, float*) noexcept nogil
         void (*fill_rows)(Py_ssize_t, Py_ssize_t, const float*, float*, Py_ssize_t) noexcept nogil
         void (*add_column_sums)(Py_ssize_t, Py_ssize_t, const float*, float*) noexcept nogil
         void (*transpose)(
@@ -57,6 +58,7 @@ cdef extern from "vec/vec.h" nogil:
         void (*activate_grad)(
             int, double, Py_ssize_t, Py_ssize_t, const double*, const double*,
             double*) noexcept nogil
+        void (*activate_both)(int, Py_ssize_t, const double*, double*, double*) noexcept nogil
         void (*fill_rows)(Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t) noexcept nogil
         void (*add_column_sums)(Py_ssize_t, Py_ssize_t, const double*, double*) noexcept nogil
         void (*transpose)(
@@ -166,6 +168,13 @@ cdef inline void activate_grad(
         table.f32.activate_grad(kind, slope, rows, k, a, dy, dz)
     else:
         table.f64.activate_grad(kind, slope, rows, k, a, dy, dz)
+
+
+cdef inline void activate_both(int kind, Py_ssize_t n, const floating *z, floating *y, floating *slope) noexcept nogil:
+    if floating is float:
+        table.f32.activate_both(kind, n, z, y, slope)
+    else:
+        table.f64.activate_both(kind, n, z, y, slope)
 
 
 cdef inline void fill_rows(

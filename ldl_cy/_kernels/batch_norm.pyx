@@ -15,9 +15,9 @@ A row is (n_steps, inner, k); with lengths only the first lengths[i] steps of ro
 
 f is the activation behind the layer, and with `pool` the maximum of 2x2 pixels is taken after it, where a plan fuses
 them: neither z nor f(z) is then written. With `adds` another value is added to z, that of a residual block's other
-path; y then tells where dy passes, and g, the gradient of both summands, takes the place of dy. ReLU and ReLU6 are bounds
-of the vector kernels (_engine/vec/batch_norm.h), which find f'(z) from x again; other activations pass over pieces that
-are in the cache, and g takes the place of dy.
+path; y then tells where dy passes, and g, the gradient of both summands, takes the place of dy. ReLU and ReLU6 are
+bounds of the vector kernels (_engine/vec/batch_norm.h), which find f'(z) from x again; other activations pass over
+pieces that are in the cache, and g takes the place of dy.
 tests/layers/test_fused_norm.py compares all that with the layers one by one.
 """
 from functools import partial

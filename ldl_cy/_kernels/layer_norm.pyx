@@ -8,8 +8,8 @@ Ba, Kiros, Hinton, "Layer normalization", arXiv:1607.06450, 2016. For one vector
     dz_j = dy_j f'(z_j),  dgamma_j += dz_j xhat_j,  dbeta_j += dz_j
     dx_j = (g_j - sum g / k - xhat_j sum (g xhat) / k) / sigma,  g_j = gamma_j dz_j
 
-f is the activation behind the layer where a plan fuses the two: it passes over pieces that are in the cache, and z,
-where its derivative needs that, is made again. The sums and loops are in _engine/vec/layer_norm.inc.
+f is the activation behind the layer where a plan fuses the two: it passes over pieces that are in the cache. f'(z) is
+made with f(z) and kept, where it is not a function of y. The sums and loops are in _engine/vec/layer_norm.inc.
 Where a vector is a whole sequence, only the numbers of its valid steps are in it: see ``numbers_of``. Vectors whose
 numbers are not neighbours are those of layer_norm_axes.pyx.
 """
@@ -57,19 +57,24 @@ cdef void forward(
     const floating *state, const floating *derived,
     const floating *x,          # (n, vectors, k)
     floating *y,                # (n, vectors, k)
-    floating *cache,            # (n, vectors, KEPT), or NULL at prediction
+    floating *cache,            # (n, vectors, KEPT), then f'(z) (n, vectors, k) if kept; or NULL at prediction
     floating *scratch,          # (piece, KEPT)
 ) noexcept nogil:
     cdef const LayerNorm *s = <const LayerNorm*>&op.sizes[0]
     cdef Py_ssize_t v = 0, k, rows
     cdef floating *stats = scratch
+    cdef floating *slopes = NULL
+    if cache != NULL and vec.ldl_keeps_z(s.activation):
+        slopes = cache + call.n * s.vectors * KEPT
     while v < call.n * s.vectors:
         rows, k = piece_of(s, call, v), numbers_of(s, call, v)
         if cache != NULL:
             stats = cache + v * KEPT
         layer_norm_describe(rows, k, s.epsilon, x, stats)
         layer_norm_forward(rows, k, theta, theta + s.k, stats, x, y)
-        if s.activation != vec.LDL_IDENTITY:
+        if slopes != NULL:
+            vec.activate_both(s.activation, rows * k, <const floating*>y, y, slopes + v * s.k)
+        elif s.activation != vec.LDL_IDENTITY:
             vec.activate(s.activation, <floating>s.slope, rows, k, y, y)
         if k < s.k:
             memset(y + k, 0, (s.k - k) * sizeof(floating))
@@ -87,24 +92,23 @@ cdef void backward(
     floating *dy,               # (n, vectors, k), becomes dz
     floating *dx,               # (n, vectors, k) or NULL
     floating *grad,             # dgamma (k,), dbeta (k,) or NULL
-    floating *cache,            # (n, vectors, KEPT)
-    floating *scratch,          # (2, k) doubles, then z of a piece
+    floating *cache,            # as forward has left it
+    floating *scratch,          # (2, k) doubles
 ) noexcept nogil:
     cdef const LayerNorm *s = <const LayerNorm*>&op.sizes[0]
-    cdef Py_ssize_t v = 0, j, k, rows
+    cdef Py_ssize_t v = 0, i, j, k, rows
     # a block's sums in double: a row may hold thousands of vectors
     cdef double *dgamma = <double*>scratch
     cdef double *dbeta = dgamma + s.k
-    cdef floating *z = <floating*>(dbeta + s.k)
+    cdef const floating *slopes = cache + call.n * s.vectors * KEPT
     memset(dgamma, 0, 2 * s.k * sizeof(double))
     while v < call.n * s.vectors:
         rows, k = piece_of(s, call, v), numbers_of(s, call, v)
-        if s.activation != vec.LDL_IDENTITY:
-            if vec.ldl_keeps_z(s.activation):
-                layer_norm_forward(rows, k, theta, theta + s.k, cache, x, z)
-                vec.activate_grad(s.activation, <floating>s.slope, rows, k, z, dy, dy)
-            else:
-                vec.activate_grad(s.activation, <floating>s.slope, rows, k, y, dy, dy)
+        if vec.ldl_keeps_z(s.activation):
+            for i in range(rows * k):
+                dy[i] *= slopes[v * s.k + i]
+        elif s.activation != vec.LDL_IDENTITY:
+            vec.activate_grad(s.activation, <floating>s.slope, rows, k, y, dy, dy)
         if grad != NULL:
             layer_norm_sums(rows, k, cache, x, dy, dgamma, dbeta)
         if dx != NULL:
@@ -140,9 +144,8 @@ def layer_norm(str dtype, *, Py_ssize_t vectors, Py_ssize_t k, double epsilon, P
     op.flags = USES_LENGTHS if n_steps else 0
     op.x_size = op.y_size = vectors * k
     op.n_params = 2 * k
-    op.cache_size = KEPT * vectors
-    op.scratch_fixed = max(KEPT * s.piece, 2 * k * (2 if dtype == "float32" else 1)
-                           + (s.piece * k if vec.ldl_keeps_z(s.activation) else 0))
+    op.cache_size = KEPT * vectors + (op.y_size if vec.ldl_keeps_z(s.activation) else 0)
+    op.scratch_fixed = max(KEPT * s.piece, 2 * k * (2 if dtype == "float32" else 1))
     op.flops = 10.0 * op.x_size
     if dtype == "float32":
         op.forward, op.backward = <forward_t>forward[float], <backward_t>backward[float]

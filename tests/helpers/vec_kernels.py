@@ -19,18 +19,20 @@ from ldl_cy._engine.vec import (
 )
 from ldl_cy._kernels.dense import dense
 
-__all__ = ["ACTIVATIONS", "LOSSES", "RULES", "activation", "activation_grad", "add_", "add_column_sums_",
-           "apply_dropout", "exponential", "fewest_slots", "fill_rows_", "gru_step", "gru_step_back", "instruction_set",
-           "instruction_sets", "keeps_z", "largest", "logarithm", "loss", "lstm_step", "lstm_step_back",
-           "scale_", "sum_of_squares", "transpose_", "uniform_draws", "update_", "use_instruction_set"]
+__all__ = ["ACTIVATIONS", "LOSSES", "RULES", "activation", "activation_both", "activation_grad", "add_",
+           "add_column_sums_", "apply_dropout", "exponential", "fewest_slots", "fill_rows_", "gru_step",
+           "gru_step_back", "instruction_set", "instruction_sets", "keeps_z", "largest", "logarithm", "loss",
+           "lstm_step", "lstm_step_back", "scale_", "sum_of_squares", "transpose_", "uniform_draws", "update_",
+           "use_instruction_set"]
 
 LOSSES = ("squared_error", "log_loss_codes", "log_loss_probs", "binary_log_loss")
 
 # The table for one dtype, in the order of vec.h. What each function takes, and after > returns: p a pointer,
 # n a ptrdiff_t, i an int, u a uint64_t, d a double, T a number of the dtype.
 FIELDS = {
-    "activate": "iTnnpp", "activate_grad": "iTnnppp", "exp": "npp", "log": "npp", "fill_rows": "nnppn",
-    "add_column_sums": "nnpp", "transpose": "nnpnpn", "add": "npp", "scale": "nTp", "axpy": "nTpp",
+    "activate": "iTnnpp", "activate_grad": "iTnnppp", "activate_both": "inppp", "exp": "npp", "log": "npp",
+    "fill_rows": "nnppn", "add_column_sums": "nnpp", "transpose": "nnpnpn", "add": "npp", "scale": "nTp",
+    "axpy": "nTpp",
     "sum_squares": "np>d", "max_abs": "np>d", "dropout": "nuudpp", "squared_error": "nnpppTp>d",
     "log_loss_codes": "nnpppTpT>d", "log_loss_probs": "nnpppTpT>d", "binary_log_loss": "nnpppTp>d",
     "lstm_forward": "nnppppp", "lstm_backward": "nnppppp", "gru_forward": "nnpppp", "gru_backward": "nnpppp",
@@ -96,6 +98,14 @@ def activation_grad(name, a, dy, slope=1.0, out=None):
     k = max(a.shape[-1], 1)
     call("activate_grad", a.dtype, ACTIVATIONS.index(name), slope, a.size // k, k, a, dy, out)
     return out
+
+
+def activation_both(name, z, out=None):
+    """(f(z), f'(z))"""
+    out, slope = np.empty_like(z) if out is None else out, np.empty_like(z)
+    check(z.shape, z.dtype, z, out, slope)
+    call("activate_both", z.dtype, ACTIVATIONS.index(name), z.size, z, out, slope)
+    return out, slope
 
 
 def elementwise(name, x, out, *arguments):

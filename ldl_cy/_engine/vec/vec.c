@@ -23,7 +23,8 @@ INLINE double sqrt_f64(double x) { return sqrt(x); }
 #include "kernels.inc"
 
 #define TABLE(F) {                                                                                \
-    .activate = F(activate), .activate_grad = F(activate_grad), .exp = F(v_exp), .log = F(v_log), \
+    .activate = F(activate), .activate_grad = F(activate_grad), .activate_both = F(activate_both), \
+    .exp = F(v_exp), .log = F(v_log),                                                             \
     .fill_rows = F(fill_rows), .add_column_sums = F(add_column_sums), .transpose = F(transpose),  \
     .add = F(add), .scale = F(scale), .axpy = F(axpy), .sum_squares = F(sum_squares),             \
     .max_abs = F(max_abs), .dropout = F(dropout), .squared_error = F(squared_error),              \

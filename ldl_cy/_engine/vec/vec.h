@@ -33,6 +33,8 @@
     /* dz = dy f'(z). `a` is z where ldl_keeps_z(kind), else y = f(z). In place (dz == dy). */    \
     void (*activate_grad)(int kind, T slope, ptrdiff_t rows, ptrdiff_t k, const T *a,             \
                           const T *dy, T *dz);                                                    \
+    /* y = f(z) and slope = f'(z) where ldl_keeps_z(kind); z may be y. */                         \
+    void (*activate_both)(int kind, ptrdiff_t n, const T *z, T *y, T *slope);                     \
     void (*exp)(ptrdiff_t n, const T *x, T *y);                                                   \
     void (*log)(ptrdiff_t n, const T *x, T *y);                                                   \
     /* y[i] = b; b may be NULL: zeros; ldy: stride of the rows of y */                            \

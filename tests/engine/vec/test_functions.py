@@ -128,6 +128,20 @@ def test_activation_grad(name, n, dtype, rng):
     guarded.check()
 
 
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("name", [name for name in vec.ACTIVATIONS if vec.keeps_z(name)])
+def test_activation_with_its_slope(name, n, dtype, rng):
+    eps = np.finfo(dtype).eps
+    guarded = Guarded(dtype)
+    z = guarded(np.resize(np.r_[rng.normal(0, 3, 50), -np.inf, np.inf, np.nan, 0, -0.0, 3, -3, 1e30, -1e30], n))
+    y, slope = vec.activation_both(name, z, out=guarded.empty(n))
+    assert_allclose(y, vec.activation(name, z), rtol=4 * eps, atol=4 * eps)
+    assert_allclose(slope, vec.activation_grad(name, z, np.ones_like(z)), rtol=4 * eps, atol=4 * eps)
+    in_place, again = vec.activation_both(name, z, out=z)
+    assert in_place is z and same_bits(z, y) and same_bits(again, slope)
+    guarded.check()
+
+
 def test_gradient_of_relu_keeps_nan(dtype):
     one = np.ones(2, dtype)
     y = np.array([np.nan, 0], dtype)
