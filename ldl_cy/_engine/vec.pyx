@@ -96,7 +96,7 @@ def instruction_set():
 
 
 def use_instruction_set(name):
-    """Choose another one, for tests and measurements. Not while a fit runs."""
+    """Choose another one, for tests and measurements, while no fit and no prediction runs in any thread."""
     global table
     names = instruction_sets()
     if name not in names:
