@@ -138,7 +138,7 @@ class Conv1D(_Conv):
         polynomials at real points, and "fft", for windows of 2 to 1,023 steps, discrete Fourier transforms of pieces
         of the sequence, both at stride 1 without groups: 2 to 3 times fewer multiplications for short windows, 10
         times fewer for long ones. The relative root-mean-square error in float32 is 2e-7 with "direct" and "fft",
-        and 4e-7 to 3e-6 with "winograd", where it grows with the number of channels. Both add up 4 to 1,024 steps of
+        and 4e-7 to 3e-6 with "winograd", where it grows with the number of channels. Both add up 5 to 1,024 steps of
         the input at a time: an output's rounding error is relative to the largest of these numbers, also to later ones
         with padding="causal", and one that is not finite makes all outputs of its piece NaN. "auto" chooses by the
         number of operations, and neither of the two for fewer than 16 channels or filters.
