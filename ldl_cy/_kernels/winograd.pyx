@@ -42,6 +42,9 @@ LEAST_BLOCK_BYTES = 5 * 2**17
 MOST_BLOCK_BYTES = 5 * 2**20
 LEAST_TILES = 32
 
+cdef enum:
+    MOST_SUMMED = 512           # tiles that Q sums before it is added to dW: rounding errors grow with their number
+
 # Filtering images (h, w, c) into maps (oh, ow, f): pixel (y, x) sees rows y - top to y - top + 2, columns likewise
 ctypedef struct Filter:
     Py_ssize_t h
@@ -151,10 +154,12 @@ cdef inline void filter_images(
 
 
 cdef inline void add_products(
-    const Filter *s, Py_ssize_t n, bint overwrite,
+    const Filter *s, Py_ssize_t n,
+    Py_ssize_t *summed,         # tiles in Q so far; 0: Q is overwritten
     const floating *x,          # (n, h, w, c)
     const floating *dz,         # (n, oh, ow, f)
-    floating *Q,                # (places, c, f): added to, or overwritten
+    floating *dW,               # (3, 3, c, f), added to when Q has MOST_SUMMED tiles
+    floating *Q,                # (places, c, f)
     floating *V, floating *D,
 ) noexcept nogil:
     cdef Py_ssize_t tiles = n * s.th * s.tw, first = 0, count, p
@@ -167,8 +172,13 @@ cdef inline void add_products(
             # Q += V^T D   (c, count) (count, f), the sum over the tiles
             to = Q + p * s.u_stride
             gemm_packed(True, s.c, s.f, count, <const floating*>V + p * s.v_stride, s.c, D + p * s.m_stride,
-                        <const floating*>NULL if overwrite and first == 0 else to, s.f, to, s.f)
+                        <const floating*>NULL if summed[0] == 0 else to, s.f, to, s.f)
         first += count
+        summed[0] += count
+        if summed[0] >= MOST_SUMMED:
+            # dW += G^T Q G   (3, 3, c, f)
+            add_weights_gradient(s.m, s.c * s.f, <const floating*>Q, s.u_stride, dW)
+            summed[0] = 0
 
 
 cdef inline void transform_and_pack(
@@ -255,7 +265,7 @@ cdef void backward(
 ) noexcept nogil:
     cdef:
         const Winograd *v = <const Winograd*>&op.sizes[0]
-        Py_ssize_t f = v.y.f, first = 0, n, i, at, size = v.y.oh * v.y.ow * f
+        Py_ssize_t f = v.y.f, first = 0, summed = 0, n, i, at, size = v.y.oh * v.y.ow * f
         floating *a = cache if op.cache_size and not v.pool else y
         floating *dz
     while first < call.n:
@@ -274,15 +284,13 @@ cdef void backward(
                     <const uint8_t*>(cache + (first + i) * op.cache_size), scratch + v.z + i * size)
             dz = scratch + v.z
         if grad != NULL:
-            add_products(&v.y, n, first == 0, x + first * op.x_size, dz, scratch + v.Q, scratch,
-                         scratch + v.M)
+            add_products(&v.y, n, &summed, x + first * op.x_size, dz, grad, scratch + v.Q, scratch, scratch + v.M)
         if dx != NULL:
             # dx is dz filtered by the rotated weights
             filter_images(&v.dx, n, dz, derived + v.Ut, <const floating*>NULL, False, dx + first * op.x_size,
                           scratch, scratch + v.M)
         first += n
-    if grad != NULL:
-        # dW += G^T Q G   (3, 3, c, f)
+    if summed:
         add_weights_gradient(v.y.m, v.y.c * f, <const floating*>scratch + v.Q, v.y.u_stride, grad)
 
 

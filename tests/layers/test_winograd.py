@@ -58,6 +58,7 @@ def off(a, b):
 
 @pytest.mark.parametrize(("filters", "shape", "n"), [
     (64, (32, 32, 64), 2), (128, (16, 16, 128), 3), (20, (13, 27, 33), 5), (256, (8, 8, 256), 1), (24, (2, 9, 40), 3),
+    (16, (32, 32, 16), 40),                             # 2,560 tiles, which dW sums in parts
 ])
 def test_against_the_plain_twin(isa, filters, shape, n):
     """What the documentation promises: 3e-6 in float32 (rounding of the transforms), 1e-14 in float64."""
