@@ -2,8 +2,8 @@
 # how they work. Everything is row-major.
 #
 #     pack, gemm_packed       C = op(A) B + S, B packed once, for many products: weights in a step, or in all predicts
-#     gemm_by_panels          C = op(A) op(B) + S, B packed a piece at a time, while it is in L1: dW = x^T dz;
-#                             a B that is not worth packing is read where it is
+#     gemm_by_panels          C = op(A) op(B) + S, B packed a piece at a time, or, if that would not be repaid, read
+#                             where it is: dW = x^T dz
 #
 # A number of C is the same whichever of the two makes it, and wherever its row is; one row alone may differ.
 #
@@ -38,12 +38,13 @@ cdef extern from "vec/vec.h" nogil:
 
 cdef enum:
     MOST_VECTOR = 16            # numbers of a vector of any instruction set: sizes do not depend on it
-    PANEL_ROWS = 128
+    PANEL_ROWS = 256            # fewer would read and write C more often
     PANEL_COLUMNS = 64
     PANEL = PANEL_ROWS * PANEL_COLUMNS      # numbers of scratch of gemm_by_panels
-    FEW_ROWS = 16               # of A: as many or fewer do not repay the copy of B,
-    SMALL = 2 * PANEL           # and neither does a B of so few numbers, which stays in L1 or close to it
-    MANY_ROWS = 480             # of A: a strip of it 128 deep stays in L2 for all columns of B
+    IN_L1 = 1 << 13             # numbers
+    SMALL = 2 * IN_L1           # a B of so few numbers stays in L1 or close to it: it is read where it is
+    IN_L2 = 240 * PANEL_ROWS    # numbers of a strip of A that stay there for all columns of B
+    STEP_OF_ROWS = 24           # whole tiles, for any instruction set
 
 
 cdef inline Py_ssize_t packed_size(Py_ssize_t k, Py_ssize_t n) noexcept nogil:
@@ -110,11 +111,30 @@ cdef inline void multiply(
         table.gemm_packed_f64.multiply(m, n, k, A, a_row, a_depth, B, ldb, S, lds, C, ldc)
 
 
+cdef inline bint in_place(const floating *B, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, Py_ssize_t ldb) noexcept nogil:
+    """Whether m rows of A do not repay the copy of B (k, n) into panels.
+
+    Measured on Zen 4, GF/s in place and packed, AVX-512 (4 lines of the cache in each row of a panel): 128x784x512 116
+    and 111, 128x1024x1024 109 and 106, 128x1024x4096 98 and 96; AVX2, where a panel's lines should stay in L1, which
+    they do not at distances of a power of two: 256x256x128 115 and 114, 64x512x512 109 and 104, 128x512x512 both 109,
+    128x1024x1024 88 and 100.
+    """
+    cdef const Table *table = <const Table*>vec.table
+    cdef Py_ssize_t stride = ldb * sizeof(floating), vector
+    if floating is float:
+        vector = table.gemm_packed_f32.vector * sizeof(float)
+    else:
+        vector = table.gemm_packed_f64.vector * sizeof(double)
+    return (m <= 16 or k * n <= SMALL or stride <= 1024 or (m <= 64 or vector == 64) and stride <= 4096)
+
+
 cdef inline void by_blas(                                               # C = op(A) op(B) + S
     bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const floating *A, Py_ssize_t lda,
     const floating *B, Py_ssize_t ldb, const floating *S, Py_ssize_t lds, floating *C, Py_ssize_t ldc) noexcept nogil:
     cdef Py_ssize_t i
-    if S != NULL and S != C:
+    if S != NULL and lds == 0:
+        vec.fill_rows(m, n, S, C, ldc)
+    elif S != NULL and S != C:
         for i in range(m):
             memcpy(C + i * ldc, S + i * lds, n * sizeof(floating))
     gemm(ta, tb, m, n, k, <floating>1, A, lda, B, ldb, <floating>(0 if S == NULL else 1), C, ldc)
@@ -141,23 +161,26 @@ cdef inline void gemm_by_panels(                                        # C = op
     floating *C, Py_ssize_t ldc,            # (m, n)
     floating *panel,                        # PANEL numbers to use
 ) noexcept nogil:
-    cdef Py_ssize_t i, p, j, q, w, rows
+    cdef Py_ssize_t i, p, j, q, w, rows, most, depth
     cdef const floating *s
     # a vector times a matrix too large for L1, and a matrix times a vector, are as fast as memory with BLAS
-    if not has_gemm_packed(<floating>0) or k == 0 or n == 1 or (m == 1 and (tb or k * n > PANEL)):
+    if not has_gemm_packed(<floating>0) or k == 0 or n == 1 or (m == 1 and (tb or k * n > IN_L1)):
         by_blas(ta, tb, m, n, k, A, lda, B, ldb, S, lds, C, ldc)
         return
-    if not tb and (m <= FEW_ROWS or k * n <= SMALL):
+    if not tb and in_place(B, m, n, k, ldb):
         multiply(ta, m, n, k, A, lda, B, ldb, S, lds, C, ldc)
         return
-    i = 0
+    # pieces of B of equal depth
+    p = (k + PANEL_ROWS - 1) // PANEL_ROWS
+    depth = (k + p - 1) // p
+    i, most = 0, IN_L2 // (STEP_OF_ROWS * depth) * STEP_OF_ROWS
     while i < m:
-        rows = min(<Py_ssize_t>MANY_ROWS, m - i)
+        rows = min(most, m - i)
         # never one row alone, which would be summed up in another order
         rows -= m - i - rows == 1
         s, p = S + i * lds if S != NULL else NULL, 0
         while p < k:
-            q, j = min(<Py_ssize_t>PANEL_ROWS, k - p), 0
+            q, j = min(depth, k - p), 0
             while j < n:
                 w = min(<Py_ssize_t>PANEL_COLUMNS, n - j)
                 pack(tb, q, w, B + (j * ldb + p if tb else p * ldb + j), ldb, panel)

@@ -30,7 +30,7 @@ cdef Py_ssize_t LARGEST_COPY = 1 << 16
 cdef Py_ssize_t LEAST_PACKED = SMALL + 1
 cdef Py_ssize_t LARGEST_PACKED = 1 << 22
 # Up to this many outputs dW^T = dz^T x is made and transposed, since vectors along n_out would be partly empty. Its few
-# rows read x where it is (FEW_ROWS in gemm_packed.pxd).
+# rows read x where it is (in_place in gemm_packed.pxd).
 cdef enum:
     NARROW = 15
 # BatchNorm is folded into up to this many weights, or where a row's vectors use each often enough: folded weights
@@ -218,7 +218,10 @@ def dense(str dtype, *, Py_ssize_t steps, Py_ssize_t n_in, Py_ssize_t n_out, str
     most = max(TILE_ROWS, TILE_BYTES // ((4 if dtype == "float32" else 8) * n_out))
     tiles = (n_in + use_bias + most - 1) // most
     tiles += tiles > 1 and tiles % 2
-    op.gradient_tile = (n_in + use_bias + tiles - 1) // tiles * n_out
+    rows = (n_in + use_bias + tiles - 1) // tiles
+    # if there are then as many, of whole tiles of registers, which have 6, 8 or 12 rows
+    whole = (rows + 11) // 12 * 12
+    op.gradient_tile = (whole if whole * (tiles - 1) < n_in + use_bias and tiles > 1 else rows) * n_out
     s.tile = TILE_COLUMNS
     # softmax looks along a whole row
     if s.activation != vec.LDL_SOFTMAX:

@@ -79,7 +79,7 @@ def test_depths_of_several_panels(way, dtype, rng):
 @pytest.mark.parametrize("way", [Product.multiply, Product.by_panels])
 @pytest.mark.parametrize(("m", "n", "k"), [
     (32, 64, 20), (32, 64, 64), (32, 2, 64), (200, 100, 64), (200, 10, 100), (129, 512, 784), (784, 130, 128),
-    (260, 12, 300)])
+    (260, 12, 300), (481, 20, 128), (250, 66, 256)])
 def test_sizes_of_layers(m, n, k, way, dtype, rng):
     for ta, tb in itertools.product([False, True], repeat=2):
         way(Product(rng, dtype, m, n, k, ta=ta, tb=tb, start="row")).check()
