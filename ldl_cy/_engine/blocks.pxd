@@ -70,6 +70,10 @@ cdef inline const floating *gather_small(
     cdef Py_ssize_t i
     if run.order == NULL:
         return source + (run.start + row0) * size
+    if size == 1:
+        for i in range(n):
+            out[i] = source[run.order[run.start + row0 + i]]
+        return out
     for i in range(n):
         memcpy(out + i * size, source + run.order[run.start + row0 + i] * size, size * sizeof(floating))
     return out
