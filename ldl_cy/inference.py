@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ldl_cy.checks import check_int
+from ldl_cy.fast_path import prepare_predictor
 from ldl_cy.threads import choose_threads
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def predict(network: Network, X: Any, lengths: Any, batch_size: int | None, n_th
     lengths = network.check_lengths(lengths, n)
     size = check_int(OWNER, "batch_size", batch_size) if batch_size is not None else n
     threads = choose_threads(OWNER, n_threads)
-    network.prepare_predictor(n, threads)
+    prepare_predictor(network, n, threads)
     return outputs(network, rows, lengths, threads, size)
 
 

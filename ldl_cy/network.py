@@ -15,8 +15,8 @@ from ldl_cy._engine.arrays import VersionCounter
 from ldl_cy._engine.graph import Entry, Graph, end
 from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.pool import Pool
-from ldl_cy._engine.predictor import BLAS_THREADED_FLOPS, Predictor
-from ldl_cy._engine.program import SHARED_FLOPS, Workspace
+from ldl_cy._engine.predictor import Predictor
+from ldl_cy._engine.program import Workspace
 from ldl_cy._engine.rng import INITIAL_WEIGHTS, Stream
 from ldl_cy._kernels.activation import activation
 from ldl_cy.checks import (
@@ -29,17 +29,15 @@ from ldl_cy.checks import (
     check_values,
     zero_tails,
 )
+from ldl_cy.fast_path import FastRows
 from ldl_cy.generator import Generator
 from ldl_cy.initializers import get as get_initializer
 from ldl_cy.layers.base import Layer, Shape, layer_names
 from ldl_cy.messages import shown
-from ldl_cy.threads import find_blas
-from ldl_cy.workspaces import BorrowedWorkspace, WorkspaceCache, choose_pool
+from ldl_cy.workspaces import PREDICT_ROWS, BorrowedWorkspace, WorkspaceCache, choose_pool, memory_rows
 
 OWNER = "Sequential"
-PREDICT_ROWS = 1024                 # of a plan for inference, whose buffers may hold the whole batch
 MOST_LENGTHS = 8                    # of networks for other numbers of steps that a network keeps
-FEW_ROWS = (1, 32)                  # memory is planned for 1 row, for up to 32, or for any number
 
 Snapshot = tuple[np.ndarray, np.ndarray]
 
@@ -82,11 +80,10 @@ class Network:
     trainable : (n_params,) bool
     trainable_ranges : (m, 2) int64, the same as ascending ranges of theta, none of which touch
     workspaces : WorkspaceCache
-    predictor : Predictor or None, the fast path of predict, made on first use
+    predictor : Predictor or None, the fast path of predict, made on first use (fast_path.py)
     vectors : tuple of arrays, theta and statistics
     views : tuple of mappings, ``parameters`` and ``state``
-    fast_rows : 3-tuple of ints or None, the most rows for which it is used by one thread and by several, and the most
-        threads that can share them; None until it is known
+    fast_rows : FastRows or None, the calls that take it; None until they are known
     """
 
     def __init__(
@@ -114,7 +111,7 @@ class Network:
         self.decayed.flags.writeable = self.trainable_ranges.flags.writeable = False    # compiled updates trust them
         self.workspaces = WorkspaceCache()
         self.predictor: Predictor | None = None
-        self.fast_rows: tuple[int, int, int] | None = None
+        self.fast_rows: FastRows | None = None
         self._split: dict[int, tuple[Network, Network]] = {}
         self._of_steps: dict[int, Network] = {}
 
@@ -326,41 +323,6 @@ class Network:
         """The pool for n rows: worker threads, or the calling thread for small work."""
         return choose_pool(workspace, n)
 
-    def prepare_predictor(self, n: int, n_threads: int) -> None:
-        """Make the fast path for n rows or more and for these threads, if it is not there and they can take it."""
-        graph, known = self.graph, self.predictor
-        if self.fast_rows is None:
-            plan = Plan(graph, False, PREDICT_ROWS)
-            alone = math.ceil(SHARED_FLOPS / max(1.0, graph.flops)) - 1
-            if not plan.forks:
-                alone = max(alone, plan.block_rows)     # one block is one task
-            most = plan.capacity
-            kernels = [node.kernel for node in graph.nodes if node.kernel is not None]
-            if not find_blas():                         # BLAS cannot be limited there, which longer products need
-                most = min(most, int((BLAS_THREADED_FLOPS - 1) / max([1.0, *(k.flops for k in kernels)])))
-            usable = not any(k.calls_python for k in kernels)
-            self.fast_rows = (min(alone, most), most, -(-plan.capacity // plan.block_rows)) if usable else (0, 0, 1)
-        alone, most, most_threads = self.fast_rows
-        n_threads = min(n_threads, most_threads) if n > alone else 1
-        if n > most or (known is not None and not known.abandoned
-                        and n <= known.most_rows and n_threads <= known.n_threads):
-            return
-        few = memory_rows(n)
-        if n <= alone:
-            rows = min(alone if few is None else few, alone)
-        else:
-            rows = most if few is None else min(few, most)      # a few rows by several threads: branches
-        if known is not None:
-            rows, n_threads = max(rows, known.most_rows), max(n_threads, known.n_threads)
-        workspace = Workspace(Plan(graph, False, PREDICT_ROWS, rows=rows), n_threads)
-        predictor = Predictor(
-            workspace, *self.vectors, self.version, graph.input_shape, graph.shapes[-1], rows, alone,
-            graph.input_checks)
-        if predictor.most_rows < n:             # it refuses this network
-            self.fast_rows = 0, 0, 1
-        else:
-            self.predictor = predictor
-
     # -- checks of arguments ---------------------------------------------------------------------------
 
     def check_rows(
@@ -400,15 +362,6 @@ def ranges_of(mask: np.ndarray) -> np.ndarray:
     """The ranges (m, 2) in which a mask (n,) is True, in ascending order."""
     edges = np.diff(mask.astype(np.int8), prepend=0, append=0)
     return np.column_stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)]).astype(np.int64)
-
-
-def memory_rows(n: int) -> int | None:
-    """The rows for which an inference call of n rows has memory: a few sizes, so that workspaces are used again.
-
-    None is for any number; blocks of rows, and so the results, are the same for all sizes.
-    """
-    fewest, few = FEW_ROWS
-    return fewest if n <= fewest else few if n <= few else None
 
 
 def check_settings(layers: Any, dtype: Any, random_state: Any) -> tuple[tuple[Layer, ...], str, int]:

@@ -10,6 +10,8 @@ from ldl_cy._engine.program import SHARED_FLOPS, Workspace
 from ldl_cy.threads import ProcessLock, find_blas, limiting_others
 
 MOST_KINDS = 8                      # kinds of workspaces that a network keeps
+PREDICT_ROWS = 1024                 # of a plan for inference, whose buffers may hold the whole batch
+FEW_ROWS = (1, 32)                  # memory is planned for 1 row, for up to 32, or for any number
 CALLING_THREAD = Pool(1)
 
 Self = TypeVar("Self", bound="Borrower")
@@ -72,6 +74,15 @@ class Borrower:
     def borrow(self) -> Generator[None, None, None]:
         """Borrow, yield once, and return."""
         yield
+
+
+def memory_rows(n: int) -> int | None:
+    """The rows for which an inference call of n rows has memory: a few sizes, so that workspaces are used again.
+
+    None is for any number; blocks of rows, and so the results, are the same for all sizes.
+    """
+    fewest, few = FEW_ROWS
+    return fewest if n <= fewest else few if n <= few else None
 
 
 def choose_pool(workspace: Workspace | None, n: int) -> AbstractContextManager[Pool]:

@@ -367,7 +367,7 @@ def test_a_model_keeps_few_kinds_of_workspaces():
 
 
 def test_without_a_hold_only_small_products_take_the_fast_path(monkeypatch):
-    monkeypatch.setattr("ldl_cy.network.find_blas", lambda: False)
+    monkeypatch.setattr("ldl_cy.fast_path.find_blas", lambda: False)
     model = network("mlp")
     X = rows(model, 3, "float32")
     np.testing.assert_array_equal(model.predict(X), general(model, X))
@@ -394,7 +394,7 @@ def test_one_row_takes_the_memory_of_one_row(stack, shape, monkeypatch):
         assert peak < 6 * row
     found = [model.predict(x[:n], n_threads=1) for n in (1, 2, 33)]
     # the same blocks, so the same bits, with memory for any number of rows
-    monkeypatch.setattr("ldl_cy.network.FEW_ROWS", (0, 0))
+    monkeypatch.setattr("ldl_cy.workspaces.FEW_ROWS", (0, 0))
     model = Sequential(stack, "float32", 0).build(shape)
     for n, got in zip((1, 2, 33), found):
         np.testing.assert_array_equal(model.predict(x[:n], n_threads=1), got)

@@ -14,6 +14,7 @@ from thread_comm import ThreadComm, run_ranks, without_errors
 from ldl_cy import MLPClassifier, RNNRegressor, Sequential, layers, optimizers
 from ldl_cy._engine.arrays import VersionCounter
 from ldl_cy.callbacks import EarlyStopping
+from ldl_cy.fast_path import prepare_predictor
 
 rng = np.random.default_rng(0)
 X, Y = rng.standard_normal((40, 6, 6, 16)).astype("float32"), rng.integers(0, 3, 40)
@@ -136,7 +137,7 @@ def test_networks_that_share_weights() -> None:
     longer = Sequential([layers.GRU(5), layers.Dense(2)], random_state=0).build((7, 3))
     for _ in range(2):
         sequences.theta = longer.theta = rng.standard_normal(sequences.n_parameters)
-        other.prepare_predictor(2, 1)
+        prepare_predictor(other, 2, 1)
         assert other.predictor is not None
         np.testing.assert_array_equal(other.predictor.predict(x), longer.predict(x))
 

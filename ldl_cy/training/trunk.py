@@ -17,7 +17,7 @@ from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.program import Workspace
 from ldl_cy._engine.sparse import SparseRows
 from ldl_cy.layers.base import layer_names
-from ldl_cy.network import PREDICT_ROWS
+from ldl_cy.workspaces import PREDICT_ROWS
 
 if TYPE_CHECKING:
     from ldl_cy._engine.graph import Node
