@@ -10,7 +10,8 @@
        |                                   branches.py  Fork: actions that do not wait for one another
     memory.py                              a place for each buffer, by first_fit.pyx
        v
-    program.pyx         Workspace          the plan's memory (arrays.pyx), tables (run.pxd), and a step over a batch
+    program.pyx         Workspace          the plan's memory (arrays.pyx), and a step over a batch
+       |                                   tables.pxd, run.pxd  the plan as C sees it
        |
        |-- train.pyx    train              epochs of steps, each followed by the update
        |-- predictor.pyx Predictor         the fast path: a few rows, without Python

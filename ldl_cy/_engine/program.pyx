@@ -1,22 +1,18 @@
 """Runs a plan: memory for its buffers, and its phases over a batch, on one thread or several."""
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from ldl_cy._engine.arrays cimport VersionCounter, aligned, lines, pointer
 from ldl_cy._engine.blocks cimport make_call
 from ldl_cy._engine.collectives cimport Exchange
 from ldl_cy._engine.loss cimport LossKernel
-from ldl_cy._engine.op cimport Call, Kernel
+from ldl_cy._engine.op cimport Call
 from ldl_cy._engine.pool cimport Pool
 from ldl_cy._engine.prepare cimport prepare_all, prepares
-from ldl_cy._engine.run cimport (
-    BACKWARD, DX_COLUMNS, GRADIENT, KIND_ADD, KIND_MULTIPLY, KIND_OP, KIND_PUT, LOSS, REDUCE, REDUCE_BACK, Action, Axis,
-    Instruction, Phase, Place, Run)
+from ldl_cy._engine.run cimport REDUCE, REDUCE_BACK, Action, Instruction, Phase, Place, Run
+from ldl_cy._engine.tables cimport free_tables, make_tables
 from ldl_cy._engine.tasks cimport (ceil_div, column_task, gather_task_f32, gather_task_f64, gradient_task, row_task_f32,
                                    row_task_f64)
-
-from itertools import pairwise
 
 import numpy as np
 
@@ -86,10 +82,7 @@ cdef class Workspace:
         memset(&self.run, 0, sizeof(Run))
 
     def __dealloc__(self):
-        free(self.run.nodes)
-        free(self.run.actions)
-        free(self.run.phases)
-        free(self.run.places)
+        free_tables(&self.run)
 
     def __init__(self, plan, int n_threads=1, lanes=None):
         cdef Run *run = &self.run
@@ -97,7 +90,7 @@ cdef class Workspace:
         self.plan, self.dtype, self.n_threads = plan, graph.dtype, n_threads
         self.n_params, self.share_above = graph.n_params, SHARED_FLOPS
         self.y_size = graph.sizes[plan.output]
-        self.memory, self.axes, self.error = [], [], None
+        self.memory, self.error = [], None
         run.owner, run.look = <void*>self, look_for_signals
         run.itemsize = 4 if self.dtype == "float32" else 8
         single = self.dtype == "float32"
@@ -109,76 +102,16 @@ cdef class Workspace:
         run.backward = plan.training
         run.x_size, run.t_size = graph.sizes[0], plan.target_size
         run.x_steps, run.out_steps = graph.steps[0], graph.steps[len(graph.steps) - 1]
-        self._tables(plan)
-        self._memory(plan, n_threads)
-
-    def _tables(self, plan):
-        cdef Run *run = &self.run
-        cdef Instruction *s
-        cdef Py_ssize_t i, item = run.itemsize
-        run.n_nodes, run.n_phases = len(plan.nodes), len(plan.phases)
-        run.nodes = <Instruction*>calloc(max(1, run.n_nodes), sizeof(Instruction))
-        run.actions = <Action*>calloc(max(1, len(plan.actions)), sizeof(Action))
-        run.phases = <Phase*>calloc(max(1, run.n_phases), sizeof(Phase))
-        if run.nodes == NULL or run.actions == NULL or run.phases == NULL:
-            raise MemoryError("Workspace: no memory for the program's tables.")
-        kinds = {"op": KIND_OP, "add": KIND_ADD, "put": KIND_PUT, "multiply": KIND_MULTIPLY}
         self.kernels = [p.node.kernel for p in plan.nodes]
-        self.calls_python = any(k is not None and k.calls_python for k in self.kernels)
-        for i, p in enumerate(plan.nodes):
-            s = run.nodes + i
-            node = p.node
-            s.deferred, s.tiled, s.backward = p.deferred, p.tiled, plan.needs[node.y]
-            s.kind, s.trainable, s.dx, s.dx2 = kinds[node.kind], node.trainable and plan.training, p.dx, p.dx2
-            if node.kernel is not None:
-                s.op = (<Kernel>node.kernel).op
-            s.x, s.x2, s.y = node.x, node.x2, node.y
-            s.x_again, s.x2_again, s.y_again = [plan.again.get(v, v) for v in (node.x, node.x2, node.y)]
-            s.gx, s.gx2, s.gy = [plan.gradients[v] for v in (node.x, node.x2, node.y)]
-            s.cache, s.temporary, s.partial = p.cache, p.temporary, p.partial
-            s.theta, s.state, s.derived = node.theta * item, node.state * item, node.derived * item
-            s.x_size, s.x2_size = plan.graph.sizes[node.x], plan.graph.sizes[node.x2] if node.x2 >= 0 else 0
-            s.y_size, s.y_steps = plan.graph.sizes[node.y], node.y_steps
-            s.outer, s.x_width, s.y_width, s.y_offset = node.outer, node.x_width, node.y_width, node.y_offset
-            if node.axes:
-                axes = np.array(node.axes, np.intp)
-                self.axes.append(axes)
-                s.axes, s.n_axes = <const Axis*>pointer(axes), len(axes)
-        first = plan.nodes[0].node if plan.nodes else None
-        readers = sum(0 in (p.node.x, p.node.x2) for p in plan.nodes)
-        run.gathers = (first is not None and first.kernel is not None and first.kernel.gathers
-                       and first.x == 0 and readers == 1 and 0 not in plan.keep)
-        for i, (kind, node_index) in enumerate(plan.actions):
-            run.actions[i].kind, run.actions[i].node = kind, node_index
-        for fork in plan.forks:
-            run.actions[<Py_ssize_t>fork.edges[0]].branches = len(fork.edges) - 1
-            run.actions[<Py_ssize_t>fork.edges[0]].fork_flops = fork.flops
-            for first, last in pairwise(fork.edges):
-                run.actions[<Py_ssize_t>first].branch_end = last
-        self.flops = 0
-        for i, (first, last, column) in enumerate(plan.phases):
-            run.phases[i].first, run.phases[i].last, run.phases[i].column = first, last, column
-            for kind, node_index in plan.actions[first:last]:
-                if kind == LOSS:
-                    continue
-                kernel, planned = self.kernels[node_index], plan.nodes[node_index]
-                if not (kind == BACKWARD and planned.tiled):
-                    twice = kind == BACKWARD and not planned.deferred
-                    run.phases[i].flops += planned.node.flops * (2 if twice else 1)
-                if kind == GRADIENT:
-                    run.phases[i].gradient = 1
-                    run.phases[i].n_tiles += -(-kernel.n_params // kernel.gradient_tile)
-            if column:
-                kind, node_index = plan.actions[first]
-                run.phases[i].n_tiles = self.kernels[node_index].column_tiles[kind == DX_COLUMNS]
-            self.flops += run.phases[i].flops
+        self.calls_python = any([k is not None and k.calls_python for k in self.kernels])
+        self.axes = [np.array(p.node.axes, np.intp) for p in plan.nodes]
+        make_tables(run, plan, self.axes)
+        self.flops = sum([run.phases[i].flops for i in range(run.n_phases)])
+        self._memory(plan, n_threads)
 
     def _memory(self, plan, n_threads):
         cdef Run *run = &self.run
         cdef Py_ssize_t i, item = run.itemsize
-        run.places = <Place*>calloc(max(1, len(plan.buffers)), sizeof(Place))
-        if run.places == NULL:
-            raise MemoryError("Workspace: no memory for the program's tables.")
         # counted in Python's integers, which do not overflow; what could be allocated fits into C's
         arena = lines(plan.arena)
         scratch, tile = plan.scratch()
