@@ -113,8 +113,7 @@ class Plan:
         self.nodes = [Planned(node) for node in nodes]
         self.n_derived = max((node.derived + node.kernel.n_derived for node in nodes if node.kernel is not None),
                              default=0)
-        self.buffers = [Buffer(size) for size in self.graph.sizes for _ in (0,)]
-        self.buffers += [Buffer(size) for size in self.graph.sizes]
+        self.buffers = [Buffer(size) for _ in range(2) for size in self.graph.sizes]
         self.gradients = list(range(len(self.graph.sizes), len(self.buffers)))
         self.needs = self.graph.needs_gradient() if self.training else [False] * len(self.graph.sizes)
         if self.input_gradient:
@@ -222,9 +221,9 @@ class Plan:
             return inputs
         # gradients pass through sums and pieces of concatenations, whatever the values are
         passes = kernel is None and node.kind != "multiply"
-        if kind == DX_COLUMNS or (self.recompute and passes):
+        if kind == DX_COLUMNS or passes:
             return []
-        own = [] if self.recompute and kernel is not None and kernel.recomputed else [node.y]
+        own = [] if kernel is not None and kernel.recomputed else [node.y]
         inputs = inputs[:1] if kernel is not None else inputs           # a kernel does not read again what it adds
         return own if kind == BACKWARD and planned.tiled else inputs + own
 
