@@ -183,6 +183,12 @@ def test_fits_that_read_and_set_weights_hand_nothing_out() -> None:
     model.fit(X, Y, **LOSS, optimizer=optimizers.Adam(ema=0.9))
     model.freeze("conv2d_0")
     assert model.network.version.known
+    for dtype in ("float32", "float64"):
+        model = Sequential([layers.Flatten(), layers.Dense(3)], dtype=dtype, random_state=0).build((6, 6, 16))
+        before = model.predict(X[:2])
+        model.fit(X, Y, loss="log_loss", epochs=2, optimizer=optimizers.LBFGS())
+        assert model.network.version.known and not np.array_equal(model.predict(X[:2]), before)
+        np.testing.assert_array_equal(model.predict(X[:2]), copy.deepcopy(model).predict(X[:2]))
     echo = RNNRegressor(cell="rnn", units=(4,), spectral_radius=0.5, max_iter=1, input_shape=(6, 6)).fit(
         X[:, :, :, 0].reshape(40, -1), Y)
     codes = np.column_stack([Y, rng.standard_normal(40)])

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class TrainedPart:
     """The trainable weights and their vectors of state, as a method changes them.
 
-    They are views of the network's own or, where several ranges of weights are trainable, copies that are read before
-    an iteration and written after it.
+    The weights are a copy that is read before an iteration and written after it, so that the network knows when its own
+    change. The vectors are views of the state's or, where several ranges of weights are trainable, copies likewise.
 
     Attributes
     ----------
@@ -34,21 +34,22 @@ class TrainedPart:
     """
 
     def __init__(self, network: Network, slots: np.ndarray) -> None:
-        self._whole, self._ranges = (network.theta, slots), Ranges(network.trainable_ranges)
-        # views, whose flags and shapes are the method's own
-        self.theta, self.slots = (self._ranges.part(vectors[:]) for vectors in self._whole)
+        self._network, self._whole_slots, self._ranges = network, slots, Ranges(network.trainable_ranges)
+        self.theta = self._ranges.part(network.vectors[0]).copy()
+        self.slots = self._ranges.part(slots[:])        # of a view, whose flags and shape are the method's own
 
     def read(self) -> None:
         """What a callback has set."""
+        self.theta[...] = self._ranges.part(self._network.vectors[0])
         if not self._ranges.views:
-            for own, whole in zip((self.theta, self.slots), self._whole):
-                own[...] = self._ranges.part(whole)
+            self.slots[...] = self._ranges.part(self._whole_slots)
 
     def write(self) -> None:
         """What the method has made."""
+        with self._network.version:
+            self._ranges.write(self._network.vectors[0], self.theta)
         if not self._ranges.views:
-            for own, whole in zip((self.theta, self.slots), self._whole):
-                self._ranges.write(whole, own)
+            self._ranges.write(self._whole_slots, self.slots)
 
 
 class Iterations:
