@@ -4,8 +4,7 @@
  *
  * and high is the mean rounded to T: z is accurate where the mean is far larger than sigma. lo = 0 is ReLU, hi = 6
  * ReLU6, and a NaN is no bound; `other`, the sum's other number, may be NULL. The gradient of z is g = dy where
- * lo < z < hi, else 0. Ties are as in activations.inc
- * and pool_2x2.inc, one operation after the other.
+ * lo < z < hi, else 0. Ties are as in activations.inc and pool_2x2.inc, one operation after the other.
  *
  * `channel` is (5, k): high, slope, shift, a, c, of which the gradient alone reads the last two:
  *
@@ -26,9 +25,9 @@
                  double *sum);                                                                    \
     /* dy NULL: zeros */                                                                          \
     void (*backward)(ptrdiff_t rows, ptrdiff_t k, const T *channel, T lo, T hi, const T *x, const T *dy, T *dx); \
-    /* The same with the largest of each 2x2 pixels, k at least 16, a row of `pixels` of the output at a time. Rows of x \
-       and dx are (2 pixels, k), upper and lower. chosen (pixels, k) is x at the maximum, for sums and backward; NULL: \
-       not wanted. */                                                                             \
+    /* The same with the largest of each 2x2 pixels, k at least 16, a row of `pixels` of the output at a time. Rows of \
+       x and dx are (2 pixels, k), upper and lower. chosen (pixels, k) is x at the maximum, for sums and backward; \
+       NULL: not wanted. */                                                                       \
     void (*pool_forward)(ptrdiff_t pixels, ptrdiff_t k, const T *channel, T lo, T hi, const T *upper, const T *lower, \
                          T *y, T *chosen);                                                        \
     void (*pool_backward)(ptrdiff_t pixels, ptrdiff_t k, const T *channel, T lo, T hi, const T *upper, const T *lower, \

@@ -22,9 +22,9 @@ static inline ptrdiff_t ldl_seen_columns(const ldl_window *s) { return (s->ow - 
 #define LDL_CONV_IMAGE_TABLE(T)                                                                   \
     /* what the windows see of x (h, w, c): padded (seen rows, seen columns, c) */                \
     void (*pad)(const ldl_window *s, const T *x, T *padded);                                      \
-    /* n of f filters: W (kh kw c, n), ldw the stride of its rows, each of which is read to the end of a register; b (n,) or \
-       NULL; x_row the stride of the rows of x; y (oh, ow, f), with pool (oh / 2, ow / 2, f), from the first of these \
-       filters on. Dilations are 1, oh >= 2, ow >= 4. */                                          \
+    /* n of f filters: W (kh kw c, n), ldw the stride of its rows, each of which is read to the end of a register; \
+       b (n,) or NULL; x_row the stride of the rows of x; y (oh, ow, f), with pool (oh / 2, ow / 2, f), from the first \
+       of these filters on. Dilations are 1, oh >= 2, ow >= 4. */                                 \
     void (*forward)(const ldl_window *s, const T *x, ptrdiff_t x_row, ptrdiff_t n, ptrdiff_t f, const T *W, \
                     ptrdiff_t ldw, const T *b, int relu, int pool, T *y);
 

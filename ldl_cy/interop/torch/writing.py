@@ -112,7 +112,8 @@ def _around(part: Part, axes: int, size: Any, strides: Any, dilation: Any) -> tu
     """(before, after) of each axis as windows need it, and whether the same on both sides gives as many windows."""
     layer: Any = part.layer
     image = part.input_shape if axes == 2 else (1, *part.input_shape)
-    laid = lay_windows(OWNER, "a window", image, axes, size, strides, dilation, layer.padding)    # type: ignore[arg-type]
+    laid = lay_windows(
+        OWNER, "a window", image, axes, size, strides, dilation, layer.padding)     # type: ignore[arg-type]
     found, symmetric = [], True
     each = zip(image[:2], laid["kernel"], laid["strides"], pair(dilation, axes), laid["padding"], laid["output"])
     for n, k, s, d, before, count in list(each)[-axes:]:
