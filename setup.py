@@ -58,10 +58,11 @@ C_FLAGS = {
 GCC_FLAGS = ["-O2", "-fvect-cost-model=dynamic", "-fipa-cp-clone"]
 # Modules without a loop over numbers that a step is slow by: their size counts, in a wheel of at most 2 MB.
 SMALL = {f"ldl_cy.{name}" for name in (
-    "_engine._cyutility", "_engine.arrays", "_engine.blas", "_engine.blas_threads", "_engine.collectives",
+    "_engine._cyutility", "_engine.blas", "_engine.blas_threads", "_engine.collectives",
     "_engine.first_fit", "_engine.gemm_packed", "_engine.loss", "_engine.op", "_engine.pool", "_engine.predictor",
-    "_engine.process", "_engine.profile", "_engine.program", "_engine.rng", "_engine.train", "_engine.whole",
-    "_kernels.augmentation", "_kernels.batch_norm", "_kernels.conv_time", "_kernels.custom", "_kernels.custom_loss")}
+    "_engine.process", "_engine.profile", "_engine.program", "_engine.rng", "_engine.train", "_engine.version",
+    "_engine.whole", "_kernels.augmentation", "_kernels.batch_norm", "_kernels.conv_time", "_kernels.custom",
+    "_kernels.custom_loss")}
 SMALL_FLAGS = {"unix": [] if SANITIZED else ["-Os"], "msvc": ["/O1"]}
 DIRECTIVES = {
     "language_level": 3,

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ldl_cy._engine.arrays import VersionCounter
 from ldl_cy._engine.graph import Entry, Graph, end
 from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.pool import Pool
 from ldl_cy._engine.predictor import Predictor
 from ldl_cy._engine.program import Workspace
 from ldl_cy._engine.rng import INITIAL_WEIGHTS, Stream
+from ldl_cy._engine.version import VersionCounter
 from ldl_cy._kernels.activation import activation
 from ldl_cy.checks import (
     as_numbers,

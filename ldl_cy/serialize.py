@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ldl_cy import layers
-from ldl_cy._engine.arrays import VersionCounter
+from ldl_cy._engine.version import VersionCounter
 from ldl_cy.archive import LARGEST_JSON, read_array, read_model, read_text, write_model
 from ldl_cy.checks import check_int, check_ints, check_real
 from ldl_cy.initializers import Constant

@@ -12,7 +12,7 @@ import pytest
 from thread_comm import ThreadComm, run_ranks, without_errors
 
 from ldl_cy import MLPClassifier, RNNRegressor, Sequential, layers, optimizers
-from ldl_cy._engine.arrays import VersionCounter
+from ldl_cy._engine.version import VersionCounter
 from ldl_cy.callbacks import EarlyStopping
 from ldl_cy.fast_path import prepare_predictor
 

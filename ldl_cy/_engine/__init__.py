@@ -10,7 +10,7 @@
        |                                   branches.py  Fork: actions that do not wait for one another
     memory.py                              a place for each buffer, by first_fit.pyx
        v
-    program.pyx         Workspace          the plan's memory (arrays.pyx), and a step over a batch
+    program.pyx         Workspace          the plan's memory (aligned.py), and a step over a batch
        |                                   tables.pxd, run.pxd  the plan as C sees it
        |
        |-- train.pyx    train              epochs of steps, each followed by the update
@@ -18,7 +18,7 @@
        `-- gradient, evaluate, predict     one step
 
     A step, in C without the GIL:
-    program.pyx --> prepare.pxd            derived weights, kept where theta has not changed; versions: arrays.pyx
+    program.pyx --> prepare.pxd            derived weights, kept where theta has not changed; version.pyx
         |--> pool.pyx                      the threads that share the tasks of a phase, kept by the process
         |      `--> tasks.pyx              a task: a lane of blocks, a tile of columns, a tile of a gradient
         |             `--> blocks.pxd      a block of rows: gather, forward, loss.pxd, backward; product.pxd  y = a b

@@ -11,6 +11,9 @@ static inline long ldl_add(volatile long *p, long v) { return _InterlockedExchan
 static inline long ldl_load(const volatile long *p) { return _InterlockedOr((volatile long *)p, 0); }
 static inline void ldl_store(volatile long *p, long v) { _InterlockedExchange(p, v); }
 static inline long ldl_swap(volatile long *p, long v) { return _InterlockedExchange(p, v); }
+static inline int64_t ldl_add_64(volatile int64_t *p, int64_t v) { return _InterlockedExchangeAdd64(p, v); }
+static inline int64_t ldl_load_64(const volatile int64_t *p) { return _InterlockedOr64((volatile int64_t *)p, 0); }
+static inline void ldl_store_64(volatile int64_t *p, int64_t v) { _InterlockedExchange64(p, v); }
 static inline int ldl_change(volatile long *p, long before, long after)
 {
     return _InterlockedCompareExchange(p, after, before) == before;
@@ -20,6 +23,9 @@ static inline long ldl_add(volatile long *p, long v) { return __atomic_fetch_add
 static inline long ldl_load(const volatile long *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
 static inline void ldl_store(volatile long *p, long v) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); }
 static inline long ldl_swap(volatile long *p, long v) { return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST); }
+static inline int64_t ldl_add_64(volatile int64_t *p, int64_t v) { return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST); }
+static inline int64_t ldl_load_64(const volatile int64_t *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
+static inline void ldl_store_64(volatile int64_t *p, int64_t v) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); }
 static inline int ldl_change(volatile long *p, long before, long after)
 {
     return __atomic_compare_exchange_n(p, &before, after, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);

@@ -4,8 +4,8 @@ from typing import Any
 from numpy import ndarray
 from typing_extensions import disjoint_base
 
-from ldl_cy._engine.arrays import VersionCounter
 from ldl_cy._engine.program import Workspace
+from ldl_cy._engine.version import VersionCounter
 
 BLAS_THREADED_FLOPS: int
 

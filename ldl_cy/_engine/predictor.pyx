@@ -9,7 +9,7 @@ from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 from libc.float cimport DBL_MAX, FLT_MAX
 
-from ldl_cy._engine.arrays cimport VersionCounter
+from ldl_cy._engine.version cimport VersionCounter
 from ldl_cy._engine.blas_threads cimport limit, release
 from ldl_cy._engine.finite cimport within
 from ldl_cy._engine.pool cimport MAX_THREADS, Pool

@@ -1,11 +1,11 @@
 from numpy import ndarray
 from typing_extensions import disjoint_base
 
-from ldl_cy._engine.arrays import VersionCounter
 from ldl_cy._engine.loss import LossKernel
 from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.pool import Pool
 from ldl_cy._engine.sparse import SparseRows
+from ldl_cy._engine.version import VersionCounter
 
 SHARED_FLOPS: float
 

@@ -2,20 +2,22 @@
 from cpython.exc cimport PyErr_CheckSignals
 from libc.string cimport memset
 
-from ldl_cy._engine.arrays cimport VersionCounter, aligned, lines, pointer
 from ldl_cy._engine.blocks cimport make_call
 from ldl_cy._engine.collectives cimport Exchange
 from ldl_cy._engine.loss cimport LossKernel
 from ldl_cy._engine.op cimport Call
+from ldl_cy._engine.pointer cimport pointer
 from ldl_cy._engine.pool cimport Pool
 from ldl_cy._engine.prepare cimport prepare_all, prepares
 from ldl_cy._engine.run cimport REDUCE, REDUCE_BACK, Action, Instruction, Phase, Place, Run
 from ldl_cy._engine.tables cimport free_tables, make_tables
 from ldl_cy._engine.tasks cimport (ceil_div, column_task, gather_task_f32, gather_task_f64, gradient_task, row_task_f32,
                                    row_task_f64)
+from ldl_cy._engine.version cimport VersionCounter
 
 import numpy as np
 
+from ldl_cy._engine.aligned import aligned, lines
 from ldl_cy._engine.sparse import SparseRows
 from ldl_cy._engine.tree import tree_additions
 

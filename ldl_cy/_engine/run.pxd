@@ -1,5 +1,5 @@
 """The program as C sees it: instructions, actions, phases, where each buffer is, what this run reads."""
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from ldl_cy._engine.loss cimport Loss
 from ldl_cy._engine.op cimport Op
@@ -32,7 +32,7 @@ ctypedef struct Instruction:
     int kind
     int trainable
     const void *prepared                    # vec.table with which derived was made from what run.kept holds, or NULL
-    long version                            # of the theta and state that it was made from, 0 where that is unknown
+    int64_t version                         # of the theta and state that it was made from, 0 where that is unknown
     int tiled                               # y and dx are made in tiles of columns, over all rows
     int backward                            # a backward pass of it follows in this plan
     int deferred                            # its gradient is made after the last block, over all rows
@@ -99,7 +99,7 @@ ctypedef struct Run:
     char *state
     char *derived
     char *kept                              # theta and state that derived was made from; NULL: made each step
-    long version                            # of theta and state: an equal one means equal numbers; 0: not known
+    int64_t version                         # of theta and state: an equal one means equal numbers; 0: not known
     Py_ssize_t theta_bytes
     char *grad                              # lane l at grad + l * lane_bytes; NULL: no gradients
     Py_ssize_t lane_bytes

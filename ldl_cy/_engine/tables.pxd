@@ -1,8 +1,8 @@
 """The tables of a plan as C sees them (run.pxd): its instructions, actions and phases."""
 from libc.stdlib cimport calloc, free
 
-from ldl_cy._engine.arrays cimport pointer
 from ldl_cy._engine.op cimport Kernel
+from ldl_cy._engine.pointer cimport pointer
 from ldl_cy._engine.run cimport (
     BACKWARD, DX_COLUMNS, GRADIENT, KIND_ADD, KIND_MULTIPLY, KIND_OP, KIND_PUT, LOSS, Action, Axis, Instruction, Phase,
     Place, Run)

@@ -2,13 +2,13 @@ from typing import Any, final
 
 from numpy import ndarray
 
-from ldl_cy._engine.arrays import VersionCounter
 from ldl_cy._engine.collectives import Exchange
 from ldl_cy._engine.loss import LossKernel
 from ldl_cy._engine.pool import Pool
 from ldl_cy._engine.program import Workspace
 from ldl_cy._engine.rule import Rule
 from ldl_cy._engine.sparse import SparseRows
+from ldl_cy._engine.version import VersionCounter
 
 DONE: int
 CONVERGED: int

@@ -3,7 +3,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport NAN, fabs, isfinite
 from libc.string cimport memcpy, memset
 
-from ldl_cy._engine.arrays cimport VersionCounter
+from ldl_cy._engine.version cimport VersionCounter
 from ldl_cy._engine.collectives cimport Exchange
 from ldl_cy._engine.pool cimport Pool
 from ldl_cy._engine.program cimport Workspace

@@ -4,7 +4,7 @@ Compiled as in ``process.pyx``: a signal's handler, which may raise, runs betwee
 all of what the first one takes back, or nothing of it.
 """
 
-from ldl_cy._engine.arrays cimport VersionCounter
+from ldl_cy._engine.version cimport VersionCounter
 from ldl_cy._engine.collectives cimport Collectives
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ldl_cy._engine.arrays import VersionCounter
+from ldl_cy._engine.version import VersionCounter
 from ldl_cy.checks import as_numbers, check_values
 from ldl_cy.layers.base import Layer, Shape, layer_names
 from ldl_cy.layers.merge import Branches
