@@ -26,5 +26,6 @@ def aligned(size: int, dtype: str) -> np.ndarray:
 
 def no_memory(n_bytes: int) -> MemoryError:
     """The error of a workspace that is too large."""
-    return MemoryError(f"Sequential: a workspace of {n_bytes / 2**30:,.1f} GiB does not fit into memory; summary() "
-                       "shows how much a sample takes.")
+    size = f"{n_bytes / 2**30:,.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.1f} MiB"
+    return MemoryError(f"Sequential: a workspace of {size} does not fit into memory; summary() shows how much a sample "
+                       "takes.")

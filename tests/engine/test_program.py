@@ -5,6 +5,7 @@ from gradients import check_gradient
 from steps import check_blocks_and_threads, check_same_step, run_step
 
 from ldl_cy import Sequential, layers, losses, optimizers
+from ldl_cy._engine.aligned import aligned
 from ldl_cy._engine.graph import Graph
 from ldl_cy._engine.plan import BACKWARD, Plan
 from ldl_cy._engine.pool import Pool
@@ -249,3 +250,13 @@ def test_blocks_of_predictions(stack, shape, rows):
     plan = Plan(graph, False, 1024)
     assert plan.block_rows == rows
     assert plan.shares(32) == (rows < 32)
+
+
+@pytest.mark.parametrize(("size", "said"), [(3 * 2**18, "3.0 MiB"), (2**28, "1.0 GiB"), (2**60, "4,294,967,296.0 GiB")])
+def test_a_workspace_that_does_not_fit(monkeypatch, size, said):
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("ldl_cy._engine.aligned.np.zeros", full)
+    with pytest.raises(MemoryError, match=f"a workspace of {said} does not fit into memory"):
+        aligned(size, "float32")
