@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ldl_cy.checks import check_int
-from ldl_cy.fast_path import prepare_predictor
 from ldl_cy.threads import choose_threads
 
 if TYPE_CHECKING:
@@ -19,8 +18,8 @@ OWNER = "Sequential"
 
 def predict(network: Network, X: Any, lengths: Any, batch_size: int | None, n_threads: int | None) -> np.ndarray:
     """The last layer's raw output, with all checks; see ``Sequential.predict``."""
-    if n_threads is None and lengths is None and batch_size is None and network.predictor is not None:
-        out = network.predictor.predict(X, choose_threads(OWNER, None))
+    if n_threads is None and lengths is None and batch_size is None and network.fast_path.predictor is not None:
+        out = network.fast_path.predictor.predict(X, choose_threads(OWNER, None))
         if out is not None:
             return out
     rows = network.check_rows("X", X, lengths)
@@ -28,7 +27,7 @@ def predict(network: Network, X: Any, lengths: Any, batch_size: int | None, n_th
     lengths = network.check_lengths(lengths, n)
     size = check_int(OWNER, "batch_size", batch_size) if batch_size is not None else n
     threads = choose_threads(OWNER, n_threads)
-    prepare_predictor(network, n, threads)
+    network.fast_path.prepare(n, threads)
     return outputs(network, rows, lengths, threads, size)
 
 

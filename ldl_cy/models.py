@@ -206,8 +206,9 @@ class Sequential(Composes):
         array of shape (n, *output_shape) in the model's dtype
         """
         network = self._built[1] or self.network
-        if network.predictor is not None and lengths is None and batch_size is None:
-            out = network.predictor.predict(X, n_threads)
+        predictor = network.fast_path.predictor
+        if predictor is not None and lengths is None and batch_size is None:
+            out = predictor.predict(X, n_threads)
             if out is not None:
                 return out
         return inference.predict(network, X, lengths, batch_size, n_threads)

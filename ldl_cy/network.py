@@ -14,7 +14,6 @@ import numpy as np
 from ldl_cy._engine.graph import Entry, Graph, end
 from ldl_cy._engine.plan import Plan
 from ldl_cy._engine.pool import Pool
-from ldl_cy._engine.predictor import Predictor
 from ldl_cy._engine.program import Workspace
 from ldl_cy._engine.rng import INITIAL_WEIGHTS, Stream
 from ldl_cy._engine.version import VersionCounter
@@ -29,7 +28,7 @@ from ldl_cy.checks import (
     check_values,
     zero_tails,
 )
-from ldl_cy.fast_path import FastRows
+from ldl_cy.fast_path import FastPath
 from ldl_cy.generator import Generator
 from ldl_cy.initializers import get as get_initializer
 from ldl_cy.layers.base import Layer, Shape, layer_names
@@ -80,10 +79,9 @@ class Network:
     trainable : (n_params,) bool
     trainable_ranges : (m, 2) int64, the same as ascending ranges of theta, none of which touch
     workspaces : WorkspaceCache
-    predictor : Predictor or None, the fast path of predict, made on first use (fast_path.py)
+    fast_path : FastPath, of predict
     vectors : tuple of arrays, theta and statistics
     views : tuple of mappings, ``parameters`` and ``state``
-    fast_rows : FastRows or None, the calls that take it; None until they are known
     """
 
     def __init__(
@@ -110,8 +108,7 @@ class Network:
             np.int64).reshape(-1, 2)
         self.decayed.flags.writeable = self.trainable_ranges.flags.writeable = False    # compiled updates trust them
         self.workspaces = WorkspaceCache()
-        self.predictor: Predictor | None = None
-        self.fast_rows: FastRows | None = None
+        self.fast_path = FastPath(graph, self.vectors, version)
         self._split: dict[int, tuple[Network, Network]] = {}
         self._of_steps: dict[int, Network] = {}
 

@@ -55,7 +55,7 @@ def rows(model: Sequential, n: int, dtype: str) -> np.ndarray:
 def fast_path(model: Sequential, X: np.ndarray) -> np.ndarray:
     """The fast path, which must have been taken."""
     model.predict(X)
-    out = model.network.predictor.predict(X)
+    out = model.network.fast_path.predictor.predict(X)
     assert out is not None
     return out
 
@@ -78,12 +78,12 @@ def test_a_number_of_threads_takes_the_fast_path(name, dtype):
     model = network(name, dtype)
     few, many = rows(model, 3, dtype), rows(model, 500, dtype)
     model.predict(few, n_threads=1)
-    assert 3 <= model.network.predictor.most_rows <= 32
+    assert 3 <= model.network.fast_path.predictor.most_rows <= 32
     for X in (few, many):
         expected = general(model, X)
         for n_threads in (1, 2, 3, 100, None):
             np.testing.assert_array_equal(model.predict(X, n_threads=n_threads), expected)
-            predictor = model.network.predictor
+            predictor = model.network.fast_path.predictor
             if n_threads is None and len(X) > predictor.rows_alone:
                 assert predictor.predict(X) is None
             else:
@@ -139,7 +139,7 @@ def test_fit_load_pickle_copy_build(tmp_path):
         np.testing.assert_array_equal(fast_path(twin, X), 0)
     np.testing.assert_array_equal(fast_path(model, X), after)
     model.build(5)
-    assert model.network.predictor is None
+    assert model.network.fast_path.predictor is None
     assert model.predict(np.zeros((2, 5), np.float32)).shape == (2, 2)
     with pytest.raises(ValueError, match="must have the shape"):
         model.predict(X)
@@ -218,7 +218,7 @@ def test_ctrl_c_ends_the_fast_path():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            predict = functools.partial(model.network.predictor.predict, X)
+            predict = functools.partial(model.network.fast_path.predictor.predict, X)
             out.extend(map(operator.call, (_thread.interrupt_main, predict)))
     finally:
         signal.signal(signal.SIGINT, before)
@@ -246,7 +246,7 @@ def test_ids_are_checked_on_the_fast_path(shape):
         for bad in (5, -1, 0.5):
             wrong = X.copy()
             wrong.ravel()[-1] = bad
-            assert model.network.predictor.predict(wrong) is None
+            assert model.network.fast_path.predictor.predict(wrong) is None
             with pytest.raises(ValueError, match="token ids must be whole numbers"):
                 model.predict(wrong)
         np.testing.assert_array_equal(fast_path(model, X), general(model, X))
@@ -255,7 +255,7 @@ def test_ids_are_checked_on_the_fast_path(shape):
 def test_networks_that_have_no_fast_path():
     python = Sequential([layers.Custom(lambda p, x: 2 * x, lambda p, x, y, dy: (2 * dy, {}), output_shape=3)]).build(3)
     python.predict(np.ones((1, 3), "float32"))
-    assert python.network.predictor is None
+    assert python.network.fast_path.predictor is None
 
 
 def test_a_network_without_arithmetic():
@@ -336,7 +336,7 @@ def test_estimators_take_the_fast_path(dtype, classes):
                     getattr(estimator, method)(one), getattr(general_path, method)(one))
                 np.testing.assert_array_equal(
                     getattr(estimator, method)(one.astype("f8").tolist()), getattr(general_path, method)(one))
-        assert estimator.model_.network.predictor is not None
+        assert estimator.model_.network.fast_path.predictor is not None
         for bad in (one[:, :2], np.full_like(one, np.nan), one[0, 0] if one.ndim == 2 else one[..., None]):
             with pytest.raises(ValueError) as ours:
                 estimator.predict(bad)
@@ -371,7 +371,7 @@ def test_without_a_hold_only_small_products_take_the_fast_path(monkeypatch):
     model = network("mlp")
     X = rows(model, 3, "float32")
     np.testing.assert_array_equal(model.predict(X), general(model, X))
-    assert model.network.predictor is None and model.network.fast_rows[:2] == (2, 2)
+    assert model.network.fast_path.predictor is None and model.network.fast_path.limits[:2] == (2, 2)
     np.testing.assert_array_equal(fast_path(model, X[:2]), general(model, X[:2]))
 
 
@@ -406,5 +406,5 @@ def test_the_fast_path_grows_with_the_calls():
     rows = []
     for n in (1, 1, 2, 32, 33, 1, 200):
         np.testing.assert_array_equal(model.predict(x[:n]), model.predict(x[:n], n_threads=1))
-        rows.append(model.network.predictor.most_rows)
+        rows.append(model.network.fast_path.predictor.most_rows)
     assert rows[:4] == [1, 1, 32, 32] and rows[4] == rows[5] == rows[6] >= 200

@@ -14,7 +14,6 @@ from thread_comm import ThreadComm, run_ranks, without_errors
 from ldl_cy import MLPClassifier, RNNRegressor, Sequential, layers, optimizers
 from ldl_cy._engine.version import VersionCounter
 from ldl_cy.callbacks import EarlyStopping
-from ldl_cy.fast_path import prepare_predictor
 
 rng = np.random.default_rng(0)
 X, Y = rng.standard_normal((40, 6, 6, 16)).astype("float32"), rng.integers(0, 3, 40)
@@ -137,9 +136,9 @@ def test_networks_that_share_weights() -> None:
     longer = Sequential([layers.GRU(5), layers.Dense(2)], random_state=0).build((7, 3))
     for _ in range(2):
         sequences.theta = longer.theta = rng.standard_normal(sequences.n_parameters)
-        prepare_predictor(other, 2, 1)
-        assert other.predictor is not None
-        np.testing.assert_array_equal(other.predictor.predict(x), longer.predict(x))
+        other.fast_path.prepare(2, 1)
+        assert other.fast_path.predictor is not None
+        np.testing.assert_array_equal(other.fast_path.predictor.predict(x), longer.predict(x))
 
 
 @pytest.mark.parametrize("make", [new, wide])

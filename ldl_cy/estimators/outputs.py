@@ -73,7 +73,7 @@ class NetworkOutputs:
         if (model is not None and "feature_names_in_" not in fitted and "category_encoder_" not in fitted
                 and not self._channels_first):
             # arrays that validate_data would return unchanged, in a hundredth of the time
-            predictor = model.network.predictor
+            predictor = model.network.fast_path.predictor
             raw = None if predictor is None else predictor.predict_flat(X, self.n_threads)
             if raw is not None:
                 return raw

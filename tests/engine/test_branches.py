@@ -112,10 +112,10 @@ def test_memory_of_one_row():
     model = Sequential(stack, random_state=0).build(wide)
     X = np.random.default_rng(2).standard_normal((33, *wide)).astype("float32")
     model.predict(X[:1], n_threads=2)
-    predictor = model.network.predictor
+    predictor = model.network.fast_path.predictor
     assert (predictor.most_rows, predictor.n_threads) == (1, 2)
     one = model.predict(X[:1], n_threads=2)
     np.testing.assert_array_equal(one, model.predict(X[:1], n_threads=1))
     model.predict(X, n_threads=2)
-    assert model.network.predictor.most_rows >= 33
+    assert model.network.fast_path.predictor.most_rows >= 33
     np.testing.assert_array_equal(one, model.predict(X[:1], n_threads=2))

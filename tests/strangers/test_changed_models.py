@@ -120,8 +120,8 @@ def used_after(change):
     model.fit(X, y, loss="squared_error", epochs=1)
     model.predict(X[:1])
     f, network, theta, predictor = (model.objective(X, y, loss="squared_error", training=True), model.network,
-                                    model.theta.copy(), model.network.predictor)
-    expected = f(theta), network.predictor.predict(X[:1])
+                                    model.theta.copy(), model.network.fast_path.predictor)
+    expected = f(theta), network.fast_path.predictor.predict(X[:1])
     before = network
     if change == "build":
         model.build((60, 30))
