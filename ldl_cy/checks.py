@@ -91,12 +91,12 @@ def check_bool(owner: str, name: str, value: Any) -> bool:
 
 
 def check_choice(owner: str, name: str, value: Any, choices: Iterable[str]) -> str:
-    """One of a few names."""
+    """One of a few names; a plain str also for one of NumPy's, which kernels do not take."""
     known = list(choices)
     if not isinstance(value, str) or value not in known:
         kind = ValueError if isinstance(value, str) else TypeError
         raise kind(f"{owner}: {name} must be one of {', '.join(map(repr, known))}, got {shown(value)}.")
-    return value
+    return known[known.index(value)]
 
 
 def check_blas_size(owner: str, name: str, value: int) -> int:

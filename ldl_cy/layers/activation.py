@@ -16,14 +16,17 @@ ALIASES = {"linear": "identity", "sigmoid": "logistic", "swish": "silu", "hard_s
 
 
 def check_activation(owner: str, activation: Any) -> str:
-    """The canonical name of an activation; None is the identity, other unknown names are a TypeError or ValueError."""
+    """The canonical name of an activation; None is the identity, other unknown names are a TypeError or ValueError.
+
+    It is a plain str also for one of NumPy's, which kernels do not take.
+    """
     if activation is None:
         return "identity"
     known = (*ACTIVATIONS, *ALIASES)
     if not isinstance(activation, str) or activation not in known:
         raise (ValueError if isinstance(activation, str) else TypeError)(
             f"{owner}: activation must be None or one of {', '.join(known)}, got {shown(activation)}.")
-    return ALIASES.get(activation, activation)
+    return ALIASES.get(activation) or known[known.index(activation)]
 
 
 class Activation(Layer):

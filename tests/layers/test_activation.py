@@ -1,11 +1,13 @@
 """Every activation against its NumPy formula."""
 import re
 
+import numpy as np
 import pytest
 from contract import CHECKS, DTYPES, LayerCase
 from references import activate
 
-from ldl_cy.layers import Activation
+from ldl_cy import CNNClassifier, MLPClassifier, Sequential
+from ldl_cy.layers import GRU, RNN, Activation, Bidirectional, Conv1D, Conv2D, Dense, Reshape
 from ldl_cy.layers.activation import ACTIVATIONS
 
 CASES = [
@@ -36,6 +38,22 @@ def test_bad_arguments(arguments, message):
     with pytest.raises((TypeError, ValueError)) as error:
         Activation(*arguments)
     assert str(error.value).startswith(message)
+
+
+def test_names_of_numpy():
+    """np.str_ is a str: what a search over an array of names hands on."""
+    relu, same = np.array(["relu", "same"])
+    stack = [Conv2D(2, 1, padding=same, activation=relu, algorithm=np.str_("direct")), Reshape((4, 2)),
+             Conv1D(2, 1, padding=same, activation=relu), Bidirectional(GRU(2, return_sequences=True), np.str_("sum")),
+             RNN(2, relu), Dense(2, np.str_("swish")), Activation(relu)]
+    model = Sequential(stack, dtype=np.str_("float64"), random_state=0).build((2, 2, 1))
+    assert model.dtype == "float64" and type(model.dtype) is str
+    X, y = np.random.default_rng(0).standard_normal((6, 4)), np.arange(6) % 2
+    assert model.predict(X.reshape(6, 2, 2, 1)).shape == (6, 2)
+    for kind in (MLPClassifier, CNNClassifier):
+        expected, found = (kind(activation=name, solver=solver, max_iter=2, random_state=0).fit(X, y).predict_proba(X)
+                           for name, solver in (("relu", "adam"), (relu, np.str_("adam"))))
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_the_docstring_names_every_activation():
