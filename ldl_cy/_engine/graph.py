@@ -56,7 +56,7 @@ class Node:
     theta: int = 0                  # offsets into the flat vectors
     state: int = 0
     derived: int = 0
-    y_steps: int = 0                # op, multiply: steps of y whose first axis is the input's time axis; 0: none
+    y_steps: int = 0                # op, add, multiply: steps of y whose first axis is the input's time axis; 0: none
     outer: int = 0                  # put: y is (outer, y_width), x is (outer, x_width), at y_offset
     x_width: int = 0
     y_width: int = 0
@@ -308,7 +308,8 @@ class Graph:
     def add(self, a: int, b: int) -> int:
         """y = a + b, two values of one shape."""
         y = self.new_value(self.shapes[a], steps=self.steps[a] if self.steps[a] == self.steps[b] else 0)
-        self.nodes.append(Node("add", self.buffers[a], self.buffers[y], x2=self.buffers[b], trainable=False))
+        self.nodes.append(Node("add", self.buffers[a], self.buffers[y], x2=self.buffers[b], y_steps=self.steps[y],
+                               trainable=False))
         return y
 
     def multiply(self, a: int, b: int) -> int:
@@ -386,18 +387,24 @@ class Graph:
     def _fuse_add(self, nodes: list[Node], add: Node, readers: Counter[int], kept: set[int]) -> bool:
         """Let the kernel that makes one of the summands add the other one, in the place of the sum.
 
-        It is the last of ``nodes``, or, with layers of the other path in between, the last but those.
+        It is the last of ``nodes``, or, with layers of the other path in between, the last but those. Where the sum is
+        no sequence, the other value has numbers past the ends, of which this kernel would make zeros.
         """
         for i in range(len(nodes) - 1, max(-1, len(nodes) - 1 - LONGEST_PATH), -1):
             node = nodes[i]
             if node.kernel is None or node.y not in (add.x, add.x2) or readers[node.y] > 1 or node.y in kept:
                 continue
             kernel = node.kernel.fuse_add()
-            if kernel is not None:
+            if kernel is not None and (add.y_steps or not self._ends_steps(kernel)):
                 del nodes[i]
-                nodes.append(replace(node, x2=add.x2 if node.y == add.x else add.x, y=add.y, kernel=kernel))
+                nodes.append(replace(node, x2=add.x2 if node.y == add.x else add.x, y=add.y, y_steps=add.y_steps,
+                                     kernel=kernel))
                 return True
         return False
+
+    def _ends_steps(self, norm: Kernel) -> bool:
+        """Whether lengths may come, and BatchNorm's kernel makes zeros past the ends."""
+        return bool(self.steps[0] and not self.length_fault and norm.uses_lengths and norm.config["n_steps"] > 1)
 
     def folded(self, before: Node, node: Node) -> Node | None:
         """The second op's weights and state in the first one's weights, or None; for inference.
@@ -413,8 +420,7 @@ class Graph:
         kernel = before.kernel.fold(node.kernel)
         if kernel is None:
             return None
-        if (node.kernel.uses_lengths and node.kernel.config["n_steps"] > 1 and self.steps[0]
-                and not (node.y_steps or self.length_fault)):
-            # lengths may come, and BatchNorm would take them for those of another axis
+        if not node.y_steps and self._ends_steps(node.kernel):
+            # BatchNorm would take lengths for those of another axis
             return None
         return replace(before, y=node.y, kernel=kernel, state=node.state if node.kernel.n_state else before.state)

@@ -279,3 +279,23 @@ def test_the_gradient_of_a_sum_is_in_one_place():
     sums = [p.node for p in plan.nodes if p.node.kernel is not None and p.node.kernel.adds]
     assert len({plan.gradients[v] for node in sums for v in (node.x2, node.y)}) == 1
     assert all(plan.buffers[len(model.network.graph.sizes) + node.x2].offset < 0 for node in sums)
+
+
+@pytest.mark.parametrize("paths", [
+    ([BatchNorm()], "ended"), ("ended", [Dense(4), BatchNorm()]), (["ended", BatchNorm()], "ended"),
+], ids=["sequence first", "sequence last", "no sequence"])
+def test_sums_with_what_is_no_sequence(paths):
+    """Past the ends a path of another shape in between has numbers, which the sum keeps: also at prediction."""
+    ended = [layers.GlobalAvgPool1D(), Dense(20), layers.Reshape((5, 4))]
+    first, second = ([layer for part in ([path] if path == "ended" else path)
+                      for layer in (ended if part == "ended" else [part])] for path in paths)
+    model = Sequential([layers.Add(first, second), Activation("relu"), layers.Flatten(), Dense(2)], dtype="float64",
+                       random_state=0).build((5, 4))
+    graph, rng = model.network.graph, np.random.default_rng(0)
+    X, y, lengths = rng.standard_normal((6, 5, 4)), rng.standard_normal((6, 2)), np.array([1, 5, 2, 3, 1, 4], np.int32)
+    for training in (True, False):
+        step, apart = (run_model_step(model, X, y, lengths=lengths, training=training, keep=keep)
+                       for keep in ((), tuple(range(len(graph.sizes)))))
+        check_same_step(step, apart)
+    predicted = model.predict(X, lengths=lengths)
+    close(np.mean((predicted - y)**2), step.loss, 1e-12)
