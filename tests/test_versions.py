@@ -14,6 +14,7 @@ from thread_comm import ThreadComm, run_ranks, without_errors
 from ldl_cy import MLPClassifier, RNNRegressor, Sequential, layers, optimizers
 from ldl_cy._engine.version import VersionCounter
 from ldl_cy.callbacks import EarlyStopping
+from ldl_cy.interop import torch_state_dict
 
 rng = np.random.default_rng(0)
 X, Y = rng.standard_normal((40, 6, 6, 16)).astype("float32"), rng.integers(0, 3, 40)
@@ -160,6 +161,8 @@ def test_copies_and_what_is_read_hand_nothing_out(tmp_path: Any) -> None:
     model.save_weights(tmp_path / "weights")
     model.trace(X[:1])
     model.loss_and_grad(X, Y, loss="log_loss")
+    exported = torch_state_dict(model)
+    assert not any(np.shares_memory(a, b) for a in exported.values() for b in model.network.vectors)
     for one in (model, *copies, Sequential.load(tmp_path / "model"), copy.copy(model)):
         assert one.network.version.known
     buffers: list[Any] = []

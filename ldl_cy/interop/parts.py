@@ -21,7 +21,8 @@ class Part(NamedTuple):
         As in ``model.parameters``: "conv2d_0", within branches "add_2.0.dense_1".
     input_shape, output_shape : tuples of ints, without the batch axis
     weights : dict of arrays
-        Parameters and running statistics by their own names: "kernel", "forward.kernel", "mean". Views of the model's.
+        Parameters and running statistics by their own names: "kernel", "forward.kernel", "mean". Views of the model's,
+        which writers only read: whoever gets numbers of an exported model gets copies.
     paths : tuple of tuples of Part
         The layers of each path of a branch; () for other layers.
     """
@@ -38,7 +39,7 @@ def parts(network: Network) -> tuple[Part, ...]:
     """The layers of a network, in order; names and weights as in ``model.parameters`` and ``model.state``."""
     names = layer_names("Sequential", network.layers)
     own: dict[str, dict[str, np.ndarray]] = {name: {} for name in _leaves(network.layers, names)}
-    for views in (network.parameters, network.state):
+    for views in network.views:
         for full, array in views.items():
             name, _, key = full.rpartition(".")
             while name not in own:              # "bidirectional_0.forward.kernel"
