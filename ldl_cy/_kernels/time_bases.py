@@ -30,8 +30,9 @@ LEAST_DFT, MOST_DFT = 16, 1024  # steps of a tile
 # less exact, and the DFT, "fft", is faster.
 LONGEST_WINDOWS = {"winograd": 7, "fft": MOST_DFT - 1}
 LEAST_BLOCK_BYTES, MOST_BLOCK_BYTES = 5 * 2**17, 2**20
-L2_BYTES = 5 * 2**18
-READ_AGAIN = 36                 # multiplications in the time that a weight takes from beyond the L2 cache
+# See cost, where it was measured: an L2 cache of 1.25 MB.
+CACHED_WEIGHTS_BYTES = 5 * 2**18    # of transformed weights: those of more bytes are read from beyond the L2 cache,
+READ_AGAIN = 36                     # in the time of so many multiplications for each weight
 SAVING = 1.2                    # "auto" wants at least this factor of fewer operations
 
 Matrix = list[list[Fraction]]
@@ -165,7 +166,7 @@ def cost(basis: Basis, c: int, f: int, steps: int, dilation: int) -> float:
     n, units = basis.n, basis.units(steps, dilation)
     transform = (25 if n <= 64 else 45) * n if basis.by_dft else 16 * n
     products = float(basis.slabs * c * f)
-    if 4 * products > L2_BYTES:
+    if 4 * products > CACHED_WEIGHTS_BYTES:
         # each block reads all of the weights from further away
         products *= 1 + READ_AGAIN / (block_size(basis, c, f, 4, units) * basis.tiles)
     return units * basis.tiles * (products + transform * (c + f))
