@@ -74,14 +74,14 @@ class Trunk:
     rest : Network
         The same layers in ``dtype``: ``trained``, or a copy.
     size : int, numbers of a row's output
-    version : int
+    n_changes : int
         How often the trunk's weights or statistics were found changed.
     """
 
     def __init__(self, network: Network, count: int, dtype: str, n_threads: int) -> None:
         self.source, self.trained = network.split(count)
         self.first, self.rest = network.astype(dtype).split(count)
-        self.size, self.n_threads, self.version = self.first.n_outputs, n_threads, 0
+        self.size, self.n_threads, self.n_changes = self.first.n_outputs, n_threads, 0
         self._seen = self.source.snapshot()
         self._workspaces: dict[int, Workspace] = {}
         row = (self.first.graph.sizes[0] + self.size) * self.first.vectors[0].itemsize
@@ -95,7 +95,7 @@ class Trunk:
         # as ints: NaN is not equal to itself
         if all(np.array_equal(a.view(bits), b.view(bits)) for a, b in zip(now, self._seen)):
             return
-        self._seen, self.version = self.source.snapshot(), self.version + 1
+        self._seen, self.n_changes = self.source.snapshot(), self.n_changes + 1
         if self.first is not self.source:
             theta, statistics = (a.astype(self.first.dtype) for a in self._seen)
             self.first.restore((theta, statistics))

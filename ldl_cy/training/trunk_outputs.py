@@ -42,7 +42,7 @@ class Features:
         # for the rest there are no lengths once the steps are gone
         self._data = data if trunk.rest.graph.steps[0] else data._replace(lengths=None)
         self._found: np.ndarray | None = None
-        self._version = 0
+        self._n_changes = 0
 
     @property
     def n(self) -> int:
@@ -56,10 +56,10 @@ class Features:
         found = self._found
         if found is None or not self.kept:
             found = trunk.outputs(given.rows, given.lengths)
-        elif self._version != trunk.version:
+        elif self._n_changes != trunk.n_changes:
             # in place: data that were handed out hold this array
             found[...] = trunk.outputs(given.rows, given.lengths)
-        self._found, self._version = found if self.kept else None, trunk.version
+        self._found, self._n_changes = found if self.kept else None, trunk.n_changes
         return self._data._replace(rows=found)
 
     def chosen(self, index: np.ndarray) -> Data:
