@@ -126,14 +126,17 @@ class BaseMLP(CategoricalFeatures, BaseNetwork):
         X = csr_matrix((len(y), coefs[0].shape[0]), dtype=coefs[0].dtype)
         X, y = self._read_fit(X, y, reset=True, classes="learn")
         self._start(X, self._encode(y))
-        for views, arrays in ((self._views(".kernel"), coefs), (self._views(".bias"), intercepts)):
+        each = [(self._views(".kernel"), coefs), (self._views(".bias"), intercepts)]
+        for views, arrays in each:
             shapes, given = [view.shape for view in views], [array.shape for array in arrays]
             if shapes != given:
                 raise ValueError(f"{type(self).__name__}: weights must have the shapes {shown(shapes)}, got "
                                  f"{shown(given)}.")
             for view, array in zip(views, arrays):
                 check_values(type(self).__name__, "weights", array, view.dtype.name)
-                with self.model_.network.version:
+        with self.model_.network.version:
+            for views, arrays in each:
+                for view, array in zip(views, arrays):
                     view[...] = array
         for name, value in record.items():
             setattr(self, name, value)
