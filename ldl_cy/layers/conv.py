@@ -226,7 +226,8 @@ class Conv2D(_Conv):
     algorithm : {"auto", "direct", "winograd"}, default="auto"
         "direct" multiplies the kernel with the windows. "winograd", for 3x3 windows at stride 1, is minimal
         filtering, with up to four times fewer multiplications; its relative root-mean-square error in float32
-        is about 1e-6, that of "direct" 2e-7. "auto" chooses what is fastest.
+        is about 1e-6, that of "direct" 2e-7. It computes tiles of outputs: an infinite number of the input makes
+        outputs of its whole tile NaN or infinite. "auto" chooses what is fastest.
     use_bias : bool, default=True
     kernel_initializer, bias_initializer : str or initializer, default="glorot_uniform", "zeros"
     name, trainable : see ``Layer``
