@@ -5,9 +5,6 @@ from ldl_cy._engine.loss cimport Loss, LossKernel
 
 import numpy as np
 
-cdef extern from "Python.h" nogil:
-    bint Py_IsInitialized()
-
 
 cdef object copied(const void *source, tuple shape, str dtype):
     """A copy, since a user's function may keep the array."""
@@ -19,8 +16,6 @@ cdef object copied(const void *source, tuple shape, str dtype):
 cdef double call_back(const Loss *s, Py_ssize_t n, const void *y, const void *t, const void *w, double scale,
                       void *dy) noexcept nogil:
     cdef double total = 0
-    if not Py_IsInitialized():
-        return 0                        # on a worker, while the process ends: there is no GIL any more
     with gil:
         try:
             total = (<CustomKernel>s.kernel).call(s, n, y, t, w, scale, dy)
