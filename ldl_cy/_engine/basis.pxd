@@ -150,7 +150,7 @@ cdef inline void from_basis(
                     step)
 
 
-cdef inline void lay_weights(const Basis *s, Tile *t) noexcept nogil:
+cdef inline void window_tiles(const Basis *s, Tile *t) noexcept nogil:
     """All steps of a window, as the first of two tiles."""
     t[0].at, t[0].low, t[0].high = 0, 0, s.r
     t[1].at, t[1].low, t[1].high = 0, 0, 0
@@ -161,7 +161,7 @@ cdef inline void weights_to_basis(
 ) noexcept nogil:
     """U = G g   (slabs, size) of (r, size)"""
     cdef Tile t[2]
-    lay_weights(s, t)
+    window_tiles(s, t)
     if s.place != NULL:
         to_dft(s, LDL_BASIS_RIGHT, size, g, t, size, U, stride, 0, work)
     else:
@@ -175,7 +175,7 @@ cdef inline void weights_from_basis(
 ) noexcept nogil:
     """dg += G^T Q   (r, size) of (slabs, size)"""
     cdef Tile t[2]
-    lay_weights(s, t)
+    window_tiles(s, t)
     if s.place != NULL:
         # z_k(dy) conj(z_k(x)) conjugated, of both rows of a pair: twice what is wanted, but for k = 0 and n / 2
         vec.scale(2 * stride, <floating>2, Q + (s.slabs - 2) * stride)

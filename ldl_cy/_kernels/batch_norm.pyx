@@ -39,7 +39,7 @@ from ldl_cy._kernels.pooling import is_2x2_pool
 cdef enum:
     PIECE = 1024                # numbers that pass an activation at a time
     LEAST_POOLED = 16           # channels: a vector of any instruction set
-    KEPT = 7                    # numbers kept of a channel: see describe
+    KEPT = 7                    # numbers kept of a channel: see channel_constants
 
 BOUNDS = {"identity": (NAN, NAN), "relu": (0.0, NAN), "relu6": (0.0, 6.0)}      # NaN: none
 
@@ -53,7 +53,7 @@ ctypedef struct BatchNorm:
     double lo, hi               # bounds of z: f where activation is the identity
     int activation
     int adds                    # another value to z: call.x2
-    double slope                # its number
+    double slope                # the activation's parameter
 
 
 cdef inline Py_ssize_t vectors_of(const BatchNorm *s, const Call *call, Py_ssize_t i) noexcept nogil:
@@ -63,19 +63,19 @@ cdef inline Py_ssize_t vectors_of(const BatchNorm *s, const Call *call, Py_ssize
     return max(0, min(<Py_ssize_t>call.lengths[i], s.n_steps)) * s.inner
 
 
-cdef inline Py_ssize_t stretches(const Call *call) noexcept nogil:
-    """How many pieces without a gap the vectors of a block are: one, or with lengths each row."""
+cdef inline Py_ssize_t count_runs(const Call *call) noexcept nogil:
+    """How many runs without a gap the vectors of a block are: one, or with lengths each row."""
     return 1 if call.lengths == NULL else call.n
 
 
-cdef inline Py_ssize_t stretch(const BatchNorm *s, const Call *call, Py_ssize_t i) noexcept nogil:
+cdef inline Py_ssize_t run_of_vectors(const BatchNorm *s, const Call *call, Py_ssize_t i) noexcept nogil:
     """How many vectors one of these has."""
     return vectors_of(s, call, i) * (call.n if call.lengths == NULL else 1)
 
 
 cdef inline void apply(
     const BatchNorm *s, Py_ssize_t rows,
-    const floating *channel,    # (3, k), see describe
+    const floating *channel,    # (3, k), see channel_constants
     const floating *x,          # (rows, k)
     const floating *other,      # (rows, k) or NULL
     floating *y,                # (rows, k)
@@ -132,10 +132,10 @@ cdef void gradient_sums(
         norm_sums(call.n * op.y_size // k, k, cache, <floating>s.lo, <floating>s.hi, cache + KEPT * k,
                   <const floating*>NULL, dy, sums)
     else:
-        for i in range(stretches(call)):
+        for i in range(count_runs(call)):
             at = i * op.x_size
-            through_activation(s, stretch(s, call, i), cache, x + at, y + at, dy + at)
-            norm_sums(stretch(s, call, i), k, cache, <floating>s.lo, <floating>s.hi, x + at,
+            through_activation(s, run_of_vectors(s, call, i), cache, x + at, y + at, dy + at)
+            norm_sums(run_of_vectors(s, call, i), k, cache, <floating>s.lo, <floating>s.hi, x + at,
                       y + at if s.adds else NULL, dy + at, sums)
     for j in range(k):
         sums[k + j] = (sums[k + j] - <double>low[j] * sums[j]) * inverse[j]
@@ -153,10 +153,11 @@ cdef void reduce(
     cdef Py_ssize_t i, k = s.k, count = 0
     if dy == NULL:
         memset(call.partial + 1, 0, 2 * k * sizeof(double))
-    for i in range(stretches(call)):
+    for i in range(count_runs(call)):
         if dy == NULL:
-            norm_moments(count, stretch(s, call, i), k, x + i * op.x_size, call.partial + 1, call.partial + 1 + k)
-        count += stretch(s, call, i)
+            norm_moments(count, run_of_vectors(s, call, i), k, x + i * op.x_size, call.partial + 1,
+                         call.partial + 1 + k)
+        count += run_of_vectors(s, call, i)
     call.partial[0] = count
     if dy != NULL:
         gradient_sums(op, call, x, y, dy, cache, call.partial + 1)
@@ -206,7 +207,7 @@ cdef inline bint of_batch(const Call *call) noexcept nogil:
     return call.training and call.partial != NULL
 
 
-cdef inline void describe(
+cdef inline void channel_constants(
     const BatchNorm *s, const Call *call,
     const floating *theta,      # gamma (k,), beta (k,)
     const floating *state,      # running mean (k,), variance (k,)
@@ -249,7 +250,7 @@ cdef void prepare(
         memcpy(derived, state, s.k * sizeof(floating))
         memcpy(derived + 2 * s.k, theta + s.k, s.k * sizeof(floating))
         for j in range(s.k):
-            # rounded as in describe: predict gives the bits of a forward pass that keeps a cache
+            # rounded as in channel_constants: predict gives the bits of a forward pass that keeps a cache
             derived[s.k + j] = theta[j] * <floating>(1 / sqrt(<double>state[s.k + j] + s.epsilon))
 
 
@@ -269,18 +270,18 @@ cdef void forward(
     cdef const floating *other = <const floating*>call.x2
     cdef floating *kept = cache if cache != NULL else scratch
     if cache != NULL or call.backward or of_batch(call):
-        describe(s, call, theta, state, kept)
+        channel_constants(s, call, theta, state, kept)
         channel = kept
     if s.h:
         for i in range(call.n):
             norm_pool_forward(s.h, s.w, k, channel, <floating>s.lo, <floating>s.hi, x + i * op.x_size,
                               y + i * op.y_size, NULL if cache == NULL else cache + KEPT * k + i * op.y_size)
         return
-    for i in range(stretches(call)):
-        apply(s, stretch(s, call, i), channel, x + i * op.x_size,
+    for i in range(count_runs(call)):
+        apply(s, run_of_vectors(s, call, i), channel, x + i * op.x_size,
               other + i * op.x_size if s.adds else NULL, y + i * op.x_size)
         if call.lengths != NULL:
-            size = stretch(s, call, i) * k
+            size = run_of_vectors(s, call, i) * k
             memset(y + i * op.x_size + size, 0, (op.x_size - size) * sizeof(floating))
 
 
@@ -315,11 +316,11 @@ cdef inline void input_gradient(
                 s.h, s.w, k, kept, <floating>s.lo, <floating>s.hi, x + i * op.x_size,
                 kept + KEPT * k + i * op.y_size, dy + i * op.y_size, dx + i * op.x_size)
         return
-    for i in range(stretches(call)):
-        norm_backward(stretch(s, call, i), k, kept, lo, hi, x + i * op.x_size, dy + i * op.x_size,
+    for i in range(count_runs(call)):
+        norm_backward(run_of_vectors(s, call, i), k, kept, lo, hi, x + i * op.x_size, dy + i * op.x_size,
                       dx + i * op.x_size)
         if call.lengths != NULL:
-            size = stretch(s, call, i) * k
+            size = run_of_vectors(s, call, i) * k
             memset(dx + i * op.x_size + size, 0, (op.x_size - size) * sizeof(floating))
 
 
@@ -342,8 +343,8 @@ cdef void backward(
         if grad != NULL or s.adds:
             gradient_sums(op, call, x, y, dy, cache, sums)
         elif dx != NULL and not s.h:
-            for i in range(stretches(call)):
-                through_activation(s, stretch(s, call, i), cache, x + i * op.x_size, y + i * op.x_size,
+            for i in range(count_runs(call)):
+                through_activation(s, run_of_vectors(s, call, i), cache, x + i * op.x_size, y + i * op.x_size,
                                    dy + i * op.x_size)
     if grad != NULL and (not of_batch(call) or call.row0 == 0):
         if of_batch(call):
@@ -366,7 +367,7 @@ def batch_norm(
     Parameters
     ----------
     activation, slope : str, float
-        The elementwise function behind it, and its number.
+        The elementwise function behind it, and its parameter.
     image : (height, width), default=None
         Also take the maxima of 2x2 pixels of such an image; with 16 channels or more, and an activation of BOUNDS.
     adds : bool, default=False

@@ -69,7 +69,7 @@ ctypedef struct Time:
     double slope
 
 
-cdef inline void lay_tiles(
+cdef inline void find_tiles(
     const Time *v, Side side, Py_ssize_t unit,
     Tile *tile,                 # the unit's tiles in x (n, t, c), or in y (n, ot, f)
 ) noexcept nogil:
@@ -111,7 +111,7 @@ cdef inline void transform(
         Py_ssize_t i, c = v.f if side == OUTPUT else v.c, stride = v.m_stride if side == OUTPUT else v.v_stride
         Tile tile[2]
     for i in range(count):
-        lay_tiles(v, side, first + i, tile)
+        find_tiles(v, side, first + i, tile)
         to_basis(&v.s, side, c, x, tile, v.dilation * c, V + i * v.s.tiles * c, stride, work)
 
 
@@ -126,7 +126,7 @@ cdef inline void transform_back(
         Py_ssize_t i, c = v.f if side == OUTPUT else v.c, stride = v.m_stride if side == OUTPUT else v.v_stride
         Tile tile[2]
     for i in range(count):
-        lay_tiles(v, side, first + i, tile)
+        find_tiles(v, side, first + i, tile)
         from_basis(&v.s, side, c, V + i * v.s.tiles * c, stride, b, write, x, tile,
                    v.dilation * c, work)
 

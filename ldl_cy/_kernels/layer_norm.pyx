@@ -36,7 +36,7 @@ ctypedef struct LayerNorm:
     Py_ssize_t piece            # vectors that pass at a time
     double epsilon
     int activation
-    double slope                # its number
+    double slope                # the activation's parameter
 
 
 cdef inline Py_ssize_t numbers_of(const LayerNorm *s, const Call *call, Py_ssize_t v) noexcept nogil:
@@ -132,7 +132,7 @@ def layer_norm(str dtype, *, Py_ssize_t vectors, Py_ssize_t k, double epsilon, P
     """The kernel of ``layers.LayerNorm`` for rows of ``vectors`` vectors of k numbers.
 
     With ``n_steps`` a row is one vector of that many steps, and only valid ones are normalized. ``activation`` is an
-    elementwise function behind it, ``slope`` its number.
+    elementwise function behind it, ``slope`` its parameter.
     """
     cdef Kernel kernel = Kernel()
     cdef Op *op = &kernel.op
