@@ -46,7 +46,7 @@ static inline int ldl_start_thread(void (*work)(void *), void *argument)
     return started != (unsigned long)-1;        /* PYTHREAD_INVALID_THREAD_ID, which the limited API leaves out */
 }
 
-/* The number of the calling thread for ldl_wait_for_exit; 0 where there is none. */
+/* The system's id of the calling thread, for ldl_wait_for_exit; 0 where that does not wait. */
 static inline long ldl_thread_number(void)
 {
 #if defined(__linux__)
@@ -56,12 +56,13 @@ static inline long ldl_thread_number(void)
 #endif
 }
 
-/* Wait until the system no longer counts a thread whose function is about to return: a moment, 15 ms at most. */
+/* Wait until the system no longer counts a thread whose function is about to return. That is a moment, or longer on a
+ * machine with much other work, but a second or two at most. */
 static inline void ldl_wait_for_exit(long number)
 {
 #if defined(__linux__)
     const struct timespec moment = {0, 20000};
-    for (int i = 0; i < 200 && syscall(SYS_tgkill, getpid(), number, 0) == 0; ++i)
+    for (int i = 0; i < 20000 && syscall(SYS_tgkill, getpid(), number, 0) == 0; ++i)
         nanosleep(&moment, NULL);
 #else
     (void)number;

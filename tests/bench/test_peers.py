@@ -4,20 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from benchmarks import common, networks, ours, row, rows, settings, weights, worker
+from benchmarks import common, networks, ours, row, rows, runner, settings, weights, worker
 
 TOLERANCE = {"float32": 3e-6, "float64": 1e-12}
 # one of each kind, with few rows
 KEYS = ["linear", "mlp20", "lenet", "lenet-1998", "rnn-t50-16-64", "gru-t50-16-64", "lstm-t50-16-64",
         *(one.key for one in networks.NETWORKS)]
 
-
-# the peers whose outputs are compared, and their names in a sentence
-NAMES = {"torch": "PyTorch", "jax": "JAX", "onnxruntime": "ONNX Runtime"}
+PEERS = ["torch", "jax", "onnxruntime"]
 
 
 def needs(peer):
-    pytest.importorskip(peer, reason=f"the extra 'bench' brings {NAMES[peer]}, with which this test compares")
+    """Skip a test that compares with a peer where one of its packages is not installed."""
+    for package in runner.PEERS[peer]:
+        pytest.importorskip(package, reason=f"{package} is not installed; it is in the extra 'bench'")
 
 
 def module(peer):
@@ -28,7 +28,7 @@ def small(key):
     return replace(rows.BY_KEY[key], batch=4, batches=1, predicts=3)
 
 
-@pytest.mark.parametrize("name", list(NAMES))
+@pytest.mark.parametrize("name", PEERS)
 @pytest.mark.parametrize(("key", "dtype"), [
     *((key, "float32") for key in KEYS), ("cnn-bn", "float64"), ("tcn", "float64"), ("two-grus", "float64"),
     ("tabular-ln", "float64"), ("tabular-bn", "float64")])
@@ -85,7 +85,7 @@ def test_gradients_of_jax(key):
 
 @pytest.mark.parametrize("name", ["ldl_cy", "torch", "jax"])
 def test_runs_do_as_many_steps_as_they_say(name):
-    if name in NAMES:
+    if name in PEERS:
         needs(name)
     peer, one = module(name), rows.BY_KEY["mlp64"]
     for steps in dict(settings.axes(name, one, "train")).get("steps", ("",)):

@@ -377,7 +377,7 @@ def workers_after_forks():
     return left
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not list the threads of a process")
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the test reads the list of threads in /proc")
 def test_ended_workers_are_gone_at_a_fork():
     assert run(workers_after_forks).result() == [0] * 50
 
