@@ -7,7 +7,7 @@ MOST_BYTES = 1 << 47                    # that a process can address
 
 
 def lines(size: int) -> int:
-    """Numbers up to a whole cache line, and one more."""
+    """``size`` rounded up to whole cache lines, and one line more."""
     return -(-size // 16) * 16 + 16
 
 

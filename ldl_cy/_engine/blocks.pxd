@@ -124,7 +124,7 @@ cdef inline void put_backward(
 
 
 cdef inline void pass_gradient(int mode, Py_ssize_t n, const floating *dy, floating *dx) noexcept nogil:
-    """dx = or += dy: an input of an add. Where the plan gives both one place, nothing is to be done."""
+    """dx = dy or dx += dy, for an input of an add. Nothing is to be done if both are one buffer."""
     if mode == DX_WRITE and dx != dy:
         memcpy(dx, dy, n * sizeof(floating))
     elif mode == DX_ADD:
@@ -144,7 +144,7 @@ cdef inline void forward_node(
 ) noexcept nogil:
     """With the buffers of ``thread`` and the scratch of ``worker``.
 
-    ``again``: what backward reads of y is made a second time; the cache has its numbers from the first.
+    ``again``: y is computed a second time, for backward; the cache was filled the first time.
     """
     cdef Py_ssize_t n = call.n
     cdef char *x = at(run, s.x, row0, thread)
@@ -281,7 +281,7 @@ cdef inline void branch_task_f64(void *branches, Py_ssize_t branch, int worker) 
 cdef inline int share_branches(
     Run *run, int first, Py_ssize_t row0, Py_ssize_t n, int thread, const int *lengths, const floating *theta,
 ) noexcept nogil:
-    """All branches of the fork at an action, on the threads of the pool; the action after them."""
+    """Run the branches of the fork that begins at an action on the pool's threads; return the action after them."""
     cdef Branches b
     cdef Py_ssize_t _i
     cdef int a = first

@@ -1,11 +1,11 @@
-"""Which forward actions of a line do not wait for one another: branches, which threads may share.
+"""Forward actions that do not depend on one another: branches, which threads can run at the same time.
 
     x --> [a0 a1] --.                a0 a1 | b0 | c0 c1      three branches in the line of actions
      \\--> [b0]    ---> d
       \\-> [c0 c1] -'
 
-The branches of one fork are neighbours in the line. What a branch reads was made before the fork or by itself, and what
-it makes is read by no other branch. So they may run at the same time, if no two of their buffers share memory.
+The branches of a fork are consecutive in the line. Each reads only values that were computed before the fork or by the
+branch itself, so that they can run at the same time, provided that their buffers share no memory.
 """
 from __future__ import annotations
 
@@ -13,33 +13,43 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-LONGEST_FORK = 64                       # actions: so that the search takes time in proportion to the line's length
+LONGEST_FORK = 64                       # actions; the limit makes the search linear in the length of the line
 
 
 @dataclass
 class Fork:
-    """Neighbouring branches: the places in the line where they begin, and where the last one ends."""
+    """Consecutive branches: the positions in the line where they begin, and where the last one ends."""
 
     edges: tuple[int, ...]
-    flops: float                        # of all branches but the longest, over one row: what threads may save
+    flops: float                        # per row, of all branches but the longest: the most that threads can save
 
 
 def find_forks(
     reads: Sequence[Sequence[int]], writes: Sequence[int], flops: Sequence[float], least_flops: float,
 ) -> list[Fork]:
-    """The forks of a line of forward actions, one after the other, that save so many flops of a row or more.
+    """Find the forks of a line of forward actions that can save at least ``least_flops``.
 
     Parameters
     ----------
-    reads, writes : buffers that each action reads, and the one that it writes
-    flops : of each action, over one row
+    reads : sequence of sequences of int
+        The buffers that each action reads.
+    writes : sequence of int
+        The buffer that each action writes.
+    flops : sequence of float
+        The flops of each action, per row.
+    least_flops : float
+        Per row; see ``Fork.flops``.
+
+    Returns
+    -------
+    list of Fork, in the order of the line; none overlap
     """
     readers = Counter(v for values in reads for v in set(values))
     forks: list[Fork] = []
     start = 0
     while start < len(reads):
         fork = None
-        # a branch begins where several read the same value
+        # a fork can only begin at a value that several actions read
         if any(readers[v] > 1 for v in reads[start]):
             fork = fork_at(start, reads, writes, flops)
         if fork is not None and fork.flops >= least_flops:
@@ -56,12 +66,12 @@ def fork_at(
     """The longest fork whose first branch begins at ``start``."""
     edges: list[int] = []
     sums: list[float] = []
-    branch_of: dict[int, int] = {}      # buffer -> the branch that makes it
+    branch_of: dict[int, int] = {}      # buffer -> the branch that writes it
     end = start
     while end < min(len(reads), start + LONGEST_FORK):
         needed = {branch_of[v] for v in reads[end] if v in branch_of}
         own = len(edges) - 1 if needed else len(edges)
-        # it reads what another branch makes, or both write a part of one value
+        # the action reads what another branch writes, or both write parts of one value
         if needed - {own} or branch_of.setdefault(writes[end], own) != own:
             break
         if own == len(edges):

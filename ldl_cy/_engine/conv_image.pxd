@@ -31,17 +31,17 @@ cdef extern from "vec/vec.h" nogil:
 
 
 cdef inline bint has_conv_image(const Window *s) noexcept nogil:
-    """Whether there are such kernels for these windows."""
+    """Whether the kernels can compute these windows."""
     return s.dh == 1 and s.dw == 1 and s.oh >= LDL_CONV_IMAGE_ROWS and s.ow >= LDL_CONV_IMAGE_COLUMNS
 
 
 cdef inline bint is_padded(const Window *s) noexcept nogil:
-    """Whether windows see anything but the image."""
+    """Whether windows extend beyond the image."""
     return s.top != 0 or s.left != 0 or ldl_seen_rows(s) > s.h or ldl_seen_columns(s) > s.w
 
 
 cdef inline Py_ssize_t conv_image_scratch(const Window *s) noexcept nogil:
-    """Numbers of scratch."""
+    """Numbers of scratch that ``conv_image`` needs."""
     return ldl_seen_rows(s) * ldl_seen_columns(s) * s.c if is_padded(s) else 0
 
 

@@ -2,8 +2,8 @@
 # how they work. Everything is row-major.
 #
 #     pack, gemm_packed       C = op(A) B + S, B packed once, for many products: weights in a step, or in all predicts
-#     gemm_by_panels          C = op(A) op(B) + S, B packed a piece at a time, or, if that would not be repaid, read
-#                             where it is: dW = x^T dz
+#     gemm_by_panels          C = op(A) op(B) + S, B packed a piece at a time, or read in place where packing does not
+#                             pay: dW = x^T dz
 #
 # A number of C is the same whichever of the two makes it, and wherever its row is; one row alone may differ.
 #
@@ -41,10 +41,10 @@ cdef enum:
     PANEL_ROWS = 256            # fewer would read and write C more often
     PANEL_COLUMNS = 64
     PANEL = PANEL_ROWS * PANEL_COLUMNS      # numbers of scratch of gemm_by_panels
-    IN_L1 = 1 << 13             # numbers
-    SMALL = 2 * IN_L1           # a B of so few numbers stays in L1 or close to it: it is read where it is
-    IN_L2 = 240 * PANEL_ROWS    # numbers of a strip of A that stay there for all columns of B
-    STEP_OF_ROWS = 24           # whole tiles, for any instruction set
+    IN_L1 = 1 << 13             # numbers that fit into L1 with all else
+    SMALL = 2 * IN_L1           # a B of up to this many numbers stays close to L1 and is read in place
+    IN_L2 = 240 * PANEL_ROWS    # numbers of a strip of A that stays in L2 for all columns of B
+    STEP_OF_ROWS = 24           # strips have a multiple of this many rows: whole tiles of any instruction set
 
 
 cdef inline Py_ssize_t packed_size(Py_ssize_t k, Py_ssize_t n) noexcept nogil:
@@ -112,7 +112,7 @@ cdef inline void multiply(
 
 
 cdef inline bint in_place(const floating *B, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, Py_ssize_t ldb) noexcept nogil:
-    """Whether m rows of A do not repay the copy of B (k, n) into panels.
+    """Whether to read B (k, n) in place: packing it does not pay for m rows of A.
 
     Measured on Zen 4, GF/s in place and packed, AVX-512 (4 lines of the cache in each row of a panel): 128x784x512 116
     and 111, 128x1024x1024 109 and 106, 128x1024x4096 98 and 96; AVX2, where a panel's lines should stay in L1, which

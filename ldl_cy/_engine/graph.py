@@ -27,7 +27,7 @@ MOST_NUMBERS = 1 << 48              # of a sample or of all weights, where C's i
 MOST_AXES = 31                      # of a sample: NumPy 1's arrays have 32
 MOST_NODES = 100_000
 MOST_LEVELS = 64                    # of branches in branches: what walks through them is recursive
-LONGEST_PATH = 16                   # of layers beside the summand that adds the other one
+LONGEST_PATH = 16                   # layers of the other path that may follow the one that adds it
 LONGEST_NAME = 1100                 # of a layer, after those of the branches that it is in
 
 
@@ -385,10 +385,10 @@ class Graph:
         return [replace(node, derived=place) for node, place in zip(nodes, places)]
 
     def _fuse_add(self, nodes: list[Node], add: Node, readers: Counter[int], kept: set[int]) -> bool:
-        """Let the kernel that makes one of the summands add the other one, in the place of the sum.
+        """Let the kernel that computes one summand add the other one; whether there is such a kernel.
 
-        It is the last of ``nodes``, or, with layers of the other path in between, the last but those. Where the sum is
-        no sequence, the other value has numbers past the ends, of which this kernel would make zeros.
+        It is the last of ``nodes``, or only layers of the other path follow it. If the sum is not a sequence, the other
+        summand has numbers past the rows' lengths, where this kernel would write zeros.
         """
         for i in range(len(nodes) - 1, max(-1, len(nodes) - 1 - LONGEST_PATH), -1):
             node = nodes[i]
@@ -403,7 +403,7 @@ class Graph:
         return False
 
     def _ends_steps(self, norm: Kernel) -> bool:
-        """Whether lengths may come, and BatchNorm's kernel makes zeros past the ends."""
+        """Whether lengths may be given, so that BatchNorm's kernel writes zeros past them."""
         return bool(self.steps[0] and not self.length_fault and norm.uses_lengths and norm.config["n_steps"] > 1)
 
     def folded(self, before: Node, node: Node) -> Node | None:

@@ -38,20 +38,20 @@ FLOPS_PER_WEIGHT = 128                  # a block's forward pass does at least s
 FLOPS_PER_ADDED = 172                   # and so much more for each whose gradient it adds
 LARGEST_BLOCK = 2**31 - 1               # numbers of a block's value: BLAS counts its rows in an int
 BLOCK_PRODUCT = 10**6                   # multiplications of a Dense layer's product: its matrices are then near L1
-FLOPS_PER_TASK = 4e6                    # at prediction a block needs no more, so that threads share few rows,
-ROWS_PER_TASK = 32                      # but some rows, which read each weight once,
-FEW_WEIGHTS = 2**16                     # LEAST_ROWS where these are few: others are read again for each pixel or step
-MOST_PACKED = 2**22                     # unless weights are many: those that are not packed are copied in each block
+FLOPS_PER_TASK = 4e6                    # enough for a block of a prediction, so that threads can share a few rows
+ROWS_PER_TASK = 32                      # the least of such a block, since each block reads all weights; or LEAST_ROWS
+FEW_WEIGHTS = 2**16                     # if no more weights than this are used only once per row
+MOST_PACKED = 2**22                     # with more weights, blocks are as in training: each block copies them
 FLOPS_PER_LANE = 2e6                    # of a step: with less, a second accumulator costs more than it saves
 FLOPS_PER_LANE_AND_WEIGHT = 1000        # likewise, where the accumulators are long
 MANY_WEIGHTS = 2**16                    # from here on a gradient may be made over all rows at the end
 MAX_LANES = 8
-FLOPS_OF_FORK = 2.5e5                   # of a row, in all branches but the longest, from which threads may share them,
-MEMORY_OF_FORK = 1.25                   # unless they need so many times the memory of a line without forks
+FLOPS_OF_FORK = 2.5e5                   # per row: threads share branches only if they can save at least this much,
+MEMORY_OF_FORK = 1.25                   # and only if that takes at most this many times the memory
 
 
 def reads_once(kernel: Kernel) -> bool:
-    """Whether it is a product that uses each of its weights once a row."""
+    """Whether the kernel is a product that uses each of its weights once per row."""
     return 0 < kernel.n_params <= kernel.flops < 2.5 * kernel.n_params
 
 
@@ -95,13 +95,13 @@ class Plan:
     buffers: list[Buffer] = field(default_factory=list)
     nodes: list[Planned] = field(default_factory=list)
     again: dict[int, int] = field(default_factory=dict)     # where a value is that is made a second time
-    gradients: list[int] = field(default_factory=list)      # where a value's gradient is
+    gradients: list[int] = field(default_factory=list)      # the buffer of each value's gradient
     arena: int = 0                      # numbers a thread needs
     whole: int = 0                      # numbers a row of the whole-batch buffers
     held_rows: int = 0                  # rows of the whole-batch buffers, and of blocks if those have more
     n_partial: int = 0
     n_derived: int = 0
-    forks: list[Fork] = field(default_factory=list)         # branches of actions that may run at the same time
+    forks: list[Fork] = field(default_factory=list)         # branches that threads can run at the same time
     added: tuple[tuple[int, int], ...] = ()     # the ranges of theta whose gradient the lanes add up
 
     def __post_init__(self) -> None:
@@ -260,7 +260,7 @@ class Plan:
         self.phases = [(place[first], place[last], tiled) for first, last, tiled in self.phases]
 
     def _fork(self) -> None:
-        """Find branches, and keep their buffers from sharing memory."""
+        """Find the forks, and give the buffers of their branches memory of their own."""
         line = list(takewhile(lambda action: action[0] == FORWARD, self.actions[:self.phases[0][1]]))
         nodes = [self.nodes[i].node for _, i in line]
         forks = find_forks([[v for v in (node.x, node.x2) if v >= 0] for node in nodes], [node.y for node in nodes],
@@ -347,9 +347,9 @@ class Plan:
         keep_across_barriers(b, self.phases)
 
     def _passes(self, node: Node, v: int) -> bool:
-        """Whether the gradient of input v, which is the first to be made, may have the place of the output's gradient.
+        """Whether the first part of input v's gradient can use the buffer of the output's gradient.
 
-        A sum has the gradient of both summands, and nothing else reads it.
+        The gradient of a sum is that of both summands, and nothing reads it afterwards.
         """
         adds = node.kind == "add" or (node.kernel is not None and node.kernel.adds and v != node.x)
         own = node.x != node.x2 and self.gradients[node.y] not in (self.gradients[node.x], self.gradients[node.x2])

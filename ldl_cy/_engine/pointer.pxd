@@ -1,4 +1,4 @@
-"""Where an array begins."""
+"""The address of an array's memory."""
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 
 

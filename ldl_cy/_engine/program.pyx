@@ -315,7 +315,7 @@ cdef class Workspace:
                 if pool.parallel(task, run, tasks):
                     self.keep_forked()
             else:
-                # of one task alone the branches may be shared
+                # a single task may share its branches
                 run.fork_above = FORK_SHARE * self.share_above
                 run.pool = <void*>pool if shared and tasks == 1 and pool.n_threads > 1 else NULL
                 for i in range(tasks):

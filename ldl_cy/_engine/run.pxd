@@ -54,9 +54,9 @@ ctypedef struct Instruction:
 ctypedef struct Action:
     int kind
     int node
-    int branches                            # that begin here as one fork, or 0
-    int branch_end                          # of the branch that begins here: the action after it
-    double fork_flops                       # that threads may save, over one row
+    int branches                            # of the fork that begins here, or 0
+    int branch_end                          # the action after the branch that begins here
+    double fork_flops                       # per row, that sharing the branches can save
 
 ctypedef struct Phase:
     int first
@@ -122,9 +122,9 @@ ctypedef struct Run:
     int gather                              # rows of X are copied into the input's place
     uint64_t seed, epoch, step
     int phase
-    void *pool                              # Pool, in a phase of one task, whose branches threads may share; or NULL
-    double fork_above                       # flops from which they do
-    int forked                              # a forked child came back from that without the other threads
+    void *pool                              # Pool, while its threads may share branches, in a phase of one task
+    double fork_above                       # the least flops that sharing must save
+    int forked                              # this is a child, forked by a signal's handler while branches were shared
     volatile int stop
     double next_poll
     void (*look)(void *run) noexcept nogil  # for Ctrl-C: keeps the exception, raises the stop flag

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t
 
 cdef class VersionCounter:
     cdef int64_t number
-    cdef long writers                       # that are at work
+    cdef long writers                       # inside ``with version:``
     cdef bint given                         # an array was handed out
 
     cdef void begin(self) noexcept nogil    # of a change

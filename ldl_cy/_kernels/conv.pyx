@@ -223,7 +223,7 @@ def conv(str dtype, *, image, kernel, strides, dilation, padding, output, Py_ssi
          Py_ssize_t groups=1, str activation="identity", bint use_bias=True, per_image=None):
     """The kernel of ``layers.Conv1D`` and ``Conv2D``: image (h, w, c), padding (top, left).
 
-    ``per_image``: whether forward reads windows where they are, where it can; None is where that is faster.
+    ``per_image``: whether forward reads windows in place, where it can; None: where that is faster.
     """
     cdef Kernel made = Kernel()
     cdef Op *op = &made.op

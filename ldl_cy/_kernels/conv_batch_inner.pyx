@@ -43,9 +43,9 @@ LARGE_TILE = 2**16          # numbers of an image, or of the weights, of which s
 ctypedef struct ConvBatchInner:
     ldl_conv_batch_inner s
     Window window               # the same sizes
-    int per_image               # with pooling: few rows are done one by one, with the maxima
-    Py_ssize_t few              # fewer rows are done one by one,
-    Py_ssize_t few_backward     # in the backward pass by products of windows
+    int per_image               # with pooling: few rows are computed one by one, with their maxima
+    Py_ssize_t few              # fewer rows are computed one by one,
+    Py_ssize_t few_backward     # and than this, in the backward pass, by products of windows
     Py_ssize_t z_size
     const Op *direct            # the plain twin, conv.pyx
     const Op *pooling           # the 2x2 maxima after it, or NULL
@@ -130,7 +130,7 @@ cdef void backward(
 
 
 def few_rows(str dtype, Py_ssize_t filters):
-    """With fewer rows, one by one is faster: ceil(filters / wide) fma for each, GROUP / wide filters for a group."""
+    """With fewer rows, one by one is faster: ceil(filters / wide) fma a row, GROUP / wide filters for a group."""
     wide = 16 if dtype == "float32" else 8
     return max(FEW_ROWS, int(GROUP_GAIN * (GROUP // wide) * filters / -(-filters // wide)))
 
@@ -144,7 +144,7 @@ def conv_batch_inner(str dtype, *, image, kernel, strides, dilation, padding, ou
     pooling : Kernel, default=None
         Also take the maxima of 2x2 pixels, as this kernel does; with no activation or "relu" only.
     few : int >= 0, default=None
-        Calls with fewer rows are done one by one, with pooling at prediction only; None is what is fastest.
+        Calls with fewer rows compute them one by one, with pooling at prediction only; None: ``few_rows``.
     """
     settings = {"image": image, "kernel": kernel, "strides": strides, "dilation": dilation, "padding": padding,
                 "output": output, "filters": filters, "activation": activation, "use_bias": use_bias}

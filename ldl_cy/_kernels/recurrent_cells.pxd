@@ -79,9 +79,9 @@ ctypedef struct Recurrent:
 
 
 cdef enum:
-    FEW_ROWS = 4                # as many or fewer wait for U, of which they read each number once or twice
-    L1_BYTES = 24 * 1024        # of U that stay in the first cache beside the rest,
-    PIECE_BYTES = 16 * 1024     # and of a piece of it
+    FEW_ROWS = 4                # up to this many rows, the product waits for U, whose numbers it uses once or twice
+    L1_BYTES = 24 * 1024        # a U of up to this size stays in L1;
+    PIECE_BYTES = 16 * 1024     # a larger one is read in pieces of about this size
 
 
 cdef inline void times_columns(                                         # C = A U + S

@@ -31,8 +31,8 @@ LEAST_DFT, MOST_DFT = 16, 1024  # steps of a tile
 LONGEST_WINDOWS = {"winograd": 7, "fft": MOST_DFT - 1}
 LEAST_BLOCK_BYTES, MOST_BLOCK_BYTES = 5 * 2**17, 2**20
 # See cost, where it was measured: an L2 cache of 1.25 MB.
-CACHED_WEIGHTS_BYTES = 5 * 2**18    # of transformed weights: those of more bytes are read from beyond the L2 cache,
-READ_AGAIN = 36                     # in the time of so many multiplications for each weight
+CACHED_WEIGHTS_BYTES = 5 * 2**18    # transformed weights of more bytes are read from beyond the L2 cache;
+READ_AGAIN = 36                     # reading one of them takes as long as this many multiplications
 SAVING = 1.2                    # "auto" wants at least this factor of fewer operations
 
 Matrix = list[list[Fraction]]
