@@ -2,18 +2,11 @@
 from cython cimport floating
 
 from ldl_cy._engine cimport vec
+from ldl_cy._engine.window cimport Window
 
 cdef extern from "vec/conv_batch_inner.h" nogil:
     ctypedef struct ldl_conv_batch_inner:
-        Py_ssize_t h
-        Py_ssize_t w
-        Py_ssize_t c
-        Py_ssize_t kh
-        Py_ssize_t kw
-        Py_ssize_t top
-        Py_ssize_t left
-        Py_ssize_t oh
-        Py_ssize_t ow
+        Window window
         Py_ssize_t f
         Py_ssize_t relu
         Py_ssize_t pool

@@ -42,11 +42,11 @@ LARGE_TILE = 2**16          # numbers of an image, or of the weights, of which s
 
 ctypedef struct ConvBatchInner:
     ldl_conv_batch_inner s
-    Window window               # the same sizes
     int per_image               # with pooling: few rows are computed one by one, with their maxima
     Py_ssize_t few              # fewer rows are computed one by one,
     Py_ssize_t few_backward     # and than this, in the backward pass, by products of windows
     Py_ssize_t z_size
+    Py_ssize_t n_weights        # kh kw c f
     const Op *direct            # the plain twin, conv.pyx
     const Op *pooling           # the 2x2 maxima after it, or NULL
     int activation              # applied to rows, outside of the C functions
@@ -62,10 +62,10 @@ cdef void prepare(
 ) noexcept nogil:
     cdef:
         const ConvBatchInner *v = <const ConvBatchInner*>&op.sizes[0]
-        Py_ssize_t taps = v.s.kh * v.s.kw, size = v.s.c * v.s.f, t
+        Py_ssize_t taps = v.s.window.kh * v.s.window.kw, size = v.s.window.c * v.s.f, t
     if call.backward:
         for t in range(taps):
-            vec.transpose(v.s.c, v.s.f, theta + t * size, v.s.f, derived + (taps - 1 - t) * size, v.s.c)
+            vec.transpose(v.s.window.c, v.s.f, theta + t * size, v.s.f, derived + (taps - 1 - t) * size, v.s.window.c)
     v.direct.prepare(v.direct, call, theta, state, derived + taps * size)
 
 
@@ -82,14 +82,14 @@ cdef void forward(
         const ConvBatchInner *v = <const ConvBatchInner*>&op.sizes[0]
         const floating *b = theta + op.n_params - v.s.f if v.use_bias else NULL
         floating *z = cache if op.cache_size and cache != NULL and not v.s.pool else y
-        const floating *rest = derived + v.s.kh * v.s.kw * v.s.c * v.s.f
+        const floating *rest = derived + v.n_weights
         Py_ssize_t i
     if call.n < v.few and not v.s.pool:
         v.direct.forward(v.direct, call, theta, state, rest, x, y, cache, scratch)
         return
     if call.n < v.few and cache == NULL and v.per_image:
         for i in range(call.n):
-            conv_image(&v.window, v.s.f, x + i * op.x_size, rest, b, v.s.relu, True, y + i * op.y_size, scratch)
+            conv_image(&v.s.window, v.s.f, x + i * op.x_size, rest, b, v.s.relu, True, y + i * op.y_size, scratch)
         return
     if call.n < v.few and cache == NULL:
         z, scratch = scratch, scratch + call.n * v.z_size
@@ -98,7 +98,7 @@ cdef void forward(
         return
     conv_batch_inner_forward(&v.s, call.n, x, theta, b, z, <unsigned char*>cache if v.s.pool else NULL, scratch)
     if v.activation != vec.LDL_IDENTITY:
-        vec.activate(v.activation, <floating>v.slope, call.n * v.s.oh * v.s.ow, v.s.f, z, y)
+        vec.activate(v.activation, <floating>v.slope, call.n * v.s.window.oh * v.s.window.ow, v.s.f, z, y)
 
 
 cdef void backward(
@@ -113,11 +113,11 @@ cdef void backward(
 ) noexcept nogil:
     cdef:
         const ConvBatchInner *v = <const ConvBatchInner*>&op.sizes[0]
-        Py_ssize_t f = v.s.f, pixels = call.n * v.s.oh * v.s.ow
+        Py_ssize_t f = v.s.f, pixels = call.n * v.s.window.oh * v.s.window.ow
         floating *db = grad + op.n_params - f if grad != NULL and v.use_bias else NULL
         int activation = vec.LDL_RELU if v.s.relu else v.activation
     if call.n < v.few_backward and not v.s.pool:
-        v.direct.backward(v.direct, call, theta, state, derived + v.s.kh * v.s.kw * v.s.c * f, x, y, dy, dx,
+        v.direct.backward(v.direct, call, theta, state, derived + v.n_weights, x, y, dy, dx,
                           grad, cache, scratch)
         return
     if not v.s.pool:
@@ -155,23 +155,22 @@ def conv_batch_inner(str dtype, *, image, kernel, strides, dilation, padding, ou
     cdef ConvBatchInner *v = <ConvBatchInner*>&op.sizes[0]
     assert_fits(sizeof(ConvBatchInner), sizeof(op.sizes))
     cdef ldl_conv_batch_inner *s = &v.s
-    cdef Window *w
+    cdef Window *w = &s.window
     assert strides == dilation == (1, 1) and (not pool or activation in ("identity", "relu"))
-    s.h, s.w, s.c = image
-    s.kh, s.kw = kernel
-    s.top, s.left = padding
-    s.oh, s.ow = output
+    w.h, w.w, w.c = image
+    w.kh, w.kw = kernel
+    w.sh = w.sw = w.dh = w.dw = 1
+    w.top, w.left = padding
+    w.oh, w.ow = output
     s.f, s.relu, s.pool = filters, activation == "relu", pool
     v.activation = ACTIVATIONS.index("identity" if activation == "relu" else activation)
     v.slope, v.use_bias = default_slope(activation), use_bias
-    rows, cols = (s.oh // 2, s.ow // 2) if pool else (s.oh, s.ow)
-    op.x_size = s.h * s.w * s.c
+    rows, cols = (w.oh // 2, w.ow // 2) if pool else (w.oh, w.ow)
+    op.x_size = w.h * w.w * w.c
     op.y_size = rows * cols * filters
-    op.n_derived = s.kh * s.kw * s.c * filters + direct.op.n_derived
+    v.n_weights = w.kh * w.kw * w.c * filters
+    op.n_derived = v.n_weights + direct.op.n_derived
     op.n_params = direct.op.n_params
-    w = &v.window
-    w.h, w.w, w.c, w.kh, w.kw, w.top, w.left, w.oh, w.ow = s.h, s.w, s.c, s.kh, s.kw, s.top, s.left, s.oh, s.ow
-    w.sh = w.sw = w.dh = w.dw = 1
     v.per_image, v.z_size = pool and has_conv_image(w), direct.op.y_size
     if few is None:
         few = few_rows(dtype, filters) if has_conv_image(w) else FEW_ROWS

@@ -10,11 +10,11 @@
 
 #include <stddef.h>
 
+#include "window.h"
+
 typedef struct {
-    ptrdiff_t h, w, c;              /* images */
-    ptrdiff_t kh, kw;               /* window */
-    ptrdiff_t top, left;            /* padding; below 0 it crops */
-    ptrdiff_t oh, ow, f;            /* output, before pooling */
+    ldl_window window;              /* of the convolution */
+    ptrdiff_t f;                    /* filters */
     ptrdiff_t relu;                 /* z or max(z, 0) */
     ptrdiff_t pool;                 /* 1: then the maxima of 2x2 pixels, (oh / 2, ow / 2) */
 } ldl_conv_batch_inner;
@@ -22,10 +22,11 @@ typedef struct {
 /* Numbers of scratch, for any number of rows. */
 static inline ptrdiff_t ldl_conv_batch_inner_scratch(const ldl_conv_batch_inner *s)
 {
-    const ptrdiff_t tile = (s->oh + s->kh - 1) * (s->ow + s->kw - 1) * s->c;
-    const ptrdiff_t row = s->ow * s->f > s->w * s->c ? s->ow * s->f : s->w * s->c;
-    const ptrdiff_t dz = s->oh * (s->ow + 6) * s->f;
-    return 16 * (tile + row + dz + s->kh * s->kw * s->c * s->f + s->f) + 64;
+    const ldl_window *win = &s->window;
+    const ptrdiff_t tile = (win->oh + win->kh - 1) * (win->ow + win->kw - 1) * win->c;
+    const ptrdiff_t row = win->ow * s->f > win->w * win->c ? win->ow * s->f : win->w * win->c;
+    const ptrdiff_t dz = win->oh * (win->ow + 6) * s->f;
+    return 16 * (tile + row + dz + win->kh * win->kw * win->c * s->f + s->f) + 64;
 }
 
 #define LDL_CONV_BATCH_INNER_TABLE(T)                                                             \
